@@ -1,0 +1,80 @@
+"""pytest-crucible: tests of AI/ML code as experiments.
+
+Under pytest, mark a test with ``@pytest.mark.experiment("name")``. Outside::
+
+    import pytest_crucible as crucible
+
+    with crucible.experiment("name", condition="control") as exp:
+        ...
+    print(exp.metrics().latency.p95)
+
+Importing this package imports none of its parts; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_crucible import telemetry as telemetry
+    from pytest_crucible._errors import ArtifactError as ArtifactError
+    from pytest_crucible._errors import CrucibleError as CrucibleError
+    from pytest_crucible._errors import DefinitionError as DefinitionError
+    from pytest_crucible._errors import ExpectationError as ExpectationError
+    from pytest_crucible._errors import LifecycleError as LifecycleError
+    from pytest_crucible._errors import MissingExtraError as MissingExtraError
+    from pytest_crucible._errors import OutputError as OutputError
+    from pytest_crucible._event import Event as Event
+    from pytest_crucible.handle import ExperimentHandle as ExperimentHandle
+    from pytest_crucible.library import calculate_metrics as calculate_metrics
+    from pytest_crucible.library import cleanup as cleanup
+    from pytest_crucible.library import compare as compare
+    from pytest_crucible.library import experiment as experiment
+    from pytest_crucible.library import export as export
+    from pytest_crucible.library import export_multiple as export_multiple
+    from pytest_crucible.library import get as get
+    from pytest_crucible.library import list_experiments as list_experiments
+    from pytest_crucible.library import start as start
+    from pytest_crucible.library import stop as stop
+    from pytest_crucible.metrics.summary import Metrics as Metrics
+
+_HOMES = {
+    "ArtifactError": "_errors",
+    "CrucibleError": "_errors",
+    "DefinitionError": "_errors",
+    "Event": "_event",
+    "ExpectationError": "_errors",
+    "ExperimentHandle": "handle",
+    "LifecycleError": "_errors",
+    "Metrics": "metrics.summary",
+    "MissingExtraError": "_errors",
+    "OutputError": "_errors",
+    "calculate_metrics": "library",
+    "cleanup": "library",
+    "compare": "library",
+    "experiment": "library",
+    "export": "library",
+    "export_multiple": "library",
+    "get": "library",
+    "list_experiments": "library",
+    "start": "library",
+    "stop": "library",
+}
+
+__all__ = sorted([*_HOMES, "telemetry"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "telemetry":
+        return import_module("pytest_crucible.telemetry")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"pytest_crucible.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

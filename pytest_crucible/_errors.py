@@ -1,0 +1,56 @@
+"""Every error this package raises on purpose.
+
+::
+
+    CrucibleError
+    ├── DefinitionError (ValueError)    an experiment, marker or option that makes no sense
+    │   └── ExpectationError            an expectation that cannot be parsed; knows the column
+    ├── LifecycleError (RuntimeError)   stop after stop, resume without pause, …
+    ├── ArtifactError (ValueError)      a file that is torn, empty, foreign or of another schema
+    ├── OutputError (OSError)           a folder that cannot be written
+    └── MissingExtraError (ImportError) an optional dependency; names the pip install
+
+Messages are one line, meant for the person who reads them: what, where, what to do.
+"""
+
+from __future__ import annotations
+
+
+class CrucibleError(Exception):
+    """Base class: catch this to catch everything above."""
+
+
+class DefinitionError(CrucibleError, ValueError):
+    """An experiment, marker or option that makes no sense."""
+
+
+class ExpectationError(DefinitionError):
+    """An expectation that cannot be parsed.
+
+    Attributes:
+        column: 1-based column of the first character that does not fit.
+    """
+
+    def __init__(self, problem: str, text: str, column: int) -> None:
+        self.text = text
+        self.column = column
+        super().__init__(f"{problem} at column {column} of {text!r}")
+
+
+class LifecycleError(CrucibleError, RuntimeError):
+    """An experiment was asked for a step that its state does not allow."""
+
+
+class ArtifactError(CrucibleError, ValueError):
+    """A file that is torn, empty, foreign or of another schema."""
+
+
+class OutputError(CrucibleError, OSError):
+    """A folder that cannot be written."""
+
+
+class MissingExtraError(CrucibleError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs: pip install 'pytest-crucible[{extra}]'")

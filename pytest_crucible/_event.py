@@ -1,0 +1,62 @@
+"""Event: what was recorded, as readers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pytest_crucible._scope import Scope
+
+CONTEXT, SOLE, UNATTRIBUTED, LATE = 0, 1, 2, 3
+ATTRIBUTIONS = ("context", "sole", "unattributed", "late")
+"""How an event found its scope.
+
+``context``: by context variable, exact. ``sole``: by a thread without context while exactly one
+experiment was open. ``late``: by context, after that scope had ended. ``unattributed``: several
+experiments were open and nothing told which one it was; counted, never guessed.
+"""
+
+RESERVED = "crucible."
+"""Events of the plugin itself (trials, recorded numbers) have names that start with this."""
+
+TRIAL_START = "crucible.trial.start"
+TRIAL_STOP = "crucible.trial.stop"
+RECORD = "crucible.record"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One thing that happened.
+
+    Attributes:
+        name: dotted, e.g. ``req_llm.request.stop``.
+        measurements: numbers, e.g. ``{"duration": 12_000_000}`` (ns).
+        metadata: context, e.g. ``{"model": "gpt-4o-mini"}``.
+        time_us: wall time, µs since the epoch.
+        run, node, sequence: the run, the process that recorded it, and the event's position in
+            that process's file, which grows with every event; together its identity.
+        scope: where it belongs; None if that could not be told.
+        attribution: how ``scope`` was found, one of `ATTRIBUTIONS`.
+        degraded: how many values could not be encoded and were kept as their ``repr``.
+    """
+
+    name: str
+    measurements: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    time_us: int
+    run: str
+    node: str
+    sequence: int
+    scope: Scope | None
+    attribution: str = "context"
+    degraded: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.run}-{self.node}-{self.sequence}"
+
+    @property
+    def internal(self) -> bool:
+        """True for the plugin's own events, which are not telemetry of the code under test."""
+        return self.name.startswith(RESERVED)

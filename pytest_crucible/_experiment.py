@@ -1,0 +1,127 @@
+"""Experiment definitions: what a marker or ``experiment()`` says, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from pytest_crucible._errors import DefinitionError
+
+SCOPES = ("test", "class", "module", "session")
+FAILURES = ("fail", "record")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One experiment as its author described it.
+
+    Attributes:
+        name: what it is called; tests with the same name belong to the same experiment.
+        hypothesis: the claim, in prose.
+        condition: the arm that this test is. Without one, ``default``.
+        conditions: arms; each case runs once per arm. The first is the baseline.
+        tags, metadata: kept with the record.
+        sample_size: number of cases that the author meant to measure.
+        scope: over which stretch events are captured: test, class, module or session.
+        trials: repetitions of each case.
+        expect: expectations over metrics, e.g. ``success_rate > 0.9``.
+        failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
+            expectations decide. Default: ``record`` with ``expect``, else ``fail``.
+        sampling: reserved.
+    """
+
+    name: str
+    hypothesis: str | None = None
+    condition: str | None = None
+    conditions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    sample_size: int | None = None
+    scope: str = "test"
+    trials: int = 1
+    expect: tuple[str, ...] = ()
+    failures: str = "fail"
+    sampling: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Definition:
+        return define(data.get("name"), **{k: v for k, v in data.items() if k in KEYWORDS})
+
+
+KEYWORDS = tuple(f.name for f in fields(Definition) if f.name != "name")
+
+
+def define(name: object = None, /, **given: Any) -> Definition:
+    """Check the arguments of a marker (or of ``experiment()``) and make them a `Definition`.
+
+    Raises:
+        DefinitionError: one line that names the value and what would be valid.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise DefinitionError(f"experiment name must be a non-empty string, not {name!r}")
+    unknown = [key for key in given if key not in KEYWORDS]
+    if unknown:
+        close = get_close_matches(unknown[0], KEYWORDS, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise DefinitionError(f"unknown keyword {unknown[0]!r}; {hint}valid: {', '.join(KEYWORDS)}")
+    _check_text("hypothesis", given.get("hypothesis"))
+    _check_text("condition", given.get("condition"))
+    for key in ("conditions", "tags", "expect"):
+        given[key] = _texts(key, given.get(key, ()))
+    _check_conditions(given.get("condition"), given["conditions"])
+    _check_choice("scope", given.get("scope", "test"), SCOPES)
+    _check_count("trials", given.get("trials", 1))
+    if given.get("sample_size") is not None:
+        _check_count("sample_size", given["sample_size"])
+    metadata = given.setdefault("metadata", {})
+    if not isinstance(metadata, Mapping):
+        raise DefinitionError(f"metadata must be a mapping, not {metadata!r}")
+    if given.get("failures") is None:
+        given["failures"] = "record" if given["expect"] else "fail"
+    _check_choice("failures", given["failures"], FAILURES)
+    if given.get("sampling") is not None:
+        raise DefinitionError("sampling is reserved and not available yet; every event is kept")
+    return Definition(name=name, **given)
+
+
+def _check_text(key: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise DefinitionError(f"{key} must be a non-empty string, not {value!r}")
+
+
+def _texts(key: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise DefinitionError(f"{key} must be a list of strings, not one string: [{value!r}]?")
+    if not isinstance(value, Iterable):
+        raise DefinitionError(f"{key} must be a list of strings, not {value!r}")
+    values = tuple(value)
+    for each in values:
+        if not isinstance(each, str) or not each.strip():
+            raise DefinitionError(f"{key} must hold non-empty strings, not {each!r}")
+    return values
+
+
+def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> None:
+    if condition is not None and conditions:
+        raise DefinitionError(
+            f"condition={condition!r} and conditions={conditions!r} exclude each other: "
+            "one names this test's arm, the other runs each case once per arm"
+        )
+    for position, each in enumerate(conditions):
+        if each in conditions[:position]:
+            raise DefinitionError(f"conditions names {each!r} twice")
+
+
+def _check_choice(key: str, value: object, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise DefinitionError(f"{key}={value!r} is not one of {', '.join(valid)}")
+
+
+def _check_count(key: str, value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise DefinitionError(f"{key} must be a whole number of at least 1, not {value!r}")

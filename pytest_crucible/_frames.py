@@ -1,0 +1,188 @@
+"""Frames: the only binary form of what a node recorded, in memory, on disk and on the wire.
+
+A frame is a msgpack array whose first item tells its kind. Events are by far the most frequent
+and the smallest: they name their scope by number, and a `ScopeFrame` said once what that means.
+Importing this imports msgspec; nothing that loads with the plugin may import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+SCHEMA = 1
+"""Version of the frames and of everything derived from them. Readers refuse other versions."""
+
+EVENT_TAG = 0
+
+
+class EventFrame(msgspec.Struct, array_like=True, tag=EVENT_TAG, gc=False):
+    """One event. The recorder writes it as a bare tuple, in this order.
+
+    ``measurements`` and ``metadata`` are what the caller passed; a reader must expect anything.
+    """
+
+    scope: int
+    name: Any
+    time_ns: int
+    measurements: Any
+    metadata: Any
+    attribution: int = 0
+    degraded: int = 0
+
+
+class HeaderFrame(msgspec.Struct, array_like=True, tag=1):
+    """First frame of a node: who recorded, and its clocks at that moment (ns)."""
+
+    schema: int
+    run: str
+    node: str
+    uid: str
+    pid: int
+    host: str
+    wall_ns: int
+    monotonic_ns: int
+
+
+class ExperimentFrame(msgspec.Struct, array_like=True, tag=2):
+    """What an experiment is: the arguments of its marker, or of ``experiment()``."""
+
+    name: str
+    definition: dict[str, Any]
+
+
+class ScopeFrame(msgspec.Struct, array_like=True, tag=3):
+    """What a scope number stands for in this node."""
+
+    id: int
+    experiment: str
+    condition: str
+    test: str | None
+    case: str | None
+    trial: int | None
+    attempt: int | None
+
+
+class PlanFrame(msgspec.Struct, array_like=True, tag=4):
+    """The trials that were selected to run: ``(experiment, condition, test, case, trial)`` each."""
+
+    trials: list[tuple[str, str, str, str, int]]
+
+
+class NoteFrame(msgspec.Struct, array_like=True, tag=5):
+    """Something that makes the record incomplete, in a sentence."""
+
+    text: str
+
+
+class FooterFrame(msgspec.Struct, array_like=True, tag=6):
+    """Last frame of a node that ended in good order."""
+
+    wall_ns: int
+
+
+Frame = (
+    EventFrame | HeaderFrame | ExperimentFrame | ScopeFrame | PlanFrame | NoteFrame | FooterFrame
+)
+
+encode = msgspec.msgpack.Encoder().encode
+"""Encode a frame, or the tuple that stands for an `EventFrame`.
+
+Raises for what msgpack cannot hold; see `encode_event`.
+"""
+
+decode = msgspec.msgpack.Decoder(Frame).decode
+
+# What encoding really raises: unknown types, ints of 2**64 and more, lone surrogates
+# (UnicodeEncodeError is a ValueError), cycles, and a dict that another thread changes meanwhile.
+# Wider would swallow what a signal handler raises while we encode (a timeout, for one).
+ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, RuntimeError)
+
+_MAX_DEPTH = 32
+_MAX_REPR = 1000
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+
+
+def encode_degraded(
+    scope: int, name: object, time_ns: int, measurements: object, metadata: object, attribution: int
+) -> tuple[bytes, int]:
+    """Encode an event that `encode` refused, with a ``repr`` in place of what does not fit.
+
+    Returns:
+        The frame, and how many values were replaced. NumPy and torch scalars become plain numbers
+        and do not count.
+    """
+    plain = _Plain()
+    safe_name = plain.convert(name)
+    safe_measurements, safe_metadata = plain.convert(measurements), plain.convert(metadata)
+    frame = (
+        EVENT_TAG, scope, safe_name, time_ns, safe_measurements, safe_metadata,
+        attribution, plain.degraded,
+    )  # fmt: skip
+    return encode(frame), plain.degraded
+
+
+class _Plain:
+    """Copies a value into what msgpack holds, counting what it had to replace."""
+
+    def __init__(self) -> None:
+        self.degraded = 0
+
+    def convert(self, value: object, depth: int = 0) -> object:
+        if isinstance(value, Mapping):
+            if depth >= _MAX_DEPTH:
+                return self._replace(value)
+            return {
+                key if isinstance(key, str) and _encodable(key) else self._key(key): self.convert(
+                    item, depth + 1
+                )
+                for key, item in list(value.items())
+            }
+        if isinstance(value, (list, tuple, set, frozenset)):
+            if depth >= _MAX_DEPTH:
+                return self._replace(value)
+            return [self.convert(item, depth + 1) for item in list(value)]
+        if _encodable(value):
+            return value
+        if isinstance(value, float):
+            return float(value)
+        if isinstance(value, int):
+            # An int that does not fit, or a subclass (IntEnum, bool-like) that does.
+            return int(value) if _INT_MIN <= value <= _INT_MAX else self._replace(value)
+        number = _scalar(value)
+        return self._replace(value) if number is None else number
+
+    def _key(self, key: object) -> str:
+        if isinstance(key, (bool, int, float)) or key is None:
+            return str(key)
+        return str(self._replace(key))
+
+    def _replace(self, value: object) -> str:
+        self.degraded += 1
+        try:
+            text = repr(value)
+        except Exception as error:
+            text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+        return text[:_MAX_REPR].encode("utf-8", "backslashreplace").decode()
+
+
+def _encodable(value: object) -> bool:
+    try:
+        encode(value)
+    except ENCODE_ERRORS:
+        return False
+    return True
+
+
+def _scalar(value: object) -> float | int | bool | None:
+    """The number inside a NumPy or torch scalar, without importing either."""
+    item = getattr(value, "item", None)
+    if not callable(item) or getattr(value, "shape", None) != ():
+        return None
+    try:
+        number = item()
+    except Exception:
+        return None
+    return number if isinstance(number, (bool, int, float)) and _encodable(number) else None

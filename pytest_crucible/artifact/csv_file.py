@@ -1,0 +1,106 @@
+"""CSV: one row per event, one column for everything that any event has."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_crucible._errors import ArtifactError
+from pytest_crucible.artifact.files import replacing
+from pytest_crucible.artifact.rows import BASE_COLUMNS, flat_row, unflatten
+
+# A spreadsheet runs cells that start with one of these. Neutralised by an apostrophe, which
+# spreadsheets hide and `read_csv` takes off again.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMERIC = frozenset(
+    {"time_us", "sequence", "trial", "attempt", "latency_ms", "cost_usd"}
+)  # fmt: skip
+
+
+def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
+    """Write rows to a CSV file, in two passes and flat memory.
+
+    The first pass gathers the columns: the union over all rows, not those of the first row.
+
+    Args:
+        rows: called twice; yields nested rows.
+        path: the file; replaced as a whole or not at all.
+    """
+    columns = flat_columns(rows())
+    with replacing(path) as file:
+        writer = csv.writer(file)
+        writer.writerow([_cell(column) for column in columns])
+        for row in rows():
+            flat = flat_row(row)
+            writer.writerow([_cell(flat.get(column)) for column in columns])
+
+
+def flat_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of all rows: the fixed ones first, the others by name."""
+    seen: set[str] = set()
+    for row in rows:
+        seen.update(flat_row(row))
+    return [*BASE_COLUMNS, *sorted(seen.difference(BASE_COLUMNS))]
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    if isinstance(value, str) and value.startswith("'"):
+        return "'" + value
+    return value
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Nested rows of a CSV file that `write_csv` made, with their line numbers.
+
+    Raises:
+        ArtifactError: names the line.
+    """
+    csv.field_size_limit(1 << 30)
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        header = next(reader, None)
+        if header is None:
+            raise ArtifactError(f"{path}: empty")
+        columns = [_text(column) for column in header]
+        while True:
+            try:
+                cells = next(reader, None)
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise ArtifactError(f"{path}:{reader.line_num}: {error}") from error
+            if cells is None:
+                return
+            if len(cells) != len(columns):
+                raise ArtifactError(
+                    f"{path}:{reader.line_num}: {len(cells)} cells, the header has {len(columns)}"
+                )
+            flat = {
+                column: _value(column, cell) for column, cell in zip(columns, cells, strict=True)
+            }
+            yield reader.line_num, unflatten(flat)
+
+
+def _text(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") else cell
+
+
+def _value(column: str, cell: str) -> Any:
+    """CSV has no types: measurements are numbers, metadata are numbers where nothing is lost."""
+    if cell == "":
+        return None
+    if column in _NUMERIC:
+        return float(cell) if "." in cell or "e" in cell else int(cell)
+    if column.startswith(("measurements.", "metadata.")):
+        if cell in ("True", "False"):
+            return cell == "True"
+        for kind in (int, float):
+            try:
+                value = kind(cell)
+            except ValueError:
+                continue
+            # "007" and "1_000" are names, not numbers.
+            return value if str(value) == cell or column.startswith("measurements.") else cell
+    return _text(cell)

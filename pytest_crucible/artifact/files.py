@@ -1,0 +1,104 @@
+"""File names and safe writing: the only place that turns a name into a path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO
+
+from pytest_crucible import _clock
+from pytest_crucible._errors import OutputError
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")  # Windows opens hardware
+_MAX_SLUG = 60
+
+
+def slug(name: str) -> str:
+    """A file name (without ending) for any text: one path component, never hidden, never empty.
+
+    Names that had to be changed carry a hash, so that two of them never meet in one file.
+    """
+    safe = _UNSAFE.sub("-", name).strip("-.")[:_MAX_SLUG].strip("-.")
+    if safe == name and not _DEVICES.match(safe):
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe}-{digest}" if safe and not _DEVICES.match(safe) else f"experiment-{digest}"
+
+
+def new_run_id() -> str:
+    """Sortable by time, unique without asking anybody: ``20261123T174502-3f9a1c``."""
+    now = datetime.fromtimestamp(_clock.wall_ns() / 1e9, tz=timezone.utc)
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[str]]:
+    """Open a text file beside ``path`` and rename it into place if the block succeeds."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(fresh, mode, encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def replacing_path(path: Path) -> Iterator[Path]:
+    """Like `replacing`, for writers that open the file themselves."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield fresh
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be made in ``folder`` or where it will be; leaves nothing behind.
+
+    Raises:
+        OutputError: it is a file, or cannot be written.
+    """
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise OutputError(f"output folder {str(folder)!r}: {str(existing)!r} is a file")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"output folder {str(folder)!r}: cannot write in {str(existing)!r}: {error.strerror}"
+        ) from error
+
+
+def make_run_folder(output: Path, run: str) -> Path:
+    """Make ``output/run/nodes``; several processes may do so at once.
+
+    The output folder gets a ``.gitignore``: results are large and machine-made, and a clean tree
+    must not turn dirty because its tests ran.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    nodes = output / run / "nodes"
+    try:
+        nodes.mkdir(parents=True, exist_ok=True)
+        ignore = output / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"output folder {str(output)!r}: {error.strerror}") from error
+    return nodes.parent

@@ -1,0 +1,133 @@
+"""The manifest: everything about a run that is not an event.
+
+It never holds environment variables, and arguments that look like secrets are blanked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from pytest_crucible._errors import ArtifactError
+from pytest_crucible._frames import SCHEMA
+from pytest_crucible.artifact.files import replacing
+
+NAME = "manifest.json"
+
+_SECRET = re.compile(r"(?i)(api[-_]?key|key|token|secret|passw(or)?d|credential|auth)")
+_URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+@")
+_KEY_LIKE = re.compile(r"\b(sk|pk|ghp|gho|xox[bap]|AKIA|hf)[-_][A-Za-z0-9_-]{12,}")
+
+
+def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """What a later reader needs to judge whether two runs are comparable.
+
+    Args:
+        folder: where to ask git.
+        arguments: the command line.
+    """
+    return {
+        "command_line": redact(arguments),
+        "git": git_state(folder),
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "packages": {
+            dist.metadata["Name"]: dist.version
+            for dist in sorted(distributions(), key=lambda dist: str(dist.metadata["Name"]).lower())
+            if dist.metadata["Name"]
+        },
+    }
+
+
+def redact(arguments: Sequence[str]) -> str:
+    """The command line with everything that looks like a secret replaced by ``***``."""
+    shown = []
+    hide_next = False
+    for argument in arguments:
+        if hide_next and not argument.startswith("-"):
+            argument = "***"
+        name, equals, _ = argument.partition("=")
+        secret = bool(_SECRET.search(name)) and name.startswith("-")
+        if secret and equals:
+            argument = f"{name}=***"
+        hide_next = secret and not equals
+        argument = _URL_PASSWORD.sub(r"\1***@", argument)
+        shown.append(_KEY_LIKE.sub(r"\1-***", argument))
+    return shlex.join(shown)
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit, branch and whether the tree is dirty; None outside a repository or without git."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": None if status is None else bool(status),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True, text=True, timeout=10, check=True,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
+    """Write ``folder/manifest.json``, whole or not at all."""
+    path = folder / NAME
+    with replacing(path) as file:
+        json.dump({"schema": SCHEMA, **manifest}, file, indent=2, default=str, allow_nan=False)
+        file.write("\n")
+    return path
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run folder; None if the run never got that far.
+
+    Raises:
+        ArtifactError: it is torn, or of a schema that this version does not read.
+    """
+    path = folder / NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        manifest = json.loads(text)
+    except ValueError as error:
+        line = getattr(error, "lineno", 1)
+        raise ArtifactError(f"{path}:{line}: not valid JSON: {error}") from error
+    if not isinstance(manifest, dict) or "schema" not in manifest:
+        raise ArtifactError(f"{path}:1: not a manifest: it has no 'schema'")
+    if manifest["schema"] != SCHEMA:
+        raise ArtifactError(
+            f"{path}: schema {manifest['schema']!r}, this version reads {SCHEMA}; "
+            "use the pytest-crucible that wrote it"
+        )
+    return manifest
+
+
+def command_line() -> list[str]:
+    """How this process was started, as far as Python knows."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []

@@ -1,0 +1,154 @@
+"""Rows: an event as exporters write it, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from pytest_crucible._clock import iso_from_us
+from pytest_crucible._enrich import Enriched, enrich
+from pytest_crucible._event import Event
+from pytest_crucible._frames import encode_degraded
+from pytest_crucible._scope import Scope
+
+BASE_COLUMNS = (
+    "run", "event_id", "experiment", "condition", "test", "case", "trial", "attempt",
+    "node", "sequence", "event", "time_us", "datetime", "attribution",
+    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
+    "model", "provider", "session_id", "user_id", "sample_id", "cohort",
+)  # fmt: skip
+"""Columns that every export has, in this order; those of measurements and metadata follow."""
+
+REQUIRED = ("run", "experiment", "condition", "node", "sequence", "event", "time_us")
+
+_ENRICHED = (
+    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
+    "model", "provider", "session_id", "user_id", "sample_id", "cohort",
+)  # fmt: skip
+
+_to_json = msgspec.json.Encoder().encode
+
+
+def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:
+    """An event with everything known about it; measurements and metadata keep their nesting."""
+    scope = event.scope
+    enriched = _enriched(event, enrichers)
+    row: dict[str, Any] = {
+        "run": event.run,
+        "event_id": event.id,
+        "experiment": scope.experiment if scope else None,
+        "condition": scope.condition if scope else None,
+        "test": scope.test if scope else None,
+        "case": scope.case if scope else None,
+        "trial": scope.trial if scope else None,
+        "attempt": scope.attempt if scope else None,
+        "node": event.node,
+        "sequence": event.sequence,
+        "event": event.name,
+        "time_us": event.time_us,
+        "datetime": iso_from_us(event.time_us),
+        "attribution": event.attribution,
+    }
+    for column in _ENRICHED:
+        row[column] = getattr(enriched, column)
+    if row["sample_id"] is None:
+        row["sample_id"] = row["case"]
+    row.update(enriched.extra)
+    row["measurements"] = event.measurements
+    row["metadata"] = event.metadata
+    return row
+
+
+def _enriched(event: Event, enrichers: Iterable[Any]) -> Enriched:
+    if event.internal:
+        return Enriched()
+    enriched = enrich(event)
+    for enricher in enrichers:
+        enricher(event, enriched)
+    return enriched
+
+
+def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested row with ``measurements.…`` and ``metadata.…`` as columns of their own."""
+    flat = {key: value for key, value in row.items() if key not in ("measurements", "metadata")}
+    for prefix in ("measurements", "metadata"):
+        for key, value in _leaves(prefix, row[prefix]):
+            while key in flat:  # {"a.b": 1, "a": {"b": 2}}: both are kept
+                key += "'"
+            flat[key] = value
+    return flat
+
+
+def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(f"{prefix}.{key}", item)
+    elif isinstance(value, Mapping):
+        return
+    elif isinstance(value, (str, int, float, bool)) or value is None:
+        yield prefix, value
+    else:
+        yield prefix, to_json(value).decode()
+
+
+def to_json(value: Any) -> bytes:
+    """``value`` as JSON. NaN and infinities become null; keys that JSON cannot hold, text."""
+    try:
+        return _to_json(value)
+    except (TypeError, ValueError, RecursionError):
+        frame, _ = encode_degraded(0, "", 0, value, None, 0)
+        return _to_json(msgspec.msgpack.decode(frame)[4])
+
+
+def event_from_row(row: Mapping[str, Any]) -> Event:
+    """The event that a nested row was made from.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not such a row.
+    """
+    scope = None
+    if row["experiment"] is not None:
+        scope = Scope(
+            experiment=str(row["experiment"]),
+            condition=str(row["condition"]),
+            test=row.get("test"),
+            case=row.get("case"),
+            trial=_whole(row.get("trial")),
+            attempt=_whole(row.get("attempt")),
+        )
+    return Event(
+        name=str(row["event"]),
+        measurements=row.get("measurements") or {},
+        metadata=row.get("metadata") or {},
+        time_us=int(row["time_us"]),
+        run=str(row["run"]),
+        node=str(row["node"]),
+        sequence=int(row["sequence"]),
+        scope=scope,
+        attribution=str(row.get("attribution") or "context"),
+    )
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None or value == "" else int(value)
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat row (CSV, Parquet) as a nested one; empty cells are absent."""
+    row: dict[str, Any] = {"measurements": {}, "metadata": {}}
+    for column, value in flat.items():
+        prefix, dot, rest = column.partition(".")
+        if not dot or prefix not in ("measurements", "metadata"):
+            row[column] = value
+        elif value is not None:
+            target = row[prefix]
+            *path, last = rest.split(".")
+            for part in path:
+                inner = target.setdefault(part, {})
+                if not isinstance(inner, dict):  # "a" and "a.b" both have values
+                    break
+                target = inner
+            target[last] = value
+    return row

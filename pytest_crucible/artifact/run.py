@@ -1,0 +1,131 @@
+"""Run: a recorded run, opened for reading, whatever form it is kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_crucible._errors import ArtifactError
+from pytest_crucible._event import Event
+from pytest_crucible._experiment import Definition
+from pytest_crucible.artifact.csv_file import read_csv
+from pytest_crucible.artifact.jsonl_file import read_jsonl
+from pytest_crucible.artifact.manifest import NAME, read_manifest
+from pytest_crucible.artifact.parquet_file import read_parquet
+from pytest_crucible.artifact.rows import REQUIRED, event_from_row
+from pytest_crucible.stores._merge import Node, TrialKey, merge
+from pytest_crucible.stores.spool import SUFFIX, SpoolReader
+
+NODES = "nodes"
+_READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
+    ".csv": read_csv,
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+}
+
+
+@dataclass
+class Run:
+    """A recorded run.
+
+    Attributes:
+        id: its id; for a single file, that of its first event.
+        path: run folder or file; None for a run in memory.
+        manifest: as written at its end, or None.
+        nodes: what each process recorded. Their tables are known once `events` has been read.
+    """
+
+    id: str
+    path: Path | None
+    nodes: list[Node] = field(default_factory=list)
+    manifest: dict[str, Any] | None = None
+    _events: Callable[[], Iterator[Event]] | None = None
+
+    def events(self) -> Iterator[Event]:
+        """All events, in order; each call reads them anew."""
+        return merge(self.nodes) if self._events is None else self._events()
+
+    def definitions(self) -> dict[str, Definition]:
+        """The experiments by name, as far as the artifact tells."""
+        found: dict[str, Definition] = {}
+        for name, each in ((self.manifest or {}).get("experiments") or {}).items():
+            found[name] = Definition.from_dict({**each["definition"], "name": name})
+        for node in self.nodes:
+            for name, definition in node.definitions.items():
+                found.setdefault(name, Definition.from_dict({**definition, "name": name}))
+        return found
+
+    def plan(self) -> list[TrialKey]:
+        """The trials that were meant to run, each once."""
+        return list(dict.fromkeys(trial for node in self.nodes for trial in node.plan))
+
+    def torn(self) -> list[str]:
+        """Where files had to be skipped, a sentence each; known once `events` has been read."""
+        sources = [node.frames for node in self.nodes]
+        return [each.torn for each in sources if isinstance(each, SpoolReader) and each.torn]
+
+
+def open_run(path: Path) -> Run:
+    """Open a run folder, an output folder (its newest run), or a CSV, JSONL or Parquet file.
+
+    Raises:
+        ArtifactError: there is nothing to read, or nothing that this version can read.
+    """
+    if not path.exists():
+        raise ArtifactError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return open_folder(_newest_run(path))
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        if path.name == NAME:
+            return open_folder(path.parent)
+        raise ArtifactError(f"{path}: not a run folder, nor a {', '.join(_READERS)} file")
+    if path.stat().st_size == 0:
+        raise ArtifactError(f"{path}: empty")
+    first = next(_file_events(path, reader), None)
+    if first is None:
+        raise ArtifactError(f"{path}: no events in it")
+    return Run(id=first.run, path=path, _events=lambda: _file_events(path, reader))
+
+
+def open_folder(folder: Path) -> Run:
+    """Open one run folder, finished or not."""
+    manifest = read_manifest(folder)
+    files = sorted((folder / NODES).glob(f"*{SUFFIX}"))
+    if not files:
+        raise ArtifactError(f"{folder}: no recorded events ({NODES}/*{SUFFIX}) in it")
+    run = str(manifest["run"]) if manifest else folder.name
+    nodes = [
+        Node(file.stem, SpoolReader(file), source=str(file), run=run) for file in files
+    ]
+    return Run(id=run, path=folder, nodes=nodes, manifest=manifest)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / NAME).is_file() or (folder / NODES).is_dir()
+
+
+def _newest_run(folder: Path) -> Path:
+    if _is_run(folder):
+        return folder
+    runs = sorted(each for each in folder.iterdir() if each.is_dir() and _is_run(each))
+    if not runs:
+        raise ArtifactError(f"{folder}: no run in this folder")
+    return runs[-1]
+
+
+def _file_events(
+    path: Path, reader: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
+) -> Iterator[Event]:
+    for line, row in reader(path):
+        missing = [column for column in REQUIRED if column not in row]
+        if missing:
+            raise ArtifactError(
+                f"{path}:{line}: not written by pytest-crucible: it has no {missing[0]!r}"
+            )
+        try:
+            yield event_from_row(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path}:{line}: not an event: {error}") from error

@@ -1,0 +1,204 @@
+"""The experiment as code sees it: the ``experiment`` fixture, and what ``experiment()`` yields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import Token
+from types import TracebackType
+from typing import Any
+
+from pytest_crucible import telemetry
+from pytest_crucible._errors import LifecycleError
+from pytest_crucible._event import RECORD, Event
+from pytest_crucible._experiment import Definition
+from pytest_crucible._recorder import pause_scope, resume_scope
+from pytest_crucible._scope import CLOSED, PAUSED, OpenScope, current_scope
+from pytest_crucible.metrics.observations import observe
+from pytest_crucible.metrics.summary import Metrics, summarise
+from pytest_crucible.stores import Store
+from pytest_crucible.stores._merge import Node
+
+
+class ExperimentHandle:
+    """One experiment under one condition; under pytest, one trial of it.
+
+    What is emitted through the handle belongs to it for certain, in whichever thread.
+
+    Attributes:
+        definition: the experiment as its author described it.
+        scope: condition, test, case, trial and attempt.
+    """
+
+    def __init__(
+        self, definition: Definition, opened: OpenScope, store: Store, run: str, node: str
+    ) -> None:
+        self.definition = definition
+        self.scope = opened.scope
+        self._opened = opened
+        self._store = store
+        self._since = store.position()
+        self._run = run
+        self._node = node
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def condition(self) -> str:
+        return self.scope.condition
+
+    @property
+    def case(self) -> str | None:
+        """Id of the case under test (``sample_id``)."""
+        return self.scope.case
+
+    @property
+    def trial(self) -> int | None:
+        """Which repetition of the case this is, from 1."""
+        return self.scope.trial
+
+    @property
+    def attempt(self) -> int | None:
+        """Which execution of the trial this is, from 1; above 1 only with reruns."""
+        return self.scope.attempt
+
+    def execute(
+        self,
+        name: str,
+        measurements: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`telemetry.execute`, for this experiment whatever the context."""
+        with self.active():
+            telemetry.execute(name, measurements, metadata)
+
+    def span(
+        self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any
+    ) -> telemetry.Span:
+        """`telemetry.span`, for this experiment whatever the context."""
+        return _BoundSpan(self._opened, name, {**(metadata or {}), **more})
+
+    def record(self, **numbers: Any) -> None:
+        """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
+
+        Raises:
+            TypeError: a value is no number. Booleans count as 0 and 1.
+        """
+        plain = {name: _number(name, value) for name, value in numbers.items()}
+        self.execute(RECORD, plain)
+
+    @contextmanager
+    def active(self) -> Iterator[ExperimentHandle]:
+        """Attribute everything emitted in this block, by this thread or task, to this handle."""
+        token = current_scope.set(self._opened)
+        try:
+            yield self
+        finally:
+            current_scope.reset(token)
+
+    @property
+    def events(self) -> list[Event]:
+        """The events of the code under test that this handle has recorded so far, in order."""
+        return [event for event in self._all_events() if not event.internal]
+
+    def metrics(self) -> Metrics:
+        """Metrics over `events` and the numbers given to `record` so far."""
+        observations = observe(self._all_events())
+        return summarise(observations.group(self.name, self.condition))
+
+    def pause(self) -> None:
+        """Record nothing until `resume`.
+
+        Raises:
+            LifecycleError: it is paused already, or over.
+        """
+        if self._opened.state:
+            raise LifecycleError(f"experiment {self.name!r} cannot be paused: it is {self.status}")
+        pause_scope(self._opened)
+
+    def resume(self) -> None:
+        """Record again after `pause`.
+
+        Raises:
+            LifecycleError: it is not paused.
+        """
+        if self._opened.state != PAUSED:
+            raise LifecycleError(f"experiment {self.name!r} cannot be resumed: it is {self.status}")
+        resume_scope(self._opened)
+
+    @property
+    def status(self) -> str:
+        """running, paused or stopped."""
+        return {PAUSED: "paused", CLOSED: "stopped"}.get(self._opened.state, "running")
+
+    def _all_events(self) -> Iterator[Event]:
+        frames = self._store.frames(self._since)
+        node = Node(
+            self._node, frames, run=self._run, scopes={self._opened.id: self._opened.scope}
+        )
+        return (event for event in node if event.scope == self.scope)
+
+    def __repr__(self) -> str:
+        return f"<experiment {self.name!r} {self.condition!r} {self.status}>"
+
+
+class _BoundSpan(telemetry.Span):
+    """A span that carries its scope into the block."""
+
+    __slots__ = ("_opened", "_scope_token")
+
+    def __init__(
+        self,
+        opened: OpenScope,
+        name: str,
+        metadata: Mapping[str, Any],
+        childless: bool = False,
+    ) -> None:
+        super().__init__(name, metadata, childless)
+        self._opened = opened
+        self._scope_token: Token[OpenScope | None] | None = None
+
+    def __enter__(self) -> telemetry.Span:
+        self._enter_scope()
+        span = super().__enter__()
+        if self._childless:  # around a generator, which shares its caller's context
+            self._leave_scope()
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._childless:
+            self._enter_scope()
+        super().__exit__(kind, error, traceback)
+        self._leave_scope()
+
+    def _enter_scope(self) -> None:
+        self._scope_token = current_scope.set(self._opened)
+
+    def _leave_scope(self) -> None:
+        token, self._scope_token = self._scope_token, None
+        if token is not None:
+            try:
+                current_scope.reset(token)
+            except ValueError:
+                pass  # left in another context than entered; see Span.__exit__
+
+    def _again(self, childless: bool = False) -> telemetry.Span:
+        return _BoundSpan(self._opened, self.name, self._metadata, childless)
+
+
+def _number(name: str, value: Any) -> float | int:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, (int, float)):
+        return value
+    convert: Callable[[], Any] | None = getattr(value, "__float__", None)
+    if convert is None or isinstance(value, str):
+        raise TypeError(f"record({name}={value!r}): a {type(value).__name__} is not a number")
+    return float(value)

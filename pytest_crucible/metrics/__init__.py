@@ -1,0 +1,1 @@
+"""From events to numbers: `observations` gathers columns and trials, `summary` makes metrics."""

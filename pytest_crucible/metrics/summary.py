@@ -1,0 +1,342 @@
+"""Metrics: the numbers of one experiment under one condition.
+
+Percentiles interpolate linearly (type 7 of Hyndman and Fan 1996, NumPy's default); ``std_dev``
+divides by n − 1. A number that cannot be worked out is None, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_crucible._clock import iso_from_us
+from pytest_crucible.metrics.observations import Group
+from pytest_crucible.metrics.trials import FAILURES, MISSING, SUCCESSES, Trial
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """Of ``count`` numbers. Everything else is None at count 0, ``std_dev`` also at count 1."""
+
+    count: int = 0
+    total: float | None = None
+    mean: float | None = None
+    median: float | None = None
+    std_dev: float | None = None
+    min: float | None = None
+    max: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """How much was recorded, and when. ``start`` and ``end`` are ISO 8601 in UTC."""
+
+    total_events: int = 0
+    start: str | None = None
+    end: str | None = None
+    duration_s: float = 0.0
+    event_types: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """In US dollars, over the ``count`` events that tell their cost."""
+
+    count: int = 0
+    total: float | None = None
+    mean: float | None = None
+    median: float | None = None
+    per_1k: float | None = None
+    per_1m: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """Of operations (events that succeed or fail), each counted once."""
+
+    total: int = 0
+    successful: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    success_rate: float | None = None
+    failure_rate: float | None = None
+    sla_99: bool | None = None
+    sla_999: bool | None = None
+    sla_9999: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Over the ``count`` events that tell tokens."""
+
+    count: int = 0
+    total_prompt: float | None = None
+    total_completion: float | None = None
+    total: float | None = None
+    mean_prompt: float | None = None
+    mean_completion: float | None = None
+    mean_total: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tests:
+    """Of trials, by their last attempt; a crash is a failed trial.
+
+    Attributes:
+        trials: all that were selected to run. passed + failed + errored + crashed + skipped +
+            missing = trials; xpass counts as passed, xfail as failed.
+        pass_rate: passed / (trials that have an outcome: all but skipped and missing).
+        first_pass_rate: the same by first attempts.
+        duration_ms: of setup, call and teardown together.
+    """
+
+    __test__ = False  # pytest would take the name for a test class
+
+    trials: int = 0
+    passed: int = 0
+    failed: int = 0
+    errored: int = 0
+    crashed: int = 0
+    skipped: int = 0
+    missing: int = 0
+    attempts: int = 0
+    pass_rate: float | None = None
+    first_pass_rate: float | None = None
+    duration_ms: Distribution = field(default_factory=Distribution)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventMetrics:
+    """Of all events with one name, wholes and parts alike."""
+
+    count: int = 0
+    latency: Distribution = field(default_factory=Distribution)
+    cost: Cost = field(default_factory=Cost)
+    reliability: Reliability = field(default_factory=Reliability)
+    tokens: Tokens = field(default_factory=Tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """All numbers of one experiment under one condition.
+
+    Attributes:
+        latency: in ms.
+        recorded: numbers given to ``record``, by name.
+        events: by event name.
+        custom: numbers that plugins added, by name.
+    """
+
+    experiment: str
+    condition: str
+    summary: Overview = field(default_factory=Overview)
+    latency: Distribution = field(default_factory=Distribution)
+    cost: Cost = field(default_factory=Cost)
+    reliability: Reliability = field(default_factory=Reliability)
+    tokens: Tokens = field(default_factory=Tokens)
+    tests: Tests = field(default_factory=Tests)
+    recorded: Mapping[str, Distribution] = field(default_factory=dict)
+    events: Mapping[str, EventMetrics] = field(default_factory=dict)
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metrics:
+    """Work out all metrics of a group of observations."""
+    columns = _Columns(group)
+    everything = np.ones(len(columns.name), dtype=bool)
+    counted = columns.counted
+    return Metrics(
+        experiment=group.experiment,
+        condition=group.condition,
+        summary=_overview(group, columns),
+        latency=distribution(columns.latency_ms[counted]),
+        cost=_cost(columns, columns.counted_cost),
+        reliability=_reliability(columns, counted, group.cancelled),
+        tokens=_tokens(columns, columns.counted_tokens),
+        tests=summarise_trials(group.trials),
+        recorded={
+            name: distribution(np.frombuffer(series.values, dtype=np.float64))
+            for name, series in sorted(group.recorded.items())
+        },
+        events={
+            name: _event_metrics(columns, everything & (columns.name == index))
+            for name, index in sorted(group.names.items())
+        },
+        custom=dict(custom or {}),
+    )
+
+
+class _Columns:
+    """A group's arrays as NumPy sees them, without copies."""
+
+    def __init__(self, group: Group) -> None:
+        self.name = np.frombuffer(group.name, dtype=np.int64)
+        self.time_us = np.frombuffer(group.time_us, dtype=np.int64)
+        self.latency_ms = np.frombuffer(group.latency_ms, dtype=np.float64)
+        self.cost_usd = np.frombuffer(group.cost_usd, dtype=np.float64)
+        self.success = np.frombuffer(group.success, dtype=np.float64)
+        self.input_tokens = np.frombuffer(group.input_tokens, dtype=np.float64)
+        self.output_tokens = np.frombuffer(group.output_tokens, dtype=np.float64)
+        self.total_tokens = np.frombuffer(group.total_tokens, dtype=np.float64)
+        self.counted = np.frombuffer(group.counted, dtype=bool)
+        self.counted_cost = np.frombuffer(group.counted_cost, dtype=bool)
+        self.counted_tokens = np.frombuffer(group.counted_tokens, dtype=bool)
+
+
+def distribution(values: Floats) -> Distribution:
+    """Describe numbers; NaNs are "no number here" and are left out."""
+    values = values[~np.isnan(values)]
+    count = int(values.size)
+    if not count:
+        return Distribution()
+    p50, p90, p95, p99 = (float(p) for p in np.percentile(values, (50, 90, 95, 99)))
+    return Distribution(
+        count=count,
+        total=float(values.sum()),
+        mean=float(values.mean()),
+        median=p50,
+        std_dev=float(values.std(ddof=1)) if count > 1 else None,
+        min=float(values.min()),
+        max=float(values.max()),
+        p50=p50,
+        p90=p90,
+        p95=p95,
+        p99=p99,
+    )
+
+
+def summarise_trials(trials: list[Trial]) -> Tests:
+    """Count outcomes of trials by their last attempt."""
+    outcomes = [trial.outcome for trial in trials]
+    firsts = [trial.first_outcome for trial in trials]
+    durations = [
+        attempt.duration_ms
+        for trial in trials
+        for attempt in trial.attempts
+        if attempt.duration_ms is not None
+    ]
+    return Tests(
+        trials=len(trials),
+        passed=sum(outcome in SUCCESSES for outcome in outcomes),
+        failed=sum(outcome in ("failed", "xfailed", "interrupted") for outcome in outcomes),
+        errored=outcomes.count("errored"),
+        crashed=outcomes.count("crashed"),
+        skipped=outcomes.count("skipped"),
+        missing=outcomes.count(MISSING),
+        attempts=sum(len(trial.attempts) for trial in trials),
+        pass_rate=_pass_rate(outcomes),
+        first_pass_rate=_pass_rate(firsts),
+        duration_ms=distribution(np.array(durations, dtype=np.float64)),
+    )
+
+
+def _pass_rate(outcomes: list[str]) -> float | None:
+    passed = sum(outcome in SUCCESSES for outcome in outcomes)
+    judged = passed + sum(outcome in FAILURES for outcome in outcomes)
+    return passed / judged if judged else None
+
+
+def _overview(group: Group, columns: _Columns) -> Overview:
+    names, time = group.names, columns.time_us
+    if not time.size:
+        return Overview()
+    counts = np.bincount(columns.name, minlength=len(names))
+    start, end = int(time.min()), int(time.max())
+    return Overview(
+        total_events=int(time.size),
+        start=iso_from_us(start),
+        end=iso_from_us(end),
+        duration_s=(end - start) / 1_000_000,
+        event_types={name: int(counts[index]) for name, index in sorted(names.items())},
+    )
+
+
+def _cost(columns: _Columns, rows: NDArray[np.bool_]) -> Cost:
+    spent = distribution(columns.cost_usd[rows])
+    mean = spent.mean
+    return Cost(
+        count=spent.count,
+        total=spent.total,
+        mean=mean,
+        median=spent.median,
+        per_1k=None if mean is None else mean * 1_000,
+        per_1m=None if mean is None else mean * 1_000_000,
+    )
+
+
+def _reliability(columns: _Columns, rows: NDArray[np.bool_], cancelled: int = 0) -> Reliability:
+    success = columns.success[rows]
+    successful, failed = int((success == 1).sum()), int((success == 0).sum())
+    total = successful + failed
+    if not total:
+        return Reliability(cancelled=cancelled)
+    rate = successful / total
+    return Reliability(
+        total=total,
+        successful=successful,
+        failed=failed,
+        cancelled=cancelled,
+        success_rate=rate,
+        failure_rate=failed / total,
+        sla_99=rate >= 0.99,
+        sla_999=rate >= 0.999,
+        sla_9999=rate >= 0.9999,
+    )
+
+
+def _tokens(columns: _Columns, rows: NDArray[np.bool_]) -> Tokens:
+    prompt, completion, total = (
+        distribution(column[rows])
+        for column in (columns.input_tokens, columns.output_tokens, columns.total_tokens)
+    )
+    return Tokens(
+        count=total.count,
+        total_prompt=prompt.total,
+        total_completion=completion.total,
+        total=total.total,
+        mean_prompt=prompt.mean,
+        mean_completion=completion.mean,
+        mean_total=total.mean,
+    )
+
+
+def _event_metrics(columns: _Columns, rows: NDArray[np.bool_]) -> EventMetrics:
+    return EventMetrics(
+        count=int(rows.sum()),
+        latency=distribution(columns.latency_ms[rows]),
+        cost=_cost(columns, rows),
+        reliability=_reliability(columns, rows),
+        tokens=_tokens(columns, rows),
+    )
+
+
+def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
+    """Every number by the path that expectations use: ``latency.p95``, ``score.mean``, …"""
+    for group in ("latency", "cost", "reliability", "tokens", "tests"):
+        yield from _paths(group, getattr(metrics, group))
+    for name, recorded in metrics.recorded.items():
+        yield from _paths(name, recorded)
+    yield from metrics.custom.items()
+
+
+def _paths(prefix: str, part: Any) -> Iterator[tuple[str, float | None]]:
+    for each in fields(part):
+        value = getattr(part, each.name)
+        path = f"{prefix}.{each.name}"
+        if isinstance(value, Distribution):
+            yield from _paths(path, value)
+        else:
+            yield path, None if value is None else float(value)

@@ -1,0 +1,108 @@
+"""Trials: what became of every repetition of every case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pytest_crucible._enrich import number
+from pytest_crucible._event import TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible._scope import Scope
+
+SUCCESSES = frozenset({"passed", "xpassed"})
+FAILURES = frozenset({"failed", "errored", "crashed", "xfailed", "interrupted"})
+"""Outcomes that count as failed observations: none of them leaves the denominator."""
+
+UNFINISHED = "crashed"
+MISSING = "missing"
+
+Key = tuple[str, str, str, int]
+"""experiment, condition, case, trial"""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One execution of a trial.
+
+    Attributes:
+        outcome: passed, failed, errored, skipped, xfailed, xpassed, interrupted; ``crashed`` for
+            an attempt that began and never ended.
+        duration_ms: of setup, call and teardown together; None if it never ended.
+        error: type and first line of what was raised, if anything.
+    """
+
+    node: str
+    number: int
+    outcome: str = UNFINISHED
+    duration_ms: float | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Trial:
+    """One repetition of one case under one condition, with all its attempts."""
+
+    experiment: str
+    condition: str
+    case: str
+    trial: int
+    test: str
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        """The last attempt's outcome; ``missing`` if it never began."""
+        return self.attempts[-1].outcome if self.attempts else MISSING
+
+    @property
+    def first_outcome(self) -> str:
+        return self.attempts[0].outcome if self.attempts else MISSING
+
+
+class TrialBook:
+    """Gathers trials from their start and stop events and from the plan."""
+
+    def __init__(self) -> None:
+        self._trials: dict[Key, Trial] = {}
+
+    def plan(self, trials: Iterable[tuple[str, str, str, str, int]]) -> None:
+        """Trials that were selected to run, whether or not they did."""
+        for experiment, condition, test, case, trial in trials:
+            self._trial(experiment, condition, case, trial, test)
+
+    def add(self, event: Event) -> None:
+        """Note a `TRIAL_START` or `TRIAL_STOP` event; others are ignored."""
+        scope = event.scope
+        if scope is None or scope.case is None or scope.trial is None:
+            return
+        if event.name == TRIAL_START:
+            self._attempt(event, scope)
+        elif event.name == TRIAL_STOP:
+            attempt = self._attempt(event, scope)
+            attempt.outcome = str(event.metadata.get("outcome", UNFINISHED))
+            duration = number(event.measurements.get("duration"))
+            attempt.duration_ms = None if duration is None else duration / 1_000_000
+            error = event.metadata.get("error")
+            attempt.error = None if error is None else str(error)
+
+    def _trial(self, experiment: str, condition: str, case: str, trial: int, test: str) -> Trial:
+        key = (experiment, condition, case, trial)
+        found = self._trials.get(key)
+        if found is None:
+            found = self._trials[key] = Trial(experiment, condition, case, trial, test)
+        return found
+
+    def _attempt(self, event: Event, scope: Scope) -> Attempt:
+        trial = self._trial(
+            scope.experiment, scope.condition, scope.case or "", scope.trial or 0, scope.test or ""
+        )
+        for attempt in reversed(trial.attempts):
+            if attempt.node == event.node and attempt.number == scope.attempt:
+                return attempt
+        attempt = Attempt(event.node, scope.attempt or 1)
+        trial.attempts.append(attempt)
+        return attempt
+
+    def all(self) -> list[Trial]:
+        """Every trial, in the order in which it was planned or first seen."""
+        return list(self._trials.values())

@@ -1,0 +1,69 @@
+"""The pytest plugin: hooks only.
+
+Loaded in every session, so it imports next to nothing. What records and reports is imported and
+registered when a session turns out to have experiments.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_crucible.session import hookspecs
+from pytest_crucible.session.fixture import _condition, _trial, experiment
+from pytest_crucible.session.settings import SETTINGS, add_options, settle
+
+__all__ = ["_condition", "_trial", "experiment"]
+
+MARKER = (
+    "experiment(name, *, hypothesis=None, condition=None, conditions=(), tags=(), metadata={}, "
+    "sample_size=None, scope='test', trials=1, expect=(), failures=None): "
+    "run this test as an experiment (pytest-crucible)"
+)
+RECORDER = "crucible-recorder"
+CONTROLLER = "crucible-controller"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+    config.stash[SETTINGS] = settle(config)
+
+
+@pytest.hookimpl(trylast=True)  # after the marks of the user, so that ours vary fastest
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("experiment") is not None:
+        from pytest_crucible.session.expand import expand
+
+        expand(metafunc)
+
+
+@pytest.hookimpl(tryfirst=True)  # before loadgroup appends "@group" to node ids
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if any(item.get_closest_marker("experiment") is not None for item in items):
+        from pytest_crucible.session import roles
+
+        if roles.gather(items) and not config.pluginmanager.hasplugin(RECORDER):
+            worker = hasattr(config, "workerinput")
+            recorder = roles.Worker(config) if worker else roles.Local(config)
+            config.pluginmanager.register(recorder, RECORDER)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    from pytest_crucible.session.roles import Controller
+
+    config = node.config
+    controller = config.pluginmanager.getplugin(CONTROLLER)
+    if controller is None:
+        controller = Controller(config)
+        config.pluginmanager.register(controller, CONTROLLER)
+    controller.tell(node.workerinput)

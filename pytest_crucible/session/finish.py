@@ -1,0 +1,173 @@
+"""The end of a session: read the run, judge it, write it, print it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_crucible._clock import iso_from_us, wall_ns
+from pytest_crucible._errors import CrucibleError
+from pytest_crucible.artifact.exporters import FORMATS, export_events
+from pytest_crucible.artifact.manifest import surroundings, write_manifest
+from pytest_crucible.artifact.run import Run, open_folder
+from pytest_crucible.metrics.observations import Enricher, Group
+from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.report.results import Results, analyse
+from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.session.settings import SETTINGS, plugin_exporters
+
+RESULTS = pytest.StashKey["Finished"]()
+
+
+class Finished:
+    """What the summary prints.
+
+    Attributes:
+        results: None if the run could not be read.
+        folder: the run folder.
+        exports: files written.
+        problems: what went wrong while reading or writing, a sentence each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results: Results | None = None
+        self.exports: list[Path] = []
+        self.problems: list[str] = []
+
+
+def finish(session: pytest.Session, folder: Path) -> Finished:
+    """Read the run folder, judge, write manifest and exports, and set the exit status."""
+    config = session.config
+    finished = config.stash[RESULTS] = Finished(folder)
+    try:
+        run = open_folder(folder)
+        enrichers = _enrichers(config)
+        results = finished.results = analyse(run, enrichers, _custom_metrics(config))
+        _export(config, run, enrichers, finished)
+        write_manifest(folder, _manifest(config, run, results, finished))
+    except (CrucibleError, OSError) as error:
+        finished.problems.append(str(error))
+    _set_exit_status(session, finished)
+    return finished
+
+
+def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
+    results = finished.results
+    bad = results is None or results.rejected or results.lost or bool(finished.problems)
+    if bad and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _export(
+    config: pytest.Config, run: Run, enrichers: list[Enricher], finished: Finished
+) -> None:
+    exporters = {**FORMATS, **plugin_exporters(config)}
+    for name in config.stash[SETTINGS].export:
+        path = finished.folder / f"events.{name}"
+        try:
+            export_events(run.events, path, exporters[name], enrichers)
+        except (CrucibleError, OSError) as error:
+            finished.problems.append(f"export to {path} failed: {error}")
+        else:
+            finished.exports.append(path)
+
+
+def _manifest(
+    config: pytest.Config, run: Run, results: Results, finished: Finished
+) -> dict[str, Any]:
+    started = min((n.header.wall_ns for n in run.nodes if n.header), default=wall_ns())
+    command = ["pytest", *config.invocation_params.args]
+    return {
+        "run": run.id,
+        "tool": f"pytest-crucible {version('pytest-crucible')}",
+        "started": iso_from_us(started // 1000),
+        "finished": iso_from_us(wall_ns() // 1000),
+        **surroundings(config.rootpath, [str(each) for each in command]),
+        "plugins": _plugins(config),
+        "seeds": _seeds(config),
+        "exports": [path.name for path in finished.exports],
+        "problems": finished.problems,
+        **results.to_dict(),
+    }
+
+
+def _plugins(config: pytest.Config) -> dict[str, str]:
+    found = config.pluginmanager.list_plugin_distinfo()
+    return {dist.project_name: dist.version for _, dist in found}
+
+
+def _seeds(config: pytest.Config) -> dict[str, Any]:
+    """The seeds that were set for this run: pytest-randomly's, and Python's hash seed."""
+    seeds = {
+        "randomly_seed": config.getoption("randomly_seed", None),
+        "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED"),
+    }
+    return {name: seed for name, seed in seeds.items() if seed is not None}
+
+
+def _enrichers(config: pytest.Config) -> list[Enricher]:
+    hook = config.hook.pytest_crucible_enrich
+    if not hook.get_hookimpls():
+        return []
+    return [lambda event, enriched: hook(event=event, enriched=enriched)]
+
+
+def _custom_metrics(config: pytest.Config) -> Any:
+    hook = config.hook.pytest_crucible_metrics
+
+    def custom(group: Group, metrics: Metrics) -> Mapping[str, float]:
+        found: dict[str, float] = {}
+        for each in hook(observations=group, metrics=metrics):
+            found.update(each or {})
+        return found
+
+    return custom
+
+
+def summary_lines(config: pytest.Config, finished: Finished) -> Iterator[Line]:
+    """Everything that is printed at the end of the session."""
+    if finished.results is not None:
+        yield from render(finished.results)
+        for lines in config.hook.pytest_crucible_summary(results=finished.results):
+            for line in lines or ():
+                yield Line(line)
+    for problem in finished.problems:
+        yield Line(f"problem: {problem}", "red")
+    files = "".join(f" · {path.name}" for path in finished.exports)
+    yield Line(f"run: {_shown(finished.folder)}{files}")
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the user stands, if that is shorter."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive
+        return str(path)
+    return relative if len(relative) < len(str(path)) else str(path)
+
+
+def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the summary, unless the user asked for silence with ``-q -q``."""
+    finished = config.stash.get(RESULTS, None)
+    if finished is None or terminal.verbosity < -1:
+        return
+    terminal.section("experiments")
+    for line in summary_lines(config, finished):
+        terminal.write_line(line.text, **({line.style: True} if line.style else {}))
+    rejected = [
+        judgement
+        for each in (finished.results.experiments if finished.results else ())
+        for judgement in each.judgements
+        if judgement.verdict == "REJECTED"
+    ]
+    if rejected:
+        # The closing line of pytest must not be plain green when the session fails.
+        terminal.stats.setdefault("expectations rejected", []).extend(rejected)
+
+

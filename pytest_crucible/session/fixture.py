@@ -1,0 +1,33 @@
+"""The ``experiment`` fixture, and the hidden ones that carry condition and trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_crucible.session.marker import CONDITION_PARAM, TRIAL_PARAM
+
+
+@pytest.fixture
+def experiment(request: pytest.FixtureRequest) -> Any:
+    """The experiment of this test's marker: execute, span, record, condition, metrics(), …"""
+    from pytest_crucible.session.trials import HANDLE
+
+    handle = request.node.stash.get(HANDLE, None)
+    if handle is None:
+        raise pytest.UsageError(
+            f"{request.node.nodeid}: the experiment fixture needs a marker: "
+            '@pytest.mark.experiment("name")'
+        )
+    return handle
+
+
+@pytest.fixture(name=CONDITION_PARAM)
+def _condition(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(name=TRIAL_PARAM)
+def _trial(request: pytest.FixtureRequest) -> Any:
+    return request.param

@@ -1,0 +1,44 @@
+"""Hooks that a conftest or a plugin may implement.
+
+They are called in the process that prints the summary (under xdist: the controller), so a conftest
+below the root directory is seen only if pytest loads it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_crucible._enrich import Enriched
+    from pytest_crucible._event import Event
+    from pytest_crucible.artifact.exporters import Exporter
+    from pytest_crucible.metrics.observations import Group
+    from pytest_crucible.metrics.summary import Metrics
+    from pytest_crucible.report.results import Results
+
+
+def pytest_crucible_enrich(event: Event, enriched: Enriched) -> None:
+    """Add to, or correct, what was worked out about an event.
+
+    Called for every event of the code under test when the run is read. Set attributes of
+    ``enriched``, or keys of ``enriched.extra``: those become columns of the exports.
+    """
+
+
+def pytest_crucible_metrics(observations: Group, metrics: Metrics) -> Mapping[str, float] | None:
+    """More numbers for one experiment under one condition, by name.
+
+    They appear in the summary and can be used in expectations by that name.
+    """
+
+
+def pytest_crucible_exporters() -> Mapping[str, Exporter] | None:
+    """Export formats by name; ``exporter(rows, path)`` writes ``path``.
+
+    ``rows()`` yields one nested mapping per event and can be called as often as needed.
+    """
+
+
+def pytest_crucible_summary(results: Results) -> Sequence[str] | None:
+    """Lines to add below the summary."""

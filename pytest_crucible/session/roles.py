@@ -1,0 +1,142 @@
+"""Node roles: the process that runs everything, the controller of xdist, and its workers.
+
+Each process that runs tests records into its own spool file in the run folder. The process that
+prints the summary reads them. A role is told by ``workerinput``, never by the environment, which
+leaks into nested sessions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_crucible._errors import OutputError
+from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
+from pytest_crucible.session.expand import counterbalance
+from pytest_crucible.session.finish import finish, print_summary
+from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
+from pytest_crucible.session.recording import NodeRecording
+from pytest_crucible.session.settings import SETTINGS
+from pytest_crucible.session.trials import TrialHooks, recorded_status
+
+WORKERINPUT = "crucible"
+
+
+def gather(items: list[pytest.Item]) -> bool:
+    """Find out which items are trials of which experiment; True if any is.
+
+    Raises:
+        pytest.UsageError: a marker makes no sense.
+    """
+    identities: list[TrialIdentity] = []
+    for item in items:
+        definition = definition_of(item)
+        if definition is not None:
+            identity = item.stash[IDENTITY] = identify(item, definition)
+            identities.append(identity)
+    if identities:
+        combine(identities)  # for its checks: refuse before a single test has run
+        counterbalance(items)
+    return bool(identities)
+
+
+class Recorder:
+    """A process that runs tests: starts recording when collection is over."""
+
+    def __init__(self, config: pytest.Config, run: str, node: str, output: Path) -> None:
+        self._config = config
+        self.run = run
+        self.node = node
+        self.output = output
+        self.folder: Path | None = None
+        self._hooks: TrialHooks | None = None
+        self._recording: NodeRecording | None = None
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.config.option.collectonly:
+            return
+        plan = [item.stash[IDENTITY] for item in session.items if IDENTITY in item.stash]
+        if not plan:
+            return
+        try:
+            check_writable(self.output)
+            self.folder = make_run_folder(self.output, self.run)
+            self._recording = NodeRecording(self.folder, self.run, self.node)
+        except (OutputError, OSError) as error:
+            raise pytest.UsageError(f"experiments cannot be recorded: {error}") from error
+        self._recording.announce(combine(plan), plan)
+        self._hooks = TrialHooks(self._config, self._recording)
+        self._config.pluginmanager.register(self._hooks, "crucible-trials")
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        result = yield
+        self.close()
+        return result
+
+    def pytest_unconfigure(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._hooks is not None:
+            self._hooks.finish()
+        if self._recording is not None:
+            self._recording.close()
+
+
+class Local(Recorder):
+    """The only process: it runs the tests and prints the summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__(config, new_run_id(), "main", config.stash[SETTINGS].output)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        result = yield
+        self.close()
+        if self.folder is not None:
+            finish(session, self.folder)
+        return result
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        print_summary(terminalreporter, self._config)
+
+
+class Worker(Recorder):
+    """An xdist worker: records, and leaves the summary to its controller."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        told: dict[str, Any] = config.workerinput[WORKERINPUT]  # type: ignore[attr-defined]
+        node = str(config.workerinput["workerid"])  # type: ignore[attr-defined]
+        super().__init__(config, told["run"], node, Path(told["output"]))
+
+
+class Controller:
+    """The controller of xdist: runs no test, reads what its workers recorded."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._output = config.stash[SETTINGS].output
+        self._run = new_run_id()
+
+    def tell(self, workerinput: dict[str, Any]) -> None:
+        """Tell a worker which run it belongs to."""
+        workerinput[WORKERINPUT] = {"run": self._run, "output": os.fspath(self._output)}
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        result = yield
+        folder = self._output / self._run
+        if folder.is_dir():
+            finish(session, folder)
+        return result
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
+        return recorded_status(report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        print_summary(terminalreporter, self._config)

@@ -1,0 +1,60 @@
+"""Stretches: experiments that capture over a whole class, module or session."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_crucible._scope import OpenScope, Scope, current_scope
+from pytest_crucible.session.marker import IDENTITY
+from pytest_crucible.session.recording import NodeRecording
+
+OUTSIDE = "outside trials"
+"""Condition of events between the trials of an experiment that has several arms."""
+
+_NODES: dict[str, type[pytest.Collector] | type[pytest.Session]] = {
+    "class": pytest.Class,
+    "module": pytest.Module,
+    "session": pytest.Session,
+}
+
+
+class Stretches:
+    """Opens a stretch before its first test and closes it after the last test below its node."""
+
+    def __init__(self, recording: NodeRecording) -> None:
+        self._recording = recording
+        self._open: dict[tuple[str, str], tuple[pytest.Item | pytest.Collector, OpenScope]] = {}
+
+    def enter(self, item: pytest.Item) -> None:
+        """Open the stretch that ``item`` begins, if it does, and make the innermost current."""
+        identity = item.stash.get(IDENTITY, None)
+        if identity is not None and identity.definition.scope != "test":
+            node = _stretch_node(item, identity.definition.scope)
+            key = (identity.definition.name, node.nodeid)
+            if key not in self._open:
+                several = bool(identity.definition.conditions)
+                scope = Scope(
+                    experiment=identity.definition.name,
+                    condition=OUTSIDE if several else identity.condition,
+                )
+                self._open[key] = (node, self._recording.open(scope))
+        self.resume()
+
+    def leave(self, nextitem: pytest.Item | None) -> None:
+        """Close the stretches that ``nextitem`` is not part of."""
+        coming = nextitem.listchain() if nextitem is not None else []
+        for key, (node, opened) in list(self._open.items()):
+            if node not in coming:
+                self._recording.close_scope(opened)
+                del self._open[key]
+        self.resume()
+
+    def resume(self) -> None:
+        """Make the innermost open stretch current, or nothing."""
+        innermost = next(reversed(self._open.values()), None)
+        current_scope.set(innermost[1] if innermost else None)
+
+
+def _stretch_node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
+    # A function outside any class, marked scope="class", is its own stretch.
+    return item.getparent(_NODES[scope]) or item  # type: ignore[type-var, return-value]

@@ -1,0 +1,201 @@
+"""Trials as pytest runs them: each setup begins an attempt, each teardown's report ends it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+import pytest
+
+from pytest_crucible import _clock
+from pytest_crucible._event import TRIAL_START, TRIAL_STOP
+from pytest_crucible._recorder import record_into
+from pytest_crucible._scope import OpenScope, Scope, current_scope
+from pytest_crucible.handle import ExperimentHandle
+from pytest_crucible.session.marker import IDENTITY, TrialIdentity
+from pytest_crucible.session.recording import NodeRecording
+from pytest_crucible.session.stretch import Stretches
+
+HANDLE = pytest.StashKey[ExperimentHandle]()
+RECORDED = "crucible_recorded"
+"""Attribute of reports of failed trials that only count; survives the way through xdist."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The attempt under way."""
+
+    identity: TrialIdentity
+    opened: OpenScope
+    began_ns: int
+    outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
+    error: str | None = None
+
+
+class TrialHooks:
+    """Registered with pytest once a session turns out to have experiments.
+
+    Args:
+        config: of this process.
+        recording: where this process records.
+    """
+
+    def __init__(self, config: pytest.Config, recording: NodeRecording) -> None:
+        self._config = config
+        self._recording = recording
+        self._stretches = Stretches(recording)
+        self._attempt: _Attempt | None = None
+        self._counts: dict[str, int] = {}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        self._stretches.enter(item)
+        try:
+            return (yield)
+        finally:
+            self._end("interrupted")  # only if no teardown report came
+            self._stretches.leave(nextitem)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is not None:
+            self._begin(item, identity)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+        attempt, original = self._attempt, pyfuncitem.obj
+        if attempt is None or not inspect.iscoroutinefunction(original):
+            return (yield)
+        # An async plugin may run the test in a task that was made before this trial began and so
+        # carries an older context. Settle the scope inside the task.
+        opened = attempt.opened
+
+        @wraps(original)
+        async def in_scope(*args: Any, **kwargs: Any) -> Any:
+            token = current_scope.set(opened)
+            try:
+                return await original(*args, **kwargs)
+            finally:
+                current_scope.reset(token)
+
+        pyfuncitem.obj = in_scope
+        try:
+            return (yield)
+        finally:
+            pyfuncitem.obj = original
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        attempt = self._attempt
+        if attempt is None:
+            return report
+        attempt.outcomes[call.when] = _phase_outcome(report)
+        if report.failed and call.excinfo is not None:
+            attempt.error = _error(call.excinfo, self._config)
+        recordable = attempt.identity.definition.failures == "record"
+        if recordable and report.failed and call.when == "call":
+            setattr(report, RECORDED, attempt.identity.definition.name)
+        if call.when == "teardown":
+            self._end(None)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # Here and not in makereport: rerun plugins look at the report in between, and to them
+        # the trial has failed. From here on it only counts in the experiment.
+        if getattr(report, RECORDED, None) and report.failed:
+            report.outcome = "skipped"
+            report.wasxfail = f"failed trial of experiment {getattr(report, RECORDED)!r}"
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        return recorded_status(report)
+
+    def finish(self) -> None:
+        """End what is still open: the session is over."""
+        self._end("interrupted")
+        self._stretches.leave(None)
+
+    def _begin(self, item: pytest.Item, identity: TrialIdentity) -> None:
+        self._end("interrupted")
+        number = self._counts[identity.test] = self._counts.get(identity.test, 0) + 1
+        scope = Scope(
+            experiment=identity.definition.name,
+            condition=identity.condition,
+            test=identity.test,
+            case=identity.case,
+            trial=identity.trial,
+            attempt=number,
+        )
+        opened = self._recording.open(scope)
+        record_into(opened, TRIAL_START, {}, {"worker_pid": os.getpid()})
+        item.stash[HANDLE] = ExperimentHandle(
+            identity.definition,
+            opened,
+            self._recording.store,
+            self._recording.run,
+            self._recording.node,
+        )
+        self._attempt = _Attempt(identity, opened, _clock.monotonic_ns())
+        current_scope.set(opened)
+
+    def _end(self, outcome: str | None) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        metadata = {"outcome": outcome or _trial_outcome(attempt.outcomes)}
+        if attempt.error is not None:
+            metadata["error"] = attempt.error
+        duration = _clock.monotonic_ns() - attempt.began_ns
+        record_into(attempt.opened, TRIAL_STOP, {"duration": duration}, metadata)
+        self._recording.close_scope(attempt.opened)
+        self._stretches.resume()
+
+
+def recorded_status(
+    report: pytest.TestReport | pytest.CollectReport,
+) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """How the terminal shows a failed trial that only counts."""
+    if getattr(report, RECORDED, None) and report.outcome == "skipped":
+        return "recorded as failed", "r", ("RECORDED", {"yellow": True})
+    return None
+
+
+def _phase_outcome(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    return report.outcome
+
+
+def _trial_outcome(outcomes: dict[str, str]) -> str:
+    if outcomes.get("setup") == "failed" or outcomes.get("teardown") == "failed":
+        return "errored"
+    return outcomes.get("call") or outcomes.get("setup") or "interrupted"
+
+
+def _error(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> str:
+    """Type and place. The text stays out: assertion messages quote answers."""
+    entry = excinfo.traceback[-1] if excinfo.traceback else None
+    for each in excinfo.traceback:
+        if not _is_library(str(each.path)):
+            entry = each
+    if entry is None:
+        return excinfo.typename
+    path = os.path.relpath(entry.path, config.rootpath)
+    return f"{excinfo.typename} at {path}:{entry.lineno + 1}"
+
+
+def _is_library(path: str) -> bool:
+    return "site-packages" in path or f"{os.sep}_pytest{os.sep}" in path

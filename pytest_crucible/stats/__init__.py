@@ -1,0 +1,1 @@
+"""Statistics: `expectations` judges claims about metrics."""

@@ -1,0 +1,34 @@
+"""Stores keep the frames of one node: `memory` for library use, `spool` for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from pytest_crucible._frames import Frame
+
+
+class Store(Protocol):
+    """What the recorder writes to.
+
+    ``append`` may be called from any thread and from a signal handler, and never raises because
+    of the disk: what goes wrong there is told by ``notes``.
+    """
+
+    def append(self, data: bytes) -> None:
+        """Keep one encoded frame. When this returns, the frame is as safe as it will be."""
+
+    def position(self) -> int:
+        """Where the next frame will stand; for `frames`."""
+
+    def frames(self, since: int = 0) -> Iterator[tuple[int, Frame]]:
+        """The frames from position ``since`` on, in order, with their positions.
+
+        A position is a frame's sequence number: it grows with every frame and never changes.
+        """
+
+    def notes(self) -> list[str]:
+        """Why the record is incomplete, a sentence each; empty if it is not."""
+
+    def close(self) -> None:
+        """Write the footer; nothing may be appended afterwards. May be called twice."""

@@ -1,0 +1,346 @@
+"""The bus: code under test says what happened, listeners hear it.
+
+``execute`` is the one way in. While an experiment is open a *tap* (the recorder) hears every
+event first; any number of *handlers* hear those whose name matches their pattern. With neither,
+``execute`` is two tests of a global: about 40 ns.
+
+The contract is that of Erlang's ``:telemetry``: handlers run in the caller's thread, their ids are
+unique, and one that raises is detached from all its events, after which
+``telemetry.handler.failure`` is emitted.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from fnmatch import translate
+from itertools import count
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from pytest_crucible import _clock
+
+Measurements = Mapping[str, Any]
+Metadata = Mapping[str, Any]
+Tap = Callable[[str, "Measurements | None", "Metadata | None"], None]
+F = TypeVar("F", bound=Callable[..., Any])
+
+HANDLER_FAILURE = "telemetry.handler.failure"
+_MAX_ROUTES = 4096  # names are few; a caller that makes them up on the fly must not fill the memory
+_MAX_REASON = 500  # characters of an exception's text that go into an event
+# Stopped from outside, not failed. By name: asyncio's, trio's and the interpreter's own; pytest's
+# outcomes (`pytest.fail`, a timeout) are BaseExceptions too and do mean failure.
+_CANCELLATIONS = {"CancelledError", "Cancelled", "KeyboardInterrupt", "GeneratorExit", "SystemExit"}
+
+
+class Handler(Protocol):
+    """What `attach` takes: called as ``handler(name, measurements, metadata, config)``."""
+
+    def __call__(
+        self, name: str, measurements: Measurements, metadata: Metadata, config: Any, /
+    ) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerInfo:
+    """One attached handler, as `list_handlers` tells it."""
+
+    id: str
+    patterns: tuple[str, ...]
+    function: Handler
+    config: Any = None
+    _matchers: tuple[re.Pattern[str], ...] = field(default=(), repr=False, compare=False)
+
+    def matches(self, name: str) -> bool:
+        return any(matcher.match(name) for matcher in self._matchers)
+
+
+_tap: Tap | None = None
+_handlers: dict[str, HandlerInfo] = {}
+_routes: dict[str, tuple[HandlerInfo, ...]] = {}
+
+
+def execute(
+    name: str, measurements: Measurements | None = None, metadata: Metadata | None = None
+) -> None:
+    """Say that ``name`` happened.
+
+    Args:
+        name: dotted event name, e.g. ``req_llm.request.stop``.
+        measurements: numbers; ``duration`` is in ns.
+        metadata: context, e.g. model and provider. Both are copied before this returns.
+
+    Never raises because of a value or a handler.
+    """
+    tap = _tap
+    if tap is not None:
+        tap(name, measurements, metadata)
+    if _handlers:
+        _dispatch(name, measurements, metadata)
+
+
+def enabled(name: str) -> bool:
+    """Whether anybody would hear ``name`` now; lets a caller skip costly measurements."""
+    return _tap is not None or bool(_handlers and _resolve(name))
+
+
+def attach(handler_id: str, pattern: str, function: Handler, config: Any = None) -> None:
+    """Call ``function`` for every event whose name matches ``pattern``.
+
+    Args:
+        handler_id: unique among the attached handlers.
+        pattern: an event name, in which ``*`` stands for any characters (``req_llm.*``).
+        function: called as ``function(name, measurements, metadata, config)`` in the thread that
+            emits. If it raises it is detached.
+        config: handed to ``function`` unchanged.
+
+    Raises:
+        ValueError: the id is taken, or the pattern is empty.
+    """
+    attach_many(handler_id, [pattern], function, config)
+
+
+def attach_many(
+    handler_id: str, patterns: Iterable[str], function: Handler, config: Any = None
+) -> None:
+    """Like `attach`, for several patterns under one id."""
+    names = tuple(patterns)
+    if not names or not all(names):
+        raise ValueError(f"handler {handler_id!r} needs at least one pattern, none of them empty")
+    if handler_id in _handlers:
+        raise ValueError(f"a handler with the id {handler_id!r} is attached already")
+    matchers = tuple(re.compile(_translate(name)) for name in names)
+    _handlers[handler_id] = HandlerInfo(handler_id, names, function, config, matchers)
+    _routes.clear()
+
+
+def detach(handler_id: str) -> None:
+    """Stop calling the handler with this id.
+
+    Raises:
+        LookupError: no handler has this id.
+    """
+    if _handlers.pop(handler_id, None) is None:
+        raise LookupError(f"no handler with the id {handler_id!r} is attached")
+    _routes.clear()
+
+
+def list_handlers(name: str | None = None) -> list[HandlerInfo]:
+    """The attached handlers; with ``name``, only those that would hear that event."""
+    handlers = list(_handlers.values())
+    return handlers if name is None else [h for h in handlers if h.matches(name)]
+
+
+def set_tap(tap: Tap | None) -> None:
+    """Install the recorder (or, with None, take it away). For this package's own use."""
+    global _tap
+    _tap = tap
+
+
+def _translate(pattern: str) -> str:
+    # Only "*" is special: event names may hold brackets and question marks.
+    return translate(re.sub(r"([\[?])", r"[\1]", pattern))
+
+
+def _resolve(name: str) -> tuple[HandlerInfo, ...]:
+    route = _routes.get(name)
+    if route is None:
+        route = tuple(list_handlers(name))
+        if len(_routes) >= _MAX_ROUTES:
+            _routes.clear()
+        _routes[name] = route
+    return route
+
+
+def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata | None) -> None:
+    for handler in _resolve(name):
+        try:
+            handler.function(name, measurements or {}, metadata or {}, handler.config)
+        except Exception as error:
+            # Another thread may have detached it meanwhile; it must be told once, not twice.
+            if _handlers.pop(handler.id, None) is None:
+                continue
+            _routes.clear()
+            execute(
+                HANDLER_FAILURE,
+                {"monotonic_time": _clock.monotonic_ns(), "system_time": _clock.wall_ns()},
+                {
+                    "handler_id": handler.id,
+                    "event_name": name,
+                    "kind": type(error).__name__,
+                    "reason": str(error)[:_MAX_REASON],
+                },
+            )
+
+
+# --- spans -----------------------------------------------------------------------------------
+
+_current_span: ContextVar[str | None] = ContextVar("crucible_span", default=None)
+_span_numbers = count(1)
+_span_prefix = os.urandom(4).hex()
+
+
+def _renew_span_prefix() -> None:
+    global _span_prefix
+    _span_prefix = os.urandom(4).hex()
+
+
+# A forked child would go on with its parent's numbers and give two spans one id.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_span_prefix)
+
+
+def current_span_id() -> str | None:
+    """Id of the innermost open span of this context, if any."""
+    return _current_span.get()
+
+
+class Span:
+    """A stretch of time with a start and an end; made by `span`.
+
+    Emits ``NAME.start`` with ``monotonic_time`` and ``system_time`` (ns), then ``NAME.stop`` or,
+    if the block raised, ``NAME.exception``, both with ``duration`` (ns). Start metadata is merged
+    into the end's, and all carry ``span_id`` and ``parent_span_id``.
+
+    As a decorator it opens a new span for each call. Around a generator it lasts from the first
+    item to the last and does not become the parent of spans inside, because a generator shares its
+    caller's context.
+    """
+
+    __slots__ = ("_began", "_childless", "_measured", "_metadata", "_token", "id", "name")
+
+    def __init__(self, name: str, metadata: Metadata, childless: bool = False) -> None:
+        self.name = name
+        self._childless = childless
+        self.id: str | None = None
+        self._metadata: dict[str, Any] = dict(metadata)
+        self._measured: dict[str, Any] = {}
+        self._token: Token[str | None] | None = None
+        self._began = 0
+
+    def measure(self, **numbers: Any) -> None:
+        """Add measurements to the end event: ``span.measure(input_tokens=12)``."""
+        self._measured.update(numbers)
+
+    def annotate(self, **metadata: Any) -> None:
+        """Add metadata to the end event: ``span.annotate(finish_reason="stop")``."""
+        self._metadata.update(metadata)
+
+    def __enter__(self) -> Span:
+        self._open(_current_span.get())
+        if not self._childless:
+            self._token = _current_span.set(self.id)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                _current_span.reset(token)
+            except ValueError:
+                # Left in another context than entered (an async generator fixture): that
+                # context ends here anyway, and there is nothing to put back in this one.
+                pass
+        self._close(error)
+
+    async def __aenter__(self) -> Span:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: F) -> F:
+        wrapper: Callable[..., Any]
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return await function(*args, **kwargs)
+
+        elif inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._again(childless=True):
+                    async for item in function(*args, **kwargs):
+                        yield item
+
+        elif inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._again(childless=True):
+                    return (yield from function(*args, **kwargs))
+
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    def _again(self, childless: bool = False) -> Span:
+        """A new span like this one, for one call of a decorated function."""
+        return Span(self.name, self._metadata, childless)
+
+    def _open(self, parent: str | None) -> None:
+        self.id = f"{_span_prefix}{next(_span_numbers):08x}"
+        self._metadata["span_id"] = self.id
+        if parent is not None:
+            self._metadata["parent_span_id"] = parent
+        self._began = _clock.monotonic_ns()
+        execute(
+            self.name + ".start",
+            {"monotonic_time": self._began, "system_time": _clock.wall_ns()},
+            dict(self._metadata),  # a handler may keep it, and the end event adds to ours
+        )
+
+    def _close(self, error: BaseException | None) -> None:
+        self._measured["duration"] = _clock.monotonic_ns() - self._began
+        if error is None:
+            execute(self.name + ".stop", self._measured, self._metadata)
+            return
+        self._metadata["kind"] = type(error).__name__
+        if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
+            self._metadata["cancelled"] = True
+        else:
+            # The type only: messages of parsers and validators quote the answer they choke on.
+            self._metadata["error"] = type(error).__name__
+        execute(self.name + ".exception", self._measured, self._metadata)
+
+
+def span(name: str, metadata: Metadata | None = None, /, **more: Any) -> Span:
+    """A span over a block (``with``, ``async with``) or over every call (decorator).
+
+    ::
+
+        with telemetry.span("req_llm.request", model="gpt-4o-mini") as span:
+            answer = ask()
+            span.measure(input_tokens=answer.usage.input_tokens)
+
+        @telemetry.span("altar.tool", tool_name="search")
+        async def search(query): ...
+
+    Args:
+        name: event name without ``.start`` / ``.stop``.
+        metadata, more: metadata of all the span's events; keywords win.
+    """
+    return Span(name, {**(metadata or {}), **more})
