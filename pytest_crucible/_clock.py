@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 wall_ns = time.time_ns
 """Wall time in ns since the epoch: when an event happened, comparable across nodes."""
@@ -14,5 +14,5 @@ monotonic_ns = time.perf_counter_ns
 
 def iso_from_us(time_us: int) -> str:
     """Wall time in µs since the epoch as ISO 8601 in UTC, µs kept."""
-    moment = datetime.fromtimestamp(time_us // 1_000_000, tz=timezone.utc)
+    moment = datetime.fromtimestamp(time_us // 1_000_000, tz=UTC)
     return moment.replace(microsecond=time_us % 1_000_000).isoformat(timespec="microseconds")

@@ -55,7 +55,7 @@ class Enriched(msgspec.Struct, kw_only=True, gc=False):
     user_id: Any = None
     sample_id: Any = None
     cohort: Any = None
-    extra: dict[str, Any] = {}  # noqa: RUF012  (msgspec copies it for each instance)
+    extra: dict[str, Any] = {}
 
 
 def enrich(event: Event) -> Enriched:
@@ -133,9 +133,7 @@ def _success(name: str, numbers: Mapping[str, Any], context: Mapping[str, Any]) 
     return True if name.endswith(".stop") else None
 
 
-def _add_tokens(
-    found: Enriched, numbers: Mapping[str, Any], context: Mapping[str, Any]
-) -> None:
+def _add_tokens(found: Enriched, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> None:
     nested = context.get("tokens", numbers.get("tokens"))
     sources = [numbers, context]
     if isinstance(nested, Mapping):
@@ -151,7 +149,9 @@ def _add_tokens(
         found.total_tokens = (found.input_tokens or 0) + (found.output_tokens or 0)
 
 
-def _first(sources: list[Mapping[str, Any]], keys: tuple[str, str, *tuple[str, ...]]) -> float | None:
+def _first(
+    sources: list[Mapping[str, Any]], keys: tuple[str, str, *tuple[str, ...]]
+) -> float | None:
     # The long spellings may stand anywhere; the short ones (prompt, total) only mean tokens
     # inside ``tokens: {…}``, which comes third.
     for position, source in enumerate(sources):

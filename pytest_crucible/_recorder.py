@@ -82,9 +82,7 @@ def _emit(
     try:
         data = encode((EVENT_TAG, scope_id, name, now, measurements, metadata, attribution))
     except ENCODE_ERRORS as error:
-        _capture_degraded(
-            error, scope_id, write, name, now, measurements, metadata, attribution
-        )
+        _capture_degraded(error, scope_id, write, name, now, measurements, metadata, attribution)
         return
     write(data)
 

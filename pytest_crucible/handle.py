@@ -28,6 +28,7 @@ class ExperimentHandle:
     Attributes:
         definition: the experiment as its author described it.
         scope: condition, test, case, trial and attempt.
+        id: of the run that it records into.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class ExperimentHandle:
         self._opened = opened
         self._store = store
         self._since = store.position()
-        self._run = run
+        self.id = run
         self._node = node
 
     @property
@@ -135,9 +136,7 @@ class ExperimentHandle:
 
     def _all_events(self) -> Iterator[Event]:
         frames = self._store.frames(self._since)
-        node = Node(
-            self._node, frames, run=self._run, scopes={self._opened.id: self._opened.scope}
-        )
+        node = Node(self._node, frames, run=self.id, scopes={self._opened.id: self._opened.scope})
         return (event for event in node if event.scope == self.scope)
 
     def __repr__(self) -> str:

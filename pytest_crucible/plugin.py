@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if any(item.get_closest_marker("experiment") is not None for item in items):
         from pytest_crucible.session import roles
 
-        if roles.gather(items) and not config.pluginmanager.hasplugin(RECORDER):
+        if roles.gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
             worker = hasattr(config, "workerinput")
             recorder = roles.Worker(config) if worker else roles.Local(config)
             config.pluginmanager.register(recorder, RECORDER)

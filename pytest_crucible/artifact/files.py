@@ -9,7 +9,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -35,7 +35,7 @@ def slug(name: str) -> str:
 
 def new_run_id() -> str:
     """Sortable by time, unique without asking anybody: ``20261123T174502-3f9a1c``."""
-    now = datetime.fromtimestamp(_clock.wall_ns() / 1e9, tz=timezone.utc)
+    now = datetime.fromtimestamp(_clock.wall_ns() / 1e9, tz=UTC)
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
@@ -84,21 +84,33 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def make_run_folder(output: Path, run: str) -> Path:
-    """Make ``output/run/nodes``; several processes may do so at once.
+def make_output_folder(folder: Path) -> Path:
+    """Make a folder for results; several processes may do so at once.
 
-    The output folder gets a ``.gitignore``: results are large and machine-made, and a clean tree
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"output folder {str(folder)!r}: {error.strerror}") from error
+    return folder
+
+
+def make_run_folder(output: Path, run: str) -> Path:
+    """Make the folder of one run, with its ``nodes`` folder.
+
+    A new output folder gets a ``.gitignore``: results are large and machine-made, and a clean tree
     must not turn dirty because its tests ran.
 
     Raises:
         OutputError: it cannot be made.
     """
-    nodes = output / run / "nodes"
-    try:
-        nodes.mkdir(parents=True, exist_ok=True)
-        ignore = output / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"output folder {str(output)!r}: {error.strerror}") from error
+    fresh = not output.exists()
+    nodes = make_output_folder(output / run / "nodes")
+    if fresh:
+        try:
+            (output / ".gitignore").write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"output folder {str(output)!r}: {error.strerror}") from error
     return nodes.parent

@@ -97,9 +97,7 @@ def open_folder(folder: Path) -> Run:
     if not files:
         raise ArtifactError(f"{folder}: no recorded events ({NODES}/*{SUFFIX}) in it")
     run = str(manifest["run"]) if manifest else folder.name
-    nodes = [
-        Node(file.stem, SpoolReader(file), source=str(file), run=run) for file in files
-    ]
+    nodes = [Node(file.stem, SpoolReader(file), source=str(file), run=run) for file in files]
     return Run(id=run, path=folder, nodes=nodes, manifest=manifest)
 
 

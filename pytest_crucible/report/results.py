@@ -201,9 +201,7 @@ def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:
 def _incomplete(run: Run, observations: Observations) -> list[str]:
     reasons = [note for node in run.nodes for note in node.notes]
     reasons += run.torn()
-    reasons += [
-        f"{node.name}: did not end in good order" for node in run.nodes if not node.closed
-    ]
+    reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.closed]
     reasons += observations.failures
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     for outcome, verb in ((MISSING, "never ran"), (UNFINISHED, "crashed")):

@@ -67,7 +67,11 @@ def _recorded(experiment: ExperimentResult) -> str:
     parts = []
     if trials:
         parts.append(f"recorded {experiment.recorded}/{len(trials)} trials{_design(experiment)}")
-        for outcome, word in ((UNFINISHED, "crashed"), ("skipped", "skipped"), (MISSING, "missing")):
+        for outcome, word in (
+            (UNFINISHED, "crashed"),
+            ("skipped", "skipped"),
+            (MISSING, "missing"),
+        ):
             hit = [trial for trial in trials if trial.outcome == outcome]
             if hit:
                 nodes = sorted({trial.attempts[-1].node for trial in hit if trial.attempts})
@@ -96,8 +100,8 @@ def _completeness(results: Results) -> Iterator[Line]:
         yield Line(f"incomplete: {reason}", "yellow")
     if results.unattributed:
         yield Line(
-            f"{plural(results.unattributed, 'event')} not attributed: emitted without context while "
-            "several experiments were open (use experiment.execute, or copy_context().run)",
+            f"{plural(results.unattributed, 'event')} not attributed: emitted without context "
+            "while several experiments were open (use experiment.execute, or copy_context().run)",
             "yellow",
         )
     if results.late:

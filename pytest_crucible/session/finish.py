@@ -20,6 +20,7 @@ from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.report.terminal import Line, render
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
+from pytest_crucible.stats.expectations import REJECTED, Judgement
 
 RESULTS = pytest.StashKey["Finished"]()
 
@@ -64,9 +65,7 @@ def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _export(
-    config: pytest.Config, run: Run, enrichers: list[Enricher], finished: Finished
-) -> None:
+def _export(config: pytest.Config, run: Run, enrichers: list[Enricher], finished: Finished) -> None:
     exporters = {**FORMATS, **plugin_exporters(config)}
     for name in config.stash[SETTINGS].export:
         path = finished.folder / f"events.{name}"
@@ -160,14 +159,26 @@ def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
     terminal.section("experiments")
     for line in summary_lines(config, finished):
         terminal.write_line(line.text, **({line.style: True} if line.style else {}))
-    rejected = [
-        judgement
-        for each in (finished.results.experiments if finished.results else ())
+    # The closing line must not be green when the session fails: an expectation that was not met
+    # counts there, and in the short summary, like a test that failed.
+    reports = [_rejection(each) for each in _rejected(finished)]
+    if reports:
+        terminal.stats.setdefault("failed", []).extend(reports)
+
+
+def _rejected(finished: Finished) -> list[tuple[str, Judgement]]:
+    experiments = finished.results.experiments if finished.results else ()
+    return [
+        (each.definition.name, judgement)
+        for each in experiments
         for judgement in each.judgements
-        if judgement.verdict == "REJECTED"
+        if judgement.verdict == REJECTED
     ]
-    if rejected:
-        # The closing line of pytest must not be plain green when the session fails.
-        terminal.stats.setdefault("expectations rejected", []).extend(rejected)
 
 
+def _rejection(rejected: tuple[str, Judgement]) -> pytest.TestReport:
+    name, judgement = rejected
+    nodeid = f"experiment {name} ({judgement.condition})"
+    return pytest.TestReport(
+        nodeid, (nodeid, None, nodeid), {}, "failed", f"{REJECTED}: {judgement.expectation}", "call"
+    )

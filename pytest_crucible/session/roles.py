@@ -24,23 +24,40 @@ from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.session.trials import TrialHooks, recorded_status
 
 WORKERINPUT = "crucible"
+WORKEROUTPUT = "crucible_usage_error"
 
 
-def gather(items: list[pytest.Item]) -> bool:
+def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
+    """Stop before any test runs, with one line.
+
+    A usage error that a worker raises ends as an internal error of xdist's controller. So a worker
+    empties its collection and leaves the line for the controller to raise.
+    """
+    if not hasattr(config, "workeroutput"):
+        raise pytest.UsageError(problem)
+    config.workeroutput[WORKEROUTPUT] = problem
+    session_items.clear()
+
+
+def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
     """Find out which items are trials of which experiment; True if any is.
 
     Raises:
         pytest.UsageError: a marker makes no sense.
     """
     identities: list[TrialIdentity] = []
-    for item in items:
-        definition = definition_of(item)
-        if definition is not None:
-            identity = item.stash[IDENTITY] = identify(item, definition)
-            identities.append(identity)
-    if identities:
-        combine(identities)  # for its checks: refuse before a single test has run
-        counterbalance(items)
+    try:
+        for item in items:
+            definition = definition_of(item)
+            if definition is not None:
+                identity = item.stash[IDENTITY] = identify(item, definition)
+                identities.append(identity)
+        if identities:
+            combine(identities)  # for its checks: refuse before a single test has run
+            counterbalance(items)
+    except pytest.UsageError as error:
+        refuse(items, config, str(error))
+        return False
     return bool(identities)
 
 
@@ -67,7 +84,8 @@ class Recorder:
             self.folder = make_run_folder(self.output, self.run)
             self._recording = NodeRecording(self.folder, self.run, self.node)
         except (OutputError, OSError) as error:
-            raise pytest.UsageError(f"experiments cannot be recorded: {error}") from error
+            refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
+            return
         self._recording.announce(combine(plan), plan)
         self._hooks = TrialHooks(self._config, self._recording)
         self._config.pluginmanager.register(self._hooks, "crucible-trials")
@@ -126,6 +144,12 @@ class Controller:
     def tell(self, workerinput: dict[str, Any]) -> None:
         """Tell a worker which run it belongs to."""
         workerinput[WORKERINPUT] = {"run": self._run, "output": os.fspath(self._output)}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        problem = getattr(node, "workeroutput", {}).get(WORKEROUTPUT)
+        if problem:
+            raise pytest.UsageError(problem)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -43,7 +43,9 @@ def add_options(parser: pytest.Parser) -> None:
         help=f"folder that runs are written to (default: {OUTPUT} in the root directory)",
     )  # fmt: skip
     parser.addini("crucible_export", "default for --crucible-export", default="")
-    parser.addini("crucible_output", "default for --crucible-output, from the root directory", default="")
+    parser.addini(
+        "crucible_output", "default for --crucible-output, from the root directory", default=""
+    )
 
 
 def settle(config: pytest.Config) -> Settings:
@@ -67,9 +69,7 @@ def _formats(config: pytest.Config) -> tuple[str, ...]:
                 f"{where}: unknown export format {each!r}; valid: {', '.join(valid)}"
             )
     if "parquet" in wanted and find_spec("pyarrow") is None:
-        raise pytest.UsageError(
-            f"{where}: parquet needs: pip install 'pytest-crucible[parquet]'"
-        )
+        raise pytest.UsageError(f"{where}: parquet needs: pip install 'pytest-crucible[parquet]'")
     return wanted
 
 

@@ -57,4 +57,4 @@ class Stretches:
 
 def _stretch_node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
     # A function outside any class, marked scope="class", is its own stretch.
-    return item.getparent(_NODES[scope]) or item  # type: ignore[type-var, return-value]
+    return item.getparent(_NODES[scope]) or item

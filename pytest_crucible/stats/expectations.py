@@ -206,7 +206,9 @@ class _Parser:
     def known_condition(self, name: str, column: int) -> str:
         if name not in self.conditions:
             valid = ", ".join(self.conditions) or "none, this experiment has one condition"
-            raise ExpectationError(f"unknown condition {name!r} (valid: {valid})", self.text, column)
+            raise ExpectationError(
+                f"unknown condition {name!r} (valid: {valid})", self.text, column
+            )
         return name
 
     def take(self, *kinds: str, wanted: str) -> tuple[str, str, int]:

@@ -81,9 +81,7 @@ class Node:
             else:
                 self._learn(frame)
 
-    def _event(
-        self, sequence: int, frame: EventFrame, scopes: Mapping[int, Scope | None]
-    ) -> Event:
+    def _event(self, sequence: int, frame: EventFrame, scopes: Mapping[int, Scope | None]) -> Event:
         numbers, context, name = frame.measurements, frame.metadata, frame.name
         return Event(
             name=name if type(name) is str else str(name),

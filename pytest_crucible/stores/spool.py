@@ -79,7 +79,9 @@ class SpoolStore:
                 fresh = self._next_map(len(frame))
             except OSError as error:
                 self._overflow.append(frame)
-                self._note(f"spool {self.path.name}: {_why(error)}; later events are in memory only")
+                self._note(
+                    f"spool {self.path.name}: {_why(error)}; later events are in memory only"
+                )
                 return
             fresh.write(frame)
             if len(fresh) > SEGMENT:
@@ -136,7 +138,7 @@ class SpoolStore:
     def _restore_if_removed(self) -> None:
         """Put the file back where the controller looks, if somebody removed its folder."""
         try:
-            if os.path.samestat(os.stat(self.path), os.fstat(self._file)):
+            if os.path.samestat(self.path.stat(), os.fstat(self._file)):
                 return
             self._note(f"spool {self.path.name}: another file took its place")
             return
@@ -148,7 +150,9 @@ class SpoolStore:
                 source.seek(0)
                 shutil.copyfileobj(source, target)
         except OSError as error:
-            self._note(f"spool {self.path.name}: removed during the run, not restored: {_why(error)}")
+            self._note(
+                f"spool {self.path.name}: removed during the run, not restored: {_why(error)}"
+            )
 
 
 def _why(error: OSError) -> str:

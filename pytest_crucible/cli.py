@@ -1,0 +1,83 @@
+"""``crucible``: read, convert and judge what runs left behind, without running anything again.
+
+Exit codes: 0 fine, 2 usage or unreadable input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pytest_crucible._errors import CrucibleError
+from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
+from pytest_crucible.artifact.files import make_output_folder
+from pytest_crucible.artifact.run import open_run
+from pytest_crucible.report.results import analyse
+from pytest_crucible.report.terminal import Line, render
+
+_COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # `crucible show … | head`: nobody reads any more. Keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (CrucibleError, OSError) as error:
+        print(f"crucible: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="crucible", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    show = commands.add_parser("show", help="print the summary of a run")
+    show.add_argument("path", type=Path, help=_PATH_HELP)
+    show.set_defaults(run=_show)
+
+    export = commands.add_parser("export", help="convert a run to another format")
+    export.add_argument("path", type=Path, help=_PATH_HELP)
+    export.add_argument("--format", "-f", help=f"{', '.join(FORMATS)}; default: by file ending")
+    export.add_argument("--output", "-o", type=Path, required=True, help="file to write")
+    export.set_defaults(run=_export)
+    return parser
+
+
+_PATH_HELP = "run folder, output folder (its newest run), or CSV, JSONL or Parquet file"
+
+
+def _show(options: argparse.Namespace) -> int:
+    results = analyse(open_run(options.path))
+    _print([*render(results), Line(f"run: {results.run}")])
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    name = options.format or options.output.suffix.lstrip(".")
+    check_formats([name], FORMATS)
+    run = open_run(options.path)
+    make_output_folder(options.output.parent)
+    export_events(run.events, options.output, FORMATS[name])
+    print(options.output)
+    return 0
+
+
+def _print(lines: Iterable[Line]) -> None:
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for line in lines:
+        code = _COLOURS.get(line.style) if coloured else None
+        print(f"\033[{code}m{line.text}\033[0m" if code else line.text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
