@@ -1,0 +1,16 @@
+"""Fixtures for the suite: pytester, and the ways in which a session can be run."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+# The suite's own session loads every neighbour; inner sessions load only what a test asks for.
+QUIET = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:randomly")
+
+
+@pytest.fixture(params=["local", "-n0", "-n2", "-p no:xdist"])
+def mode(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Arguments for one of the ways in which users run sessions."""
+    return () if request.param == "local" else tuple(request.param.split())
