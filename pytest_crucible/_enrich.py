@@ -86,7 +86,10 @@ def enrich(event: Event) -> Enriched:
 def number(value: object) -> float | None:
     """``value`` as a finite number, or None. Booleans are not numbers here."""
     if type(value) is int or type(value) is float:
-        return value if math.isfinite(value) else None
+        try:
+            return value if math.isfinite(value) else None
+        except OverflowError:  # an int beyond every float
+            return None
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,6 +11,7 @@ from pytest_crucible._errors import DefinitionError
 
 SCOPES = ("test", "class", "module", "session")
 FAILURES = ("fail", "record")
+INCONCLUSIVE = ("fail", "pass", "warn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,13 @@ class Definition:
         scope: over which stretch events are captured: test, class, module or session.
         trials: repetitions of each case.
         expect: expectations over metrics, e.g. ``success_rate > 0.9``.
+        pass_if: ``"8/10"``: a case passes if at least 8 of its 10 trials do.
+        inconclusive: what an expectation that stays open does to the session: fail, pass, or warn.
+            Default: what ``--crucible-inconclusive`` says.
+        margin: largest change between conditions that does not matter: one number (relative; for
+            rates absolute), or one per metric.
         failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
-            expectations decide. Default: ``record`` with ``expect``, else ``fail``.
+            expectations decide. Default: ``record`` with ``expect`` or ``pass_if``, else ``fail``.
         sampling: reserved.
     """
 
@@ -42,11 +48,16 @@ class Definition:
     scope: str = "test"
     trials: int = 1
     expect: tuple[str, ...] = ()
+    pass_if: str | None = None
+    inconclusive: str | None = None
+    margin: float | Mapping[str, float] | None = None
     failures: str = "fail"
     sampling: Any = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not `asdict`: it copies deeply, and metadata may hold what cannot be copied (a client).
+        values = {key: getattr(self, key) for key in ("name", *KEYWORDS)}
+        return {**values, "metadata": dict(self.metadata)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Definition:
@@ -81,8 +92,12 @@ def define(name: object = None, /, **given: Any) -> Definition:
     metadata = given.setdefault("metadata", {})
     if not isinstance(metadata, Mapping):
         raise DefinitionError(f"metadata must be a mapping, not {metadata!r}")
+    _check_text("pass_if", given.get("pass_if"))
     if given.get("failures") is None:
-        given["failures"] = "record" if given["expect"] else "fail"
+        given["failures"] = "record" if given["expect"] or given.get("pass_if") else "fail"
+    if given.get("inconclusive") is not None:
+        _check_choice("inconclusive", given["inconclusive"], INCONCLUSIVE)
+    _check_margin(given.get("margin"))
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
         raise DefinitionError("sampling is reserved and not available yet; every event is kept")
@@ -120,6 +135,16 @@ def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> Non
 def _check_choice(key: str, value: object, valid: tuple[str, ...]) -> None:
     if value not in valid:
         raise DefinitionError(f"{key}={value!r} is not one of {', '.join(valid)}")
+
+
+def _check_margin(margin: object) -> None:
+    if margin is None:
+        return
+    for each in margin.values() if isinstance(margin, Mapping) else [margin]:
+        if not isinstance(each, (int, float)) or isinstance(each, bool) or not 0 < each < 10:
+            raise DefinitionError(
+                f"margin must be a number above 0 (0.05 is 5 %), or one per metric, not {each!r}"
+            )
 
 
 def _check_count(key: str, value: object) -> None:

@@ -7,7 +7,7 @@ Importing this imports msgspec; nothing that loads with the plugin may import it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -34,7 +34,12 @@ class EventFrame(msgspec.Struct, array_like=True, tag=EVENT_TAG, gc=False):
 
 
 class HeaderFrame(msgspec.Struct, array_like=True, tag=1):
-    """First frame of a node: who recorded, and its clocks at that moment (ns)."""
+    """First frame of a node: who recorded, and its clocks at that moment (ns).
+
+    ``parent`` is the node that a forked or joined process belongs to: such a process may end
+    without a footer. ``clock_offset_ns`` is this node's wall clock minus the controller's,
+    measured to within ``clock_bound_ns``.
+    """
 
     schema: int
     run: str
@@ -44,6 +49,9 @@ class HeaderFrame(msgspec.Struct, array_like=True, tag=1):
     host: str
     wall_ns: int
     monotonic_ns: int
+    parent: str | None = None
+    clock_offset_ns: int = 0
+    clock_bound_ns: int = 0
 
 
 class ExperimentFrame(msgspec.Struct, array_like=True, tag=2):
@@ -93,11 +101,26 @@ encode = msgspec.msgpack.Encoder().encode
 Raises for what msgpack cannot hold; see `encode_event`.
 """
 
-decode = msgspec.msgpack.Decoder(Frame).decode
+_decode = msgspec.msgpack.Decoder(Frame).decode
+
+
+def decode(data: bytes | msgspec.Raw) -> Frame:
+    """The frame in ``data``; a `NoteFrame` that says why, if it cannot be read.
+
+    Not all that can be encoded can be decoded: a frozen dataclass may be the key of a dict, but
+    comes back as a dict itself, which may not.
+    """
+    try:
+        frame: Frame = _decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return NoteFrame(f"a frame could not be read: {error}")
+    return frame
+
 
 # What encoding really raises: unknown types, ints of 2**64 and more, lone surrogates
-# (UnicodeEncodeError is a ValueError), cycles, and a dict that another thread changes meanwhile.
-# Wider would swallow what a signal handler raises while we encode (a timeout, for one).
+# (UnicodeEncodeError is a ValueError), cycles, and time zones that do not tell their offset
+# (NotImplementedError is a RuntimeError). Wider would swallow what a signal handler raises while
+# we encode (a timeout, for one).
 ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, RuntimeError)
 
 _MAX_DEPTH = 32
@@ -112,7 +135,7 @@ def encode_degraded(
 
     Returns:
         The frame, and how many values were replaced. NumPy and torch scalars become plain numbers
-        and do not count.
+        and do not count. A container inside itself becomes ``...``.
     """
     plain = _Plain()
     safe_name = plain.convert(name)
@@ -129,23 +152,38 @@ class _Plain:
 
     def __init__(self) -> None:
         self.degraded = 0
+        self._around: set[int] = set()  # ids of the containers that we are inside of
 
-    def convert(self, value: object, depth: int = 0) -> object:
-        if isinstance(value, Mapping):
-            if depth >= _MAX_DEPTH:
-                return self._replace(value)
-            return {
-                key if isinstance(key, str) and _encodable(key) else self._key(key): self.convert(
-                    item, depth + 1
-                )
-                for key, item in list(value.items())
-            }
-        if isinstance(value, (list, tuple, set, frozenset)):
-            if depth >= _MAX_DEPTH:
-                return self._replace(value)
-            return [self.convert(item, depth + 1) for item in list(value)]
+    def convert(self, value: object) -> object:
+        try:
+            if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+                return self._container(value)
+            return self._leaf(value)
+        except Exception:
+            # To look at a lazy proxy or at a config with missing values is to run its code.
+            return self._replace(value)
+
+    def _container(self, value: Mapping[object, object] | Collection[object]) -> object:
+        if id(value) in self._around:
+            # Not its repr: in a tree whose nodes know their parents, each holds the whole tree.
+            self.degraded += 1
+            return "..."
+        if len(self._around) >= _MAX_DEPTH:
+            return self._replace(value)
+        self._around.add(id(value))
+        try:
+            if isinstance(value, Mapping):
+                return {self._key(key): self.convert(item) for key, item in list(value.items())}
+            return [self.convert(item) for item in list(value)]
+        finally:
+            self._around.remove(id(value))
+
+    def _leaf(self, value: object) -> object:
         if _encodable(value):
             return value
+        if isinstance(value, str):
+            text = str.__str__(value)  # of a subclass, which may print itself in another way
+            return text if _encodable(text) else self._replace(text)
         if isinstance(value, float):
             return float(value)
         if isinstance(value, int):
@@ -155,9 +193,11 @@ class _Plain:
         return self._replace(value) if number is None else number
 
     def _key(self, key: object) -> str:
+        if isinstance(key, str):
+            return str(self._leaf(key))
         if isinstance(key, (bool, int, float)) or key is None:
             return str(key)
-        return str(self._replace(key))
+        return self._replace(key)
 
     def _replace(self, value: object) -> str:
         self.degraded += 1

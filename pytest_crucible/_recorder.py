@@ -58,8 +58,8 @@ def _capture_astray(
         if scope.state == CLOSED:
             _emit(scope.id, scope.write, name, measurements, metadata, LATE)
         return
-    with _lock:
-        candidates = [each for each in _open if each.state != CLOSED]
+    # A copy, not the lock: we may be in a signal handler that interrupted its holder.
+    candidates = [each for each in list(_open) if each.state != CLOSED]
     owners = {(each.write, each.scope.experiment) for each in candidates}
     if len(owners) == 1:
         innermost = candidates[-1]
@@ -99,8 +99,7 @@ def _capture_degraded(
 ) -> None:
     data, degraded = encode_degraded(scope_id, name, now, measurements, metadata, attribution)
     write(data)
-    changed_meanwhile = type(error) is RuntimeError  # a dict, by another thread: encoded by now
-    if not degraded and not changed_meanwhile and _encodes(name, measurements, metadata):
+    if not degraded and _encodes(name, measurements, metadata):
         # Nothing in the event was at fault, so the exception came from elsewhere: a signal
         # handler that ran while we encoded. It is not ours to swallow.
         raise error

@@ -15,6 +15,7 @@ from pytest_crucible._errors import CrucibleError
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
 from pytest_crucible.artifact.run import open_run
+from pytest_crucible.report.recover import recover, unfinished_runs
 from pytest_crucible.report.results import analyse
 from pytest_crucible.report.terminal import Line, render
 
@@ -50,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", "-f", help=f"{', '.join(FORMATS)}; default: by file ending")
     export.add_argument("--output", "-o", type=Path, required=True, help="file to write")
     export.set_defaults(run=_export)
+
+    recover = commands.add_parser("recover", help="finish runs whose pytest was killed")
+    recover.add_argument("path", type=Path, help="run folder, or output folder: all runs in it")
+    recover.set_defaults(run=_recover)
     return parser
 
 
@@ -69,6 +74,15 @@ def _export(options: argparse.Namespace) -> int:
     make_output_folder(options.output.parent)
     export_events(run.events, options.output, FORMATS[name])
     print(options.output)
+    return 0
+
+
+def _recover(options: argparse.Namespace) -> int:
+    runs = unfinished_runs(options.path)
+    if not runs:
+        print(f"{options.path}: nothing to recover, every run has its manifest")
+    for folder in runs:
+        _print([*render(recover(folder)), Line(f"recovered: {folder}")])
     return 0
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
+from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +23,9 @@ from pytest_crucible.metrics.summary import Metrics, summarise
 from pytest_crucible.stores import Store
 from pytest_crucible.stores._merge import Node
 
+TICKET = "CRUCIBLE_TICKET"
+"""Environment variable that carries a ticket to a subprocess."""
+
 
 class ExperimentHandle:
     """One experiment under one condition; under pytest, one trial of it.
@@ -32,7 +39,13 @@ class ExperimentHandle:
     """
 
     def __init__(
-        self, definition: Definition, opened: OpenScope, store: Store, run: str, node: str
+        self,
+        definition: Definition,
+        opened: OpenScope,
+        store: Store,
+        run: str,
+        node: str,
+        folder: Path | None = None,
     ) -> None:
         self.definition = definition
         self.scope = opened.scope
@@ -41,6 +54,7 @@ class ExperimentHandle:
         self._since = store.position()
         self.id = run
         self._node = node
+        self._folder = folder
 
     @property
     def name(self) -> str:
@@ -98,6 +112,29 @@ class ExperimentHandle:
             yield self
         finally:
             current_scope.reset(token)
+
+    @property
+    def ticket(self) -> str:
+        """Lets another process record into this trial: hand it over, and `join` there.
+
+        Raises:
+            LifecycleError: the experiment is kept in memory (library use), which nobody can join.
+        """
+        if self._folder is None:
+            raise LifecycleError(f"experiment {self.name!r} is kept in memory: no process can join")
+        return json.dumps(
+            {
+                "folder": os.fspath(self._folder),
+                "run": self.id,
+                "node": self._node,
+                "definition": {"name": self.name, "hypothesis": self.definition.hypothesis},
+                "scope": asdict(self.scope),
+            }
+        )
+
+    def child_env(self) -> dict[str, str]:
+        """The environment for a subprocess that is to `join`: this one's, and the ticket."""
+        return {**os.environ, TICKET: self.ticket}
 
     @property
     def events(self) -> list[Event]:

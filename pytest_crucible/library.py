@@ -13,7 +13,6 @@ from typing import Any
 
 from pytest_crucible._errors import DefinitionError, LifecycleError
 from pytest_crucible._experiment import Definition, define
-from pytest_crucible._frames import ExperimentFrame, encode
 from pytest_crucible._recorder import close_scope, open_scope, stop_listening
 from pytest_crucible._scope import CLOSED, OpenScope, Scope
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
@@ -69,7 +68,6 @@ def start(name: str, **definition: Any) -> ExperimentHandle:
     """
     checked = _check(define(name, **definition), definition)
     store, run = MemoryStore(), new_run_id()
-    store.append(encode(ExperimentFrame(name, checked.to_dict())))
     scope = Scope(experiment=name, condition=checked.condition or "default")
     opened = open_scope(scope, store.append, 1)
     handle = ExperimentHandle(checked, opened, store, run, "main")

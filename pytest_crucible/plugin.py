@@ -49,11 +49,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)  # before loadgroup appends "@group" to node ids
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if any(item.get_closest_marker("experiment") is not None for item in items):
-        from pytest_crucible.session import roles
+        # Not `import roles`: pytester forgets modules, but packages keep them as attributes. A session
+        # in the process of another would then get two halves of us that do not know each other.
+        from pytest_crucible.session.roles import Local, Worker, gather
 
-        if roles.gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
-            worker = hasattr(config, "workerinput")
-            recorder = roles.Worker(config) if worker else roles.Local(config)
+        if gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
+            recorder = Worker(config) if hasattr(config, "workerinput") else Local(config)
             config.pluginmanager.register(recorder, RECORDER)
 
 
@@ -66,4 +67,4 @@ def pytest_configure_node(node: Any) -> None:
     if controller is None:
         controller = Controller(config)
         config.pluginmanager.register(controller, CONTROLLER)
-    controller.tell(node.workerinput)
+    controller.greet(node)

@@ -16,6 +16,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from fnmatch import translate
@@ -62,6 +63,8 @@ class HandlerInfo:
 
 _tap: Tap | None = None
 _handlers: dict[str, HandlerInfo] = {}
+# Handlers by event name. Thrown away, not cleared: a thread that resolved a name just before a
+# change must not put its outdated answer into the new one.
 _routes: dict[str, tuple[HandlerInfo, ...]] = {}
 
 
@@ -116,7 +119,7 @@ def attach_many(
         raise ValueError(f"a handler with the id {handler_id!r} is attached already")
     matchers = tuple(re.compile(_translate(name)) for name in names)
     _handlers[handler_id] = HandlerInfo(handler_id, names, function, config, matchers)
-    _routes.clear()
+    _forget_routes()
 
 
 def detach(handler_id: str) -> None:
@@ -127,7 +130,7 @@ def detach(handler_id: str) -> None:
     """
     if _handlers.pop(handler_id, None) is None:
         raise LookupError(f"no handler with the id {handler_id!r} is attached")
-    _routes.clear()
+    _forget_routes()
 
 
 def list_handlers(name: str | None = None) -> list[HandlerInfo]:
@@ -147,13 +150,19 @@ def _translate(pattern: str) -> str:
     return translate(re.sub(r"([\[?])", r"[\1]", pattern))
 
 
+def _forget_routes() -> None:
+    global _routes
+    _routes = {}
+
+
 def _resolve(name: str) -> tuple[HandlerInfo, ...]:
-    route = _routes.get(name)
+    routes = _routes
+    route = routes.get(name)
     if route is None:
         route = tuple(list_handlers(name))
-        if len(_routes) >= _MAX_ROUTES:
-            _routes.clear()
-        _routes[name] = route
+        if len(routes) >= _MAX_ROUTES:
+            routes.clear()
+        routes[name] = route
     return route
 
 
@@ -165,7 +174,7 @@ def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata |
             # Another thread may have detached it meanwhile; it must be told once, not twice.
             if _handlers.pop(handler.id, None) is None:
                 continue
-            _routes.clear()
+            _forget_routes()
             execute(
                 HANDLER_FAILURE,
                 {"monotonic_time": _clock.monotonic_ns(), "system_time": _clock.wall_ns()},
@@ -173,9 +182,16 @@ def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata |
                     "handler_id": handler.id,
                     "event_name": name,
                     "kind": type(error).__name__,
-                    "reason": str(error)[:_MAX_REASON],
+                    "reason": _reason(error),
                 },
             )
+
+
+def _reason(error: Exception) -> str:
+    try:
+        return str(error)[:_MAX_REASON]
+    except Exception as second:
+        return f"<its text cannot be had: {type(second).__name__}>"
 
 
 # --- spans -----------------------------------------------------------------------------------
@@ -274,12 +290,7 @@ class Span:
                     return await function(*args, **kwargs)
 
         elif inspect.isasyncgenfunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._again(childless=True):
-                    async for item in function(*args, **kwargs):
-                        yield item
+            wrapper = self._around_async_generator(function)
 
         elif inspect.isgeneratorfunction(function):
 
@@ -296,6 +307,29 @@ class Span:
                     return function(*args, **kwargs)
 
         return wrapper  # type: ignore[return-value]
+
+    def _around_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self._again(childless=True):
+                async with aclosing(function(*args, **kwargs)) as inner:
+                    # What the caller sends, throws or closes must reach the function;
+                    # "yield from" would see to that, but does not exist here.
+                    try:
+                        item = await anext(inner)
+                        while True:
+                            try:
+                                sent = yield item
+                            except GeneratorExit:
+                                raise
+                            except BaseException as error:
+                                item = await inner.athrow(error)
+                            else:
+                                item = await inner.asend(sent)
+                    except StopAsyncIteration:
+                        pass
+
+        return wrapper
 
     def _again(self, childless: bool = False) -> Span:
         """A new span like this one, for one call of a decorated function."""

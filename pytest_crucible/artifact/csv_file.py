@@ -14,9 +14,8 @@ from pytest_crucible.artifact.rows import BASE_COLUMNS, flat_row, unflatten
 # A spreadsheet runs cells that start with one of these. Neutralised by an apostrophe, which
 # spreadsheets hide and `read_csv` takes off again.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMERIC = frozenset(
-    {"time_us", "sequence", "trial", "attempt", "latency_ms", "cost_usd"}
-)  # fmt: skip
+_INTEGERS = frozenset({"time_us", "sequence", "trial", "attempt"})
+_FLOATS = frozenset({"latency_ms", "cost_usd"})
 
 
 def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
@@ -60,27 +59,23 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         ArtifactError: names the line.
     """
     csv.field_size_limit(1 << 30)
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, None)
-        if header is None:
-            raise ArtifactError(f"{path}: empty")
-        columns = [_text(column) for column in header]
-        while True:
-            try:
-                cells = next(reader, None)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise ArtifactError(f"{path}:{reader.line_num}: {error}") from error
-            if cells is None:
-                return
-            if len(cells) != len(columns):
-                raise ArtifactError(
-                    f"{path}:{reader.line_num}: {len(cells)} cells, the header has {len(columns)}"
-                )
-            flat = {
-                column: _value(column, cell) for column, cell in zip(columns, cells, strict=True)
-            }
-            yield reader.line_num, unflatten(flat)
+    # Decoded line by line: a text file is decoded in blocks, which hides where a bad byte is.
+    with open(path, "rb") as file:
+        reader = csv.reader((line.decode() for line in file), strict=True)
+        try:
+            columns = [_text(column) for column in next(reader, ())]
+            for cells in reader:
+                yield reader.line_num, unflatten(_flat(columns, cells))
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"{path}:{reader.line_num + 1}: not UTF-8 text") from error
+        except (csv.Error, ValueError) as error:
+            raise ArtifactError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _flat(columns: list[str], cells: list[str]) -> dict[str, Any]:
+    if len(cells) != len(columns):
+        raise ValueError(f"{len(cells)} cells, the header has {len(columns)}")
+    return {column: _value(column, cell) for column, cell in zip(columns, cells, strict=True)}
 
 
 def _text(cell: str) -> str:
@@ -91,8 +86,10 @@ def _value(column: str, cell: str) -> Any:
     """CSV has no types: measurements are numbers, metadata are numbers where nothing is lost."""
     if cell == "":
         return None
-    if column in _NUMERIC:
-        return float(cell) if "." in cell or "e" in cell else int(cell)
+    if column in _INTEGERS:
+        return int(cell)
+    if column in _FLOATS:
+        return float(cell)
     if column.startswith(("measurements.", "metadata.")):
         if cell in ("True", "False"):
             return cell == "True"

@@ -18,6 +18,7 @@ from pytest_crucible._errors import OutputError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")  # Windows opens hardware
+_HASHED = re.compile(r"-[0-9a-f]{8}$")  # looks like a slug that was changed
 _MAX_SLUG = 60
 
 
@@ -27,10 +28,11 @@ def slug(name: str) -> str:
     Names that had to be changed carry a hash, so that two of them never meet in one file.
     """
     safe = _UNSAFE.sub("-", name).strip("-.")[:_MAX_SLUG].strip("-.")
-    if safe == name and not _DEVICES.match(safe):
+    usable = bool(safe) and not _DEVICES.match(safe)
+    if usable and safe == name and not _HASHED.search(safe):
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{safe}-{digest}" if safe and not _DEVICES.match(safe) else f"experiment-{digest}"
+    return f"{safe}-{digest}" if usable else f"experiment-{digest}"
 
 
 def new_run_id() -> str:

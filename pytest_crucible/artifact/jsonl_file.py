@@ -31,12 +31,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ArtifactError: names the line.
     """
-    line = 0
     try:
-        with jsonlines.open(path) as reader:
-            for line, row in enumerate(reader.iter(type=dict), 1):
-                yield line, row
+        with open(path, "rb") as file, jsonlines.Reader(file) as reader:
+            yield from enumerate(reader.iter(type=dict), 1)
     except jsonlines.InvalidLineError as error:
-        raise ArtifactError(f"{path}:{error.lineno}: not a JSON object") from error
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"{path}:{line + 1}: not UTF-8 text") from error
+        raise ArtifactError(f"{path}:{error.lineno}: not a JSON object in UTF-8") from error

@@ -17,15 +17,24 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._frames import SCHEMA
 from pytest_crucible.artifact.files import replacing
+from pytest_crucible.artifact.rows import to_json
 
 NAME = "manifest.json"
 
-_SECRET = re.compile(r"(?i)(api[-_]?key|key|token|secret|passw(or)?d|credential|auth)")
-_URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+@")
-_KEY_LIKE = re.compile(r"\b(sk|pk|ghp|gho|xox[bap]|AKIA|hf)[-_][A-Za-z0-9_-]{12,}")
+_SENSITIVE = r"(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|auth)"
+_SECRET_OPTION = re.compile(rf"(?i)-[^=]*{_SENSITIVE}[^=]*$")  # its value is the next argument
+# NAME=value anywhere: an option, `-o NAME=value`, a URL's query; NAME: value in headers and JSON.
+_ASSIGNED = re.compile(rf"(?is)([\w.-]*{_SENSITIVE}[\w.-]*[\"']?\s*(?:=|:(?=[\s\"'])))\s*\S.*")
+_URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s]+@")
+_KEY_LIKE = re.compile(
+    r"\b((?:sk|pk|gh[opsru]|github_pat|glpat|xox[abeprs]|hf)[-_]|AKIA|AIza|eyJ|Bearer\s+)"
+    r"[A-Za-z0-9_.-]{12,}"
+)
 
 
 def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
@@ -58,13 +67,10 @@ def redact(arguments: Sequence[str]) -> str:
     for argument in arguments:
         if hide_next and not argument.startswith("-"):
             argument = "***"
-        name, equals, _ = argument.partition("=")
-        secret = bool(_SECRET.search(name)) and name.startswith("-")
-        if secret and equals:
-            argument = f"{name}=***"
-        hide_next = secret and not equals
+        hide_next = bool(_SECRET_OPTION.match(argument))
+        argument = _ASSIGNED.sub(r"\1***", argument)
         argument = _URL_PASSWORD.sub(r"\1***@", argument)
-        shown.append(_KEY_LIKE.sub(r"\1-***", argument))
+        shown.append(_KEY_LIKE.sub(r"\1***", argument))
     return shlex.join(shown)
 
 
@@ -97,8 +103,8 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
     """Write ``folder/manifest.json``, whole or not at all."""
     path = folder / NAME
     with replacing(path) as file:
-        json.dump({"schema": SCHEMA, **manifest}, file, indent=2, default=str, allow_nan=False)
-        file.write("\n")
+        data = to_json({"schema": SCHEMA, **manifest})  # never raises, whatever a marker holds
+        file.write(msgspec.json.format(data, indent=2).decode() + "\n")
     return path
 
 
@@ -110,11 +116,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    try:
-        manifest = json.loads(text)
     except ValueError as error:
         line = getattr(error, "lineno", 1)
         raise ArtifactError(f"{path}:{line}: not valid JSON: {error}") from error
@@ -125,6 +129,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             f"{path}: schema {manifest['schema']!r}, this version reads {SCHEMA}; "
             "use the pytest-crucible that wrote it"
         )
+    if "run" not in manifest:
+        raise ArtifactError(f"{path}:1: not a manifest: it has no 'run'")
     return manifest
 
 

@@ -107,5 +107,6 @@ def read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 for flat in batch.to_pylist():
                     number += 1
                     yield number, unflatten(flat)
-    except pyarrow.ArrowException as error:
-        raise ArtifactError(f"{path}: {error}") from error
+    except (pyarrow.ArrowException, OSError) as error:  # a torn page is an OSError
+        problem = " ".join(str(error).split())
+        raise ArtifactError(f"{path}: torn or foreign after row {number}: {problem}") from error

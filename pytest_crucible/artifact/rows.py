@@ -120,8 +120,8 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
         )
     return Event(
         name=str(row["event"]),
-        measurements=row.get("measurements") or {},
-        metadata=row.get("metadata") or {},
+        measurements=_mapping(row.get("measurements")),
+        metadata=_mapping(row.get("metadata")),
         time_us=int(row["time_us"]),
         run=str(row["run"]),
         node=str(row["node"]),
@@ -135,6 +135,14 @@ def _whole(value: Any) -> int | None:
     return None if value is None or value == "" else int(value)
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is not an object")
+    return value
+
+
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     """A flat row (CSV, Parquet) as a nested one; empty cells are absent."""
     row: dict[str, Any] = {"measurements": {}, "metadata": {}}
@@ -145,9 +153,10 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
         elif value is not None:
             target = row[prefix]
             *path, last = rest.split(".")
-            for part in path:
+            for depth, part in enumerate(path):
                 inner = target.setdefault(part, {})
                 if not isinstance(inner, dict):  # "a" and "a.b" both have values
+                    last = ".".join([*path[depth:], last])
                     break
                 target = inner
             target[last] = value

@@ -101,14 +101,15 @@ def open_folder(folder: Path) -> Run:
     return Run(id=run, path=folder, nodes=nodes, manifest=manifest)
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Whether this is the folder of one run."""
     return (folder / NAME).is_file() or (folder / NODES).is_dir()
 
 
 def _newest_run(folder: Path) -> Path:
-    if _is_run(folder):
+    if is_run(folder):
         return folder
-    runs = sorted(each for each in folder.iterdir() if each.is_dir() and _is_run(each))
+    runs = sorted(each for each in folder.iterdir() if each.is_dir() and is_run(each))
     if not runs:
         raise ArtifactError(f"{folder}: no run in this folder")
     return runs[-1]
@@ -125,5 +126,5 @@ def _file_events(
             )
         try:
             yield event_from_row(row)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"{path}:{line}: not an event: {error}") from error

@@ -7,6 +7,7 @@ without copying.
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from pytest_crucible.telemetry import HANDLER_FAILURE
 
 NAN = float("nan")
 NO_CASE = -1
+_MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
 
 
 def _doubles() -> array[float]:
@@ -32,14 +34,16 @@ def _longs() -> array[int]:
 
 @dataclass(slots=True)
 class Series:
-    """Numbers with the case each belongs to (index into `Group.cases`, −1 for none)."""
+    """Finite numbers with the case (index into `Group.cases`) and trial each belongs to.
+
+    ``invalid`` counts what was recorded under the name but is no finite number.
+    """
 
     values: array[float] = field(default_factory=_doubles)
     cases: array[int] = field(default_factory=_longs)
-
-    def add(self, value: float, case: int) -> None:
-        self.values.append(value)
-        self.cases.append(case)
+    trials: array[int] = field(default_factory=_longs)
+    attempts: array[int] = field(default_factory=_longs)
+    invalid: int = 0
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Group:
     Attributes:
         names: event names; ``name`` holds indices into it.
         cases: case ids; ``case`` holds indices into it, `NO_CASE` for events outside trials.
+        trial: number of the trial, 0 outside trials.
         time_us: when, µs.
         latency_ms, cost_usd, input_tokens, output_tokens, total_tokens: as enriched.
         success: 1, 0, or NaN for events that neither succeed nor fail.
@@ -60,6 +65,7 @@ class Group:
         trials: what became of every trial.
         errors: failed operations by error.
         cancelled: operations stopped from outside.
+        models: how many events named which model.
     """
 
     experiment: str
@@ -68,6 +74,7 @@ class Group:
     cases: dict[str, int] = field(default_factory=dict)
     name: array[int] = field(default_factory=_longs)
     case: array[int] = field(default_factory=_longs)
+    trial: array[int] = field(default_factory=_longs)
     time_us: array[int] = field(default_factory=_longs)
     latency_ms: array[float] = field(default_factory=_doubles)
     cost_usd: array[float] = field(default_factory=_doubles)
@@ -82,6 +89,7 @@ class Group:
     trials: list[Trial] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
     cancelled: int = 0
+    models: dict[str, int] = field(default_factory=dict)
 
     def case_index(self, case: str | None) -> int:
         if case is None:
@@ -98,7 +106,6 @@ class Observations:
         events: number of events of the code under test that belong to an experiment.
         unattributed, late, sole, degraded: how many events were so.
         failures: handlers that were detached because they raised, in a sentence each.
-        interruptions: why trials were broken off from outside, if any were.
     """
 
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
@@ -145,7 +152,8 @@ def observe(
             continue
         if event.internal:
             if event.name == RECORD:
-                _add_recorded(found.group(scope.experiment, scope.condition), event, scope)
+                group = found.group(scope.experiment, scope.condition)
+                _add_recorded(group, event, scope, book.current_attempt(event))
             elif event.name in (TRIAL_START, TRIAL_STOP):
                 book.add(event)
             continue
@@ -158,7 +166,32 @@ def observe(
     book.plan(plan())
     for trial in book.all():
         found.group(trial.experiment, trial.condition).trials.append(trial)
+    for group in found.groups.values():
+        _keep_last_attempts(group)
     return found
+
+
+def _keep_last_attempts(group: Group) -> None:
+    """Drop the numbers of attempts that were repeated: a trial is judged by its last attempt.
+
+    What they cost stays: it was really spent.
+    """
+    last = {
+        (group.cases.get(trial.case), trial.trial): len(trial.attempts)
+        for trial in group.trials
+        if len(trial.attempts) > 1
+    }
+    if not last:
+        return
+    for series in group.recorded.values():
+        kept = [
+            row
+            for row, key in enumerate(zip(series.cases, series.trials, strict=True))
+            if series.attempts[row] == last.get(key, series.attempts[row])
+        ]
+        for column in ("values", "cases", "trials", "attempts"):
+            old = getattr(series, column)
+            setattr(series, column, array(old.typecode, [old[row] for row in kept]))
 
 
 def _count_attribution(found: Observations, event: Event) -> None:
@@ -179,15 +212,20 @@ def _handler_failure(event: Event) -> str:
     )
 
 
-def _add_recorded(group: Group, event: Event, scope: Scope) -> None:
+def _add_recorded(group: Group, event: Event, scope: Scope, attempt: int) -> None:
     case = group.case_index(scope.case)
     for name, value in event.measurements.items():
+        series = group.recorded.get(name)
+        if series is None:
+            series = group.recorded[name] = Series()
         numeric = float(value) if isinstance(value, bool) else number(value)
-        if numeric is not None:
-            series = group.recorded.get(name)
-            if series is None:
-                series = group.recorded[name] = Series()
-            series.add(numeric, case)
+        if numeric is None:
+            series.invalid += 1
+        else:
+            series.values.append(numeric)
+            series.cases.append(case)
+            series.trials.append(scope.trial or 0)
+            series.attempts.append(attempt)
 
 
 def _add_row(
@@ -195,6 +233,7 @@ def _add_row(
 ) -> None:
     group.name.append(group.names.setdefault(event.name, len(group.names)))
     group.case.append(group.case_index(scope.case))
+    group.trial.append(scope.trial or 0)
     group.time_us.append(event.time_us)
     group.latency_ms.append(_or_nan(enriched.latency_ms))
     group.cost_usd.append(_or_nan(enriched.cost_usd))
@@ -203,14 +242,14 @@ def _add_row(
     group.input_tokens.append(_or_nan(enriched.input_tokens))
     group.output_tokens.append(_or_nan(enriched.output_tokens))
     group.total_tokens.append(_or_nan(enriched.total_tokens))
-    counted, cost, tokens = nesting.place(event, scope, enriched)
+    counted, cost, tokens = nesting.place(event, scope, enriched, group)
     group.counted.append(counted)
     group.counted_cost.append(cost)
     group.counted_tokens.append(tokens)
-    if success is False:
+    if success is False and counted:
         error = str(event.metadata.get("error") or event.metadata.get("exception") or "unknown")
         group.errors[error] = group.errors.get(error, 0) + 1
-    if enriched.cancelled:
+    if enriched.cancelled and counted:
         group.cancelled += 1
 
 
@@ -221,49 +260,74 @@ def _or_nan(value: float | None) -> float:
 class _Nesting:
     """Tells wholes from parts, so that nothing is counted twice.
 
-    A span's parts end before it does. So a set of the spans that have had a part so far is enough,
-    and it stays as small as the number of open spans. Events without span ids (plain ``execute``
-    calls) are wholes if the catalog says so and a part ended in the same scope within their time.
+    Cost and tokens count where they were spent: in the parts. Latency and success count where they
+    were felt: an ensemble that asks three models is one operation, as long as its caller waited.
+
+    A span's parts end before it does, so the sets below stay as small as the number of open spans.
+    Events without span ids (plain ``execute`` calls) are wholes if the catalog says so and parts
+    ended in the same scope within their time.
     """
 
     def __init__(self) -> None:
-        self._parents: tuple[set[Any], set[Any], set[Any]] = (set(), set(), set())
-        self._latest: dict[Scope, list[int]] = {}
+        self._open: dict[tuple[str, object], Scope] = {}
+        self._spent: tuple[set[Any], set[Any]] = (set(), set())
+        self._recent: dict[Scope, _Recent] = {}
 
-    def place(self, event: Event, scope: Scope, enriched: Enriched) -> tuple[bool, bool, bool]:
+    def place(
+        self, event: Event, scope: Scope, enriched: Enriched, group: Group
+    ) -> tuple[bool, bool, bool]:
         """Whether the event's operation, its cost and its tokens count."""
-        if event.name.endswith(".start"):
-            return False, enriched.cost_usd is not None, enriched.total_tokens is not None
-        has = (
-            enriched.latency_ms is not None or enriched.success is not None,
-            enriched.cost_usd is not None,
-            enriched.total_tokens is not None,
-        )
         get = event.metadata.get
         span, parent = get("span_id"), get("parent_span_id")
-        whole = is_container(event.name)
-        counts = []
-        for kind in range(3):
-            parents = self._parents[kind]
-            below = span is not None and _key(event, span) in parents
+        cost, tokens = enriched.cost_usd is not None, enriched.total_tokens is not None
+        if event.name.endswith(".start"):
+            if span is None:
+                return False, cost, tokens
+            self._open[_key(event, span)] = scope
+            return False, False, False  # its end says again what its start said
+        if span is not None:
+            self._open.pop(_key(event, span), None)
+        operation = enriched.latency_ms is not None or enriched.success is not None
+        if parent is not None and self._open.get(_key(event, parent)) == scope:
+            operation = False  # its parent, still open, will count
+        spent = [cost, tokens]
+        for kind in range(2):
+            below = span is not None and _key(event, span) in self._spent[kind]
             if below:
-                parents.discard(_key(event, span))
-            elif whole:
-                below = self._part_within(event, scope, enriched, kind)
-            if (has[kind] or below) and parent is not None:
-                parents.add(_key(event, parent))
-            counts.append(has[kind] and not below)
-            if has[kind] and not whole:
-                self._latest.setdefault(scope, [0, 0, 0])[kind] = event.time_us
-        return counts[0], counts[1], counts[2]
+                self._spent[kind].discard(_key(event, span))
+            if (spent[kind] or below) and parent is not None:
+                self._spent[kind].add(_key(event, parent))
+            spent[kind] = spent[kind] and not below
+        recent = self._recent.setdefault(scope, _Recent())
+        if is_container(event.name):
+            spent = recent.absorb(event, enriched, group, spent)
+        if operation or any(spent):
+            recent.add(event.time_us, len(group.counted), (cost, tokens))
+        return operation, spent[0], spent[1]
 
-    def _part_within(self, event: Event, scope: Scope, enriched: Enriched, kind: int) -> bool:
-        latest = self._latest.get(scope)
-        if latest is None or not latest[kind]:
-            return False
+
+class _Recent:
+    """The latest operations of a scope that no whole has claimed yet."""
+
+    def __init__(self) -> None:
+        self._rows: deque[tuple[int, int, tuple[bool, bool]]] = deque(maxlen=_MAX_PARTS)
+
+    def add(self, time_us: int, row: int, spent: tuple[bool, bool]) -> None:
+        self._rows.append((time_us, row, spent))
+
+    def absorb(
+        self, event: Event, enriched: Enriched, group: Group, spent: list[bool]
+    ) -> list[bool]:
+        """Take what ended within the event's time as its parts; says which of its sums count."""
         if enriched.latency_ms is None:
-            return True
-        return latest[kind] >= event.time_us - enriched.latency_ms * 1000
+            return spent
+        began = event.time_us - enriched.latency_ms * 1000
+        below = [False, False]
+        while self._rows and self._rows[-1][0] >= began:
+            _, row, parts = self._rows.pop()
+            group.counted[row] = 0
+            below = [below[0] or parts[0], below[1] or parts[1]]
+        return [spent[0] and not below[0], spent[1] and not below[1]]
 
 
 def _key(event: Event, span: object) -> tuple[str, object]:

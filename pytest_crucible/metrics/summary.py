@@ -325,7 +325,10 @@ def _event_metrics(columns: _Columns, rows: NDArray[np.bool_]) -> EventMetrics:
 
 def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
     """Every number by the path that expectations use: ``latency.p95``, ``score.mean``, …"""
-    for group in ("latency", "cost", "reliability", "tokens", "tests"):
+    groups = ["latency", "cost", "reliability", "tokens"]
+    if metrics.tests.trials:  # outside pytest there are none
+        groups.append("tests")
+    for group in groups:
         yield from _paths(group, getattr(metrics, group))
     for name, recorded in metrics.recorded.items():
         yield from _paths(name, recorded)

@@ -85,6 +85,17 @@ class TrialBook:
             error = event.metadata.get("error")
             attempt.error = None if error is None else str(error)
 
+    def current_attempt(self, event: Event) -> int:
+        """Which attempt of its trial an event belongs to, over all nodes, from 1; 0 outside."""
+        scope = event.scope
+        if scope is None or scope.case is None or scope.trial is None:
+            return 0
+        trial = self._trials.get((scope.experiment, scope.condition, scope.case, scope.trial))
+        for position, attempt in enumerate(trial.attempts if trial else (), 1):
+            if attempt.node == event.node and attempt.number == scope.attempt:
+                return position
+        return 0
+
     def _trial(self, experiment: str, condition: str, case: str, trial: int, test: str) -> Trial:
         key = (experiment, condition, case, trial)
         found = self._trials.get(key)

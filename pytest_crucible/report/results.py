@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pytest_crucible._experiment import Definition
@@ -11,14 +11,17 @@ from pytest_crucible.artifact.run import Run
 from pytest_crucible.metrics.observations import Enricher, Group, Observations, observe
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
 from pytest_crucible.metrics.trials import MISSING, UNFINISHED, Trial
+from pytest_crucible.stats.comparison import Comparison, Options, compare_groups
 from pytest_crucible.stats.expectations import (
     CONFIRMED,
     INCONCLUSIVE,
     REJECTED,
     Judgement,
+    Subject,
     judge,
-    parse,
 )
+from pytest_crucible.stats.expression import parse
+from pytest_crucible.stats.passing import failing_cases, parse_pass_if
 
 CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
 """Called with the observations and the metrics of one condition; returns more numbers."""
@@ -32,7 +35,9 @@ class ExperimentResult:
         definition: as its author described it.
         conditions: in order; the first is the baseline.
         metrics: per condition.
+        groups: the observations per condition.
         judgements: of every expectation for every condition it applies to.
+        comparisons: of every other condition with the baseline, by condition.
         trials: what became of every trial, over all conditions.
         errors: failed operations by error, over all conditions.
     """
@@ -40,7 +45,9 @@ class ExperimentResult:
     definition: Definition
     conditions: tuple[str, ...]
     metrics: Mapping[str, Metrics]
+    groups: Mapping[str, Group]
     judgements: tuple[Judgement, ...]
+    comparisons: Mapping[str, tuple[Comparison, ...]]
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
 
@@ -58,6 +65,28 @@ class ExperimentResult:
         """Trials that have an outcome."""
         return sum(trial.outcome not in (MISSING, UNFINISHED, "skipped") for trial in self.trials)
 
+    def subject(self, condition: str) -> Subject:
+        """One condition, for `judge` and for intervals."""
+        return Subject(self.groups[condition], dict(flatten(self.metrics[condition])))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "definition": self.definition.to_dict(),
+            "conditions": {
+                condition: metrics.to_dict() for condition, metrics in self.metrics.items()
+            },
+            "trials": len(self.trials),
+            "recorded": self.recorded,
+            "verdict": self.verdict,
+            "judgements": [asdict(judgement) for judgement in self.judgements],
+            "comparisons": {
+                condition: [asdict(each) for each in comparisons]
+                for condition, comparisons in self.comparisons.items()
+            },
+            "models": sorted({model for group in self.groups.values() for model in group.models}),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
@@ -69,6 +98,7 @@ class Results:
         nodes: per process: its name, events, and whether it ended in good order.
         incomplete: why the record is incomplete, a sentence each; empty if it is complete.
         unattributed, late, sole, degraded: how many events were so; see `Event`.
+        noted: whether a node said that it lost something.
     """
 
     run: str
@@ -79,36 +109,30 @@ class Results:
     late: int = 0
     sole: int = 0
     degraded: int = 0
+    noted: bool = False
+
+    def with_notes(self, notes: Sequence[str]) -> Results:
+        """The same with more reasons for which the record is incomplete."""
+        reasons = tuple(dict.fromkeys([*self.incomplete, *notes]))
+        return replace(self, incomplete=reasons, noted=self.noted or bool(notes))
 
     @property
     def lost(self) -> bool:
-        """Whether trials crashed or never ran, or a node did not end in good order."""
-        return any(not node["closed"] for node in self.nodes) or any(
-            trial.outcome in (MISSING, UNFINISHED)
-            for each in self.experiments
-            for trial in each.trials
+        """Whether something is missing: trials crashed or never ran, a node broke off, …"""
+        return (
+            self.noted
+            or any(not node["closed"] for node in self.nodes)
+            or any(
+                trial.outcome in (MISSING, UNFINISHED)
+                for each in self.experiments
+                for trial in each.trials
+            )
         )
-
-    @property
-    def rejected(self) -> bool:
-        return any(each.verdict == REJECTED for each in self.experiments)
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest: definitions, metrics, verdicts, completeness."""
         return {
-            "experiments": {
-                each.definition.name: {
-                    "definition": each.definition.to_dict(),
-                    "conditions": {
-                        condition: metrics.to_dict() for condition, metrics in each.metrics.items()
-                    },
-                    "trials": len(each.trials),
-                    "recorded": each.recorded,
-                    "verdict": each.verdict,
-                    "judgements": [asdict(judgement) for judgement in each.judgements],
-                }
-                for each in self.experiments
-            },
+            "experiments": {each.definition.name: each.to_dict() for each in self.experiments},
             "nodes": list(self.nodes),
             "completeness": {
                 "complete": not self.incomplete,
@@ -122,12 +146,22 @@ class Results:
 
 
 def analyse(
-    run: Run, enrichers: Iterable[Enricher] = (), custom: CustomMetrics | None = None
+    run: Run,
+    enrichers: Iterable[Enricher] = (),
+    custom: CustomMetrics | None = None,
+    expect: Sequence[str] = (),
 ) -> Results:
     """Read a run once and work out everything that reports show.
 
+    Args:
+        run: opened run.
+        enrichers: see `observe`.
+        custom: more metrics; default: those that plugins added when the run was made.
+        expect: expectations to judge in place of the experiments' own.
+
     Raises:
         ArtifactError: the run cannot be read.
+        ExpectationError: one of ``expect`` cannot be parsed.
     """
     observations = observe(run.events(), run.plan, enrichers)
     definitions = run.definitions()
@@ -141,18 +175,21 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
+            if expect:
+                definition = replace(definition, expect=tuple(expect))
             experiments.append(_experiment(definition, groups, custom))
     return Results(
         run=run.id,
         experiments=tuple(experiments),
         nodes=tuple(
-            {"name": node.name, "events": node.events, "closed": node.closed} for node in run.nodes
+            {"name": node.name, "events": node.events, "closed": node.ended} for node in run.nodes
         ),
         incomplete=tuple(_incomplete(run, observations)),
         unattributed=observations.unattributed,
         late=observations.late,
         sole=observations.sole,
         degraded=observations.degraded,
+        noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
 
 
@@ -165,24 +202,72 @@ def _experiment(
     for condition in conditions:
         plain = summarise(groups[condition])
         more = custom(groups[condition], plain)
-        metrics[condition] = summarise(groups[condition], more) if more else plain
-    numbers = {condition: dict(flatten(each)) for condition, each in metrics.items()}
-    judgements = [
-        judgement
-        for text in definition.expect
-        for judgement in judge(parse(text, known or conditions), numbers)
-    ]
+        metrics[condition] = replace(plain, custom=dict(more)) if more else plain
     errors: dict[str, int] = {}
     for group in groups.values():
         for error, count in group.errors.items():
             errors[error] = errors.get(error, 0) + count
-    return ExperimentResult(
+    result = ExperimentResult(
         definition=definition,
         conditions=conditions,
         metrics=metrics,
-        judgements=tuple(judgements),
+        groups={condition: groups[condition] for condition in conditions},
+        judgements=(),
+        comparisons=_comparisons(definition, conditions, groups),
         trials=tuple(trial for group in groups.values() for trial in group.trials),
         errors=errors,
+    )
+    subjects = {condition: result.subject(condition) for condition in conditions}
+    judgements = [
+        judgement
+        for text in definition.expect
+        for judgement in judge(parse(text, known or conditions), subjects)
+    ]
+    if definition.pass_if:
+        judgements += [_pass_if(definition, groups[condition]) for condition in conditions]
+    return replace(result, judgements=tuple(judgements))
+
+
+def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
+    """Options from a marker's ``margin``."""
+    if margin is None:
+        return Options()
+    if isinstance(margin, Mapping):
+        return Options(margins=margin)
+    return Options(margin=margin)
+
+
+def _comparisons(
+    definition: Definition, conditions: Sequence[str], groups: Mapping[str, Group]
+) -> dict[str, tuple[Comparison, ...]]:
+    arms = [condition for condition in conditions if groups[condition].trials]
+    arms = arms or list(conditions)
+    options = comparison_options(definition.margin)
+    return {
+        condition: tuple(compare_groups(groups[arms[0]], groups[condition], options))
+        for condition in arms[1:]
+    }
+
+
+def _pass_if(definition: Definition, group: Group) -> Judgement:
+    assert definition.pass_if is not None
+    needed = parse_pass_if(definition.pass_if, definition.trials)
+    cases = dict.fromkeys(trial.case for trial in group.trials)
+    failing = failing_cases(group.trials, needed)
+    open_cases = [t.case for t in group.trials if t.outcome in (MISSING, "skipped")]
+    passed = len(cases) - len(set(failing) | set(open_cases))
+    reason = None
+    if failing or open_cases:
+        reason = f"{passed} of {len(cases)} cases pass; not: {(failing + open_cases)[0]}"
+    return Judgement(
+        expectation=f"pass_if {definition.pass_if}",
+        condition=group.condition,
+        metric="pass_if",
+        verdict=REJECTED if reason else CONFIRMED,
+        observed=passed / len(cases) if cases else None,
+        bound=1.0,
+        basis="a fact about this run",
+        reason=reason,
     )
 
 
@@ -201,7 +286,7 @@ def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:
 def _incomplete(run: Run, observations: Observations) -> list[str]:
     reasons = [note for node in run.nodes for note in node.notes]
     reasons += run.torn()
-    reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.closed]
+    reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.ended]
     reasons += observations.failures
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     for outcome, verb in ((MISSING, "never ran"), (UNFINISHED, "crashed")):

@@ -1,22 +1,41 @@
-"""The summary for the terminal: one compact table per experiment, ready to be pasted."""
+"""The summary for the terminal: compact tables per experiment, ready to be pasted."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from pytest_crucible.metrics.summary import Metrics, Tests, flatten
 from pytest_crucible.metrics.trials import MISSING, UNFINISHED
+from pytest_crucible.report.numbers import (
+    decimals,
+    plural,
+    show,
+    show_change,
+    show_change_interval,
+    show_interval,
+    show_p,
+    unit_of,
+)
 from pytest_crucible.report.results import ExperimentResult, Results
+from pytest_crucible.stats.comparison import (
+    ADDED,
+    EQUIVALENT,
+    IMPROVED,
+    REGRESSED,
+    REMOVED,
+    Comparison,
+)
+from pytest_crucible.stats.estimates import Estimate
 from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Judgement
 
-_STYLES = {CONFIRMED: "green", REJECTED: "red", INCONCLUSIVE: "yellow"}
+STYLES = {
+    CONFIRMED: "green", REJECTED: "red", INCONCLUSIVE: "yellow",
+    IMPROVED: "green", REGRESSED: "red", EQUIVALENT: "", ADDED: "yellow", REMOVED: "yellow",
+}  # fmt: skip
 _INDENT = "  "
 _MAX_ERRORS = 3
-MISSING_VALUE = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +55,29 @@ def render(results: Results) -> Iterator[Line]:
 
 
 def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
-    """One experiment: verdict, claim, completeness, table, expectations, errors."""
+    """One experiment: verdict, claim, completeness, metrics, comparisons, expectations, errors."""
     definition, verdict = experiment.definition, experiment.verdict
     claim = f": {definition.hypothesis}" if definition.hypothesis else ""
     head = f"{definition.name}{claim}"
     if verdict is None:
         yield Line(head, "bold")
     else:
-        yield Line(f"{verdict}  {head}", _STYLES[verdict])
-    yield Line(_INDENT + _recorded(experiment), "" if _all_recorded(experiment) else "yellow")
-    yield Line("")
-    for line in _table(experiment).splitlines():
-        yield Line((_INDENT + line).rstrip())
+        yield Line(f"{verdict}  {head}", STYLES[verdict])
+    complete = experiment.recorded == len(experiment.trials)
+    yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
+    yield from _metrics(experiment)
+    for condition, comparisons in experiment.comparisons.items():
+        baseline = next(iter(experiment.conditions))
+        yield Line("")
+        yield Line(f"{_INDENT}{condition} against {baseline}")
+        yield from comparison_lines(comparisons, _INDENT * 2, values=False)
     if experiment.judgements:
         yield Line("")
-        yield from _judgements(experiment.judgements)
+        yield from judgement_lines(experiment.judgements, _INDENT)
     yield from _errors(experiment)
 
 
 # --- how complete -----------------------------------------------------------------------------
-
-
-def _all_recorded(experiment: ExperimentResult) -> bool:
-    return experiment.recorded == len(experiment.trials)
 
 
 def _recorded(experiment: ExperimentResult) -> str:
@@ -68,16 +87,15 @@ def _recorded(experiment: ExperimentResult) -> str:
     if trials:
         parts.append(f"recorded {experiment.recorded}/{len(trials)} trials{_design(experiment)}")
         for outcome, word in (
-            (UNFINISHED, "crashed"),
-            ("skipped", "skipped"),
-            (MISSING, "missing"),
-        ):
+            (UNFINISHED, "crashed"), ("skipped", "skipped"), (MISSING, "missing"),
+        ):  # fmt: skip
             hit = [trial for trial in trials if trial.outcome == outcome]
             if hit:
                 nodes = sorted({trial.attempts[-1].node for trial in hit if trial.attempts})
                 where = f" ({', '.join(nodes)})" if outcome == UNFINISHED else ""
                 parts.append(f"{len(hit)} {word}{where}")
-    parts.append(plural(events, "event"))
+    if events or not parts:
+        parts.append(plural(events, "event"))
     return " · ".join(parts)
 
 
@@ -112,151 +130,149 @@ def _completeness(results: Results) -> Iterator[Line]:
         )
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 event``, ``2,000 events``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+# --- metrics with their intervals -------------------------------------------------------------
 
 
-# --- the table --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A line of the table: how to read a number from metrics, show it, and show its change."""
-
-    label: str
-    read: Callable[[Metrics], float | None]
-    show: Callable[[float, int], str]
-    change: Callable[[float, float], str]
-
-
-def _table(experiment: ExperimentResult) -> str:
-    conditions = experiment.conditions
-    body = [
-        cells
-        for row in _rows(experiment)
-        if (cells := _cells(row, [experiment.metrics[condition] for condition in conditions]))
-    ]
-    header = ["", *conditions]
-    if len(conditions) == 2:
-        header.append("change")
-    return tabulate(
+def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
+    body: list[list[str]] = []
+    reasons: dict[str, list[str]] = {}
+    subjects = [experiment.subject(condition) for condition in experiment.conditions]
+    for path in summary_paths(experiment):
+        found = [subject.estimate(path) for subject in subjects]
+        values = [each.value for each in found if each.value is not None]
+        if values:
+            digits = decimals(values)
+            body.append([path, *(estimate_text(path, each, digits) for each in found)])
+            for each in found:
+                if each.value is not None and each.reason:
+                    known = reasons.setdefault(each.reason, [])
+                    if path not in known:
+                        known.append(path)
+    if not body:
+        return
+    yield Line("")
+    header = ["", *experiment.conditions]
+    table = tabulate(
         body, headers=header, tablefmt="plain", disable_numparse=True,
-        colalign=["left", *["right"] * (len(header) - 1)],
+        colalign=["left", *["right"] * len(experiment.conditions)],
     )  # fmt: skip
+    for line in table.splitlines():
+        yield Line((_INDENT + line).rstrip())
+    for reason, paths in reasons.items():
+        yield Line(f"{_INDENT}no interval for {', '.join(paths)}: {reason}")
 
 
-def _cells(row: _Row, metrics: list[Metrics]) -> list[str] | None:
-    values = [row.read(each) for each in metrics]
-    present = [value for value in values if value is not None]
-    if not present:
-        return None
-    digits = _decimals(present)
-    cells = [MISSING_VALUE if value is None else row.show(value, digits) for value in values]
-    if len(values) == 2:
-        base, other = values
-        known = base is not None and other is not None
-        cells.append(row.change(base, other) if known else MISSING_VALUE)  # type: ignore[arg-type]
-    return [row.label, *cells]
+def estimate_text(path: str, estimate: Estimate, digits: int) -> str:
+    """``83.3 % [66.4, 92.7]``: a number with its 95 % interval, where it has one."""
+    unit = unit_of(path)
+    interval = show_interval(estimate.low, estimate.high, unit, digits)
+    return f"{show(estimate.value, unit, digits)} {interval}".rstrip()
 
 
-def _rows(experiment: ExperimentResult) -> Iterator[_Row]:
+def summary_paths(experiment: ExperimentResult) -> Iterator[str]:
+    """The metrics that the summary shows, by the names that expectations use."""
     every = list(experiment.metrics.values())
     if any(each.tests.trials for each in every):
-        yield _Row("success_rate", lambda m: m.tests.pass_rate, _percent, _points)
-        if any(each.tests.attempts > _started(each.tests) for each in every):
-            yield _Row(
-                "tests.first_pass_rate", lambda m: m.tests.first_pass_rate, _percent, _points
-            )
+        yield "success_rate"
+        if any(each.tests.attempts > each.tests.trials - each.tests.missing for each in every):
+            yield "tests.first_pass_rate"
+        if experiment.definition.trials > 1:
+            yield "flip_rate"
     for name in dict.fromkeys(name for each in every for name in each.recorded):
-        yield _Row(f"{name}.mean", _reader(f"{name}.mean"), _plain, _difference)
+        yield f"{name}.mean"
     if any(each.latency.count for each in every):
-        yield _Row("latency.p50", lambda m: m.latency.p50, _ms, _ratio)
-        yield _Row("latency.p95", lambda m: m.latency.p95, _ms, _ratio)
+        yield "latency.p50"
+        yield "latency.p95"
     else:
-        yield _Row("tests.duration_ms.p50", lambda m: m.tests.duration_ms.p50, _ms, _ratio)
-    yield _Row("reliability.success_rate", lambda m: m.reliability.success_rate, _percent, _points)
-    yield _Row("cost.total", lambda m: m.cost.total, _usd, _ratio)
-    yield _Row("tokens.total", lambda m: m.tokens.total, _count, _ratio)
-    for name in dict.fromkeys(name for each in every for name in each.custom):
-        yield _Row(name, _reader(name), _plain, _difference)
+        yield "tests.duration_ms.p50"
+    if any(each.reliability.failed or not each.tests.trials for each in every):
+        yield "reliability.success_rate"
+    yield "cost.total"
+    yield "tokens.total"
+    yield from dict.fromkeys(name for each in every for name in each.custom)
 
 
-def _started(tests: Tests) -> int:
-    return tests.trials - tests.missing
+# --- comparisons and expectations -------------------------------------------------------------
 
 
-def _reader(path: str) -> Callable[[Metrics], float | None]:
-    def read(metrics: Metrics) -> float | None:
-        return dict(flatten(metrics)).get(path)
-
-    return read
-
-
-def _decimals(values: list[float]) -> int:
-    """Decimals that show three significant digits of the smallest value, the same for a row."""
-    sizes = [abs(value) for value in values if value and math.isfinite(value)]
-    if not sizes:
-        return 0
-    return min(6, max(0, 2 - math.floor(math.log10(min(sizes)))))
-
-
-def _plain(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f}"
+def comparison_lines(
+    comparisons: Sequence[Comparison], indent: str, values: bool = True
+) -> Iterator[Line]:
+    """A table of changes: verdict first; with ``values``, also the metric on both sides."""
+    rows = [_comparison_cells(each, values) for each in comparisons]
+    sides = ["before", "after"] if values else []
+    header = ["", "metric", *sides, "change", "95 % interval", "p", "n", ""]
+    align = ["left", "left", *["right"] * (len(header) - 3), "left"]
+    table = tabulate(
+        rows, headers=header, tablefmt="plain", disable_numparse=True, colalign=align
+    )  # fmt: skip
+    head, *lines = table.splitlines()
+    yield Line((indent + head).rstrip())
+    for comparison, line in zip(comparisons, lines, strict=True):
+        yield Line((indent + line).rstrip(), STYLES[comparison.verdict])
 
 
-def _count(value: float, digits: int) -> str:
-    return f"{value:,.0f}"
+def _comparison_cells(each: Comparison, values: bool) -> list[str]:
+    unit = unit_of(each.metric)
+    digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
+    return [
+        each.verdict,
+        each.metric,
+        *([show(side, unit, digits) for side in (each.baseline, each.candidate)] if values else []),
+        show_change(each.change, each.scale, unit, digits),
+        show_change_interval(each.low, each.high, each.scale, unit, digits),
+        show_p(each.p),
+        " + ".join(f"{n:,}" for n in each.n),
+        comparison_note(each),
+    ]
 
 
-def _ms(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f} ms"
+def comparison_note(each: Comparison) -> str:
+    """Why there is no better verdict, or what it would take."""
+    if each.reason:
+        return each.reason
+    if each.needs:
+        return f"needs about {plural(each.needs, 'case')}"
+    return ""
 
 
-def _usd(value: float, digits: int) -> str:
-    return f"${value:,.{max(2, digits)}f}"
-
-
-def _percent(value: float, digits: int = 0) -> str:
-    return f"{value:.1%}".replace("%", " %")
-
-
-def _points(base: float, other: float) -> str:
-    return f"{(other - base) * 100:+.1f} pp"
-
-
-def _difference(base: float, other: float) -> str:
-    return f"{other - base:+,.{_decimals([base, other])}f}"
-
-
-def _ratio(base: float, other: float) -> str:
-    if base == other:
-        return "±0 %"
-    if not base:
-        return MISSING_VALUE
-    return f"{(other / base - 1) * 100:+,.1f} %"
-
-
-# --- verdicts and errors ----------------------------------------------------------------------
-
-
-def _judgements(judgements: tuple[Judgement, ...]) -> Iterator[Line]:
+def judgement_lines(judgements: tuple[Judgement, ...], indent: str) -> Iterator[Line]:
+    """A table of expectations: verdict first."""
     cells = [
-        [each.verdict, each.condition, each.expectation, each.reason or _observed(each)]
+        [each.verdict, each.condition, each.expectation, judgement_text(each)]
         for each in judgements
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
     for judgement, line in zip(judgements, table.splitlines(), strict=True):
-        yield Line((_INDENT + line).rstrip(), _STYLES[judgement.verdict])
-    basis = ", ".join(dict.fromkeys(judgement.basis for judgement in judgements))
-    yield Line(f"{_INDENT}judged by {basis}")
+        yield Line((indent + line).rstrip(), STYLES[judgement.verdict])
 
 
-def _observed(judgement: Judgement) -> str:
-    if judgement.observed is None or judgement.bound is None:
-        return MISSING_VALUE
-    digits = _decimals([judgement.observed, judgement.bound])
-    return f"{judgement.observed:,.{digits}f} against {judgement.bound:,.{digits}f}"
+def judgement_text(each: Judgement) -> str:
+    """What was seen, how certain it is, and what is missing."""
+    unit = unit_of(each.metric)
+    known = [value for value in (each.observed, each.bound) if value is not None]
+    digits = decimals(known)
+    parts = []
+    if each.observed is not None:
+        parts.append(show(each.observed, unit, digits))
+    if each.low is not None and not _relative(each):
+        parts[-1] += " " + show_interval(each.low, each.high, unit, digits)
+    elif _relative(each):
+        scale = "ratio" if each.basis.endswith("ratio") else "difference"
+        interval = show_change_interval(each.low, each.high, scale, unit, digits)
+        parts[-1] += f" against {show(each.bound, unit, digits)}, change {interval}"
+    if each.reason:
+        parts.append(each.reason)
+    elif each.needs:
+        parts.append(f"needs at least {each.needs:,}")
+    return " · ".join(parts)
+
+
+def _relative(each: Judgement) -> bool:
+    return each.low is not None and each.basis.endswith((", ratio", ", difference"))
+
+
+# --- errors -----------------------------------------------------------------------------------
 
 
 def _errors(experiment: ExperimentResult) -> Iterator[Line]:
@@ -273,6 +289,9 @@ def _top(title: str, counts: Mapping[str, int]) -> Iterator[Line]:
     if not counts:
         return
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = " · ".join(f"{count} × {what}" for what, count in ranked[:_MAX_ERRORS])
-    more = f" · {len(ranked) - _MAX_ERRORS} more kinds" if len(ranked) > _MAX_ERRORS else ""
-    yield Line(f"{_INDENT}{title}: {shown}{more}")
+    yield Line("")
+    yield Line(f"{_INDENT}{title}:")
+    for what, count in ranked[:_MAX_ERRORS]:
+        yield Line(f"{_INDENT * 2}{count} × {what}")
+    if len(ranked) > _MAX_ERRORS:
+        yield Line(f"{_INDENT * 2}and {plural(len(ranked) - _MAX_ERRORS, 'other kind')}")

@@ -21,7 +21,7 @@ def expand(metafunc: pytest.Metafunc) -> None:
     """Parametrize a marked test over its trials and conditions.
 
     A marker that makes no sense is left alone here: pytest would print an error of this hook with
-    a traceback. `session.collect.gather` refuses it in one line.
+    a traceback. `session.roles.gather` refuses it in one line.
     """
     try:
         definition = definition_of(metafunc.definition)

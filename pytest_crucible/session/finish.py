@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.report.terminal import Line, render
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
-from pytest_crucible.stats.expectations import REJECTED, Judgement
+from pytest_crucible.stats.expectations import INCONCLUSIVE, REJECTED, Judgement
 
 RESULTS = pytest.StashKey["Finished"]()
 
@@ -42,14 +42,27 @@ class Finished:
         self.problems: list[str] = []
 
 
-def finish(session: pytest.Session, folder: Path) -> Finished:
-    """Read the run folder, judge, write manifest and exports, and set the exit status."""
+def finish(
+    session: pytest.Session, folder: Path, notes: Sequence[str], reported: int = 0
+) -> Finished:
+    """Read the run folder, judge, write manifest and exports, and set the exit status.
+
+    Args:
+        session: of the process that prints the summary.
+        folder: the run folder.
+        notes: what is known to be missing, a sentence each.
+        reported: how many attempts pytest reported; fewer in the record means loss.
+    """
     config = session.config
     finished = config.stash[RESULTS] = Finished(folder)
     try:
         run = open_folder(folder)
         enrichers = _enrichers(config)
-        results = finished.results = analyse(run, enrichers, _custom_metrics(config))
+        results = analyse(run, enrichers, _custom_metrics(config))
+        found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
+        if found < reported:
+            notes = [*notes, f"{reported} attempts were reported, {found} are in the record"]
+        results = finished.results = results.with_notes(notes)
         _export(config, run, enrichers, finished)
         write_manifest(folder, _manifest(config, run, results, finished))
     except (CrucibleError, OSError) as error:
@@ -60,7 +73,8 @@ def finish(session: pytest.Session, folder: Path) -> Finished:
 
 def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
     results = finished.results
-    bad = results is None or results.rejected or results.lost or bool(finished.problems)
+    unmet = _unmet(session.config, finished)
+    bad = results is None or bool(unmet) or results.lost or bool(finished.problems)
     if bad and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -161,24 +175,36 @@ def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
         terminal.write_line(line.text, **({line.style: True} if line.style else {}))
     # The closing line must not be green when the session fails: an expectation that was not met
     # counts there, and in the short summary, like a test that failed.
-    reports = [_rejection(each) for each in _rejected(finished)]
+    reports = [_failure(each) for each in _unmet(config, finished)]
     if reports:
         terminal.stats.setdefault("failed", []).extend(reports)
 
 
-def _rejected(finished: Finished) -> list[tuple[str, Judgement]]:
+def print_after_internal_error(session: pytest.Session) -> None:
+    """Pytest prints no summary after an internal error, but what was recorded is still there."""
+    terminal = session.config.pluginmanager.getplugin("terminalreporter")
+    if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and terminal is not None:
+        print_summary(terminal, session.config)
+
+
+def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Judgement]]:
+    """The expectations that fail the session: rejected ones, and open ones if so asked."""
     experiments = finished.results.experiments if finished.results else ()
+    default = config.stash[SETTINGS].inconclusive
     return [
         (each.definition.name, judgement)
         for each in experiments
         for judgement in each.judgements
         if judgement.verdict == REJECTED
+        or (
+            judgement.verdict == INCONCLUSIVE
+            and (each.definition.inconclusive or default) == "fail"
+        )
     ]
 
 
-def _rejection(rejected: tuple[str, Judgement]) -> pytest.TestReport:
-    name, judgement = rejected
+def _failure(unmet: tuple[str, Judgement]) -> pytest.TestReport:
+    name, judgement = unmet
     nodeid = f"experiment {name} ({judgement.condition})"
-    return pytest.TestReport(
-        nodeid, (nodeid, None, nodeid), {}, "failed", f"{REJECTED}: {judgement.expectation}", "call"
-    )
+    text = f"{judgement.verdict}: {judgement.expectation}"
+    return pytest.TestReport(nodeid, (nodeid, None, nodeid), {}, "failed", text, "call")

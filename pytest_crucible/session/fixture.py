@@ -16,9 +16,10 @@ def experiment(request: pytest.FixtureRequest) -> Any:
 
     handle = request.node.stash.get(HANDLE, None)
     if handle is None:
-        raise pytest.UsageError(
+        pytest.fail(
             f"{request.node.nodeid}: the experiment fixture needs a marker: "
-            '@pytest.mark.experiment("name")'
+            '@pytest.mark.experiment("name")',
+            pytrace=False,
         )
     return handle
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._experiment import Definition, define
-from pytest_crucible.stats.expectations import parse
+from pytest_crucible.stats.expression import parse
 
 CONDITION_PARAM = "_crucible_condition"
 TRIAL_PARAM = "_crucible_trial"
@@ -32,6 +32,10 @@ class TrialIdentity:
     case: str
     trial: int
 
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        return self.definition.name, self.condition, self.test, self.case, self.trial
+
 
 IDENTITY = pytest.StashKey[TrialIdentity]()
 
@@ -46,10 +50,7 @@ def definition_of(item: pytest.Item) -> Definition | None:
     if mark is None:
         return None
     try:
-        own = [each for each in item.own_markers if each.name == "experiment"]
-        if len(own) > 1:
-            names = ", ".join(repr(each.args[0] if each.args else None) for each in own)
-            raise DefinitionError(f"two markers on one test ({names}); a test has one experiment")
+        _check_only_one(item)
         if len(mark.args) > 1:
             raise DefinitionError(
                 f"takes one positional argument, the name; give {mark.args[1]!r} a keyword"
@@ -57,11 +58,33 @@ def definition_of(item: pytest.Item) -> Definition | None:
         given = dict(mark.kwargs)
         name = mark.args[0] if mark.args else given.pop("name", None)
         definition = define(name, **given)
+        if definition.pass_if is not None:
+            _check_pass_if(definition)
         if not isinstance(item, pytest.Function) or item_is_unittest(item):
             _check_no_expansion(definition)
         return definition
     except DefinitionError as error:
         raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
+
+
+def _check_only_one(item: pytest.Item) -> None:
+    for node in reversed(item.listchain()):
+        marks = [each for each in node.own_markers if each.name == "experiment"]
+        if len(marks) > 1:
+            place = "one test" if node is item else node.name
+            names = ", ".join(repr(each.args[0] if each.args else None) for each in marks)
+            raise DefinitionError(f"two markers on {place} ({names}); a test has one experiment")
+        if marks:
+            return
+
+
+def _check_pass_if(definition: Definition) -> None:
+    from pytest_crucible.stats.passing import parse_pass_if
+
+    try:
+        parse_pass_if(str(definition.pass_if), definition.trials)
+    except ValueError as error:
+        raise DefinitionError(str(error)) from error
 
 
 def item_is_unittest(item: pytest.Item) -> bool:
@@ -79,21 +102,41 @@ def _check_no_expansion(definition: Definition) -> None:
         )
 
 
-def identify(item: pytest.Item, definition: Definition) -> TrialIdentity:
-    """Work out which trial an item is."""
+def identify(item: pytest.Item, definition: Definition, each: str | None = None) -> TrialIdentity:
+    """Work out which trial an item is.
+
+    Args:
+        item: the test.
+        definition: what its marker says.
+        each: name of this worker where every worker runs every trial (``--dist each``): its cases
+            are its own.
+
+    Raises:
+        pytest.UsageError: the marker came too late to run the item once per condition and trial.
+    """
     callspec = getattr(item, "callspec", None)
-    params = callspec.params if callspec is not None else {}
+    params, params_id = ({}, "") if callspec is None else (callspec.params, callspec.id)
+    expanded = CONDITION_PARAM in params, TRIAL_PARAM in params
+    if expanded != (bool(definition.conditions), definition.trials > 1):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
+            "function, its class or its module, not on a parameter or added by a hook"
+        )
     condition = params.get(CONDITION_PARAM, definition.condition or "default")
     trial = params.get(TRIAL_PARAM, 1)
-    case = item.nodeid
+    ours = []
     if CONDITION_PARAM in params:
-        case = _without(case, condition_id(condition))
+        ours.append(condition_id(condition))
     if TRIAL_PARAM in params:
-        case = _without(case, trial_id(trial))
+        ours.append(trial_id(trial))
     if _REPEAT_PARAM in params:
         step = params[_REPEAT_PARAM]
         trial += step * definition.trials
-        case = _without_repeat(case, step)
+        # First: a condition called "2" must not be found in repetition "1-2".
+        ours.insert(0, f"{step + 1}-{_repetitions(item)}")
+    case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
+    if each is not None:
+        case = f"{case}@{each}"
     return TrialIdentity(
         definition=definition, condition=condition, test=item.nodeid, case=case, trial=trial
     )
@@ -107,33 +150,33 @@ def trial_id(trial: int) -> str:
     return f"trial{trial}"
 
 
-def _without(nodeid: str, part: str) -> str:
-    """The node id without one of the parts that parametrization put between the brackets."""
-    head, bracket, inner = nodeid.partition("[")
-    if not bracket or not inner.endswith("]"):
+def _repetitions(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("repeat")
+    return int(mark.args[0] if mark is not None else item.config.getoption("count"))
+
+
+def _case(nodeid: str, params_id: str, ours: Iterable[str]) -> str:
+    """The node id without the parts that are ours among its parameters.
+
+    Parts are taken out whole, with a dash on either side, so that ``-1`` and ``1`` stay apart.
+    """
+    head = nodeid.removesuffix(f"[{params_id}]")
+    if head == nodeid:  # renamed by another plugin
         return nodeid
-    # Ours come after the user's own: take the last one.
-    padded = f"-{inner[:-1]}-"
-    before, found, after = padded.rpartition(f"-{_escaped(part)}-")
-    if not found:
-        return nodeid
-    rest = f"{before}-{after}".strip("-")
-    return f"{head}[{rest}]" if rest else head
+    rest = f"-{params_id}-"
+    for part in ours:
+        rest = _without(rest, part)
+    return head if rest == "-" else f"{head}[{rest[1:-1]}]"
 
 
-def _escaped(part: str) -> str:
-    # pytest escapes non-ASCII ids the same way.
-    return part.encode("unicode_escape").decode("ascii")
-
-
-def _without_repeat(nodeid: str, step: int) -> str:
-    head, _, inner = nodeid.partition("[")
-    parts = inner.rstrip("]").split("-")
-    for at in range(len(parts) - 1):
-        if parts[at] == str(step + 1) and parts[at + 1].isdigit():
-            rest = "-".join(parts[:at] + parts[at + 2 :])
-            return f"{head}[{rest}]" if rest else head
-    return nodeid
+def _without(dashed: str, part: str) -> str:
+    # pytest escapes non-ASCII ids like this, unless its ini option says not to.
+    for text in (part.encode("unicode_escape").decode("ascii"), part):
+        # Ours come after the user's own: take the last one.
+        before, found, after = dashed.rpartition(f"-{text}-")
+        if found:
+            return f"{before}-{after}"
+    return dashed
 
 
 def combine(identities: Iterable[TrialIdentity]) -> dict[str, Definition]:

@@ -8,23 +8,33 @@ leaks into nested sessions.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_crucible._errors import OutputError
 from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
+from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.expand import counterbalance
-from pytest_crucible.session.finish import finish, print_summary
+from pytest_crucible.session.finish import finish, print_after_internal_error, print_summary
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
-from pytest_crucible.session.recording import NodeRecording
 from pytest_crucible.session.settings import SETTINGS
-from pytest_crucible.session.trials import TrialHooks, recorded_status
+from pytest_crucible.session.transport import (
+    Channel,
+    Inbox,
+    Shipper,
+    measure_clock,
+    place,
+    same_place,
+)
+from pytest_crucible.session.trials import TRIAL, TrialHooks, recorded_status
 
 WORKERINPUT = "crucible"
 WORKEROUTPUT = "crucible_usage_error"
+NOTES = "crucible_notes"
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -50,7 +60,7 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
         for item in items:
             definition = definition_of(item)
             if definition is not None:
-                identity = item.stash[IDENTITY] = identify(item, definition)
+                identity = item.stash[IDENTITY] = identify(item, definition, _each(config))
                 identities.append(identity)
         if identities:
             combine(identities)  # for its checks: refuse before a single test has run
@@ -59,6 +69,12 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
         refuse(items, config, str(error))
         return False
     return bool(identities)
+
+
+def _each(config: pytest.Config) -> str | None:
+    """With ``--dist each`` every worker runs every trial, legitimately: the worker's name."""
+    told = getattr(config, "workerinput", {})
+    return told["workerid"] if told.get(WORKERINPUT, {}).get("each") else None
 
 
 class Recorder:
@@ -73,6 +89,13 @@ class Recorder:
         self._hooks: TrialHooks | None = None
         self._recording: NodeRecording | None = None
 
+    def _start(self, folder: Path) -> NodeRecording:
+        """Make the node that records in this process."""
+        return NodeRecording(folder, self.run, self.node)
+
+    def _flush(self) -> None:
+        """Called outside every timer, after each phase of a trial."""
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly:
             return
@@ -82,12 +105,12 @@ class Recorder:
         try:
             check_writable(self.output)
             self.folder = make_run_folder(self.output, self.run)
-            self._recording = NodeRecording(self.folder, self.run, self.node)
-        except (OutputError, OSError) as error:
+            self._recording = self._start(self.folder)
+        except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        self._recording.announce(combine(plan), plan)
-        self._hooks = TrialHooks(self._config, self._recording)
+        self._recording.announce(combine(plan), [identity.key for identity in plan])
+        self._hooks = TrialHooks(self._config, self._recording, self._flush)
         self._config.pluginmanager.register(self._hooks, "crucible-trials")
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -116,8 +139,9 @@ class Local(Recorder):
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         self.close()
-        if self.folder is not None:
-            finish(session, self.folder)
+        if self.folder is not None and self._recording is not None:
+            finish(session, self.folder, self._recording.store.notes())
+            print_after_internal_error(session)
         return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -125,12 +149,43 @@ class Local(Recorder):
 
 
 class Worker(Recorder):
-    """An xdist worker: records, and leaves the summary to its controller."""
+    """An xdist worker: records, and leaves the summary to its controller.
+
+    If it does not see the controller's output folder it records into a folder of its own and
+    sends that.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         told: dict[str, Any] = config.workerinput[WORKERINPUT]  # type: ignore[attr-defined]
         node = str(config.workerinput["workerid"])  # type: ignore[attr-defined]
-        super().__init__(config, told["run"], node, Path(told["output"]))
+        self._channel: Channel = told["channel"]
+        self._remote = not same_place(told["place"])
+        self._shipper: Shipper | None = None
+        output = Path(tempfile.mkdtemp(prefix="crucible-")) if self._remote else told["output"]
+        super().__init__(config, told["run"], node, Path(output))
+
+    def _start(self, folder: Path) -> NodeRecording:
+        if not self._remote:
+            return super()._start(folder)
+        self._shipper = Shipper(folder, self._channel)
+        clock = measure_clock(self._channel)
+        return NodeRecording(folder, self.run, self.node, clock=clock)
+
+    def _flush(self) -> None:
+        if self._shipper is not None:
+            self._shipper.ship()
+
+    def close(self) -> None:
+        super().close()
+        if self._shipper is not None:
+            self._shipper.finish()
+            self._shipper = None
+            shutil.rmtree(self.output, ignore_errors=True)
+        if self._recording is not None:
+            # What the disk had no room for cannot be told by the spool itself.
+            notes = self._recording.store.notes()
+            output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
+            output[NOTES] = [f"{self.node}: {note}" for note in notes]
 
 
 class Controller:
@@ -140,23 +195,43 @@ class Controller:
         self._config = config
         self._output = config.stash[SETTINGS].output
         self._run = new_run_id()
+        self._inboxes: list[Inbox] = []
+        self._notes: list[str] = []
+        self._reported = 0
 
-    def tell(self, workerinput: dict[str, Any]) -> None:
-        """Tell a worker which run it belongs to."""
-        workerinput[WORKERINPUT] = {"run": self._run, "output": os.fspath(self._output)}
+    def greet(self, node: Any) -> None:
+        """Tell a worker which run it belongs to, where it is kept, and how to reach us."""
+        channel = node.gateway.newchannel()
+        self._inboxes.append(Inbox(self._output, self._run, channel))
+        node.workerinput[WORKERINPUT] = {
+            "run": self._run,
+            "output": os.fspath(self._output),
+            "place": place(self._output),
+            "channel": channel,
+            "each": self._config.getoption("dist", None) == "each",
+        }
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "setup" and getattr(report, TRIAL, False):
+            self._reported += 1
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        problem = getattr(node, "workeroutput", {}).get(WORKEROUTPUT)
-        if problem:
-            raise pytest.UsageError(problem)
+        # Fires twice where a worker was interrupted, and never if the controller was.
+        output = getattr(node, "workeroutput", {})
+        self._notes += [note for note in output.get(NOTES, ()) if note not in self._notes]
+        if output.get(WORKEROUTPUT):
+            raise pytest.UsageError(output[WORKEROUTPUT])
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         folder = self._output / self._run
-        if folder.is_dir():
-            finish(session, folder)
+        if folder.is_dir() or self._reported:
+            problems = [problem for inbox in self._inboxes for problem in inbox.problems]
+            finish(session, folder, [*self._notes, *problems], self._reported)
+            print_after_internal_error(session)
         return result
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
 _BUILT_IN = ("csv", "jsonl", "parquet")
+INCONCLUSIVE = ("fail", "pass", "warn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +23,12 @@ class Settings:
     Attributes:
         export: formats to write the run in, besides the run folder itself.
         output: folder in which each run gets a folder; absolute.
+        inconclusive: what an expectation that stays open does to the session: fail, pass or warn.
     """
 
     export: tuple[str, ...]
     output: Path
+    inconclusive: str
 
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -42,6 +45,11 @@ def add_options(parser: pytest.Parser) -> None:
         "--crucible-output", metavar="DIR",
         help=f"folder that runs are written to (default: {OUTPUT} in the root directory)",
     )  # fmt: skip
+    group.addoption(
+        "--crucible-inconclusive", metavar="WHAT",
+        help="what an inconclusive expectation does to the session: fail, pass, warn (default)",
+    )  # fmt: skip
+    parser.addini("crucible_inconclusive", "default for --crucible-inconclusive", default="")
     parser.addini("crucible_export", "default for --crucible-export", default="")
     parser.addini(
         "crucible_output", "default for --crucible-output, from the root directory", default=""
@@ -54,7 +62,18 @@ def settle(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: names the value, where it stands and the valid ones.
     """
-    return Settings(export=_formats(config), output=_output(config))
+    return Settings(
+        export=_formats(config),
+        output=_output(config),
+        inconclusive=_choice(config, "inconclusive", INCONCLUSIVE) or "warn",
+    )
+
+
+def _choice(config: pytest.Config, name: str, valid: tuple[str, ...]) -> str:
+    text, where = _given(config, name)
+    if text and text not in valid:
+        raise pytest.UsageError(f"{where}: {text!r} is not one of {', '.join(valid)}")
+    return text
 
 
 def _formats(config: pytest.Config) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_crucible._scope import OpenScope, Scope, current_scope
+from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.marker import IDENTITY
-from pytest_crucible.session.recording import NodeRecording
 
 OUTSIDE = "outside trials"
 """Condition of events between the trials of an experiment that has several arms."""
@@ -31,12 +31,14 @@ class Stretches:
         if identity is not None and identity.definition.scope != "test":
             node = _stretch_node(item, identity.definition.scope)
             key = (identity.definition.name, node.nodeid)
-            if key not in self._open:
-                several = bool(identity.definition.conditions)
-                scope = Scope(
-                    experiment=identity.definition.name,
-                    condition=OUTSIDE if several else identity.condition,
-                )
+            condition = OUTSIDE if identity.definition.conditions else identity.condition
+            known = self._open.get(key)
+            if known is not None and known[1].scope.condition not in (OUTSIDE, condition):
+                # A second arm begins: from here on, events between trials belong to neither.
+                self._recording.close_scope(known[1])
+                known, condition = None, OUTSIDE
+            if known is None:
+                scope = Scope(experiment=identity.definition.name, condition=condition)
                 self._open[key] = (node, self._recording.open(scope))
         self.resume()
 
@@ -50,9 +52,11 @@ class Stretches:
         self.resume()
 
     def resume(self) -> None:
-        """Make the innermost open stretch current, or nothing."""
-        innermost = next(reversed(self._open.values()), None)
-        current_scope.set(innermost[1] if innermost else None)
+        """Make the innermost open stretch current, or nothing if there are several or none."""
+        depths = {opened: len(node.listchain()) for node, opened in self._open.values()}
+        deepest = max(depths.values(), default=0)
+        innermost = [opened for opened, depth in depths.items() if depth == deepest]
+        current_scope.set(innermost[0] if len(innermost) == 1 else None)
 
 
 def _stretch_node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:

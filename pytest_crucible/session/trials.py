@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -16,11 +16,14 @@ from pytest_crucible._event import TRIAL_START, TRIAL_STOP
 from pytest_crucible._recorder import record_into
 from pytest_crucible._scope import OpenScope, Scope, current_scope
 from pytest_crucible.handle import ExperimentHandle
+from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
-from pytest_crucible.session.recording import NodeRecording
 from pytest_crucible.session.stretch import Stretches
 
 HANDLE = pytest.StashKey[ExperimentHandle]()
+TRIAL = "crucible_trial"
+"""Attribute of reports of trials: the controller counts them, to notice what was lost."""
+
 RECORDED = "crucible_recorded"
 """Attribute of reports of failed trials that only count; survives the way through xdist."""
 
@@ -42,11 +45,15 @@ class TrialHooks:
     Args:
         config: of this process.
         recording: where this process records.
+        flush: called when each phase of a trial is over, outside pytest-timeout's timer.
     """
 
-    def __init__(self, config: pytest.Config, recording: NodeRecording) -> None:
+    def __init__(
+        self, config: pytest.Config, recording: NodeRecording, flush: Callable[[], None]
+    ) -> None:
         self._config = config
         self._recording = recording
+        self._flush = flush
         self._stretches = Stretches(recording)
         self._attempt: _Attempt | None = None
         self._counts: dict[str, int] = {}
@@ -61,6 +68,7 @@ class TrialHooks:
         finally:
             self._end("interrupted")  # only if no teardown report came
             self._stretches.leave(nextitem)
+            self._flush()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -100,6 +108,7 @@ class TrialHooks:
         attempt = self._attempt
         if attempt is None:
             return report
+        setattr(report, TRIAL, True)
         attempt.outcomes[call.when] = _phase_outcome(report)
         if report.failed and call.excinfo is not None:
             attempt.error = _error(call.excinfo, self._config)
@@ -147,9 +156,11 @@ class TrialHooks:
             self._recording.store,
             self._recording.run,
             self._recording.node,
+            self._recording.folder,
         )
         self._attempt = _Attempt(identity, opened, _clock.monotonic_ns())
         current_scope.set(opened)
+        self._flush()
 
     def _end(self, outcome: str | None) -> None:
         attempt, self._attempt = self._attempt, None

@@ -1,95 +1,38 @@
-"""Expectations: ``success_rate > 0.9``, ``latency.p95 < 1.1 * control``.
+"""Judging expectations: is the claim certain, refuted, or open?
 
-Grammar::
-
-    expectation = [condition "."] metric comparison bound
-    comparison  = "<" | "<=" | ">" | ">="
-    bound       = number | [number "*"] condition [("+" | "-") number]
-    number      = digits, with an optional fraction, exponent and "%"
-
-A condition whose name is no plain word is quoted: ``'model b'.success_rate > 90%``. Without a
-condition the expectation is judged for every one; a relative one not for the condition it names.
+CONFIRMED when the confidence bound on the claim's side clears the threshold, REJECTED when the
+other bound misses it, else INCONCLUSIVE with the number of observations that would probably do.
+Each side has an error of 5 %.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from pytest_crucible._errors import ExpectationError
+from pytest_crucible.metrics.observations import Group
+from pytest_crucible.metrics.trials import MISSING
+from pytest_crucible.stats import changes
+from pytest_crucible.stats.comparison import average_change, change_of
+from pytest_crucible.stats.estimates import Estimate, estimate, interval_for_gate, point
+from pytest_crucible.stats.expression import Expectation
+from pytest_crucible.stats.intervals import (
+    Interval,
+    NoIntervalError,
+    clopper_pearson,
+    effective_size,
+    smallest_n,
+)
+from pytest_crucible.stats.samples import QUANTILE, RATE, Sample
 
 CONFIRMED, REJECTED, INCONCLUSIVE = "CONFIRMED", "REJECTED", "INCONCLUSIVE"
 
-STATISTICS = (
-    "count", "total", "mean", "median", "std_dev", "min", "max", "p50", "p90", "p95", "p99",
-)  # fmt: skip
-_GROUPS: dict[str, tuple[str, ...]] = {
-    "latency": STATISTICS,
-    "cost": ("count", "total", "mean", "median", "per_1k", "per_1m"),
-    "reliability": (
-        "total", "successful", "failed", "cancelled", "success_rate", "failure_rate",
-        "sla_99", "sla_999", "sla_9999",
-    ),
-    "tokens": (
-        "count", "total_prompt", "total_completion", "total",
-        "mean_prompt", "mean_completion", "mean_total",
-    ),
-    "tests": (
-        "trials", "passed", "failed", "errored", "crashed", "skipped", "missing", "attempts",
-        "pass_rate", "first_pass_rate", "duration_ms",
-    ),
-}  # fmt: skip
+ALPHA = 0.05
+"""Error of each side. So 299 of 299 confirm ``success_rate > 0.99``, and 298 of 298 do not."""
+_MOST = 10_000_000
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?%?)"
-    r"|(?P<name>[^\W\d][\w-]*)"
-    r"|'(?P<quoted>[^']+)'"
-    r"|(?P<op><=|>=|==|!=|<|>|\*|\+|-|\.|=))"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """``factor * (metric of condition) + offset``; an absolute bound has no condition."""
-
-    offset: float
-    factor: float = 1.0
-    condition: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """One parsed expectation.
-
-    Attributes:
-        text: as written.
-        metric: ``latency.p95``; ``success_rate`` is that of the trials.
-        comparison: one of < <= > >=.
-        bound: what the metric is held against.
-        condition: the only condition it is judged for, or None for all.
-    """
-
-    text: str
-    metric: str
-    comparison: str
-    bound: Bound
-    condition: str | None = None
-
-    @property
-    def wants_more(self) -> bool:
-        return self.comparison.startswith(">")
-
-    def holds(self, value: float, bound: float) -> bool:
-        match self.comparison:
-            case "<":
-                return value < bound
-            case "<=":
-                return value <= bound
-            case ">":
-                return value > bound
-            case _:
-                return value >= bound
+Numbers = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,197 +40,241 @@ class Judgement:
     """What became of an expectation for one condition.
 
     Attributes:
+        expectation, condition, metric: what was claimed, of what.
         verdict: CONFIRMED, REJECTED or INCONCLUSIVE.
         observed: the metric; None if there is no such number.
+        low, high: its one-sided 95 % bounds, where there are any. For a relative expectation,
+            those of observed − bound.
         bound: what it was held against; None if that is missing.
         basis: how it was judged.
-        reason: why there is no better verdict, if there is none.
+        reason: why there is no better verdict.
+        needs: observations that would probably settle it.
     """
 
     expectation: str
     condition: str
-    verdict: str
     metric: str
-    observed: float | None
-    bound: float | None
-    basis: str
+    verdict: str
+    observed: float | None = None
+    low: float | None = None
+    high: float | None = None
+    bound: float | None = None
+    basis: str = ""
     reason: str | None = None
+    needs: int | None = None
 
 
-def parse(text: str, conditions: Sequence[str] = ()) -> Expectation:
-    """Parse one expectation.
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One condition's observations, and its metrics by path."""
 
-    Args:
-        text: as the user wrote it.
-        conditions: the experiment's conditions; the first is the baseline.
+    group: Group
+    numbers: Numbers
 
-    Raises:
-        ExpectationError: with the column of the first character that does not fit.
+    def estimate(self, path: str) -> Estimate:
+        return estimate(self.group, path, self.numbers)
+
+
+def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Judgement]:
+    """Judge an expectation for each condition that it applies to.
+
+    Missing data are never a pass: the verdict is REJECTED, and the reason names what is missing.
     """
-    return _Parser(text, conditions).expectation()
+    relative_to = expectation.bound.condition
+    return [
+        _judge_one(expectation, condition, subject, subjects)
+        for condition, subject in subjects.items()
+        if expectation.condition in (None, condition) and condition != relative_to
+    ]
 
 
-class _Parser:
-    def __init__(self, text: str, conditions: Sequence[str]) -> None:
-        self.text = text
-        self.conditions = conditions
-        self.tokens: list[tuple[str, str, int]] = []
-        position = 0
-        while position < len(text.rstrip()):
-            match = _TOKEN.match(text, position)
-            if match is None:
-                column = position + len(text[position:]) - len(text[position:].lstrip()) + 1
-                raise ExpectationError(f"cannot read {text[column - 1]!r}", text, column)
-            kind = str(match.lastgroup)
-            self.tokens.append((kind, match[kind], match.start(kind) + 1))
-            position = match.end()
-        self.tokens.append(("end", "", len(text.rstrip()) + 1))
-        self.at = 0
-
-    def expectation(self) -> Expectation:
-        condition, metric = self.metric()
-        comparison = self.comparison()
-        bound = self.bound()
-        if self.tokens[self.at][0] != "end":
-            raise self.error(f"unexpected {self.tokens[self.at][1]!r}")
-        return Expectation(self.text.strip(), metric, comparison, bound, condition)
-
-    def metric(self) -> tuple[str | None, str]:
-        kind, first, column = self.take("name", "quoted", wanted="a metric such as success_rate")
-        parts = [(first, column)]
-        while self.tokens[self.at][1] == "." and self.tokens[self.at][0] == "op":
-            self.at += 1
-            _, part, column = self.take("name", wanted="a name after the dot")
-            parts.append((part, column))
-        condition = None
-        if kind == "quoted" or (first in self.conditions and len(parts) > 1):
-            condition = self.known_condition(*parts.pop(0))
-            if not parts:
-                raise self.error("expected '.' and a metric after the condition")
-        path = [name for name, _ in parts]
-        valid = _GROUPS.get(path[0])
-        if valid and (len(path) < 2 or path[1] not in valid):
-            wrong = parts[1] if len(path) > 1 else (path[0], parts[0][1])
-            said = f"{path[0]} has no {wrong[0]!r}" if len(path) > 1 else f"{path[0]} needs more"
-            raise ExpectationError(f"{said}; valid: {', '.join(valid)};", self.text, wrong[1])
-        return condition, ".".join(path)
-
-    def comparison(self) -> str:
-        kind, value, column = self.tokens[self.at]
-        if kind != "op" or value not in ("<", "<=", ">", ">="):
-            raise ExpectationError("expected one of < <= > >=", self.text, column)
-        self.at += 1
-        return value
-
-    def bound(self) -> Bound:
-        sign = 1.0
-        if self.tokens[self.at][1] == "-":
-            self.at, sign = self.at + 1, -1.0
-        kind, value, column = self.take(
-            "number", "name", "quoted", wanted="a number or a condition"
-        )
-        if kind != "number":
-            return Bound(self.offset(), sign, self.known_condition(value, column))
-        factor = sign * _number(value)
-        if self.tokens[self.at][1] != "*":
-            return Bound(factor)
-        self.at += 1
-        _, name, column = self.take("name", "quoted", wanted="a condition after '*'")
-        return Bound(self.offset(), factor, self.known_condition(name, column))
-
-    def offset(self) -> float:
-        _, value, _ = self.tokens[self.at]
-        if value not in ("+", "-"):
-            return 0.0
-        self.at += 1
-        _, digits, _ = self.take("number", wanted="a number")
-        return _number(digits) if value == "+" else -_number(digits)
-
-    def known_condition(self, name: str, column: int) -> str:
-        if name not in self.conditions:
-            valid = ", ".join(self.conditions) or "none, this experiment has one condition"
-            raise ExpectationError(
-                f"unknown condition {name!r} (valid: {valid})", self.text, column
-            )
-        return name
-
-    def take(self, *kinds: str, wanted: str) -> tuple[str, str, int]:
-        token = self.tokens[self.at]
-        if token[0] not in kinds:
-            raise self.error(f"expected {wanted}")
-        self.at += 1
-        return token
-
-    def error(self, problem: str) -> ExpectationError:
-        return ExpectationError(problem, self.text, self.tokens[self.at][2])
-
-
-def _number(text: str) -> float:
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-
-
-def judge(
-    expectation: Expectation, numbers: Mapping[str, Mapping[str, float | None]]
-) -> list[Judgement]:
-    """Judge an expectation by point estimate for each condition that it applies to.
-
-    Args:
-        expectation: what is claimed.
-        numbers: per condition, every metric by its path.
-
-    A number that is missing is never a pass: the verdict is REJECTED, and the reason names it.
-    """
-    bound = expectation.bound
-    judged = []
-    for condition, metrics in numbers.items():
-        if expectation.condition not in (None, condition) or condition == bound.condition:
-            continue
-        observed = _lookup(metrics, expectation.metric)
-        limit: float | None = bound.offset
-        if bound.condition is not None:
-            base = _lookup(numbers.get(bound.condition, {}), expectation.metric)
-            limit = None if base is None else bound.factor * base + bound.offset
-        judged.append(_judgement(expectation, condition, observed, limit, metrics))
-    return judged
-
-
-def _judgement(
-    expectation: Expectation,
-    condition: str,
-    observed: float | None,
-    limit: float | None,
-    metrics: Mapping[str, float | None],
+def _judge_one(
+    expectation: Expectation, condition: str, subject: Subject, subjects: Mapping[str, Subject]
 ) -> Judgement:
-    verdict, reason = REJECTED, None
-    if observed is None:
-        reason = _missing(expectation.metric, metrics)
-    elif limit is None:
-        reason = f"{expectation.bound.condition} has no {expectation.metric} to compare with"
-    elif expectation.holds(observed, limit):
-        verdict = CONFIRMED
-    return Judgement(
+    found = subject.estimate(expectation.metric)
+    blank = Judgement(
         expectation=expectation.text,
         condition=condition,
-        verdict=verdict,
         metric=expectation.metric,
-        observed=observed,
-        bound=limit,
-        basis="point estimate",
-        reason=reason,
+        verdict=REJECTED,
+        observed=found.value,
     )
+    bound = expectation.bound
+    base: Estimate | None = None
+    if bound.condition is not None:
+        base = (
+            subjects[bound.condition].estimate(expectation.metric)
+            if (bound.condition in subjects)
+            else Estimate(value=None)
+        )
+    missing = _missing(expectation, subject, found, base)
+    if missing:
+        return replace(blank, reason=missing)
+    assert found.value is not None
+    if base is None:
+        blank = replace(blank, bound=bound.offset)
+        return _against_number(blank, expectation, found, bound.offset)
+    assert base.value is not None
+    blank = replace(blank, bound=bound.factor * base.value + bound.offset)
+    return _against_condition(blank, expectation, found, base)
 
 
-def _lookup(metrics: Mapping[str, float | None], path: str) -> float | None:
-    if path in ("success_rate", "pass_rate"):
-        # Trials where there are any; outside pytest an experiment has operations only.
-        rate = metrics.get("tests.pass_rate")
-        return metrics.get("reliability.success_rate") if rate is None else rate
-    return metrics.get(path)
+# --- what is missing --------------------------------------------------------------------------
 
 
-def _missing(path: str, metrics: Mapping[str, float | None]) -> str:
-    if path in metrics or path in ("success_rate", "pass_rate"):
-        return f"no {path}: nothing was recorded for it"
-    if f"{path}.mean" in metrics:
+def _missing(
+    expectation: Expectation, subject: Subject, found: Estimate, base: Estimate | None
+) -> str | None:
+    path = expectation.metric
+    never_ran = sum(trial.outcome == MISSING for trial in subject.group.trials)
+    if never_ran:
+        return f"{never_ran} of {len(subject.group.trials)} trials never ran"
+    if found.value is None:
+        return f"no {path}: {found.reason}" if found.reason else _unknown(path, subject.numbers)
+    without = _trials_without(subject.group, path)
+    if without:
+        return f"{path.rpartition('.')[0]} is missing in {without}"
+    if base is not None and base.value is None:
+        return f"{expectation.bound.condition} has no {path} to compare with"
+    return None
+
+
+def _unknown(path: str, numbers: Numbers) -> str:
+    if f"{path}.mean" in numbers:
         return f"no metric {path}; did you mean {path}.mean?"
     return f"no metric {path} was recorded"
+
+
+def _trials_without(group: Group, path: str) -> str | None:
+    """Trials that ran but recorded no such number: leaving them out would flatter the mean."""
+    series = group.recorded.get(path.rpartition(".")[0])
+    if series is None:
+        return None
+    if series.invalid:
+        return f"{series.invalid} values that are no finite numbers"
+    judged = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
+    have = len(set(zip(series.cases, series.trials, strict=True)))
+    return f"{len(judged) - have} of {len(judged)} trials" if have < len(judged) else None
+
+
+# --- against a number -------------------------------------------------------------------------
+
+
+def _against_number(
+    blank: Judgement, expectation: Expectation, found: Estimate, bound: float
+) -> Judgement:
+    assert found.value is not None
+    if found.exact or found.sample is None:
+        holds = expectation.holds(found.value, bound)
+        return replace(
+            blank, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
+        )
+    sample = found.sample
+    try:
+        low, high = interval_for_gate(sample, 2 * ALPHA)
+    except NoIntervalError as error:
+        needs = _needed_for_quantile(sample) if sample.kind == QUANTILE else None
+        return replace(blank, verdict=INCONCLUSIVE, reason=str(error), needs=needs)
+    judged = replace(blank, low=low, high=high, basis=_basis(sample))
+    verdict = _verdict(expectation, (low, high), bound)
+    needs = _needs(sample, expectation, bound) if verdict == INCONCLUSIVE else None
+    return replace(judged, verdict=verdict, needs=needs)
+
+
+def _verdict(expectation: Expectation, interval: Interval, bound: float) -> str:
+    low, high = interval
+    good, bad = (low, high) if expectation.wants_more else (high, low)
+    if expectation.holds(good, bound):
+        return CONFIRMED
+    # The bound that favours the claim misses the threshold as well: refuted.
+    return INCONCLUSIVE if expectation.holds(bad, bound) else REJECTED
+
+
+def _basis(sample: Sample) -> str:
+    name = {RATE: "Clopper-Pearson", QUANTILE: "order statistics"}.get(sample.kind, "Student's t")
+    return f"{name}, trials clustered by case" if sample.clusters() is not None else name
+
+
+def _needed_for_quantile(sample: Sample) -> int:
+    return smallest_n(sample.q, 2 * ALPHA)
+
+
+def _needs(sample: Sample, expectation: Expectation, bound: float) -> int | None:
+    """Observations at which the same value would give a verdict; a rough guide."""
+    value = point(sample)
+    if sample.kind == RATE:
+        return _needs_rate(sample, value, expectation, bound)
+    try:
+        low, high = interval_for_gate(sample, 2 * ALPHA)
+    except NoIntervalError:
+        return None
+    half = value - low if value > bound else high - value
+    distance = abs(value - bound)
+    if not distance:
+        return None
+    needed = math.ceil(sample.n * (half / distance) ** 2)
+    return max(needed, sample.n + 1) if needed <= _MOST else None
+
+
+def _needs_rate(sample: Sample, value: float, expectation: Expectation, bound: float) -> int | None:
+    if value == bound:
+        return None
+    worth = effective_size(sample.values, sample.clusters()) / sample.n
+
+    def settled(n: int) -> bool:
+        interval = clopper_pearson(value * n, n, 2 * ALPHA)
+        return _verdict(expectation, interval, bound) != INCONCLUSIVE
+
+    low, high = sample.n * worth, float(sample.n)
+    while not settled(math.ceil(high)):
+        low, high = high, high * 2
+        if high > _MOST:
+            return None
+    smallest, enough = math.floor(low), math.ceil(high)
+    while enough - smallest > 1:
+        middle = (smallest + enough) // 2
+        smallest, enough = (smallest, middle) if settled(middle) else (middle, enough)
+    return math.ceil(enough / worth)
+
+
+# --- against another condition ----------------------------------------------------------------
+
+
+def _against_condition(
+    blank: Judgement, expectation: Expectation, found: Estimate, base: Estimate
+) -> Judgement:
+    assert found.value is not None
+    assert blank.bound is not None
+    if found.sample is None or base.sample is None:
+        holds = expectation.holds(found.value, blank.bound)
+        return replace(
+            blank, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
+        )
+    bound = expectation.bound
+    # The claim as one about a change: of a ratio for percentiles, else of a difference, in which
+    # the baseline's own uncertainty is part of the interval.
+    threshold = bound.offset
+    try:
+        if found.sample.kind == QUANTILE:
+            change = change_of(expectation.metric, base.sample, found.sample)
+            threshold = bound.factor
+            if bound.offset:
+                raise NoIntervalError(
+                    "a percentile's bound is a multiple of a condition: no + or -"
+                )
+        elif found.sample.kind == RATE and bound.factor == 1.0:
+            change = change_of(expectation.metric, base.sample, found.sample)
+        else:
+            change = average_change(base.sample, found.sample, bound.factor)
+        low, high = change.interval(2 * ALPHA)
+    except NoIntervalError as error:
+        return replace(blank, verdict=INCONCLUSIVE, reason=str(error))
+    verdict = _verdict(expectation, (low, high), threshold)
+    scale = "ratio" if change.scale == changes.RATIO else "difference"
+    return replace(
+        blank,
+        verdict=verdict,
+        low=low,
+        high=high,
+        basis=f"{change.method}, {scale}",
+    )

@@ -59,6 +59,12 @@ class Node:
     closed: bool = False
     events: int = 0
     scopes: Mapping[int, Scope] = field(default_factory=dict)
+    _offset_ns: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the node ended as it should; a forked or joined process may just stop."""
+        return self.closed or (self.header is not None and self.header.parent is not None)
 
     def __iter__(self) -> Iterator[Event]:
         """Read the node's events in order, learning its tables on the way."""
@@ -87,7 +93,7 @@ class Node:
             name=name if type(name) is str else str(name),
             measurements=numbers if type(numbers) is dict else _as_mapping(numbers),
             metadata=context if type(context) is dict else _as_mapping(context),
-            time_us=frame.time_ns // 1000,
+            time_us=(frame.time_ns - self._offset_ns) // 1000,
             run=self.run,
             node=self.name,
             sequence=sequence,
@@ -100,6 +106,7 @@ class Node:
         match frame:
             case HeaderFrame():
                 self.header, self.run, self.name = frame, frame.run, frame.node
+                self._offset_ns = frame.clock_offset_ns
                 if frame.schema != SCHEMA:
                     self.notes.append(
                         f"{self.source}: schema {frame.schema}, this version reads {SCHEMA}"

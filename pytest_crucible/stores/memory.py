@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pytest_crucible._frames import Frame
+from pytest_crucible._frames import Frame, decode
 
 CHUNK = 256
 """Frames in a sealed chunk: few enough to seal in no time, enough to make objects rare."""
 
 _decode_chunk = msgspec.msgpack.Decoder(list[Frame]).decode
+_split_chunk = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _ARRAY_32 = b"\xdd"  # msgpack's mark for an array with a 32-bit length
 
 
@@ -58,7 +59,7 @@ class MemoryStore:
             if position + count <= since:
                 position += count
                 continue
-            for frame in _decode_chunk(chunk):
+            for frame in _frames(chunk):
                 if position >= since:
                     yield position, frame
                 position += 1
@@ -68,6 +69,13 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to do: memory needs no footer."""
+
+
+def _frames(chunk: bytes) -> list[Frame]:
+    try:
+        return _decode_chunk(chunk)
+    except msgspec.DecodeError:  # one frame cannot be read; it must not take 255 others with it
+        return [decode(each) for each in _split_chunk(chunk)]
 
 
 def _chunk(frames: list[bytes]) -> bytes:

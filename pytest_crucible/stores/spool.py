@@ -18,11 +18,10 @@ import os
 import shutil
 import struct
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
-
-import msgspec
 
 from pytest_crucible import _clock
 from pytest_crucible._frames import FooterFrame, Frame, HeaderFrame, NoteFrame, decode, encode
@@ -47,14 +46,21 @@ class SpoolStore:
 
     def __init__(self, path: Path, header: HeaderFrame) -> None:
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._file = self._create(path)
         self._end = 0  # of the allocated file
         self._growing = threading.RLock()
         self._closed = False
-        self._overflow: list[bytes] = []  # frames that the disk had no room for
+        self._overflow: list[bytes] = []  # the frames since the disk had no room for one
+        self._room = 0  # where in the map there was too little room for the first of those
         self._notes: list[str] = []
-        self._map = self._next_map(0)
+        self._map, self._start = self._next_map(0)
         self.append(encode(header))
+
+    def _create(self, path: Path) -> int:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        # Open for as long as somebody may ask for `frames`.
+        weakref.finalize(self, os.close, file).atexit = False
+        return file
 
     def append(self, data: bytes) -> None:
         frame = _prefix(len(data), crc32(data)) + data
@@ -64,6 +70,28 @@ class SpoolStore:
             self._map.write(frame)
         except ValueError:
             self._append_to_new_segment(frame)
+
+    def continue_in_child(self, path: Path, header: HeaderFrame) -> None:
+        """Go on in another file; for a forked child, right after the fork.
+
+        The old map is shared with the parent, which goes on writing to it, and another thread of
+        the parent may have held the lock.
+
+        If the file cannot be made, what the child does is not recorded.
+        """
+        self.path, self._end, self._notes, self._overflow = path, 0, [], []
+        self._growing = threading.RLock()
+        self._map = mmap.mmap(-1, 1)  # too small for any frame
+        if self._closed:
+            return
+        try:
+            self._file = self._create(path)
+            self._map, self._start = self._next_map(0)
+        except OSError as error:
+            self._closed = True  # the open file may be the parent's: nothing must be written there
+            self._note(f"spool {path.name}: {_why(error)}")
+            return
+        self.append(encode(header))
 
     def _append_to_new_segment(self, frame: bytes) -> None:
         with self._growing:
@@ -75,9 +103,16 @@ class SpoolStore:
             if self._closed:
                 self._note("events arrived after the spool had been closed")
                 return
+            if self._overflow:
+                self._overflow.append(frame)
+                return
             try:
-                fresh = self._next_map(len(frame))
+                fresh, start = self._next_map(len(frame))
             except OSError as error:
+                # From here on until `close`, everything: were smaller frames to slip into what is
+                # left of the segment, events would come before the frame that tells their scope.
+                self._room = self._map.tell()
+                self._map.seek(len(self._map))
                 self._overflow.append(frame)
                 self._note(
                     f"spool {self.path.name}: {_why(error)}; later events are in memory only"
@@ -87,17 +122,24 @@ class SpoolStore:
             if len(fresh) > SEGMENT:
                 fresh.seek(len(fresh))  # only the first frame may cross a segment's border
             # The old map is dropped, not closed: a thread may be about to write its last bytes.
-            self._map = fresh
+            # A signal handler that appended while we were at it is ahead of us.
+            if start >= self._start:
+                self._map, self._start = fresh, start
 
-    def _next_map(self, size: int) -> mmap.mmap:
+    def _next_map(self, size: int) -> tuple[mmap.mmap, int]:
         length = max(1, -(-size // SEGMENT)) * SEGMENT
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._file, self._end, length)
-        else:  # macOS: zeros written now are blocks reserved now
-            os.pwrite(self._file, bytes(length), self._end)
-        fresh = mmap.mmap(self._file, length, mmap.MAP_SHARED, offset=self._end)
-        self._end += length
-        return fresh
+        start = self._end
+        self._end += length  # before it is there: a signal handler may ask for one as well
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._file, start, length)
+            else:  # macOS: zeros written now are blocks reserved now
+                os.pwrite(self._file, bytes(length), start)
+            return mmap.mmap(self._file, length, mmap.MAP_SHARED, offset=start), start
+        except OSError:
+            if self._end == start + length:
+                self._end = start
+            raise
 
     def _note(self, text: str) -> None:
         if text not in self._notes:
@@ -107,12 +149,15 @@ class SpoolStore:
         with self._growing:
             if self._closed:
                 return os.fstat(self._file).st_size
-            return self._end - len(self._map) + self._map.tell()
+            if self._overflow:
+                return self._end + len(self._overflow)
+            return self._start + self._map.tell()
 
     def frames(self, since: int = 0) -> Iterator[tuple[int, Frame]]:
         yield from SpoolReader(self._file, str(self.path), since)
         for position, frame in enumerate(list(self._overflow), self._end):
-            yield position, decode(frame[_PREFIX.size :])
+            if position >= since:
+                yield position, decode(frame[_PREFIX.size :])
 
     def notes(self) -> list[str]:
         return list(self._notes)
@@ -121,9 +166,13 @@ class SpoolStore:
         with self._growing:
             if self._closed:
                 return
-            late, self._overflow = self._overflow, []
-            for frame in late:  # the disk may have room again
-                self._append_to_new_segment(frame)
+            if self._overflow:
+                late, self._overflow = self._overflow, []
+                self._map.seek(self._room)
+                for frame in late:  # the disk may have room again
+                    self._append_to_new_segment(frame)
+            if self._overflow:
+                self._map.seek(self._room)  # for the notes
             for note in self._notes:
                 self.append(encode(NoteFrame(note)))
             if not self._overflow:
@@ -131,19 +180,17 @@ class SpoolStore:
             self._closed = True
             last, self._map = self._map, mmap.mmap(-1, 1)  # too small: late writes get noted
             last.flush()
-            os.ftruncate(self._file, self._end - len(last) + last.tell())
+            os.ftruncate(self._file, self._start + last.tell())
             self._restore_if_removed()
-        # The descriptor stays open for `frames`; the process's end closes it.
 
     def _restore_if_removed(self) -> None:
         """Put the file back where the controller looks, if somebody removed its folder."""
         try:
-            if os.path.samestat(self.path.stat(), os.fstat(self._file)):
-                return
-            self._note(f"spool {self.path.name}: another file took its place")
+            if not os.path.samestat(self.path.stat(), os.fstat(self._file)):
+                self._note(f"spool {self.path.name}: another file took its place")
             return
-        except FileNotFoundError:
-            pass
+        except OSError:
+            pass  # it is not there, or its folder is none any more
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(os.dup(self._file), "rb") as source, open(self.path, "xb") as target:
@@ -203,7 +250,7 @@ class SpoolReader:
                 if len(window) < _PREFIX.size:
                     return
             length, checksum = _PREFIX.unpack_from(window, at)
-            if not length:
+            if not length and not checksum:
                 offset = (offset // SEGMENT + 1) * SEGMENT
                 continue
             at += _PREFIX.size
@@ -211,20 +258,9 @@ class SpoolReader:
             if len(data) < length and offset + _PREFIX.size + length <= size:
                 window, base = os.pread(file, max(SEGMENT, length + _PREFIX.size), offset), offset
                 data = window[_PREFIX.size : _PREFIX.size + length]
-            frame = self._decode(data, length, checksum, offset)
-            if frame is None:
+            if len(data) < length or crc32(data) != checksum:
+                self.torn = f"{self._name}: torn at byte {offset}"
                 offset = (offset // SEGMENT + 1) * SEGMENT
                 continue
-            yield offset, frame
+            yield offset, decode(data)
             offset += _PREFIX.size + length
-
-    def _decode(self, data: bytes, length: int, checksum: int, offset: int) -> Frame | None:
-        if len(data) < length or crc32(data) != checksum:
-            self.torn = f"{self._name}: torn at byte {offset}"
-            return None
-        try:
-            frame: Frame = decode(data)
-        except msgspec.DecodeError as error:
-            self.torn = f"{self._name}: unreadable frame at byte {offset}: {error}"
-            return None
-        return frame

@@ -1,11 +1,12 @@
-"""The recording side of one node: its spool and its scopes."""
+"""The recording side of one process: its spool file, its scopes, and its forked children."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -13,38 +14,54 @@ from pathlib import Path
 from pytest_crucible import _clock
 from pytest_crucible._experiment import Definition
 from pytest_crucible._frames import SCHEMA, ExperimentFrame, HeaderFrame, PlanFrame, encode
-from pytest_crucible._recorder import close_scope, open_scope, stop_listening
+from pytest_crucible._recorder import close_scope, open_scope, scope_frame, stop_listening
 from pytest_crucible._scope import OpenScope, Scope
 from pytest_crucible.artifact.files import slug
 from pytest_crucible.artifact.run import NODES
-from pytest_crucible.session.marker import TrialIdentity
+from pytest_crucible.stores._merge import TrialKey
 from pytest_crucible.stores.spool import SUFFIX, SpoolStore
 
 
 class NodeRecording:
     """Keeps what this process records, in a spool file of its own.
 
+    A forked child goes on in a file of its own: two processes writing through one map would
+    overwrite each other.
+
     Args:
         folder: the run folder; must exist.
         run: id of the run.
         node: name of this process in it.
+        parent: name of the process that this one belongs to, if it is no node of pytest.
+        clock: this node's wall clock minus the controller's, and how wrong that may be, in ns.
 
     Raises:
         OSError: the spool cannot be made.
     """
 
-    def __init__(self, folder: Path, run: str, node: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        node: str,
+        parent: str | None = None,
+        clock: tuple[int, int] = (0, 0),
+    ) -> None:
         self.folder = folder
         self.run = run
         self.node = node
-        self.store = SpoolStore(self._path(), self._header())
+        self._parent = parent
+        self._clock = clock
         self._numbers = count(1)
         self._open: list[OpenScope] = []
+        self.store = SpoolStore(self._path(), self._header())
+        _recordings.add(self)
 
     def _path(self) -> Path:
         return self.folder / NODES / f"{slug(self.node)}{SUFFIX}"
 
     def _header(self) -> HeaderFrame:
+        offset, bound = self._clock
         return HeaderFrame(
             schema=SCHEMA,
             run=self.run,
@@ -54,26 +71,25 @@ class NodeRecording:
             host=socket.gethostname(),
             wall_ns=_clock.wall_ns(),
             monotonic_ns=_clock.monotonic_ns(),
+            parent=self._parent,
+            clock_offset_ns=offset,
+            clock_bound_ns=bound,
         )
 
-    def announce(
-        self, definitions: Mapping[str, Definition], plan: Sequence[TrialIdentity]
-    ) -> None:
+    def announce(self, definitions: Mapping[str, Definition], plan: Iterable[TrialKey]) -> None:
         """Write down which experiments there are, and which trials are going to run."""
         for name, definition in definitions.items():
             self.store.append(encode(ExperimentFrame(name, _plain(definition))))
-        trials = [
-            (each.definition.name, each.condition, each.test, each.case, each.trial)
-            for each in plan
-        ]
-        self.store.append(encode(PlanFrame(trials)))
+        self.store.append(encode(PlanFrame(list(plan))))
 
     def open(self, scope: Scope) -> OpenScope:
+        """Open a scope in this process's spool."""
         opened = open_scope(scope, self.store.append, next(self._numbers))
         self._open.append(opened)
         return opened
 
     def close_scope(self, opened: OpenScope) -> None:
+        """Close a scope that `open` opened; one that is closed already is left alone."""
         close_scope(opened)
         with suppress(ValueError):
             self._open.remove(opened)
@@ -84,6 +100,25 @@ class NodeRecording:
             self.close_scope(opened)
         stop_listening()
         self.store.close()
+
+    def continue_in_child(self) -> None:
+        """Go on in a file of this process's own; called in a child right after the fork."""
+        self._parent, self.node = self.node, f"{self.node}-{os.getpid()}"
+        self.store.continue_in_child(self._path(), self._header())
+        for opened in self._open:
+            self.store.append(scope_frame(opened))
+
+
+# Hooks for forks cannot be taken back, so there is one, and it looks up who is still there.
+_recordings: weakref.WeakSet[NodeRecording] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for recording in list(_recordings):
+        recording.continue_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _plain(definition: Definition) -> dict[str, object]:

@@ -1,0 +1,255 @@
+"""Comparing runs: a baseline artifact against others, experiment by experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pytest_crucible._frames import SCHEMA
+from pytest_crucible.artifact.run import Run
+from pytest_crucible.metrics.observations import Group
+from pytest_crucible.report.results import ExperimentResult, Results, comparison_options
+from pytest_crucible.stats.comparison import (
+    ADDED,
+    EQUIVALENT,
+    IMPROVED,
+    INCONCLUSIVE,
+    REGRESSED,
+    REMOVED,
+    Comparison,
+    Options,
+    compare_groups,
+)
+
+ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
+FAIL_ON = ("regression", "inconclusive", "missing")
+
+_WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmComparison:
+    """One condition of one experiment, baseline against candidate.
+
+    Attributes:
+        comparisons: per metric.
+        cases: matched, only in the baseline, only in the candidate.
+        reason: why the arm could not be compared: it is on one side only.
+    """
+
+    experiment: str
+    condition: str
+    comparisons: tuple[Comparison, ...] = ()
+    matched: int = 0
+    removed_cases: tuple[str, ...] = ()
+    added_cases: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        return (
+            self.experiment
+            if self.condition == "default"
+            else (f"{self.experiment} ({self.condition})")
+        )
+
+    @property
+    def removed(self) -> bool:
+        """Whether the candidate no longer has this arm."""
+        return self.reason == ONLY_BASELINE
+
+    @property
+    def verdict(self) -> str:
+        """The worst of its metrics; REMOVED or ADDED for an arm on one side only."""
+        if self.reason is not None:
+            return REMOVED if self.removed else ADDED
+        verdicts = {each.verdict for each in self.comparisons}
+        return next((each for each in _WORST_FIRST if each in verdicts), INCONCLUSIVE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Two runs.
+
+    Attributes:
+        baseline, candidate: their ids.
+        arms: every condition of every experiment of either side.
+        differences: what differs between the machines, versions and trees they ran on.
+        incomplete: why one of the records is incomplete.
+    """
+
+    baseline: str
+    candidate: str
+    arms: tuple[ArmComparison, ...]
+    differences: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there was anything to compare at all."""
+        return any(arm.reason is None and arm.comparisons for arm in self.arms)
+
+    def count(self, verdict: str) -> int:
+        """How many metrics have this verdict."""
+        return sum(each.verdict == verdict for arm in self.arms for each in arm.comparisons)
+
+    def failures(self, fail_on: Sequence[str]) -> list[str]:
+        """Why a gate that fails on these things fails; empty if it does not."""
+        found = []
+        for kind, verdict in (
+            ("regression", REGRESSED), ("missing", REMOVED), ("inconclusive", INCONCLUSIVE),
+        ):  # fmt: skip
+            if kind in fail_on:
+                found += [
+                    f"{verdict}: {each.metric} of {arm.name}"
+                    for arm in self.arms
+                    for each in arm.comparisons
+                    if each.verdict == verdict
+                ]
+        if "missing" in fail_on:
+            found += [f"{REMOVED}: {arm.name}" for arm in self.arms if arm.removed]
+            found += [
+                f"{REMOVED}: {len(arm.removed_cases)} cases of {arm.name}"
+                for arm in self.arms
+                if arm.removed_cases
+            ]
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "schema": SCHEMA,
+            "baseline": self.baseline,
+            "candidate": self.candidate,
+            "comparable": self.comparable,
+            "differences": list(self.differences),
+            "incomplete": list(self.incomplete),
+            "arms": [{**asdict(arm), "verdict": arm.verdict} for arm in self.arms],
+        }
+
+
+def compare_runs(
+    base: tuple[Run, Results], cand: tuple[Run, Results], options: Options | None = None
+) -> RunComparison:
+    """Compare two runs that have been read.
+
+    Args:
+        base: the baseline, and what `analyse` said of it.
+        cand: the candidate, likewise.
+        options: margins and level; a margin on the candidate's marker is the default.
+    """
+    before, after = _arms(base[1]), _arms(cand[1])
+    arms = [
+        _compare_arm(key, before.get(key), after.get(key), options)
+        for key in dict.fromkeys([*before, *after])
+    ]
+    incomplete = [
+        f"{which}: {reason}"
+        for which, (_, results) in (("baseline", base), ("candidate", cand))
+        for reason in results.incomplete
+    ]
+    return RunComparison(
+        baseline=base[0].id,
+        candidate=cand[0].id,
+        arms=tuple(arms),
+        differences=tuple(environment_differences(base, cand)),
+        incomplete=tuple(incomplete),
+    )
+
+
+_Arm = tuple[ExperimentResult, Group]
+
+
+def _arms(results: Results) -> dict[tuple[str, str], _Arm]:
+    return {
+        (experiment.definition.name, condition): (experiment, experiment.groups[condition])
+        for experiment in results.experiments
+        for condition in experiment.conditions
+    }
+
+
+def _compare_arm(
+    key: tuple[str, str], before: _Arm | None, after: _Arm | None, options: Options | None
+) -> ArmComparison:
+    experiment, condition = key
+    if before is None or after is None:
+        present = before or after
+        assert present is not None
+        return ArmComparison(
+            experiment=experiment,
+            condition=condition,
+            tests=_tests(present[1]),
+            reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
+        )
+    if options is None:
+        options = comparison_options(after[0].definition.margin)
+    old, new = _cases(before[1]), _cases(after[1])
+    return ArmComparison(
+        experiment=experiment,
+        condition=condition,
+        comparisons=tuple(compare_groups(before[1], after[1], options)),
+        matched=len(old & new),
+        removed_cases=tuple(sorted(old - new)),
+        added_cases=tuple(sorted(new - old)),
+        tests=_tests(after[1]),
+    )
+
+
+def _cases(group: Group) -> set[str]:
+    return {*group.cases, *(trial.case for trial in group.trials)}
+
+
+def _tests(group: Group) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(trial.test for trial in group.trials))
+
+
+# --- is it fair to compare them? --------------------------------------------------------------
+
+
+_ASPECTS = ("machine", "cpu_count", "platform", "python", "implementation")
+_MAX_PACKAGES = 8
+
+
+def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]) -> list[str]:
+    """What differs between two runs besides the code under test, a line each."""
+    old, new = base[0].manifest or {}, cand[0].manifest or {}
+    found = []
+    if not old or not new:
+        found.append("environment unknown: a file has no manifest; compare run folders to see it")
+    for aspect in _ASPECTS:
+        if old.get(aspect) != new.get(aspect) and old.get(aspect) and new.get(aspect):
+            found.append(f"{aspect}: {old[aspect]} → {new[aspect]}")
+    found += _package_differences(old.get("packages") or {}, new.get("packages") or {})
+    before, after = _models(base[1]), _models(cand[1])
+    if before != after:
+        found.append(f"models: {', '.join(before) or 'none'} → {', '.join(after) or 'none'}")
+    for which, manifest in (("baseline", old), ("candidate", new)):
+        git = manifest.get("git") or {}
+        if git.get("dirty"):
+            found.append(f"{which}: recorded from a dirty tree at {str(git.get('commit'))[:10]}")
+    return found
+
+
+def _package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    changed = [
+        f"{name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+    if not old or not new or not changed:
+        return []
+    more = f" and {len(changed) - _MAX_PACKAGES} more" if len(changed) > _MAX_PACKAGES else ""
+    return [f"packages: {', '.join(changed[:_MAX_PACKAGES])}{more}"]
+
+
+def _models(results: Results) -> list[str]:
+    return sorted(
+        {
+            model
+            for experiment in results.experiments
+            for group in experiment.groups.values()
+            for model in group.models
+        }
+    )

@@ -1,0 +1,91 @@
+"""Numbers as text: units, and as many digits as they deserve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MISSING = "–"
+
+_PERCENT = ("success_rate", "pass_rate", "failure_rate", "flip_rate")
+
+
+def unit_of(metric: str) -> str:
+    """``%``, ``ms``, ``$`` or nothing, by the metric's path."""
+    last = metric.rpartition(".")[2]
+    if last in _PERCENT or metric.startswith(("pass_at_", "pass_hat_", "first_pass_rate")):
+        return "%"
+    if last == "first_pass_rate" or metric == "pass_if":
+        return "%"
+    if last == "count":
+        return ""
+    if metric.partition(".")[0] == "latency" or ".duration_ms" in metric:
+        return "ms"
+    return "$" if metric.partition(".")[0] == "cost" else ""
+
+
+def decimals(values: Sequence[float]) -> int:
+    """Decimals that show three significant digits of the smallest value, the same for a row."""
+    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+    if not sizes:
+        return 0
+    if all(float(value).is_integer() for value in values):
+        return 0
+    return min(6, max(0, 2 - math.floor(math.log10(min(sizes)))))
+
+
+def show(value: float | None, unit: str, digits: int) -> str:
+    """One number with its unit."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if unit == "%":
+        return f"{value * 100:.1f} %"
+    if unit == "$":
+        return f"${value:,.{max(2, digits)}f}"
+    text = f"{value:,.{digits}f}"
+    return f"{text} {unit}" if unit else text
+
+
+def show_interval(low: float | None, high: float | None, unit: str, digits: int) -> str:
+    """``[69.9, 97.2]``: in the unit of the number before it; empty if there is none."""
+    if low is None or high is None:
+        return ""
+    if unit == "%":
+        return f"[{low * 100:.1f}, {high * 100:.1f}]"
+    return f"[{low:,.{digits}f}, {high:,.{digits}f}]"
+
+
+def show_change(value: float | None, scale: str, unit: str, digits: int) -> str:
+    """``+11.7 pp``, ``-3.2 %``, ``+0.075``."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if scale == "ratio":
+        return f"{(value - 1) * 100:+,.1f} %"
+    if unit == "%":
+        return f"{value * 100:+.1f} pp"
+    return f"{value:+,.{digits}f}"
+
+
+def show_change_interval(
+    low: float | None, high: float | None, scale: str, unit: str, digits: int
+) -> str:
+    """The interval of a change, in the unit of the change."""
+    if low is None or high is None:
+        return ""
+    if scale == "ratio":
+        return f"[{(low - 1) * 100:+,.1f}, {(high - 1) * 100:+,.1f}]"
+    if unit == "%":
+        return f"[{low * 100:+.1f}, {high * 100:+.1f}]"
+    return f"[{low:+,.{digits}f}, {high:+,.{digits}f}]"
+
+
+def show_p(p: float | None) -> str:
+    """A p-value: never 0."""
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 event``, ``2,000 events``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

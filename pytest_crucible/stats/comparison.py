@@ -1,0 +1,351 @@
+"""Comparison: baseline against candidate, metric by metric, each with a verdict.
+
+The confidence interval of the change, held against a margin, decides: a change that is certain but
+smaller than the margin is no regression, and one that looks large but is uncertain is none either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pytest_crucible.metrics.observations import Group
+from pytest_crucible.stats import changes
+from pytest_crucible.stats.changes import RATIO, Change
+from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.samples import (
+    QUANTILE,
+    RATE,
+    Floats,
+    Sample,
+    lower_is_better,
+    per_trial,
+    sample_of,
+)
+from pytest_crucible.stats.tests import holm
+
+REGRESSED, IMPROVED = "REGRESSED", "IMPROVED"
+EQUIVALENT, INCONCLUSIVE = "EQUIVALENT", "INCONCLUSIVE"
+ADDED, REMOVED = "ADDED", "REMOVED"
+
+ALPHA = 0.05
+"""Of both sides together; 0.025 on the bad side."""
+MARGIN = 0.05
+_MOST_CASES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to judge.
+
+    Attributes:
+        margin: the largest change that does not matter: relative, or absolute for rates.
+        margins: the same per metric.
+        lower_is_better: per metric, where its name does not tell.
+        alpha: error of both sides of an interval together.
+    """
+
+    margin: float = MARGIN
+    margins: Mapping[str, float] | None = None
+    lower_is_better: Mapping[str, bool] | None = None
+    alpha: float = ALPHA
+
+    def margin_of(self, metric: str) -> float:
+        for name, margin in (self.margins or {}).items():
+            if metric == name or metric.startswith(f"{name}."):
+                return margin
+        return self.margin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One metric, baseline against candidate.
+
+    Attributes:
+        metric: path, e.g. ``latency`` (typical), ``latency.p95``, ``score.mean``.
+        baseline, candidate: the metric on both sides; None where it does not exist.
+        scale: ``ratio`` or ``difference``: how ``change`` and its interval are to be read.
+        change, low, high: the change and its interval.
+        p: two-sided, of "no change", corrected by Holm for all metrics compared.
+        effect: name and value of the effect size.
+        n: pairs, or observations on both sides.
+        margin: δ that the interval was held against.
+        verdict: REGRESSED, IMPROVED, EQUIVALENT, INCONCLUSIVE, ADDED or REMOVED.
+        method: how it was worked out.
+        reason: why there is no better verdict.
+        needs: cases that would probably settle it, if that can be said.
+        lower_is_better: which direction is good.
+        share: whether the metric is a share between 0 and 1, whose margin is absolute.
+    """
+
+    metric: str
+    baseline: float | None
+    candidate: float | None
+    verdict: str
+    scale: str = RATIO
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    effect: tuple[str, float] | None = None
+    n: tuple[int, ...] = ()
+    margin: float = MARGIN
+    method: str | None = None
+    reason: str | None = None
+    needs: int | None = None
+    lower_is_better: bool = False
+    share: bool = False
+
+
+def compare_groups(base: Group, cand: Group, options: Options | None = None) -> list[Comparison]:
+    """Compare every metric that either side has.
+
+    Args:
+        base: observations of the baseline.
+        cand: observations of the candidate; paired by case where the cases match.
+        options: margins and level.
+    """
+    options = options or Options()
+    found = [_compare(metric, base, cand, options) for metric in _metrics(base, cand)]
+    return _corrected([each[0] for each in found], [each[1] for each in found], options)
+
+
+def _metrics(base: Group, cand: Group) -> list[str]:
+    recorded = dict.fromkeys([*base.recorded, *cand.recorded])
+    names = ["success_rate", *(f"{name}.mean" for name in recorded)]
+    names += ["latency", "latency.p95"]
+    if any(0.0 in group.success for group in (base, cand)):
+        names.append("reliability.success_rate")
+    names += ["cost", "tokens"]
+    return [name for name in names if _has(base, name) or _has(cand, name)]
+
+
+def _has(group: Group, metric: str) -> bool:
+    return _sample(group, metric).n > 0
+
+
+def _sample(group: Group, metric: str) -> Sample:
+    if metric == "cost":
+        return per_trial(group, "cost_usd", "counted_cost")
+    if metric == "tokens":
+        return per_trial(group, "total_tokens", "counted_tokens")
+    found = sample_of(group, "latency.mean" if metric == "latency" else metric)
+    return found or Sample(np.empty(0), None, (), RATE)
+
+
+def _compare(
+    metric: str, base: Group, cand: Group, options: Options
+) -> tuple[Comparison, Change | None]:
+    before, after = _sample(base, metric), _sample(cand, metric)
+    lower = lower_is_better(metric, options.lower_is_better)
+    blank = Comparison(
+        metric=metric,
+        baseline=_centre(before, metric),
+        candidate=_centre(after, metric),
+        verdict=INCONCLUSIVE,
+        margin=options.margin_of(metric),
+        lower_is_better=lower,
+        share=before.kind == RATE if before.n else after.kind == RATE,
+    )
+    if not before.n:
+        return replace(blank, verdict=ADDED, reason="the baseline has no such metric"), None
+    if not after.n:
+        return replace(blank, verdict=REMOVED, reason="the candidate has no such metric"), None
+    try:
+        change = change_of(metric, before, after)
+        judged = _judged(blank, change, options.alpha)
+    except NoIntervalError as error:
+        return replace(blank, reason=str(error)), None
+    invalid = before.invalid + after.invalid
+    if invalid:
+        note = f"{invalid} values were no finite numbers and were left out"
+        judged = replace(judged, reason=note if judged.reason is None else judged.reason)
+    return judged, change
+
+
+def _centre(sample: Sample, metric: str) -> float | None:
+    if not sample.n:
+        return None
+    if metric == "latency":
+        return float(np.median(sample.values))
+    if sample.kind == QUANTILE:
+        return float(np.quantile(sample.values, sample.q))
+    return float(sample.values.mean()) * sample.factor
+
+
+def change_of(metric: str, before: Sample, after: Sample) -> Change:
+    """The change of one metric, by the method that fits the samples.
+
+    Raises:
+        NoIntervalError: the samples admit no statement.
+    """
+    if before.kind == RATE and after.kind == RATE:
+        pairs = _pairs(before.by_case(), after.by_case())
+        if pairs:
+            return changes.paired_rates(*pairs)
+        return changes.rates(before, after)
+    if before.kind == QUANTILE:
+        if min(before.values.min(), after.values.min()) <= 0:
+            raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
+        pairs = _pairs(before.by_case(), after.by_case())
+        return changes.quantile_ratio(before, after, before.q, paired=bool(pairs))
+    if np.ptp(before.values) == 0 and np.ptp(after.values) == 0:
+        return _constant(before, after)
+    if metric in ("latency", "cost", "tokens"):
+        positive = min(before.values.min(), after.values.min()) > 0
+        if positive:
+            return _skewed(before, after)
+    return average_change(before, after)
+
+
+def _constant(before: Sample, after: Sample) -> Change:
+    """Both sides constant: equal is equal; unequal has no spread to tell chance from change."""
+    old, new = float(before.values[0]), float(after.values[0])
+    if old != new:
+        raise NoIntervalError(
+            f"all values are {old:g} before and {new:g} after: no spread to measure"
+        )
+    return Change(
+        changes.DIFFERENCE, 0.0, lambda _: (0.0, 0.0), 1.0, None, "identical", (before.n, after.n)
+    )
+
+
+def _skewed(before: Sample, after: Sample) -> Change:
+    pairs = _pairs(before.by_case(mean_of_logs=True), after.by_case(mean_of_logs=True))
+    if pairs:
+        return changes.paired_log_ratio(*_aligned(pairs))
+    return changes.log_shift(_independent(before, logs=True), _independent(after, logs=True))
+
+
+def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change:
+    """The difference of means, candidate − ``factor`` × baseline, paired by case if they match.
+
+    Raises:
+        NoIntervalError: too few values.
+    """
+    pairs = _pairs(before.by_case(), after.by_case())
+    if pairs:
+        base, cand = _aligned(pairs)
+        return changes.paired_means(factor * base, cand)
+    return changes.means(factor * _independent(before), _independent(after))
+
+
+def _aligned(pairs: tuple[dict[str, float], dict[str, float]]) -> tuple[Floats, Floats]:
+    cases = list(pairs[0])
+    return tuple(np.array([side[case] for case in cases]) for side in pairs)  # type: ignore[return-value]
+
+
+def _independent(sample: Sample, logs: bool = False) -> Floats:
+    """One value per case where cases repeat (trials of a case are not independent)."""
+    if sample.clusters() is None:
+        values: Floats = np.log(sample.values) if logs else sample.values
+        return values
+    return np.array(list(sample.by_case(mean_of_logs=logs).values()))
+
+
+def _pairs(
+    base: dict[str, float], cand: dict[str, float]
+) -> tuple[dict[str, float], dict[str, float]] | None:
+    """Both sides by matched case, if at least half of the cases of each side match."""
+    matched = [case for case in base if case in cand]
+    if len(matched) < 2 or 2 * len(matched) < max(len(base), len(cand)):
+        return None
+    return {case: base[case] for case in matched}, {case: cand[case] for case in matched}
+
+
+# --- the verdict ------------------------------------------------------------------------------
+
+
+def _judged(blank: Comparison, change: Change, alpha: float) -> Comparison:
+    low, high = change.interval(alpha)
+    judged = replace(
+        blank,
+        scale=change.scale,
+        change=change.estimate,
+        low=low,
+        high=high,
+        p=change.p,
+        effect=change.effect,
+        n=change.n,
+        method=change.method,
+    )
+    lower, upper = _limits(judged)
+    if low > upper or high < lower:
+        more = low > upper
+        return replace(judged, verdict=REGRESSED if more == judged.lower_is_better else IMPROVED)
+    if lower < low and high < upper:
+        return replace(judged, verdict=EQUIVALENT)
+    needs = _needs(judged, lower, upper)
+    return replace(judged, verdict=INCONCLUSIVE, needs=needs)
+
+
+def _limits(comparison: Comparison) -> tuple[float, float]:
+    """The margin around "no change", on the scale of the change."""
+    margin = comparison.margin
+    if comparison.scale == RATIO:
+        return 1 / (1 + margin), 1 + margin
+    if comparison.share or comparison.baseline is None:
+        return -margin, margin
+    # Relative to the baseline; a baseline of 0 leaves nothing to be relative to.
+    size = margin * abs(comparison.baseline)
+    return (-size, size) if size else (-margin, margin)
+
+
+def _needs(comparison: Comparison, lower: float, upper: float) -> int | None:
+    """Cases at which the interval, shrinking with the root of n, would be on one side."""
+    assert comparison.change is not None
+    assert comparison.low is not None
+    assert comparison.high is not None
+    log = math.log if comparison.scale == RATIO else float
+    estimate, half = log(comparison.change), (log(comparison.high) - log(comparison.low)) / 2
+    distance = min(abs(estimate - log(lower)), abs(estimate - log(upper)))
+    if not distance or not math.isfinite(half):
+        return None
+    needed = math.ceil(max(comparison.n) * (half / distance) ** 2)
+    return needed if needed <= _MOST_CASES else None
+
+
+def _corrected(
+    judged: Sequence[Comparison], found: Sequence[Change | None], options: Options
+) -> list[Comparison]:
+    """Correct for the number of metrics: p-values, and verdicts that would not survive it."""
+    p_values = holm({each.metric: each.p for each in judged})
+    beyond = holm(
+        {
+            each.metric: _p_beyond(each, change, options)
+            for each, change in zip(judged, found, strict=True)
+            if change is not None
+        }
+    )
+    corrected = []
+    for each in judged:
+        p_margin = beyond.get(each.metric)
+        verdict, reason = each.verdict, each.reason
+        if verdict in (REGRESSED, IMPROVED) and p_margin is not None and p_margin > options.alpha:
+            reason = f"{verdict} alone, but not after correction for {len(beyond)} metrics"
+            verdict = INCONCLUSIVE
+        corrected.append(replace(each, p=p_values[each.metric], verdict=verdict, reason=reason))
+    return corrected
+
+
+def _p_beyond(comparison: Comparison, change: Change, options: Options) -> float | None:
+    """p-value of "not beyond the margin": the level at which the interval touches the margin."""
+    if comparison.verdict not in (REGRESSED, IMPROVED):
+        return 1.0
+    lower, upper = _limits(comparison)
+
+    def beyond(alpha: float) -> bool:
+        try:
+            low, high = change.interval(alpha)
+        except NoIntervalError:
+            return False
+        return low > upper or high < lower
+
+    small, large = 1e-12, options.alpha
+    for _ in range(40):
+        middle = math.sqrt(small * large)
+        small, large = (small, middle) if beyond(middle) else (middle, large)
+    return large

@@ -1,0 +1,110 @@
+"""Estimates: every summarised number with its interval, or the reason why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_crucible.metrics.observations import Group
+from pytest_crucible.stats.intervals import (
+    Interval,
+    NoIntervalError,
+    clopper_pearson,
+    effective_size,
+    mean_t,
+    quantile,
+    wilson,
+)
+from pytest_crucible.stats.passing import pass_statistic
+from pytest_crucible.stats.samples import QUANTILE, RATE, Sample, sample_of
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number and how well it is known.
+
+    Attributes:
+        value: the number; None if nothing was recorded for it.
+        low, high: 95 % interval for display, None where there is none.
+        n: observations.
+        cases: how many cases they come from; None where they belong to none.
+        exact: a plain fact about this run (a total, a count): nothing to infer.
+        reason: why there is no interval.
+        sample: the observations, to judge at other levels.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    cases: int | None = None
+    exact: bool = False
+    reason: str | None = None
+    sample: Sample | None = None
+
+
+def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Estimate:
+    """The estimate of one metric.
+
+    Args:
+        group: the observations.
+        path: of the metric, e.g. ``latency.p95``.
+        numbers: all metrics of the group by path, for those that are plain facts.
+    """
+    sample = pass_statistic(group.trials, path) or sample_of(group, path)
+    if sample is None:
+        value = numbers.get(path)
+        return Estimate(value=value, exact=value is not None)
+    if not sample.n:
+        return Estimate(value=None, reason="nothing was recorded for it")
+    cases = None if sample.cases is None else int(np.unique(sample.cases).size)
+    try:
+        low, high = interval_for_display(sample, ALPHA)
+    except NoIntervalError as error:
+        return Estimate(
+            value=point(sample), n=sample.n, cases=cases, reason=str(error), sample=sample
+        )
+    return Estimate(value=point(sample), low=low, high=high, n=sample.n, cases=cases, sample=sample)
+
+
+def point(sample: Sample) -> float:
+    """The metric itself."""
+    if sample.kind == QUANTILE:
+        return float(np.quantile(sample.values, sample.q))
+    return float(sample.values.mean()) * sample.factor
+
+
+def interval_for_display(sample: Sample, alpha: float) -> Interval:
+    """Wilson for rates, Student for means, order statistics for percentiles.
+
+    Raises:
+        NoIntervalError: there is none.
+    """
+    if sample.kind == RATE:
+        size = effective_size(sample.values, sample.clusters())
+        return wilson(float(sample.values.mean()) * size, size, alpha)
+    return _numeric_interval(sample, alpha)
+
+
+def interval_for_gate(sample: Sample, alpha: float) -> Interval:
+    """The same, but Clopper-Pearson for rates: a gate must keep its level for every rate.
+
+    Raises:
+        NoIntervalError: there is none.
+    """
+    if sample.kind == RATE:
+        size = effective_size(sample.values, sample.clusters())
+        return clopper_pearson(float(sample.values.mean()) * size, size, alpha)
+    return _numeric_interval(sample, alpha)
+
+
+def _numeric_interval(sample: Sample, alpha: float) -> Interval:
+    clusters = sample.clusters()
+    if sample.kind == QUANTILE:
+        return quantile(sample.values, clusters, sample.q, alpha)
+    low, high = mean_t(sample.values, clusters, alpha)
+    return low * sample.factor, high * sample.factor

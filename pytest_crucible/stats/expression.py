@@ -1,0 +1,202 @@
+"""The language of expectations: ``success_rate > 0.9``, ``latency.p95 < 1.1 * control``.
+
+Grammar::
+
+    expectation = [condition "."] metric comparison bound
+    comparison  = "<" | "<=" | ">" | ">="
+    bound       = number | [number "*"] condition [("+" | "-") number]
+    number      = digits, with an optional fraction, exponent and "%"
+
+A condition whose name is no plain word is quoted: ``'model b'.success_rate > 90%``. Without a
+condition the expectation is judged for every one; a relative one not for the condition it names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_crucible._errors import ExpectationError
+
+STATISTICS = (
+    "count", "total", "mean", "median", "std_dev", "min", "max", "p50", "p90", "p95", "p99",
+)  # fmt: skip
+_GROUPS: dict[str, tuple[str, ...]] = {
+    "latency": STATISTICS,
+    "cost": ("count", "total", "mean", "median", "per_1k", "per_1m"),
+    "reliability": (
+        "total", "successful", "failed", "cancelled", "success_rate", "failure_rate",
+        "sla_99", "sla_999", "sla_9999",
+    ),
+    "tokens": (
+        "count", "total_prompt", "total_completion", "total",
+        "mean_prompt", "mean_completion", "mean_total",
+    ),
+    "tests": (
+        "trials", "passed", "failed", "errored", "crashed", "skipped", "missing", "attempts",
+        "pass_rate", "first_pass_rate", "duration_ms",
+    ),
+}  # fmt: skip
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?%?)"
+    r"|(?P<name>[^\W\d][\w-]*)"
+    r"|'(?P<quoted>[^']+)'"
+    r"|(?P<op><=|>=|==|!=|<|>|\*|\+|-|\.|=))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """``factor * (metric of condition) + offset``; an absolute bound has no condition."""
+
+    offset: float
+    factor: float = 1.0
+    condition: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One parsed expectation.
+
+    Attributes:
+        text: as written.
+        metric: ``latency.p95``; ``success_rate`` is that of the trials.
+        comparison: one of < <= > >=.
+        bound: what the metric is held against.
+        condition: the only condition it is judged for, or None for all.
+    """
+
+    text: str
+    metric: str
+    comparison: str
+    bound: Bound
+    condition: str | None = None
+
+    @property
+    def wants_more(self) -> bool:
+        return self.comparison.startswith(">")
+
+    def holds(self, value: float, bound: float) -> bool:
+        match self.comparison:
+            case "<":
+                return value < bound
+            case "<=":
+                return value <= bound
+            case ">":
+                return value > bound
+            case _:
+                return value >= bound
+
+
+def parse(text: str, conditions: Sequence[str] = ()) -> Expectation:
+    """Parse one expectation.
+
+    Args:
+        text: as the user wrote it.
+        conditions: the experiment's conditions; the first is the baseline.
+
+    Raises:
+        ExpectationError: with the column of the first character that does not fit.
+    """
+    return _Parser(text, conditions).expectation()
+
+
+class _Parser:
+    def __init__(self, text: str, conditions: Sequence[str]) -> None:
+        self.text = text
+        self.conditions = conditions
+        self.tokens: list[tuple[str, str, int]] = []
+        position = 0
+        while position < len(text.rstrip()):
+            match = _TOKEN.match(text, position)
+            if match is None:
+                column = position + len(text[position:]) - len(text[position:].lstrip()) + 1
+                raise ExpectationError(f"cannot read {text[column - 1]!r}", text, column)
+            kind = str(match.lastgroup)
+            self.tokens.append((kind, match[kind], match.start(kind) + 1))
+            position = match.end()
+        self.tokens.append(("end", "", len(text.rstrip()) + 1))
+        self.at = 0
+
+    def expectation(self) -> Expectation:
+        condition, metric = self.metric()
+        comparison = self.comparison()
+        bound = self.bound()
+        if self.tokens[self.at][0] != "end":
+            raise self.error(f"unexpected {self.tokens[self.at][1]!r}")
+        return Expectation(self.text.strip(), metric, comparison, bound, condition)
+
+    def metric(self) -> tuple[str | None, str]:
+        kind, first, column = self.take("name", "quoted", wanted="a metric such as success_rate")
+        parts = [(first, column)]
+        while self.tokens[self.at][1] == "." and self.tokens[self.at][0] == "op":
+            self.at += 1
+            _, part, column = self.take("name", wanted="a name after the dot")
+            parts.append((part, column))
+        condition = None
+        if kind == "quoted" or (first in self.conditions and len(parts) > 1):
+            condition = self.known_condition(*parts.pop(0))
+            if not parts:
+                raise self.error("expected '.' and a metric after the condition")
+        path = [name for name, _ in parts]
+        valid = _GROUPS.get(path[0])
+        if valid and (len(path) < 2 or path[1] not in valid):
+            wrong = parts[1] if len(path) > 1 else (path[0], parts[0][1])
+            said = f"{path[0]} has no {wrong[0]!r}" if len(path) > 1 else f"{path[0]} needs more"
+            raise ExpectationError(f"{said}; valid: {', '.join(valid)};", self.text, wrong[1])
+        return condition, ".".join(path)
+
+    def comparison(self) -> str:
+        kind, value, column = self.tokens[self.at]
+        if kind != "op" or value not in ("<", "<=", ">", ">="):
+            raise ExpectationError("expected one of < <= > >=", self.text, column)
+        self.at += 1
+        return value
+
+    def bound(self) -> Bound:
+        sign = 1.0
+        if self.tokens[self.at][1] == "-":
+            self.at, sign = self.at + 1, -1.0
+        kind, value, column = self.take(
+            "number", "name", "quoted", wanted="a number or a condition"
+        )
+        if kind != "number":
+            return Bound(self.offset(), sign, self.known_condition(value, column))
+        factor = sign * _number(value)
+        if self.tokens[self.at][1] != "*":
+            return Bound(factor)
+        self.at += 1
+        _, name, column = self.take("name", "quoted", wanted="a condition after '*'")
+        return Bound(self.offset(), factor, self.known_condition(name, column))
+
+    def offset(self) -> float:
+        _, value, _ = self.tokens[self.at]
+        if value not in ("+", "-"):
+            return 0.0
+        self.at += 1
+        _, digits, _ = self.take("number", wanted="a number")
+        return _number(digits) if value == "+" else -_number(digits)
+
+    def known_condition(self, name: str, column: int) -> str:
+        if name not in self.conditions:
+            valid = ", ".join(self.conditions) or "none, this experiment has one condition"
+            raise ExpectationError(
+                f"unknown condition {name!r} (valid: {valid})", self.text, column
+            )
+        return name
+
+    def take(self, *kinds: str, wanted: str) -> tuple[str, str, int]:
+        token = self.tokens[self.at]
+        if token[0] not in kinds:
+            raise self.error(f"expected {wanted}")
+        self.at += 1
+        return token
+
+    def error(self, problem: str) -> ExpectationError:
+        return ExpectationError(problem, self.text, self.tokens[self.at][2])
+
+
+def _number(text: str) -> float:
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)

@@ -1,0 +1,192 @@
+"""Confidence intervals of one sample: rates, means, quantiles; with or without clusters.
+
+Repeated trials of one case are not independent. Wherever cases repeat, the effective sample size
+is used: the size of a simple random sample that would be as uncertain (Kish 1965).
+
+Every function takes ``alpha``, the error of both sides together, and returns ``(low, high)``; where
+there is no such interval it raises `NoIntervalError` with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Interval = tuple[float, float]
+
+
+class NoIntervalError(ValueError):
+    """There is no interval; the message says why, for the reader of the report."""
+
+
+def wilson(successes: float, n: float, alpha: float) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927). For display.
+
+    ``successes`` and ``n`` may be effective, not whole, numbers.
+    """
+    if n <= 0:
+        raise NoIntervalError("no trials")
+    z = float(stats.norm.isf(alpha / 2))
+    p, square = successes / n, z * z
+    centre = (p + square / (2 * n)) / (1 + square / n)
+    half = z / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
+    """The exact interval of a proportion (Clopper and Pearson 1934). For gates.
+
+    With effective sizes it is that of Korn and Graubard (1998).
+    """
+    if n <= 0:
+        raise NoIntervalError("no trials")
+    successes = min(max(successes, 0.0), n)
+    low = float(stats.beta.ppf(alpha / 2, successes, n - successes + 1)) if successes > 0 else 0.0
+    high = float(stats.beta.isf(alpha / 2, successes + 1, n - successes)) if successes < n else 1.0
+    return low, high
+
+
+def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Ints]:
+    """Per cluster: the sum of its values, and how many there are."""
+    _, index = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(index, weights=values).astype(np.float64)
+    return sums, np.bincount(index).astype(np.int64)
+
+
+def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, float]:
+    """Variance of the mean, and its degrees of freedom.
+
+    With clusters: the CR1 sandwich estimator with df = G − 1 (Cameron and Miller 2015).
+
+    Raises:
+        NoIntervalError: fewer than two values, or than two clusters.
+    """
+    n = values.size
+    if n < 2:
+        raise NoIntervalError(f"{n} value{'s' * (n != 1)}: no spread to measure")
+    if clusters is None:
+        return float(values.var(ddof=1)) / n, n - 1
+    sums, sizes = cluster_sums(values - values.mean(), clusters)
+    groups = sizes.size
+    if groups < 2:
+        raise NoIntervalError("one case: repeated trials of it say nothing about other cases")
+    variance = groups / (groups - 1) * float((sums**2).sum()) / n**2
+    if math.isclose(variance, 0.0, abs_tol=1e-18 * float((values**2).sum() or 1.0)):
+        # All cases have the same average by chance: that is no certainty.
+        variance = float(values.var(ddof=1)) / n
+    return variance, groups - 1
+
+
+def effective_size(values: Floats, clusters: Ints | None) -> float:
+    """How many independent observations the values are worth for their mean.
+
+    Never more than there are. Where nothing varies, which tells nothing about the clusters, it is
+    the number of clusters: the cautious end.
+    """
+    n = float(values.size)
+    if clusters is None or n < 2:
+        return n
+    groups = float(np.unique(clusters).size)
+    if groups == n:
+        return n
+    spread = float(values.var(ddof=0))
+    if groups < 2 or spread == 0.0:
+        return groups
+    variance, _ = variance_of_mean(values, clusters)
+    return min(n, max(1.0, spread / variance))
+
+
+def mean_t(values: Floats, clusters: Ints | None, alpha: float) -> Interval:
+    """Student's interval of a mean; with clusters from the CR1 standard error.
+
+    Raises:
+        NoIntervalError: too few values or cases, or all values the same.
+    """
+    variance, df = variance_of_mean(values, clusters)
+    if float(np.ptp(values)) == 0.0:
+        raise NoIntervalError(f"all {values.size} values are the same")
+    half = float(stats.t.isf(alpha / 2, df)) * math.sqrt(variance)
+    mean = float(values.mean())
+    return mean - half, mean + half
+
+
+def smallest_n(q: float, alpha: float) -> int:
+    """Fewest observations for a finite two-sided interval of the ``q`` quantile."""
+    return math.ceil(max(math.log(alpha / 2) / math.log(p) for p in (q, 1 - q)))
+
+
+def quantile(values: Floats, clusters: Ints | None, q: float, alpha: float) -> Interval:
+    """Distribution-free interval of a quantile from order statistics (Conover 1999, 3.2).
+
+    With clusters the binomial gets the effective size of "is below the quantile" (Woodruff 1952).
+
+    Raises:
+        NoIntervalError: too few observations for a finite interval.
+    """
+    n = values.size
+    needed = smallest_n(q, alpha)
+    ordered = np.sort(values)
+    if n < needed:
+        raise NoIntervalError(f"needs at least {needed} observations, has {n}")
+    if clusters is None or np.unique(clusters).size == n:
+        low = int(stats.binom.ppf(alpha / 2, n, q))
+        high = int(stats.binom.isf(alpha / 2, n, q)) + 1
+        return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
+    below = (values <= np.quantile(values, q)).astype(np.float64)
+    size = effective_size(below, clusters)
+    if size < needed:
+        raise NoIntervalError(
+            f"needs at least {needed} independent observations; "
+            f"{n} clustered in cases are worth {size:.0f}"
+        )
+    low_p, high_p = clopper_pearson(q * size, size, alpha)
+    low, high = math.floor(low_p * n), math.ceil(high_p * n)
+    return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
+
+
+def newcombe(x1: float, n1: float, x2: float, n2: float, alpha: float) -> Interval:
+    """Interval of ``x2/n2 − x1/n1`` from two Wilson intervals (Newcombe 1998, method 10)."""
+    (low1, high1), (low2, high2) = wilson(x1, n1, alpha), wilson(x2, n2, alpha)
+    p1, p2 = x1 / n1, x2 / n2
+    difference = p2 - p1
+    return (
+        difference - math.hypot(p2 - low2, high1 - p1),
+        difference + math.hypot(high2 - p2, p1 - low1),
+    )
+
+
+def newcombe_paired(both: int, first: int, second: int, neither: int, alpha: float) -> Interval:
+    """Interval of the difference of paired proportions, second minus first (Newcombe 1998b, 10).
+
+    Args:
+        both: pairs in which both succeed.
+        first: pairs in which only the first does.
+        second: pairs in which only the second does.
+        neither: pairs in which none does.
+        alpha: error of both sides together.
+    """
+    n = both + first + second + neither
+    if n == 0:
+        raise NoIntervalError("no pairs")
+    x1, x2 = both + first, both + second
+    (low1, high1), (low2, high2) = wilson(x1, n, alpha), wilson(x2, n, alpha)
+    p1, p2 = x1 / n, x2 / n
+    margins = x1 * (n - x1) * x2 * (n - x2)
+    product = both * neither - first * second
+    # The continuity correction of the correlation, for positive association only.
+    numerator = max(product - n / 2, 0.0) if product > 0 else float(product)
+    phi = numerator / math.sqrt(margins) if margins else 0.0
+
+    def side(a: float, b: float) -> float:
+        return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
+
+    difference = p2 - p1
+    return (
+        difference - side(p2 - low2, high1 - p1),
+        difference + side(high2 - p2, p1 - low1),
+    )

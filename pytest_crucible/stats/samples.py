@@ -1,0 +1,188 @@
+"""Samples: the observations behind a metric's path, with the case each belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_crucible.metrics.observations import NO_CASE, Group, Series
+from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RATE, MEAN, QUANTILE = "rate", "mean", "quantile"
+
+QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+_MEANS = {"mean": 1.0, "per_1k": 1e3, "per_1m": 1e6}
+_RATES = {
+    "success_rate": "trials",
+    "pass_rate": "trials",
+    "tests.pass_rate": "trials",
+    "tests.first_pass_rate": "first attempts",
+    "reliability.success_rate": "operations",
+    "reliability.failure_rate": "failures",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The observations behind one metric.
+
+    Attributes:
+        values: finite numbers; for rates 0 and 1.
+        cases: index of each value's case, or None where values belong to no case.
+        names: case ids by index.
+        kind: RATE, MEAN or QUANTILE: what the metric says about the values.
+        q: which quantile.
+        factor: the metric is this times the mean (``cost.per_1k``: 1000).
+        invalid: values that were no finite numbers and had to be left out.
+    """
+
+    values: Floats
+    cases: Ints | None
+    names: tuple[str, ...]
+    kind: str
+    q: float = 0.5
+    factor: float = 1.0
+    invalid: int = 0
+
+    @property
+    def n(self) -> int:
+        return int(self.values.size)
+
+    def clusters(self) -> Ints | None:
+        """The cases, if any has more than one value; else None: then values are independent."""
+        if self.cases is None or np.unique(self.cases).size == self.n:
+            return None
+        return self.cases
+
+    def by_case(self, mean_of_logs: bool = False) -> dict[str, float]:
+        """One number per case: its mean, or the mean of its logarithms."""
+        if self.cases is None:
+            return {}
+        values = np.log(self.values) if mean_of_logs else self.values
+        found, index = np.unique(self.cases, return_inverse=True)
+        means = np.bincount(index, weights=values) / np.bincount(index)
+        return {self.names[case]: float(mean) for case, mean in zip(found, means, strict=True)}
+
+
+def sample_of(group: Group, path: str) -> Sample | None:
+    """The observations behind ``path``; None where the metric is no estimate but a plain fact.
+
+    Totals, counts and extremes are facts about this run: nothing to infer. An empty sample means
+    that nothing was recorded.
+    """
+    if path in _RATES:
+        source = _RATES[path]
+        if path in ("success_rate", "pass_rate") and not group.trials:
+            source = "operations"
+        return _rate(group, source)
+    head, _, statistic = path.rpartition(".")
+    if head == "tokens" and statistic in ("mean_prompt", "mean_completion", "mean_total"):
+        column = {"mean_prompt": "input", "mean_completion": "output", "mean_total": "total"}
+        return _column(group, f"{column[statistic]}_tokens", "counted_tokens", MEAN)
+    if head == "cost" and statistic in (*_MEANS, "median"):
+        return _shaped(_column(group, "cost_usd", "counted_cost", MEAN), statistic)
+    if head == "latency":
+        return _shaped(_column(group, "latency_ms", "counted", MEAN), statistic)
+    if head == "tests.duration_ms":
+        return _shaped(_durations(group), statistic)
+    if head in group.recorded:
+        recorded = _recorded(group, group.recorded[head])
+        if statistic == "mean" and set(np.unique(recorded.values)) <= {0.0, 1.0}:
+            return replace(recorded, kind=RATE)  # right or wrong: a share, not a measurement
+        return _shaped(recorded, statistic)
+    return None
+
+
+def per_trial(group: Group, column: str, counted: str) -> Sample:
+    """What each trial spent in all: the sum of a column over the trial's events.
+
+    Calls of a trial are parts of one observation. Events outside trials count one by one.
+    """
+    values = np.frombuffer(getattr(group, column), dtype=np.float64)
+    keep = np.frombuffer(getattr(group, counted), dtype=bool) & np.isfinite(values)
+    cases = np.frombuffer(group.case, dtype=np.int64)[keep]
+    trials = np.frombuffer(group.trial, dtype=np.int64)[keep]
+    spent = values[keep]
+    if not spent.size or (cases == NO_CASE).any():
+        return _made(spent, cases, group, MEAN)
+    keys, index = np.unique(np.stack([cases, trials], axis=1), axis=0, return_inverse=True)
+    sums = np.bincount(index.ravel(), weights=spent).astype(np.float64)
+    return _made(sums, keys[:, 0], group, MEAN)
+
+
+def _shaped(sample: Sample, statistic: str) -> Sample | None:
+    if statistic in QUANTILES:
+        return replace(sample, kind=QUANTILE, q=QUANTILES[statistic])
+    if statistic in _MEANS:
+        return replace(sample, kind=MEAN, factor=_MEANS[statistic])
+    return None
+
+
+def _column(group: Group, column: str, counted: str, kind: str) -> Sample:
+    values = np.frombuffer(getattr(group, column), dtype=np.float64)
+    keep = np.frombuffer(getattr(group, counted), dtype=bool) & np.isfinite(values)
+    return _made(values[keep], np.frombuffer(group.case, dtype=np.int64)[keep], group, kind)
+
+
+def _rate(group: Group, source: str) -> Sample:
+    if source in ("operations", "failures"):
+        sample = _column(group, "success", "counted", RATE)
+        return replace(sample, values=1 - sample.values) if source == "failures" else sample
+    values, cases = [], []
+    names: dict[str, int] = {}
+    for trial in group.trials:
+        outcome = trial.outcome if source == "trials" else trial.first_outcome
+        if outcome in SUCCESSES or outcome in FAILURES:
+            values.append(float(outcome in SUCCESSES))
+            cases.append(names.setdefault(trial.case, len(names)))
+    return Sample(
+        np.array(values, dtype=np.float64), np.array(cases, dtype=np.int64), tuple(names), RATE
+    )
+
+
+def _durations(group: Group) -> Sample:
+    values, cases = [], []
+    names: dict[str, int] = {}
+    for trial in group.trials:
+        for attempt in trial.attempts:
+            if attempt.duration_ms is not None:
+                values.append(attempt.duration_ms)
+                cases.append(names.setdefault(trial.case, len(names)))
+    return Sample(
+        np.array(values, dtype=np.float64), np.array(cases, dtype=np.int64), tuple(names), MEAN
+    )
+
+
+def _recorded(group: Group, series: Series) -> Sample:
+    values = np.frombuffer(series.values, dtype=np.float64)
+    cases = np.frombuffer(series.cases, dtype=np.int64)
+    return replace(_made(values, cases, group, MEAN), invalid=series.invalid)
+
+
+def _made(values: Floats, cases: Ints, group: Group, kind: str) -> Sample:
+    known: Ints | None = cases
+    if not cases.size or (cases == NO_CASE).any():
+        known = None
+    return Sample(values, known, tuple(group.cases), kind)
+
+
+_LOWER = re.compile(
+    r"(?i)(^|[._])(latency|cost|tokens?|duration\w*|time\w*|loss|errors?|error_rate|failure_rate"
+    r"|wer|cer|mae|mse|rmse|perplexity|toxicity|hallucinations?\w*|flips?|regret|distance"
+    r"|memory|bytes|steps)([._]|$)"
+)
+
+
+def lower_is_better(metric: str, overrides: Mapping[str, bool] | None = None) -> bool:
+    """Whether less of a metric is better: told by the user, else by what its name says."""
+    for name, lower in (overrides or {}).items():
+        if metric == name or metric.startswith(f"{name}."):
+            return lower
+    return _LOWER.search(metric) is not None

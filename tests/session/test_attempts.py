@@ -1,0 +1,131 @@
+"""Whatever runs a trial again: its attempts lie under one trial, and all of them cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_crucible.metrics.summary import Metrics
+from tests.session import support
+
+FLAKY = """
+import pathlib
+import pytest
+
+def call(experiment):
+    experiment.execute("llm.request.stop", {{"cost_usd": 0.25}})
+
+@pytest.mark.experiment("flaky"{more})
+def test_second_time_lucky(experiment):
+    call(experiment)
+    flag = pathlib.Path("tried")
+    if not flag.exists():
+        flag.touch()
+        assert False
+
+@pytest.mark.experiment("flaky"{more})
+def test_steady(experiment):
+    call(experiment)
+"""
+
+
+def run_flaky(pytester: pytest.Pytester, *arguments: str, more: str = "") -> Metrics:
+    pytester.makepyfile(FLAKY.format(more=more))
+    done = support.run(pytester, *arguments)
+    assert done.ret == pytest.ExitCode.OK
+    done.stdout.fnmatch_lines(["*recorded 2/2 trials*"])
+    return support.only(pytester).metrics[support.DEFAULT]
+
+
+@pytest.mark.parametrize("mode", ["-p no:xdist", "-n2"])
+@pytest.mark.parametrize("more", ["", ", failures='record'"])
+def test_reruns_are_attempts_of_one_trial(
+    pytester: pytest.Pytester, mode: str, more: str
+) -> None:
+    """The last attempt decides, the first is told beside it, and every call counts as cost."""
+    metrics = run_flaky(pytester, "--reruns=2", *mode.split(), more=more)
+    tests = metrics.tests
+    assert (tests.trials, tests.passed, tests.failed, tests.attempts) == (2, 2, 0, 3)
+    assert (tests.first_pass_rate, tests.pass_rate) == (0.5, 1.0)
+    assert metrics.cost.total == pytest.approx(3 * 0.25)
+    trial = next(each for each in support.only(pytester).trials if "lucky" in each.case)
+    assert [(each.number, each.outcome) for each in trial.attempts] == [
+        (1, "failed"),
+        (2, "passed"),
+    ]
+
+
+def test_without_reruns_a_recorded_failure_stays_one(pytester: pytest.Pytester) -> None:
+    """failures='record' keeps the session green, but the trial has failed."""
+    tests = run_flaky(pytester, "-p", "no:xdist", more=", failures='record'").tests
+    assert (tests.trials, tests.passed, tests.failed, tests.attempts) == (2, 1, 1, 2)
+    assert tests.first_pass_rate == tests.pass_rate == 0.5
+
+
+def test_a_trial_that_fails_every_attempt_has_failed(pytester: pytest.Pytester) -> None:
+    """Reruns that run out leave one failed trial with all its attempts, and fail the session."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment("hopeless")
+        def test_a(experiment):
+            experiment.execute("work.done")
+            assert False
+        """
+    )
+    done = support.run(pytester, "-p", "no:xdist", "--reruns=2")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    tests = support.only(pytester).metrics[support.DEFAULT].tests
+    assert (tests.trials, tests.failed, tests.attempts) == (1, 1, 3)
+    assert tests.first_pass_rate == tests.pass_rate == 0
+    assert len(support.events(pytester)) == 3
+
+
+@pytest.mark.parametrize("mode", ["-p no:xdist", "-n2"])
+def test_repetitions_are_trials_of_one_case(pytester: pytest.Pytester, mode: str) -> None:
+    """pytest-repeat multiplies trials: the case stays, the trial number counts up."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment("repeated", conditions=("a", "b"), trials=2)
+        @pytest.mark.parametrize("n", [7])
+        def test_n(n, experiment):
+            experiment.execute("work.done")
+        """
+    )
+    done = support.run(pytester, "--count=3", *mode.split())
+    assert done.ret == pytest.ExitCode.OK
+    experiment = support.only(pytester)
+    found = sorted((each.condition, each.trial) for each in experiment.trials)
+    assert found == [(condition, trial) for condition in "ab" for trial in range(1, 7)]
+    (case,) = {each.case for each in experiment.trials}
+    assert case.endswith("::test_n[7]")
+    assert {len(each.attempts) for each in experiment.trials} == {1}
+
+
+def test_a_replacement_takes_over_the_other_trials(pytester: pytest.Pytester) -> None:
+    """The trial that killed its worker is crashed; the replacement runs what was left to it."""
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.mark.experiment("replaced")
+        @pytest.mark.parametrize("n", range(8))
+        def test_n(n, experiment):
+            experiment.execute("llm.request.stop", {"cost_usd": 0.25})
+            if n == 0:
+                os._exit(1)
+        """
+    )
+    done = support.run(pytester, "-n1", "--dist=load")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    done.stdout.fnmatch_lines(["*recorded 7/8 trials · 1 crashed (gw0)*"])
+    experiment = support.only(pytester)
+    assert {each.case[-3:]: each.attempts[-1].node for each in experiment.trials} == {
+        f"[{n}]": "gw1" if n else "gw0" for n in range(8)
+    }
+    metrics = experiment.metrics[support.DEFAULT]
+    assert (metrics.tests.passed, metrics.tests.crashed, metrics.tests.attempts) == (7, 1, 8)
+    assert metrics.cost.total == pytest.approx(8 * 0.25)

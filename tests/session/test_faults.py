@@ -1,0 +1,225 @@
+"""Processes really die here, and what survived is counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pytest_crucible.artifact.run import open_run
+from pytest_crucible.report.results import Results, analyse
+
+TRIALS = 12
+FATAL = 5
+"""The trial that dies, after this many events."""
+IN_FLIGHT = 3
+
+SUITE = """
+import ctypes, os, signal, sys, time
+import pytest
+
+def segfault():
+    ctypes.string_at(0)
+
+def terminate(number):
+    os.kill(os.getpid(), number)
+    time.sleep(30)
+
+def hang():
+    time.sleep(60)
+
+@pytest.mark.experiment("faults")
+@pytest.mark.parametrize("n", range({trials}))
+{decorator}
+def test_n(n, experiment):
+    for i in range({in_flight}):
+        experiment.execute("work.done", {{"i": i}})
+    if n == {fatal}:
+        {fault}
+    experiment.record(score=n)
+"""
+
+DEATHS = {
+    "os._exit": "os._exit(1)",
+    "SIGKILL": "terminate(signal.SIGKILL)",
+    "SIGTERM": "terminate(signal.SIGTERM)",
+    "segfault": "segfault()",
+    "abort": "os.abort()",
+    "timeout-thread": "hang()",
+}
+
+
+def run_suite(
+    pytester: pytest.Pytester, fault: str, *args: str, decorator: str = ""
+) -> subprocess.CompletedProcess[str]:
+    source = SUITE.format(
+        trials=TRIALS, fatal=FATAL, in_flight=IN_FLIGHT, fault=fault, decorator=decorator
+    )
+    pytester.makepyfile(test_faults=source)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *args],
+        cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL, env=clean_environment(),
+    )  # fmt: skip
+
+
+def clean_environment() -> dict[str, str]:
+    """Without what an outer xdist leaves for its children."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_XDIST")}
+
+
+def results_of(folder: Path) -> Results:
+    return analyse(open_run(folder / "crucible-results"))
+
+
+def events_of_fatal_trial(folder: Path) -> int:
+    events = open_run(folder / "crucible-results").events()
+    return sum(
+        event.scope is not None
+        and str(event.scope.test).endswith(f"[{FATAL}]")
+        and event.name == "work.done"
+        for event in events
+    )
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_worker_that_dies_loses_nothing(pytester: pytest.Pytester, death: str) -> None:
+    """Finished trials and every event of the trial in flight survive; the exit code is not 0."""
+    decorator = "@pytest.mark.timeout(2, method='thread')" if "timeout" in death else ""
+    done = run_suite(pytester, DEATHS[death], "-n2", decorator=decorator)
+    assert done.returncode != 0
+    assert f"recorded {TRIALS - 1}/{TRIALS} trials · 1 crashed (gw" in done.stdout
+    assert "incomplete:" in done.stdout
+    assert "Traceback" not in done.stdout
+    [experiment] = results_of(pytester.path).experiments
+    tests = experiment.metrics["default"].tests
+    assert (tests.passed, tests.crashed, tests.missing) == (TRIALS - 1, 1, 0)
+    assert tests.pass_rate == pytest.approx((TRIALS - 1) / TRIALS)
+    assert events_of_fatal_trial(pytester.path) == IN_FLIGHT
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_session_that_dies_can_be_recovered(pytester: pytest.Pytester, death: str) -> None:
+    """Without workers the whole session dies; `crucible recover` makes the artifact."""
+    decorator = "@pytest.mark.timeout(2, method='thread')" if "timeout" in death else ""
+    done = run_suite(pytester, DEATHS[death], "-p", "no:xdist", decorator=decorator)
+    assert done.returncode != 0
+    recover = [sys.executable, "-m", "pytest_crucible.cli", "recover", "crucible-results"]
+    first = subprocess.run(recover, cwd=pytester.path, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    [run] = (each for each in (pytester.path / "crucible-results").iterdir() if each.is_dir())
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    again = subprocess.run(recover, cwd=pytester.path, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    [experiment] = results_of(pytester.path).experiments
+    tests = experiment.metrics["default"].tests
+    assert (tests.trials, tests.passed, tests.crashed) == (TRIALS, FATAL, 1)
+    assert tests.missing == TRIALS - FATAL - 1
+    assert events_of_fatal_trial(pytester.path) == IN_FLIGHT
+
+
+@pytest.mark.parametrize("mode", ["-n2", "-p no:xdist"])
+@pytest.mark.parametrize(
+    ("fault", "decorator"),
+    [
+        ("pytest.exit('enough')", ""),
+        ("pytest.exit('enough', returncode=0)", ""),
+        ("raise KeyboardInterrupt", ""),
+        ("hang()", "@pytest.mark.timeout(2, method='signal')"),
+    ],
+)
+def test_an_interrupted_session_keeps_what_it_has(
+    pytester: pytest.Pytester, mode: str, fault: str, decorator: str
+) -> None:
+    """Exits, interrupts and time-outs keep every recorded event, and the exit code is not 0."""
+    done = run_suite(pytester, fault, *mode.split(), decorator=decorator)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "experiments" in done.stdout
+    [experiment] = results_of(pytester.path).experiments
+    assert experiment.metrics["default"].tests.passed >= (1 if mode == "-n2" else FATAL)
+    assert events_of_fatal_trial(pytester.path) == IN_FLIGHT
+
+
+def test_a_worker_that_dies_in_sessionfinish_is_noticed(pytester: pytest.Pytester) -> None:
+    """pytest's own exit code would be 0; the missing end of the record makes it 1."""
+    pytester.makeconftest(
+        """
+        import os, pytest
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionfinish(session):
+            if os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+                os._exit(0)
+        """
+    )
+    done = run_suite(pytester, "pass", "-n2")
+    assert done.returncode != 0
+    assert "gw0: did not end in good order" in done.stdout
+    assert f"recorded {TRIALS}/{TRIALS} trials" in done.stdout
+
+
+def test_a_worker_that_dies_at_start_up_loses_no_trial(pytester: pytest.Pytester) -> None:
+    """Its replacement runs the trials."""
+    pytester.makeconftest(
+        """
+        import os, pathlib
+        flag = pathlib.Path(__file__).with_name("died")
+        if os.environ.get("PYTEST_XDIST_WORKER") == "gw0" and not flag.exists():
+            flag.touch()
+            os._exit(3)
+        """
+    )
+    done = run_suite(pytester, "pass", "-n2")
+    assert "Traceback" not in done.stderr
+    assert done.returncode != 0 or f"recorded {TRIALS}/{TRIALS} trials" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_controller_that_is_killed_leaves_every_event(
+    pytester: pytest.Pytester, number: signal.Signals
+) -> None:
+    """The workers' spools hold what they recorded, and can be recovered."""
+    source = SUITE.format(
+        trials=TRIALS, fatal=FATAL, in_flight=IN_FLIGHT, decorator="",
+        fault="open('reached', 'w').close(); hang()",
+    )  # fmt: skip
+    pytester.makepyfile(test_faults=source)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-n2", "-p", "no:cacheprovider", "-p", "no:randomly"],
+        cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, env=clean_environment(),
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not (pytester.path / "reached").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode != 0
+    assert events_of_fatal_trial(pytester.path) == IN_FLIGHT
+    recover = [sys.executable, "-m", "pytest_crucible.cli", "recover", "crucible-results"]
+    subprocess.run(recover, cwd=pytester.path, check=True, capture_output=True)
+    [experiment] = results_of(pytester.path).experiments
+    assert experiment.metrics["default"].tests.passed >= FATAL
+
+
+@pytest.mark.parametrize("mode", ["-n2", "-p no:xdist"])
+def test_a_removed_run_folder_comes_back(pytester: pytest.Pytester, mode: str) -> None:
+    """Somebody tidies up during the run: the record is restored from the open files."""
+    fault = "import shutil; shutil.rmtree('crucible-results')"
+    done = run_suite(pytester, fault, *mode.split())
+    assert f"recorded {TRIALS}/{TRIALS} trials" in done.stdout, done.stdout
+    assert done.returncode == 0
+    [experiment] = results_of(pytester.path).experiments
+    assert experiment.metrics["default"].tests.passed == TRIALS

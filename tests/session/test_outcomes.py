@@ -1,0 +1,271 @@
+"""What becomes of a trial, and of the session that it failed in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.session import support
+
+EVERYTHING = """
+import pytest
+
+pytestmark = pytest.mark.experiment("e")
+
+@pytest.fixture
+def broken_setup():
+    raise RuntimeError("setup")
+
+@pytest.fixture
+def broken_teardown():
+    yield
+    raise RuntimeError("teardown")
+
+def test_passed():
+    pass
+
+def test_failed():
+    assert 1 == 2
+
+def test_error_in_setup(broken_setup):
+    pass
+
+def test_error_in_teardown(broken_teardown):
+    pass
+
+def test_failed_and_error(broken_teardown):
+    assert 1 == 2
+
+def test_skipped():
+    pytest.skip("no key")
+
+@pytest.mark.skipif(True, reason="never")
+def test_skipped_by_mark():
+    pass
+
+@pytest.mark.xfail
+def test_xfail():
+    assert 1 == 2
+
+@pytest.mark.xfail
+def test_xpass():
+    pass
+
+@pytest.mark.xfail(strict=True)
+def test_strict_xpass():
+    pass
+
+@pytest.mark.xfail(run=False)
+def test_xfail_not_run():
+    pass
+"""
+
+
+def test_every_outcome(pytester: pytest.Pytester, mode: tuple[str, ...]) -> None:
+    """Each trial has the outcome that pytest gave it, and every number adds up."""
+    pytester.makepyfile(EVERYTHING)
+    result = support.run(pytester, *mode)
+    result.assert_outcomes(passed=2, failed=3, errors=3, skipped=2, xfailed=2, xpassed=1)
+    assert result.ret == 1
+    assert support.outcomes(pytester) == {
+        "test_passed": "passed",
+        "test_failed": "failed",
+        "test_error_in_setup": "errored",
+        "test_error_in_teardown": "errored",
+        "test_failed_and_error": "errored",
+        "test_skipped": "skipped",
+        "test_skipped_by_mark": "skipped",
+        "test_xfail": "xfailed",
+        "test_xpass": "xpassed",
+        "test_strict_xpass": "failed",
+        "test_xfail_not_run": "xfailed",
+    }
+    tests = support.only(pytester).metrics[support.DEFAULT].tests
+    assert (tests.trials, tests.passed, tests.failed, tests.errored) == (11, 2, 4, 3)
+    assert (tests.skipped, tests.crashed, tests.missing) == (2, 0, 0)
+    assert tests.pass_rate == pytest.approx(2 / 9)
+    result.stdout.fnmatch_lines(["  recorded 9/11 trials · 2 skipped · 0 events"])
+
+
+def test_failures_say_type_and_place_only(pytester: pytest.Pytester) -> None:
+    """The record of a failure names the exception and the line, and never quotes the answer."""
+    pytester.makepyfile("""
+        import pytest
+
+        def grade(answer):
+            assert answer == "42"
+
+        @pytest.mark.experiment("e")
+        def test_a():
+            grade("the secret answer")
+    """)
+    result = support.run(pytester)
+    (trial,) = support.only(pytester).trials
+    error = "AssertionError at test_failures_say_type_and_place_only.py:4"
+    assert trial.attempts[0].error == error
+    result.stdout.fnmatch_lines([f"  failed trials: 1 × {error}"])
+    run = support.newest(pytester).path
+    assert run is not None
+    for path in run.rglob("*.*"):
+        assert b"secret answer" not in path.read_bytes()
+
+
+def test_recorded_failures_leave_the_session_green(
+    pytester: pytest.Pytester, mode: tuple[str, ...]
+) -> None:
+    """With ``failures="record"`` a failed trial only counts; errors still fail the session."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.experiment("e", failures="record", trials=3)
+        def test_a(experiment):
+            assert experiment.trial != 2
+    """)
+    result = support.run(pytester, *mode)
+    assert result.ret == 0
+    assert result.parseoutcomes() == {"passed": 2, "recorded": 1}
+    assert "FAILURES" not in result.stdout.str()
+    tests = support.only(pytester).metrics[support.DEFAULT].tests
+    assert (tests.passed, tests.failed) == (2, 1)
+
+
+@pytest.mark.parametrize("phase", ["setup", "teardown"])
+def test_errors_are_never_only_recorded(pytester: pytest.Pytester, phase: str) -> None:
+    """A fixture that breaks is a broken suite: it fails the session also with ``record``."""
+    raising = "raise RuntimeError"
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.fixture
+        def broken():
+            {raising if phase == "setup" else "pass"}
+            yield
+            {raising if phase == "teardown" else "pass"}
+
+        @pytest.mark.experiment("e", failures="record")
+        def test_a(broken):
+            pass
+    """)
+    result = support.run(pytester)
+    assert result.ret == 1
+    assert result.parseoutcomes()["errors"] == 1
+    assert support.outcomes(pytester) == {"test_a": "errored"}
+
+
+@pytest.mark.parametrize(("bound", "status"), [("<= 1", 0), ("< 1", 1)])
+def test_the_expectation_decides(
+    pytester: pytest.Pytester, mode: tuple[str, ...], bound: str, status: int
+) -> None:
+    """With ``expect`` failed trials count, and the aggregate decides whether the session fails."""
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.experiment("e", trials=4, expect=["tests.failed {bound}"])
+        def test_a(experiment):
+            assert experiment.trial != 2
+    """)
+    result = support.run(pytester, *mode)
+    assert result.ret == status
+    counts = result.parseoutcomes()
+    assert counts["recorded"] == 1
+    assert counts.get("failed", 0) == status
+
+
+@pytest.mark.parametrize("option", ["-x", "--maxfail=2"])
+def test_stopping_early_names_what_is_missing(
+    pytester: pytest.Pytester, mode: tuple[str, ...], option: str
+) -> None:
+    """After ``-x`` and ``--maxfail`` the trials that never ran are counted as missing."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.experiment("e", trials=30)
+        def test_a():
+            assert 0
+    """)
+    result = support.run(pytester, *mode, option)
+    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
+    tests = support.only(pytester).metrics[support.DEFAULT].tests
+    assert tests.trials == 30
+    assert tests.missing == 30 - tests.failed > 0
+    assert tests.failed >= (1 if option == "-x" else 2)
+    result.stdout.fnmatch_lines([f"*{tests.missing} missing*"])
+    result.stdout.fnmatch_lines([f"incomplete: {tests.missing} trials never ran: *"])
+
+
+def test_recorded_failures_do_not_stop_the_session(pytester: pytest.Pytester) -> None:
+    """``-x`` means failures: a trial that only counts is none."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.experiment("e", trials=3, failures="record")
+        def test_a():
+            assert 0
+    """)
+    result = support.run(pytester, "-x")
+    assert result.ret == 0
+    assert result.parseoutcomes() == {"recorded": 3}
+
+
+def test_subtests_that_pass(pytester: pytest.Pytester) -> None:
+    """A test with subtests is one trial, and events in subtests are its events."""
+    pytester.makepyfile("""
+        import pytest
+        from pytest_crucible import telemetry
+
+        @pytest.mark.experiment("e")
+        def test_a(subtests):
+            for n in range(3):
+                with subtests.test("case", n=n):
+                    telemetry.execute("x", {"n": n})
+    """)
+    assert support.run(pytester).ret == 0
+    assert support.outcomes(pytester) == {"test_a": "passed"}
+    assert support.heard(pytester) == {"e/default": ["x", "x", "x"]}
+
+
+def test_an_unmet_expectation_is_listed_like_a_failure(pytester: pytest.Pytester) -> None:
+    """The closing lines name the expectation: a red session never looks green."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.experiment("e", expect=["tests.passed > 1"])
+        def test_a():
+            pass
+    """)
+    result = support.run(pytester)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([
+        "FAILED experiment e (default) - REJECTED: tests.passed > 1",
+        "*1 failed, 1 passed*",
+    ])  # fmt: skip
+
+
+def test_a_number_that_was_never_recorded_is_no_pass(pytester: pytest.Pytester) -> None:
+    """An expectation over missing data fails the session, and the line names what is missing."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.experiment("e", expect=["score.mean > 0.5"])
+        def test_a():
+            pass
+    """)
+    result = support.run(pytester)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*score.mean > 0.5*no metric score.mean was recorded*"])
+
+
+def test_an_exit_in_a_test_keeps_the_record(pytester: pytest.Pytester) -> None:
+    """``pytest.exit`` in the middle of a trial: that trial is interrupted, the rest is missing."""
+    pytester.makepyfile("""
+        import pytest
+        from pytest_crucible import telemetry
+
+        @pytest.mark.experiment("e", trials=3)
+        def test_a(experiment):
+            telemetry.execute("x")
+            if experiment.trial == 2:
+                pytest.exit("enough")
+    """)
+    support.run(pytester)
+    assert list(support.outcomes(pytester).values()) == ["passed", "interrupted", "missing"]
+    assert support.heard(pytester) == {"e/default": ["x", "x"]}
