@@ -114,6 +114,9 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
         raise DefinitionError(f"{key} must be a list of strings, not one string: [{value!r}]?")
     if not isinstance(value, Iterable):
         raise DefinitionError(f"{key} must be a list of strings, not {value!r}")
+    if key == "conditions" and isinstance(value, (set, frozenset)):
+        # The order of a set of strings is another one in each process.
+        raise DefinitionError("conditions must be a list: a set has no first one, the baseline")
     values = tuple(value)
     for each in values:
         if not isinstance(each, str) or not each.strip():

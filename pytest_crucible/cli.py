@@ -1,6 +1,7 @@
-"""``crucible``: read, convert and judge what runs left behind, without running anything again.
+"""Read, convert and judge what runs left behind, without running anything again.
 
-Exit codes: 0 fine, 2 usage or unreadable input.
+Exit codes: 0 fine; 1 regression, or an expectation rejected; 2 usage, or unreadable input;
+3 nothing to compare or to judge; 4 inconclusive, where --fail-on or --inconclusive asks for it.
 """
 
 from __future__ import annotations
@@ -8,25 +9,29 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pytest_crucible import cli_judge, cli_plan
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
-from pytest_crucible.artifact.run import open_run
+from pytest_crucible.artifact.manifest import write_manifest
+from pytest_crucible.artifact.merge import merge_shards
+from pytest_crucible.artifact.run import open_folder, open_run
 from pytest_crucible.report.recover import recover, unfinished_runs
 from pytest_crucible.report.results import analyse
 from pytest_crucible.report.terminal import Line, render
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1"}
+Print = Callable[[Iterable[Line]], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
+        code: int = options.run(options, print_lines)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -39,54 +44,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="crucible", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="crucible", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     show = commands.add_parser("show", help="print the summary of a run")
-    show.add_argument("path", type=Path, help=_PATH_HELP)
+    show.add_argument("path", type=Path, help=PATH_HELP)
     show.set_defaults(run=_show)
 
     export = commands.add_parser("export", help="convert a run to another format")
-    export.add_argument("path", type=Path, help=_PATH_HELP)
+    export.add_argument("path", type=Path, help=PATH_HELP)
     export.add_argument("--format", "-f", help=f"{', '.join(FORMATS)}; default: by file ending")
     export.add_argument("--output", "-o", type=Path, required=True, help="file to write")
     export.set_defaults(run=_export)
 
-    recover = commands.add_parser("recover", help="finish runs whose pytest was killed")
-    recover.add_argument("path", type=Path, help="run folder, or output folder: all runs in it")
-    recover.set_defaults(run=_recover)
+    merge = commands.add_parser("merge", help="make one run of the shards of a CI matrix")
+    merge.add_argument("shards", type=Path, nargs="+", help="run folders, or output folders")
+    merge.add_argument("--output", "-o", type=Path, required=True, help="run folder to make")
+    merge.set_defaults(run=_merge)
+
+    recovery = commands.add_parser("recover", help="finish runs whose pytest was killed")
+    recovery.add_argument("path", type=Path, help="run folder, or output folder: all runs in it")
+    recovery.set_defaults(run=_recover)
+
+    cli_judge.add_commands(commands)
+    cli_plan.add_command(commands)
     return parser
 
 
-_PATH_HELP = "run folder, output folder (its newest run), or CSV, JSONL or Parquet file"
+PATH_HELP = cli_judge.PATH_HELP
 
 
-def _show(options: argparse.Namespace) -> int:
+def _show(options: argparse.Namespace, show: Print) -> int:
     results = analyse(open_run(options.path))
-    _print([*render(results), Line(f"run: {results.run}")])
+    show([*render(results), Line(f"run: {results.run}")])
     return 0
 
 
-def _export(options: argparse.Namespace) -> int:
+def _export(options: argparse.Namespace, show: Print) -> int:
     name = options.format or options.output.suffix.lstrip(".")
     check_formats([name], FORMATS)
     run = open_run(options.path)
     make_output_folder(options.output.parent)
     export_events(run.events, options.output, FORMATS[name])
-    print(options.output)
+    show([Line(str(options.output))])
     return 0
 
 
-def _recover(options: argparse.Namespace) -> int:
+def _merge(options: argparse.Namespace, show: Print) -> int:
+    manifest = merge_shards(options.shards, options.output)
+    run = open_folder(options.output)
+    results = analyse(run)
+    write_manifest(options.output, {**manifest, **results.to_dict()})
+    merged = len(manifest["merged"])
+    show([*render(results), Line(f"merged: {merged} runs into {options.output}")])
+    return 0
+
+
+def _recover(options: argparse.Namespace, show: Print) -> int:
     runs = unfinished_runs(options.path)
     if not runs:
-        print(f"{options.path}: nothing to recover, every run has its manifest")
+        show([Line(f"{options.path}: nothing to recover, every run has its manifest")])
     for folder in runs:
-        _print([*render(recover(folder)), Line(f"recovered: {folder}")])
+        show([*render(recover(folder)), Line(f"recovered: {folder}")])
     return 0
 
 
-def _print(lines: Iterable[Line]) -> None:
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print lines, in colour where the terminal has it."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line in lines:
         code = _COLOURS.get(line.style) if coloured else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,7 +15,14 @@ from pathlib import Path
 
 from pytest_crucible import _clock
 from pytest_crucible._experiment import Definition
-from pytest_crucible._frames import SCHEMA, ExperimentFrame, HeaderFrame, PlanFrame, encode
+from pytest_crucible._frames import (
+    SCHEMA,
+    ExperimentFrame,
+    FooterFrame,
+    HeaderFrame,
+    PlanFrame,
+    encode,
+)
 from pytest_crucible._recorder import close_scope, open_scope, scope_frame, stop_listening
 from pytest_crucible._scope import OpenScope, Scope
 from pytest_crucible.artifact.files import slug
@@ -100,6 +109,30 @@ class NodeRecording:
             self.close_scope(opened)
         stop_listening()
         self.store.close()
+
+    def rescue(self) -> Path | None:
+        """Write the record anew, where there is room, if its own file could not take all of it.
+
+        Call it after `close`.
+
+        Returns:
+            The new file, in a temporary folder of its own; None if there is no need, or no room.
+        """
+        frames = (frame for _, frame in self.store.frames())
+        if not self.store.notes() or any(isinstance(frame, FooterFrame) for frame in frames):
+            return None
+        folder = Path(tempfile.mkdtemp(prefix="crucible-"))
+        try:
+            header, *rest = (frame for _, frame in self.store.frames())
+            assert isinstance(header, HeaderFrame)
+            copy = SpoolStore(folder / self.store.path.name, header)
+            for frame in rest:
+                copy.append(encode(frame))
+            copy.close()
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        return copy.path
 
     def continue_in_child(self) -> None:
         """Go on in a file of this process's own; called in a child right after the fork."""

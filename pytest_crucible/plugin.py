@@ -18,7 +18,8 @@ __all__ = ["_condition", "_trial", "experiment"]
 
 MARKER = (
     "experiment(name, *, hypothesis=None, condition=None, conditions=(), tags=(), metadata={}, "
-    "sample_size=None, scope='test', trials=1, expect=(), failures=None): "
+    "sample_size=None, scope='test', trials=1, expect=(), pass_if=None, inconclusive=None, "
+    "margin=None, failures=None): "
     "run this test as an experiment (pytest-crucible)"
 )
 RECORDER = "crucible-recorder"
@@ -38,7 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SETTINGS] = settle(config)
 
 
-@pytest.hookimpl(trylast=True)  # after the marks of the user, so that ours vary fastest
+# After the user's own marks, so that our parameters vary fastest.
+@pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("experiment") is not None:
         from pytest_crucible.session.expand import expand
@@ -49,8 +51,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)  # before loadgroup appends "@group" to node ids
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if any(item.get_closest_marker("experiment") is not None for item in items):
-        # Not `import roles`: pytester forgets modules, but packages keep them as attributes. A session
-        # in the process of another would then get two halves of us that do not know each other.
+        # Not `import roles`: pytester forgets modules, but packages keep them as attributes. A
+        # session in the process of another would get two halves of us that do not know each other.
         from pytest_crucible.session.roles import Local, Worker, gather
 
         if gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):

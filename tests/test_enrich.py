@@ -188,7 +188,7 @@ def test_tokens(
 
 def test_context_is_copied() -> None:
     """Model, provider, session, user, sample and cohort are taken from the metadata."""
-    context = {
+    context: dict[str, Any] = {
         "model": "m",
         "provider": "p",
         "session_id": 1,

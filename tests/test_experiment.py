@@ -53,6 +53,7 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"condition": " "}, "condition must be a non-empty string, not ' '"),
         ({"conditions": "control"}, "one string: ['control']?"),
         ({"conditions": 5}, "conditions must be a list of strings, not 5"),
+        ({"conditions": {"a", "b"}}, "conditions must be a list"),
         ({"conditions": ["a", 5]}, "conditions must hold non-empty strings, not 5"),
         ({"conditions": ["a", "b", "a"]}, "conditions names 'a' twice"),
         ({"conditions": ["a"], "condition": "b"}, "exclude each other"),

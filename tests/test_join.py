@@ -63,7 +63,7 @@ def test_a_run_folder_that_is_gone_is_one_clear_error(tmp_path: Path) -> None:
     """It names the folder and the reason."""
     ticket = ticket_for(tmp_path / "run")
     (tmp_path / "run" / "nodes").rmdir()
-    with pytest.raises(crucible.OutputError, match="cannot join the run in .*No such file"):
+    with pytest.raises(crucible.OutputError, match=r"cannot join the run in .*No such file"):
         crucible.join(ticket).__enter__()
 
 

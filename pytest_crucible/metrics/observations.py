@@ -153,7 +153,9 @@ def observe(
         if event.internal:
             if event.name == RECORD:
                 group = found.group(scope.experiment, scope.condition)
-                _add_recorded(group, event, scope, book.current_attempt(event))
+                attempt = book.current_attempt(event)
+                if attempt >= 0:
+                    _add_recorded(group, event, scope, attempt)
             elif event.name in (TRIAL_START, TRIAL_STOP):
                 book.add(event)
             continue
@@ -287,7 +289,9 @@ class _Nesting:
             return False, False, False  # its end says again what its start said
         if span is not None:
             self._open.pop(_key(event, span), None)
-        operation = enriched.latency_ms is not None or enriched.success is not None
+        operation = (
+            enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
+        )
         if parent is not None and self._open.get(_key(event, parent)) == scope:
             operation = False  # its parent, still open, will count
         spent = [cost, tokens]

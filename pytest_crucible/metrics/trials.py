@@ -25,13 +25,15 @@ class Attempt:
     """One execution of a trial.
 
     Attributes:
+        node: run and node that executed it.
+        number: as its node counted.
         outcome: passed, failed, errored, skipped, xfailed, xpassed, interrupted; ``crashed`` for
             an attempt that began and never ended.
         duration_ms: of setup, call and teardown together; None if it never ended.
         error: type and first line of what was raised, if anything.
     """
 
-    node: str
+    node: tuple[str, str]
     number: int
     outcome: str = UNFINISHED
     duration_ms: float | None = None
@@ -40,7 +42,12 @@ class Attempt:
 
 @dataclass(slots=True)
 class Trial:
-    """One repetition of one case under one condition, with all its attempts."""
+    """One repetition of one case under one condition, with all its attempts.
+
+    Attributes:
+        location: file and line (from 1) of the test, where it is known.
+        duplicates: executions in other runs of a merged artifact; only the earliest run counts.
+    """
 
     experiment: str
     condition: str
@@ -48,6 +55,8 @@ class Trial:
     trial: int
     test: str
     attempts: list[Attempt] = field(default_factory=list)
+    location: tuple[str, int] | None = None
+    duplicates: int = 0
 
     @property
     def outcome(self) -> str:
@@ -75,26 +84,31 @@ class TrialBook:
         scope = event.scope
         if scope is None or scope.case is None or scope.trial is None:
             return
-        if event.name == TRIAL_START:
-            self._attempt(event, scope)
-        elif event.name == TRIAL_STOP:
-            attempt = self._attempt(event, scope)
-            attempt.outcome = str(event.metadata.get("outcome", UNFINISHED))
-            duration = number(event.measurements.get("duration"))
-            attempt.duration_ms = None if duration is None else duration / 1_000_000
-            error = event.metadata.get("error")
-            attempt.error = None if error is None else str(error)
+        attempt = self._attempt(event, scope)
+        if attempt is None or event.name != TRIAL_STOP:
+            return
+        attempt.outcome = str(event.metadata.get("outcome", UNFINISHED))
+        duration = number(event.measurements.get("duration"))
+        attempt.duration_ms = None if duration is None else duration / 1_000_000
+        error = event.metadata.get("error")
+        attempt.error = None if error is None else str(error)
 
     def current_attempt(self, event: Event) -> int:
-        """Which attempt of its trial an event belongs to, over all nodes, from 1; 0 outside."""
+        """Which attempt of its trial an event belongs to, over all nodes, from 1.
+
+        0 outside trials; −1 in a trial that another run of a merged artifact ran before.
+        """
         scope = event.scope
         if scope is None or scope.case is None or scope.trial is None:
             return 0
         trial = self._trials.get((scope.experiment, scope.condition, scope.case, scope.trial))
         for position, attempt in enumerate(trial.attempts if trial else (), 1):
-            if attempt.node == event.node and attempt.number == scope.attempt:
+            if attempt.node == (event.run, event.node) and attempt.number == scope.attempt:
                 return position
-        return 0
+        if trial and trial.attempts and trial.attempts[0].node[0] != event.run:
+            return -1
+        # A child process of the attempt: it belongs to the latest one.
+        return len(trial.attempts) if trial else 0
 
     def _trial(self, experiment: str, condition: str, case: str, trial: int, test: str) -> Trial:
         key = (experiment, condition, case, trial)
@@ -103,14 +117,21 @@ class TrialBook:
             found = self._trials[key] = Trial(experiment, condition, case, trial, test)
         return found
 
-    def _attempt(self, event: Event, scope: Scope) -> Attempt:
+    def _attempt(self, event: Event, scope: Scope) -> Attempt | None:
         trial = self._trial(
             scope.experiment, scope.condition, scope.case or "", scope.trial or 0, scope.test or ""
         )
+        file, line = event.metadata.get("file"), event.metadata.get("line")
+        if isinstance(file, str) and isinstance(line, int):
+            trial.location = (file, line)
+        node = (event.run, event.node)
         for attempt in reversed(trial.attempts):
-            if attempt.node == event.node and attempt.number == scope.attempt:
+            if attempt.node == node and attempt.number == scope.attempt:
                 return attempt
-        attempt = Attempt(event.node, scope.attempt or 1)
+        if trial.attempts and trial.attempts[0].node[0] != event.run:
+            trial.duplicates += event.name == TRIAL_START
+            return None
+        attempt = Attempt(node, scope.attempt or 1)
         trial.attempts.append(attempt)
         return attempt
 

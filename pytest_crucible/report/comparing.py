@@ -34,7 +34,9 @@ class ArmComparison:
 
     Attributes:
         comparisons: per metric.
-        cases: matched, only in the baseline, only in the candidate.
+        matched: cases on both sides.
+        removed_cases, added_cases: cases only in the baseline, only in the candidate.
+        location: file and line of its first test, where that is known.
         reason: why the arm could not be compared: it is on one side only.
     """
 
@@ -44,7 +46,7 @@ class ArmComparison:
     matched: int = 0
     removed_cases: tuple[str, ...] = ()
     added_cases: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()
+    location: tuple[str, int] | None = None
     reason: str | None = None
 
     @property
@@ -180,7 +182,7 @@ def _compare_arm(
         return ArmComparison(
             experiment=experiment,
             condition=condition,
-            tests=_tests(present[1]),
+            location=_location(present[1]),
             reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
         )
     if options is None:
@@ -193,7 +195,7 @@ def _compare_arm(
         matched=len(old & new),
         removed_cases=tuple(sorted(old - new)),
         added_cases=tuple(sorted(new - old)),
-        tests=_tests(after[1]),
+        location=_location(after[1]),
     )
 
 
@@ -201,8 +203,8 @@ def _cases(group: Group) -> set[str]:
     return {*group.cases, *(trial.case for trial in group.trials)}
 
 
-def _tests(group: Group) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(trial.test for trial in group.trials))
+def _location(group: Group) -> tuple[str, int] | None:
+    return next((trial.location for trial in group.trials if trial.location), None)
 
 
 # --- is it fair to compare them? --------------------------------------------------------------
@@ -218,9 +220,11 @@ def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]
     found = []
     if not old or not new:
         found.append("environment unknown: a file has no manifest; compare run folders to see it")
-    for aspect in _ASPECTS:
-        if old.get(aspect) != new.get(aspect) and old.get(aspect) and new.get(aspect):
-            found.append(f"{aspect}: {old[aspect]} → {new[aspect]}")
+    found += [
+        f"{aspect}: {old[aspect]} → {new[aspect]}"
+        for aspect in _ASPECTS
+        if old.get(aspect) != new.get(aspect) and old.get(aspect) and new.get(aspect)
+    ]
     found += _package_differences(old.get("packages") or {}, new.get("packages") or {})
     before, after = _models(base[1]), _models(cand[1])
     if before != after:

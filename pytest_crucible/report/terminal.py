@@ -58,7 +58,7 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
     """One experiment: verdict, claim, completeness, metrics, comparisons, expectations, errors."""
     definition, verdict = experiment.definition, experiment.verdict
     claim = f": {definition.hypothesis}" if definition.hypothesis else ""
-    head = f"{definition.name}{claim}"
+    head = _one_line(f"{definition.name}{claim}")
     if verdict is None:
         yield Line(head, "bold")
     else:
@@ -69,12 +69,17 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
     for condition, comparisons in experiment.comparisons.items():
         baseline = next(iter(experiment.conditions))
         yield Line("")
-        yield Line(f"{_INDENT}{condition} against {baseline}")
+        yield Line(_INDENT + _one_line(f"{condition} against {baseline}"))
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
     if experiment.judgements:
         yield Line("")
         yield from judgement_lines(experiment.judgements, _INDENT)
     yield from _errors(experiment)
+
+
+def _one_line(text: str) -> str:
+    """Text of others without line breaks: a row of a table is a line."""
+    return " ".join(text.split())
 
 
 # --- how complete -----------------------------------------------------------------------------
@@ -91,9 +96,12 @@ def _recorded(experiment: ExperimentResult) -> str:
         ):  # fmt: skip
             hit = [trial for trial in trials if trial.outcome == outcome]
             if hit:
-                nodes = sorted({trial.attempts[-1].node for trial in hit if trial.attempts})
+                nodes = sorted({trial.attempts[-1].node[1] for trial in hit if trial.attempts})
                 where = f" ({', '.join(nodes)})" if outcome == UNFINISHED else ""
                 parts.append(f"{len(hit)} {word}{where}")
+        duplicates = sum(trial.duplicates for trial in trials)
+        if duplicates:
+            parts.append(f"{plural(duplicates, 'duplicate')} of other shards left out")
     if events or not parts:
         parts.append(plural(events, "event"))
     return " · ".join(parts)
@@ -217,7 +225,7 @@ def _comparison_cells(each: Comparison, values: bool) -> list[str]:
     digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
     return [
         each.verdict,
-        each.metric,
+        _one_line(each.metric),
         *([show(side, unit, digits) for side in (each.baseline, each.candidate)] if values else []),
         show_change(each.change, each.scale, unit, digits),
         show_change_interval(each.low, each.high, each.scale, unit, digits),
@@ -239,7 +247,7 @@ def comparison_note(each: Comparison) -> str:
 def judgement_lines(judgements: tuple[Judgement, ...], indent: str) -> Iterator[Line]:
     """A table of expectations: verdict first."""
     cells = [
-        [each.verdict, each.condition, each.expectation, judgement_text(each)]
+        [each.verdict, *map(_one_line, (each.condition, each.expectation, judgement_text(each)))]
         for each in judgements
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
@@ -292,6 +300,6 @@ def _top(title: str, counts: Mapping[str, int]) -> Iterator[Line]:
     yield Line("")
     yield Line(f"{_INDENT}{title}:")
     for what, count in ranked[:_MAX_ERRORS]:
-        yield Line(f"{_INDENT * 2}{count} × {what}")
+        yield Line(f"{_INDENT * 2}{count} × {_one_line(what)}")
     if len(ranked) > _MAX_ERRORS:
         yield Line(f"{_INDENT * 2}and {plural(len(ranked) - _MAX_ERRORS, 'other kind')}")

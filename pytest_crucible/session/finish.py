@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,11 @@ from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible.artifact.exporters import FORMATS, export_events
 from pytest_crucible.artifact.manifest import surroundings, write_manifest
-from pytest_crucible.artifact.run import Run, open_folder
+from pytest_crucible.artifact.run import Run, open_folder, open_run
 from pytest_crucible.metrics.observations import Enricher, Group
 from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.report.compare_text import render_comparison
+from pytest_crucible.report.comparing import RunComparison, compare_runs
 from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.report.terminal import Line, render
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
@@ -30,6 +33,7 @@ class Finished:
 
     Attributes:
         results: None if the run could not be read.
+        comparison: with the baseline artifact, if one was given.
         folder: the run folder.
         exports: files written.
         problems: what went wrong while reading or writing, a sentence each.
@@ -38,6 +42,7 @@ class Finished:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.results: Results | None = None
+        self.comparison: RunComparison | None = None
         self.exports: list[Path] = []
         self.problems: list[str] = []
 
@@ -57,16 +62,31 @@ def finish(
     finished = config.stash[RESULTS] = Finished(folder)
     try:
         run = open_folder(folder)
+        arguments = [str(each) for each in config.invocation_params.args]
+        around = surroundings(config.rootpath, ["pytest", *arguments])
         enrichers = _enrichers(config)
         results = analyse(run, enrichers, _custom_metrics(config))
         found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
         if found < reported:
             notes = [*notes, f"{reported} attempts were reported, {found} are in the record"]
         results = finished.results = results.with_notes(notes)
+        baseline = config.stash[SETTINGS].baseline
+        if baseline is not None:
+            base = open_run(baseline)
+            described = replace(run, manifest=around)
+            finished.comparison = compare_runs((base, analyse(base)), (described, results))
         _export(config, run, enrichers, finished)
-        write_manifest(folder, _manifest(config, run, results, finished))
+        write_manifest(folder, {**around, **_manifest(config, run, results, finished)})
     except (CrucibleError, OSError) as error:
         finished.problems.append(str(error))
+    except Exception as error:
+        # A hook of a conftest, most likely. The record itself is whole and on disk: say so,
+        # instead of losing everybody's summary in a traceback.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        finished.problems.append(
+            f"{type(error).__name__}: {error} ({place.filename}:{place.lineno}); the record is "
+            f"complete, `crucible recover` makes its manifest"
+        )
     _set_exit_status(session, finished)
     return finished
 
@@ -75,6 +95,7 @@ def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
     results = finished.results
     unmet = _unmet(session.config, finished)
     bad = results is None or bool(unmet) or results.lost or bool(finished.problems)
+    bad = bad or bool(_regressions(session.config, finished))
     if bad and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -85,8 +106,12 @@ def _export(config: pytest.Config, run: Run, enrichers: list[Enricher], finished
         path = finished.folder / f"events.{name}"
         try:
             export_events(run.events, path, exporters[name], enrichers)
-        except (CrucibleError, OSError) as error:
-            finished.problems.append(f"export to {path} failed: {error}")
+        except Exception as error:
+            # A plugin's exporter may raise anything, and the run is worth more than one file of it.
+            kind = (
+                "" if isinstance(error, (CrucibleError, OSError)) else f"{type(error).__name__}: "
+            )
+            finished.problems.append(f"export to {path} failed: {kind}{error}")
         else:
             finished.exports.append(path)
 
@@ -95,13 +120,11 @@ def _manifest(
     config: pytest.Config, run: Run, results: Results, finished: Finished
 ) -> dict[str, Any]:
     started = min((n.header.wall_ns for n in run.nodes if n.header), default=wall_ns())
-    command = ["pytest", *config.invocation_params.args]
     return {
         "run": run.id,
         "tool": f"pytest-crucible {version('pytest-crucible')}",
         "started": iso_from_us(started // 1000),
         "finished": iso_from_us(wall_ns() // 1000),
-        **surroundings(config.rootpath, [str(each) for each in command]),
         "plugins": _plugins(config),
         "seeds": _seeds(config),
         "exports": [path.name for path in finished.exports],
@@ -147,6 +170,9 @@ def summary_lines(config: pytest.Config, finished: Finished) -> Iterator[Line]:
     """Everything that is printed at the end of the session."""
     if finished.results is not None:
         yield from render(finished.results)
+        if finished.comparison is not None:
+            yield Line("")
+            yield from render_comparison(finished.comparison)
         for lines in config.hook.pytest_crucible_summary(results=finished.results):
             for line in lines or ():
                 yield Line(line)
@@ -176,6 +202,7 @@ def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
     # The closing line must not be green when the session fails: an expectation that was not met
     # counts there, and in the short summary, like a test that failed.
     reports = [_failure(each) for each in _unmet(config, finished)]
+    reports += [_regression(each) for each in _regressions(config, finished)]
     if reports:
         terminal.stats.setdefault("failed", []).extend(reports)
 
@@ -201,6 +228,20 @@ def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Judgeme
             and (each.definition.inconclusive or default) == "fail"
         )
     ]
+
+
+def _regressions(config: pytest.Config, finished: Finished) -> list[str]:
+    """What of the comparison with the baseline fails the session."""
+    if finished.comparison is None:
+        return []
+    if not finished.comparison.comparable:
+        return ["nothing to compare with the baseline"]
+    return finished.comparison.failures(config.stash[SETTINGS].fail_on)
+
+
+def _regression(text: str) -> pytest.TestReport:
+    nodeid = "comparison with the baseline"
+    return pytest.TestReport(nodeid, (nodeid, None, nodeid), {}, "failed", text, "call")
 
 
 def _failure(unmet: tuple[str, Judgement]) -> pytest.TestReport:

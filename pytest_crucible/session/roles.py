@@ -27,6 +27,7 @@ from pytest_crucible.session.transport import (
     Inbox,
     Shipper,
     measure_clock,
+    move_to_room,
     place,
     same_place,
 )
@@ -35,6 +36,7 @@ from pytest_crucible.session.trials import TRIAL, TrialHooks, recorded_status
 WORKERINPUT = "crucible"
 WORKEROUTPUT = "crucible_usage_error"
 NOTES = "crucible_notes"
+RESCUED = "crucible_rescued"
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -75,6 +77,15 @@ def _each(config: pytest.Config) -> str | None:
     """With ``--dist each`` every worker runs every trial, legitimately: the worker's name."""
     told = getattr(config, "workerinput", {})
     return told["workerid"] if told.get(WORKERINPUT, {}).get("each") else None
+
+
+def rescue(folder: Path, rescued: list[Path]) -> tuple[Path, list[str]]:
+    """Where to finish the run, and what is to be said about it."""
+    try:
+        roomy = move_to_room(folder, rescued)
+    except OSError as error:
+        return folder, [f"the record could not be kept elsewhere either: {error.strerror}"]
+    return roomy, [f"the disk was full: the whole record is in {roomy}"] if rescued else []
 
 
 class Recorder:
@@ -140,7 +151,9 @@ class Local(Recorder):
         result = yield
         self.close()
         if self.folder is not None and self._recording is not None:
-            finish(session, self.folder, self._recording.store.notes())
+            rescued = self._recording.rescue()
+            folder, notes = rescue(self.folder, [rescued] if rescued else [])
+            finish(session, folder, [*self._recording.store.notes(), *notes])
             print_after_internal_error(session)
         return result
 
@@ -186,6 +199,8 @@ class Worker(Recorder):
             notes = self._recording.store.notes()
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
             output[NOTES] = [f"{self.node}: {note}" for note in notes]
+            if not self._remote and RESCUED not in output:
+                output[RESCUED] = os.fspath(self._recording.rescue() or "")
 
 
 class Controller:
@@ -197,6 +212,7 @@ class Controller:
         self._run = new_run_id()
         self._inboxes: list[Inbox] = []
         self._notes: list[str] = []
+        self._rescued: list[Path] = []
         self._reported = 0
 
     def greet(self, node: Any) -> None:
@@ -221,6 +237,9 @@ class Controller:
         # Fires twice where a worker was interrupted, and never if the controller was.
         output = getattr(node, "workeroutput", {})
         self._notes += [note for note in output.get(NOTES, ()) if note not in self._notes]
+        rescued = output.get(RESCUED)
+        if rescued and Path(rescued) not in self._rescued:
+            self._rescued.append(Path(rescued))
         if output.get(WORKEROUTPUT):
             raise pytest.UsageError(output[WORKEROUTPUT])
 
@@ -230,7 +249,8 @@ class Controller:
         folder = self._output / self._run
         if folder.is_dir() or self._reported:
             problems = [problem for inbox in self._inboxes for problem in inbox.problems]
-            finish(session, folder, [*self._notes, *problems], self._reported)
+            folder, notes = rescue(folder, self._rescued)
+            finish(session, folder, [*self._notes, *problems, *notes], self._reported)
             print_after_internal_error(session)
         return result
 

@@ -14,6 +14,7 @@ import pytest
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
 _BUILT_IN = ("csv", "jsonl", "parquet")
 INCONCLUSIVE = ("fail", "pass", "warn")
+FAIL_ON = ("regression", "inconclusive", "missing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +25,15 @@ class Settings:
         export: formats to write the run in, besides the run folder itself.
         output: folder in which each run gets a folder; absolute.
         inconclusive: what an expectation that stays open does to the session: fail, pass or warn.
+        baseline: artifact to compare this run with.
+        fail_on: what of that comparison fails the session: regression, inconclusive, missing.
     """
 
     export: tuple[str, ...]
     output: Path
     inconclusive: str
+    baseline: Path | None
+    fail_on: tuple[str, ...]
 
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -49,6 +54,17 @@ def add_options(parser: pytest.Parser) -> None:
         "--crucible-inconclusive", metavar="WHAT",
         help="what an inconclusive expectation does to the session: fail, pass, warn (default)",
     )  # fmt: skip
+    group.addoption(
+        "--crucible-baseline", metavar="PATH",
+        help="compare this run with another artifact: run folder, CSV, JSONL or Parquet",
+    )  # fmt: skip
+    group.addoption(
+        "--crucible-fail-on", metavar="WHAT",
+        help="what of the comparison fails the session: regression (default), inconclusive, "
+        "missing, none (comma-separated)",
+    )  # fmt: skip
+    parser.addini("crucible_baseline", "default for --crucible-baseline", default="")
+    parser.addini("crucible_fail_on", "default for --crucible-fail-on", default="")
     parser.addini("crucible_inconclusive", "default for --crucible-inconclusive", default="")
     parser.addini("crucible_export", "default for --crucible-export", default="")
     parser.addini(
@@ -66,7 +82,38 @@ def settle(config: pytest.Config) -> Settings:
         export=_formats(config),
         output=_output(config),
         inconclusive=_choice(config, "inconclusive", INCONCLUSIVE) or "warn",
+        baseline=_baseline(config),
+        fail_on=_fail_on(config),
     )
+
+
+def _baseline(config: pytest.Config) -> Path | None:
+    text, where = _given(config, "baseline")
+    if not text:
+        return None
+    base = config.invocation_params.dir if where.startswith("--") else config.rootpath
+    path = Path(os.path.abspath(base / os.path.expanduser(text)))
+    if not hasattr(config, "workerinput"):
+        # Imported here: a session that asked for nothing must not pay for it.
+        from pytest_crucible._errors import CrucibleError
+        from pytest_crucible.artifact.run import open_run
+
+        try:
+            # The run itself, now: an output folder's newest run will soon be this one.
+            return open_run(path).path
+        except CrucibleError as error:
+            raise pytest.UsageError(f"{where}: {error}") from error
+    return path
+
+
+def _fail_on(config: pytest.Config) -> tuple[str, ...]:
+    text, where = _given(config, "fail_on")
+    wanted = tuple(part.strip() for part in (text or "regression").split(",") if part.strip())
+    for each in wanted:
+        if each not in (*FAIL_ON, "none"):
+            valid = ", ".join((*FAIL_ON, "none"))
+            raise pytest.UsageError(f"{where}: {each!r} is not one of {valid}")
+    return tuple(each for each in wanted if each != "none")
 
 
 def _choice(config: pytest.Config, name: str, valid: tuple[str, ...]) -> str:
@@ -126,5 +173,5 @@ def _given(config: pytest.Config, name: str) -> tuple[str, str]:
     """The value, and where it stands, for messages."""
     option = config.getoption(f"crucible_{name}")
     if option is not None:
-        return str(option), f"--crucible-{name}"
+        return str(option), f"--crucible-{name.replace('_', '-')}"
     return str(config.getini(f"crucible_{name}")), f"ini value crucible_{name}"

@@ -12,8 +12,9 @@ signals wait; sends come from the main thread only; an exception in a callback c
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,6 +72,34 @@ def _boot_id() -> str:
         import socket
 
         return socket.gethostname()
+
+
+def move_to_room(folder: Path, rescued: Sequence[Path]) -> Path:
+    """The run folder to go on with, after the disk was too full for some records.
+
+    Args:
+        folder: the run folder.
+        rescued: those records, written anew where there was room (`NodeRecording.rescue`).
+
+    Returns:
+        A run folder beside the first of them that holds all of them and copies of the others;
+        ``folder`` itself if nothing was rescued.
+
+    Raises:
+        OSError: there is no room for that either.
+    """
+    if not rescued:
+        return folder
+    fresh = make_run_folder(rescued[0].parent, folder.name)
+    names = {path.name for path in rescued}
+    for path in (folder / NODES).glob(f"*{SUFFIX}"):
+        if path.name not in names:
+            shutil.copyfile(path, fresh / NODES / path.name)
+    for path in rescued:
+        shutil.move(path, fresh / NODES / path.name)
+        if path.parent != fresh.parent:
+            path.parent.rmdir()
+    return fresh
 
 
 class Shipper:

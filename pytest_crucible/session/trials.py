@@ -149,7 +149,8 @@ class TrialHooks:
             attempt=number,
         )
         opened = self._recording.open(scope)
-        record_into(opened, TRIAL_START, {}, {"worker_pid": os.getpid()})
+        file, line, _ = item.location
+        record_into(opened, TRIAL_START, {}, {"file": file, "line": (line or 0) + 1})
         item.stash[HANDLE] = ExperimentHandle(
             identity.definition,
             opened,

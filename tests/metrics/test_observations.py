@@ -46,7 +46,7 @@ def ensemble(cost: float | None = None, ms: float = 30, at_ms: float = 30, **mor
 
 def span(id: str, parent: str | None = None, cost: float | None = None, **more: Any) -> list[Event]:
     """Start and end of a span named after its id."""
-    ids = {"span_id": id} | ({"parent_span_id": parent} if parent else {})
+    ids: dict[str, Any] = {"span_id": id} | ({"parent_span_id": parent} if parent else {})
     end = f"{id}.exception" if "error" in more or "cancelled" in more else f"{id}.stop"
     return [event(f"{id}.start", metadata=ids), call(cost, name=end, **ids, **more)]
 

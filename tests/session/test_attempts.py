@@ -38,9 +38,7 @@ def run_flaky(pytester: pytest.Pytester, *arguments: str, more: str = "") -> Met
 
 @pytest.mark.parametrize("mode", ["-p no:xdist", "-n2"])
 @pytest.mark.parametrize("more", ["", ", failures='record'"])
-def test_reruns_are_attempts_of_one_trial(
-    pytester: pytest.Pytester, mode: str, more: str
-) -> None:
+def test_reruns_are_attempts_of_one_trial(pytester: pytest.Pytester, mode: str, more: str) -> None:
     """The last attempt decides, the first is told beside it, and every call counts as cost."""
     metrics = run_flaky(pytester, "--reruns=2", *mode.split(), more=more)
     tests = metrics.tests
@@ -123,7 +121,7 @@ def test_a_replacement_takes_over_the_other_trials(pytester: pytest.Pytester) ->
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     done.stdout.fnmatch_lines(["*recorded 7/8 trials · 1 crashed (gw0)*"])
     experiment = support.only(pytester)
-    assert {each.case[-3:]: each.attempts[-1].node for each in experiment.trials} == {
+    assert {each.case[-3:]: each.attempts[-1].node[1] for each in experiment.trials} == {
         f"[{n}]": "gw1" if n else "gw0" for n in range(8)
     }
     metrics = experiment.metrics[support.DEFAULT]

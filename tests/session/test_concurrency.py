@@ -25,7 +25,8 @@ def joined_work(ticket):
     with crucible.join(ticket):
         work()
 
-CHILD = "import pytest_crucible as c\\nwith c.join():\\n " + {each} * "c.telemetry.execute('work.done');"
+CHILD = "import pytest_crucible as c\\nwith c.join():\\n "
+CHILD += EACH * "c.telemetry.execute('work.done');"
 """
 BODY = """
 @pytest.mark.experiment("concurrent")
@@ -136,7 +137,9 @@ def source(*names: str) -> str:
 
 
 def counted(events: list[Event]) -> Counter[tuple[str | None, str]]:
-    return Counter((event.scope.test if event.scope else None, event.attribution) for event in events)
+    return Counter(
+        (event.scope.test if event.scope else None, event.attribution) for event in events
+    )
 
 
 def expected(*names: str) -> dict[tuple[str | None, str], int]:
@@ -265,7 +268,9 @@ def test_async_tests_and_fixtures_belong_to_their_trial(
     """pytest-asyncio, and anyio on asyncio and on trio: tests, their tasks, their fixtures."""
     fixture = {"asyncio": "import pytest_asyncio\n@pytest_asyncio.fixture"}
     task = {"asyncio": "await asyncio.gather(asyncio.to_thread(telemetry.execute, 'in.task'))"}
-    with_anyio = "import anyio.to_thread; await anyio.to_thread.run_sync(telemetry.execute, 'in.task')"
+    with_anyio = (
+        "import anyio.to_thread; await anyio.to_thread.run_sync(telemetry.execute, 'in.task')"
+    )
     pytester.makepyfile(
         ASYNC.format(
             mark=plugin,

@@ -81,7 +81,7 @@ def test_every_trial_runs_once_under_the_same_identity(
     assert_each_trial_once(pytester)
     seen: dict[str, set[str]] = {}
     for trial in support.only(pytester).trials:
-        seen.setdefault(trial.attempts[0].node, set()).add(trial.condition)
+        seen.setdefault(trial.attempts[0].node[1], set()).add(trial.condition)
     nodes = ("main",) if arguments in LOCAL else ("gw0", "gw1")
     assert seen == {node: {"control", "treatment"} for node in nodes}
 
@@ -105,7 +105,7 @@ def test_each_runs_every_trial_on_every_worker(pytester: pytest.Pytester) -> Non
     trials = list(support.only(pytester).trials)
     for worker in ("gw0", "gw1"):
         own = [each for each in trials if each.case.endswith(f"@{worker}")]
-        assert {attempt.node for each in own for attempt in each.attempts} == {worker}
+        assert {attempt.node[1] for each in own for attempt in each.attempts} == {worker}
         plain = Counter((c, case[: case.index("]") + 1], t) for c, case, t in keys(own).elements())
         assert plain == KEYS
     assert len(trials) == 2 * KEYS.total()
@@ -166,15 +166,16 @@ def test_two_sessions_at_once_do_not_touch(pytester: pytest.Pytester) -> None:
     for me, other, mode in (("a", "b", "no:xdist"), ("b", "a", "xdist")):
         environment = {**clean_environment(), "ME": me, "OTHER": other}
         workers = ["-n2"] if mode == "xdist" else ["-p", mode]
+        command = [sys.executable, "-m", "pytest", *support.ARGUMENTS, *workers]
+        pipe = subprocess.PIPE
         sessions.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "pytest", *support.ARGUMENTS, *workers],
-                cwd=pytester.path, env=environment, stdout=subprocess.PIPE, text=True,
-            )  # fmt: skip
+            subprocess.Popen(command, cwd=pytester.path, env=environment, stdout=pipe, text=True)
         )
     texts = [session.communicate(timeout=120)[0] for session in sessions]
     assert [session.returncode for session in sessions] == [0, 0], texts
-    runs = [open_folder(path) for path in (pytester.path / support.OUTPUT).iterdir() if path.is_dir()]
+    runs = [
+        open_folder(path) for path in (pytester.path / support.OUTPUT).iterdir() if path.is_dir()
+    ]
     assert len(runs) == 2
     owners = []
     for run in runs:

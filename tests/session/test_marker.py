@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_crucible._experiment import KEYWORDS
 from tests.session import support
 
-KEYWORDS = (
-    "hypothesis, condition, conditions, tags, metadata, sample_size, scope, trials, expect, "
-    "failures, sampling"
-)
+VALID = ", ".join(KEYWORDS)
 
 MISTAKES = {
     '"e", hypotesis="x"': (
-        f"unknown keyword 'hypotesis'; did you mean 'hypothesis'? valid: {KEYWORDS}"
+        f"unknown keyword 'hypotesis'; did you mean 'hypothesis'? valid: {VALID}"
     ),
-    '"e", zzz=1': f"unknown keyword 'zzz'; valid: {KEYWORDS}",
+    '"e", zzz=1': f"unknown keyword 'zzz'; valid: {VALID}",
     '"e", scope="package"': "scope='package' is not one of test, class, module, session",
     '""': "experiment name must be a non-empty string, not ''",
     '" "': "experiment name must be a non-empty string, not ' '",

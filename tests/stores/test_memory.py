@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -49,6 +51,16 @@ def test_reading_does_not_disturb_writing() -> None:
     assert numbers(store.frames()) == list(range(2 * (CHUNK + 10)))
 
 
+@pytest.fixture
+def _impatient_threads() -> Iterator[None]:
+    """Let threads take turns as often as they can, so that a race is lost in most runs."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_impatient_threads")
 def test_threads_lose_nothing() -> None:
     """Frames of four threads at once are all there, each thread's in its own order."""
     store = MemoryStore()

@@ -80,7 +80,7 @@ if not child:
     store.continue_in_child(folder / "{child}.spool", header("child"))
     for n in range(1, 100): emit(n)
     store.close()
-    os._exit(0)
+    sys.exit()
 emit(1)
 os.waitpid(child, 0)
 emit(2)
@@ -106,6 +106,17 @@ def test_forked_child_without_a_file_leaves_its_parents_alone(tmp_path: Path) ->
     assert frames[0] == header("main")
     assert numbers(enumerate(frames)) == [0, 1, 2]
     assert isinstance(frames[-1], FooterFrame)
+
+
+def test_child_forked_after_the_end_makes_no_file(store: SpoolStore, tmp_path: Path) -> None:
+    """A child that is forked after the record has ended leaves no file and does not write."""
+    store.close()
+    whole = store.path.read_bytes()
+    path = store.path
+    store.continue_in_child(tmp_path / "child.spool", header("child"))
+    store.append(event(1))
+    assert not (tmp_path / "child.spool").exists()
+    assert path.read_bytes() == whole
 
 
 def is_open(path: Path) -> bool:

@@ -1,0 +1,244 @@
+"""``crucible compare`` and ``crucible gate``: verdicts on artifacts, for people and for CI."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_crucible._errors import DefinitionError
+from pytest_crucible._frames import SCHEMA
+from pytest_crucible.artifact.files import replacing
+from pytest_crucible.artifact.run import Run, open_run
+from pytest_crucible.report.annotations import comparison_annotations, results_annotations
+from pytest_crucible.report.compare_text import render_comparison
+from pytest_crucible.report.comparing import FAIL_ON, RunComparison, compare_runs
+from pytest_crucible.report.junit import comparison_junit, results_junit
+from pytest_crucible.report.markdown import compare_markdown, results_markdown
+from pytest_crucible.report.results import Results, analyse
+from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.stats.comparison import MARGIN, REGRESSED, REMOVED, Options
+from pytest_crucible.stats.expectations import INCONCLUSIVE, REJECTED
+
+PATH_HELP = "run folder, output folder (its newest run), or CSV, JSONL or Parquet file"
+FINE, BAD, NOTHING, OPEN = 0, 1, 3, 4
+
+Print = Callable[[Iterable[Line]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The forms of one report; each is made only if it is asked for."""
+
+    lines: Callable[[], Iterator[Line]]
+    markdown: Callable[[], str]
+    data: Callable[[], Any]
+    junit: Callable[[], str]
+    annotations: Callable[[], Iterator[str]]
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``compare`` and ``gate``."""
+    compare = commands.add_parser("compare", help="compare runs with a baseline, offline")
+    compare.add_argument("baseline", type=Path, help=PATH_HELP)
+    compare.add_argument("candidates", type=Path, nargs="+", metavar="candidate", help=PATH_HELP)
+    compare.add_argument(
+        "--margin", action="append", default=[], metavar="[METRIC=]SHARE",
+        help=f"largest change that does not matter, for all or for one metric (default {MARGIN})",
+    )  # fmt: skip
+    compare.add_argument(
+        "--lower-is-better", action="append", default=[], metavar="METRIC",
+        help="a recorded number of which less is better, where its name does not tell",
+    )  # fmt: skip
+    compare.add_argument(
+        "--higher-is-better", action="append", default=[], metavar="METRIC", help="the contrary"
+    )
+    compare.add_argument(
+        "--fail-on", default="regression", metavar="WHAT",
+        help=f"comma-separated: {', '.join(FAIL_ON)}, none (default: regression)",
+    )  # fmt: skip
+    _add_outputs(compare)
+    compare.set_defaults(run=_compare)
+
+    gate = commands.add_parser("gate", help="judge expectations on a recorded run")
+    gate.add_argument("path", type=Path, help=PATH_HELP)
+    gate.add_argument(
+        "--expect", action="append", default=[], metavar="EXPECTATION",
+        help="e.g. 'success_rate > 0.9'; default: those of the run's own markers",
+    )  # fmt: skip
+    gate.add_argument(
+        "--inconclusive", choices=("fail", "pass", "warn"), default="warn",
+        help="what an expectation that stays open does (default: warn)",
+    )  # fmt: skip
+    _add_outputs(gate)
+    gate.set_defaults(run=_gate)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    for name, what in (
+        ("markdown", "Markdown, also added to the file named by GITHUB_STEP_SUMMARY"),
+        ("json", "JSON with a schema version"),
+        ("junit", "JUnit XML"),
+    ):
+        parser.add_argument(
+            f"--{name}", nargs="?", const="-", metavar="FILE",
+            help=f"write {what}; without FILE to standard output, in place of the table",
+        )  # fmt: skip
+    parser.add_argument(
+        "--github", action="store_true", default=bool(os.environ.get("GITHUB_ACTIONS")),
+        help="print GitHub annotations (default where GITHUB_ACTIONS is set)",
+    )  # fmt: skip
+
+
+# --- compare ----------------------------------------------------------------------------------
+
+
+def _compare(options: argparse.Namespace, show: Print) -> int:
+    fail_on = parse_fail_on(options.fail_on)
+    judging = _options(options)
+    base = _read(options.baseline)
+    comparisons = [compare_runs(base, _read(path), judging) for path in options.candidates]
+    report = _Report(
+        lines=lambda: (line for each in comparisons for line in [*render_comparison(each), _BLANK]),
+        markdown=lambda: "\n".join(compare_markdown(each) for each in comparisons),
+        data=lambda: _compare_data(comparisons, fail_on),
+        junit=lambda: comparison_junit(_joined(comparisons)),
+        annotations=lambda: (a for each in comparisons for a in comparison_annotations(each)),
+    )
+    _write(options, report, show)
+    return max((_compare_code(each, fail_on) for each in comparisons), key=_SEVERITY.index)
+
+
+_BLANK = Line("")
+_SEVERITY = (FINE, OPEN, NOTHING, BAD)
+
+
+def _read(path: Path) -> tuple[Run, Results]:
+    run = open_run(path)
+    return run, analyse(run)
+
+
+def _compare_code(comparison: RunComparison, fail_on: Sequence[str]) -> int:
+    if not comparison.comparable:
+        return NOTHING
+    failures = comparison.failures(fail_on)
+    if any(each.startswith((REGRESSED, REMOVED)) for each in failures):
+        return BAD
+    return OPEN if failures else FINE
+
+
+def _compare_data(comparisons: Sequence[RunComparison], fail_on: Sequence[str]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "fail_on": list(fail_on),
+        "comparisons": [
+            {**each.to_dict(), "failures": each.failures(fail_on)} for each in comparisons
+        ],
+    }
+
+
+def _joined(comparisons: Sequence[RunComparison]) -> RunComparison:
+    first = comparisons[0]
+    return RunComparison(
+        baseline=first.baseline,
+        candidate=", ".join(each.candidate for each in comparisons),
+        arms=tuple(arm for each in comparisons for arm in each.arms),
+    )
+
+
+def parse_fail_on(text: str) -> tuple[str, ...]:
+    """``regression,missing`` as a tuple.
+
+    Raises:
+        DefinitionError: names the first that is unknown.
+    """
+    wanted = tuple(part.strip() for part in text.split(",") if part.strip())
+    for each in wanted:
+        if each not in (*FAIL_ON, "none"):
+            raise DefinitionError(
+                f"--fail-on: {each!r} is not one of {', '.join((*FAIL_ON, 'none'))}"
+            )
+    return tuple(each for each in wanted if each != "none")
+
+
+def _options(options: argparse.Namespace) -> Options | None:
+    margin, margins = MARGIN, {}
+    for text in options.margin:
+        metric, equals, share = text.rpartition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = -1.0
+        if not 0 < value < 10:
+            raise DefinitionError(f"--margin: {text!r} is not a share such as 0.05 or latency=0.1")
+        if equals:
+            margins[metric] = value
+        else:
+            margin = value
+    directions = {
+        **dict.fromkeys(options.lower_is_better, True),
+        **dict.fromkeys(options.higher_is_better, False),
+    }
+    if not options.margin and not directions:
+        return None
+    return Options(margin=margin, margins=margins, lower_is_better=directions)
+
+
+# --- gate -------------------------------------------------------------------------------------
+
+
+def _gate(options: argparse.Namespace, show: Print) -> int:
+    run = open_run(options.path)
+    results = analyse(run, expect=options.expect)
+    report = _Report(
+        lines=lambda: iter([*render(results), Line(f"run: {results.run}")]),
+        markdown=lambda: results_markdown(results),
+        data=lambda: {"schema": SCHEMA, "run": results.run, **results.to_dict()},
+        junit=lambda: results_junit(results),
+        annotations=lambda: results_annotations(results),
+    )
+    _write(options, report, show)
+    verdicts = [
+        each.verdict for experiment in results.experiments for each in experiment.judgements
+    ]
+    if REJECTED in verdicts:
+        return BAD
+    if not verdicts:
+        show([Line("nothing to judge: no --expect, and the run has no expectations", "yellow")])
+        return NOTHING
+    if INCONCLUSIVE in verdicts and options.inconclusive == "fail":
+        return OPEN
+    return FINE
+
+
+# --- outputs ----------------------------------------------------------------------------------
+
+
+def _write(options: argparse.Namespace, report: _Report, show: Print) -> None:
+    """Write everything that was asked for; all of it before any exit code."""
+    forms: dict[str, Callable[[], str]] = {
+        "markdown": report.markdown,
+        "json": lambda: json.dumps(report.data(), indent=2, allow_nan=False, default=str) + "\n",
+        "junit": report.junit,
+    }
+    to_stdout = [name for name in forms if getattr(options, name) == "-"]
+    if not to_stdout:
+        show(report.lines())
+    for name, make in forms.items():
+        target = getattr(options, name)
+        if target == "-":
+            print(make(), end="")
+        elif target is not None:
+            with replacing(Path(target)) as file:
+                file.write(make())
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if options.markdown is not None and summary:
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(report.markdown())
+    if options.github and not to_stdout:
+        for command in report.annotations():
+            print(command)

@@ -1,0 +1,71 @@
+"""A comparison of runs for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_crucible.report.comparing import ArmComparison, RunComparison
+from pytest_crucible.report.numbers import plural
+from pytest_crucible.report.terminal import STYLES, Line, comparison_lines
+from pytest_crucible.stats.comparison import (
+    ADDED,
+    EQUIVALENT,
+    IMPROVED,
+    INCONCLUSIVE,
+    REGRESSED,
+    REMOVED,
+)
+
+_MAX_CASES = 3
+
+
+def render_comparison(comparison: RunComparison) -> Iterator[Line]:
+    """The comparison, line by line: the verdict first."""
+    yield verdict_line(comparison)
+    yield Line(f"  {comparison.candidate} against {comparison.baseline}")
+    for difference in comparison.differences:
+        yield Line(f"  differs: {difference}", "yellow")
+    for reason in comparison.incomplete:
+        yield Line(f"  incomplete: {reason}", "yellow")
+    for arm in comparison.arms:
+        yield Line("")
+        yield from _arm(arm)
+
+
+def verdict_line(comparison: RunComparison) -> Line:
+    """``REGRESSED  1 metric regressed, 3 improved, 2 inconclusive``."""
+    counts = [
+        (REGRESSED, "regressed"),
+        (REMOVED, "removed"),
+        (INCONCLUSIVE, "inconclusive"),
+        (IMPROVED, "improved"),
+        (EQUIVALENT, "equivalent"),
+        (ADDED, "added"),
+    ]
+    told = [(verdict, comparison.count(verdict), word) for verdict, word in counts]
+    gone = sum(arm.removed for arm in comparison.arms)
+    text = ", ".join(f"{count} {word}" for _, count, word in told if count)
+    if gone:
+        text = f"{text}, {plural(gone, 'experiment')} removed".removeprefix(", ")
+    if not comparison.comparable:
+        return Line(f"NOTHING TO COMPARE  {text}".rstrip(), "red")
+    worst = REMOVED if gone and not told[0][1] else next(v for v, count, _ in told if count)
+    return Line(f"{worst}  {text}", STYLES[worst])
+
+
+def _arm(arm: ArmComparison) -> Iterator[Line]:
+    if arm.reason is not None:
+        yield Line(f"{arm.verdict}  {arm.name}: {arm.reason}", STYLES[arm.verdict])
+        return
+    cases = f", {plural(arm.matched, 'matched case')}" if arm.matched else ""
+    yield Line(f"{arm.name}{cases}", "bold")
+    for word, names in ((REMOVED, arm.removed_cases), (ADDED, arm.added_cases)):
+        if names:
+            yield Line(f"  {word}  {plural(len(names), 'case')}: {some(names)}", STYLES[word])
+    yield from comparison_lines(arm.comparisons, "  ")
+
+
+def some(names: tuple[str, ...]) -> str:
+    """The first few names."""
+    more = f" and {len(names) - _MAX_CASES} more" if len(names) > _MAX_CASES else ""
+    return ", ".join(names[:_MAX_CASES]) + more

@@ -1,0 +1,181 @@
+"""Markdown for pull requests: what matters first, the rest folded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from pytest_crucible.report.compare_text import some, verdict_line
+from pytest_crucible.report.comparing import ArmComparison, RunComparison
+from pytest_crucible.report.numbers import (
+    decimals,
+    plural,
+    show,
+    show_change,
+    show_change_interval,
+    show_p,
+    unit_of,
+)
+from pytest_crucible.report.results import Results
+from pytest_crucible.report.terminal import (
+    comparison_note,
+    estimate_text,
+    judgement_text,
+    render_experiment,
+    summary_paths,
+)
+from pytest_crucible.stats.comparison import (
+    ADDED,
+    INCONCLUSIVE,
+    REGRESSED,
+    REMOVED,
+    Comparison,
+)
+from pytest_crucible.stats.expectations import CONFIRMED, REJECTED, Judgement
+
+_MARKS = {REGRESSED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡", ADDED: "🔵"}
+_FIRST = (REGRESSED, REMOVED)
+
+
+def compare_markdown(comparison: RunComparison) -> str:
+    """A comparison as Markdown: regressions first, the rest folded."""
+    return "\n".join(_compare(comparison)) + "\n"
+
+
+def _compare(comparison: RunComparison) -> Iterator[str]:
+    headline = verdict_line(comparison).text
+    verdict, _, text = headline.partition("  ")
+    yield f"### {_mark(verdict)} {escape(verdict)}: {escape(text)}"
+    yield ""
+    yield f"`{comparison.candidate}` against `{comparison.baseline}`"
+    for difference in comparison.differences:
+        yield f"- ⚠️ differs: {escape(difference)}"
+    for reason in comparison.incomplete:
+        yield f"- ⚠️ incomplete: {escape(reason)}"
+    urgent: list[tuple[ArmComparison, Comparison]] = []
+    rest: list[tuple[ArmComparison, Comparison]] = []
+    for arm in comparison.arms:
+        for each in arm.comparisons:
+            (urgent if each.verdict in _FIRST else rest).append((arm, each))
+    yield from _arms_and_cases(comparison.arms)
+    if urgent:
+        yield ""
+        yield from _comparison_table(urgent)
+    if rest:
+        yield from _folded(f"{plural(len(rest), 'other metric')}", _comparison_table(rest))
+
+
+def _arms_and_cases(arms: Sequence[ArmComparison]) -> Iterator[str]:
+    for arm in arms:
+        if arm.reason is not None:
+            yield f"- {_mark(arm.verdict)} **{arm.verdict}** {escape(arm.name)}: {arm.reason}"
+        for word, names in ((REMOVED, arm.removed_cases), (ADDED, arm.added_cases)):
+            if names:
+                yield (
+                    f"- {_mark(word)} **{word}** {plural(len(names), 'case')} of "
+                    f"{escape(arm.name)}: {escape(some(names))}"
+                )
+
+
+def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Iterator[str]:
+    yield from _table_head(
+        ["verdict", "experiment", "metric", "before", "after", "change", "95 % interval",
+         "p (Holm)", "effect", "n", "note"],
+        right=("before", "after", "change", "95 % interval", "p (Holm)", "effect", "n"),
+    )  # fmt: skip
+    for arm, each in rows:
+        unit = unit_of(each.metric)
+        digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
+        effect = f"{each.effect[0]} {each.effect[1]:.2f}" if each.effect else ""
+        yield _row(
+            f"{_mark(each.verdict)} {each.verdict}",
+            arm.name,
+            each.metric,
+            show(each.baseline, unit, digits),
+            show(each.candidate, unit, digits),
+            show_change(each.change, each.scale, unit, digits),
+            show_change_interval(each.low, each.high, each.scale, unit, digits),
+            show_p(each.p),
+            effect,
+            " + ".join(f"{n:,}" for n in each.n),
+            comparison_note(each),
+        )
+
+
+def results_markdown(results: Results) -> str:
+    """A run as Markdown: expectations that are not met first, metrics folded."""
+    return "\n".join(_results(results)) + "\n"
+
+
+def _results(results: Results) -> Iterator[str]:
+    for experiment in results.experiments:
+        verdict, name = experiment.verdict, experiment.definition.name
+        claim = f": {experiment.definition.hypothesis}" if experiment.definition.hypothesis else ""
+        yield f"### {_mark(verdict or '')} {verdict or ''} {escape(name + claim)}".replace(
+            "  ", " "
+        )
+        yield ""
+        yield escape(list(render_experiment(experiment))[1].text.strip())
+        if experiment.judgements:
+            yield ""
+            yield from _judgement_table(experiment.judgements)
+        header = ["metric", *experiment.conditions]
+        subjects = [experiment.subject(condition) for condition in experiment.conditions]
+        rows = []
+        for path in summary_paths(experiment):
+            found = [subject.estimate(path) for subject in subjects]
+            values = [each.value for each in found if each.value is not None]
+            if values:
+                digits = decimals(values)
+                rows.append(_row(path, *(estimate_text(path, each, digits) for each in found)))
+        table = [*_table_head(header, right=experiment.conditions), *rows]
+        yield from _folded("metrics, with 95 % intervals", table)
+    for reason in results.incomplete:
+        yield f"- ⚠️ incomplete: {escape(reason)}"
+
+
+def _judgement_table(judgements: Sequence[Judgement]) -> Iterator[str]:
+    yield from _table_head(["verdict", "condition", "expectation", "observed", "judged by"])
+    for each in sorted(judgements, key=lambda each: each.verdict == CONFIRMED):
+        yield _row(
+            f"{_mark(each.verdict)} {each.verdict}",
+            each.condition,
+            each.expectation,
+            judgement_text(each),
+            each.basis,
+        )
+
+
+# --- pieces -----------------------------------------------------------------------------------
+
+
+def _table_head(columns: Sequence[str], right: Sequence[str] = ()) -> Iterator[str]:
+    yield _row(*columns)
+    yield "|" + "|".join("--:" if column in right else "---" for column in columns) + "|"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+
+
+def _folded(title: str, lines: Iterator[str] | Sequence[str]) -> Iterator[str]:
+    yield ""
+    yield f"<details><summary>{escape(title)}</summary>"
+    yield ""
+    yield from lines
+    yield ""
+    yield "</details>"
+
+
+def _mark(verdict: str) -> str:
+    return _MARKS.get(verdict, "🟢" if verdict else "⚪")
+
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#|~@])")
+
+
+def escape(text: str) -> str:
+    """Text that Markdown and HTML leave alone, on one line; mentions do not notify anybody."""
+    flat = " ".join(text.split())
+    html = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", html).replace("\\@", "@\u200b")
