@@ -121,18 +121,29 @@ class NodeRecording:
         frames = (frame for _, frame in self.store.frames())
         if not self.store.notes() or any(isinstance(frame, FooterFrame) for frame in frames):
             return None
-        folder = Path(tempfile.mkdtemp(prefix="crucible-"))
         try:
-            header, *rest = (frame for _, frame in self.store.frames())
-            assert isinstance(header, HeaderFrame)
-            copy = SpoolStore(folder / self.store.path.name, header)
-            for frame in rest:
-                copy.append(encode(frame))
-            copy.close()
+            folder = Path(tempfile.mkdtemp(prefix="crucible-"))
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
             return None
-        return copy.path
+        copy = self._copy(folder / self.store.path.name)
+        if copy is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        return copy
+
+    def _copy(self, path: Path) -> Path | None:
+        """Write all frames to a new file; None if it does not take all of them."""
+        frames = (frame for _, frame in self.store.frames())
+        header = next(frames)
+        if not isinstance(header, HeaderFrame):
+            return None
+        try:
+            copy = SpoolStore(path, header)
+        except OSError:
+            return None
+        for frame in frames:
+            copy.append(encode(frame))
+        copy.close()
+        return None if copy.notes() else path
 
     def continue_in_child(self) -> None:
         """Go on in a file of this process's own; called in a child right after the fork."""

@@ -96,8 +96,9 @@ def test_paths_that_cannot_be_read_are_one_line(
     for name, content in contents.items():
         path = tmp_path / name
         path.write_bytes(content)
-        for command in (["show", path], ["export", path, "-o", tmp_path / "out.csv"]):
-            assert failure(capsys, *command).startswith(f"{path}:")
+        assert failure(capsys, "show", path).startswith(f"{path}:")
+        out = tmp_path / "out.csv"
+        assert failure(capsys, "export", path, "-o", out).startswith(f"{path}:")
     assert failure(capsys, "show", tmp_path / "gone").endswith("gone: no such file or folder")
     assert failure(capsys, "show", tmp_path).endswith("no run in this folder")
     assert not (tmp_path / "out.csv").exists()

@@ -9,10 +9,7 @@ import pytest
 from pytest_crucible._event import Event
 from pytest_crucible.artifact.run import Run, open_run
 from pytest_crucible.report.results import ExperimentResult, Results, analyse
-from pytest_crucible.session import roles
 from tests.conftest import QUIET
-
-assert roles  # loaded once and for all: pytester forgets what an inner session was first to load
 
 OUTPUT = "crucible-results"
 DEFAULT = "default"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,25 +27,37 @@ def test_n(n, experiment):
 """
 
 
+@contextmanager
+def tiny(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of that size, mounted at ``folder``."""
+    size = f"size={megabytes}m"
+    command = ["mount", "-t", "tmpfs", "-o", size, "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs root: a tiny file system has to be mounted")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 @pytest.fixture
-def tiny_disk(
-    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """The output folder, on a file system of 5 MB; the suite writes 16. There is room elsewhere."""
+def tiny_output(pytester: pytest.Pytester) -> Iterator[Path]:
+    """The output folder, on a disk of 5 MB; the suite writes 16."""
+    with tiny(pytester.mkdir(support.OUTPUT), 5) as folder:
+        yield folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go, also those of workers."""
     monkeypatch.setattr(tempfile, "tempdir", os.fspath(tmp_path))
     monkeypatch.setenv("TMPDIR", os.fspath(tmp_path))
-    folder = pytester.mkdir(support.OUTPUT)
-    mount = shutil.which("mount")
-    command = ["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(folder)]
-    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs root: a tiny file system has to be mounted")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    return tmp_path
 
 
 @pytest.mark.parametrize("mode", ["-p no:xdist", "-n2"])
 def test_a_full_disk_loses_no_number(
-    pytester: pytest.Pytester, tiny_disk: Path, tmp_path: Path, mode: str
+    pytester: pytest.Pytester, tiny_output: Path, elsewhere: Path, mode: str
 ) -> None:
     """The whole record is finished where there is room, and the run says what happened."""
     pytester.makepyfile(SUITE)
@@ -61,7 +73,7 @@ def test_a_full_disk_loses_no_number(
             "incomplete: the disk was full: the whole record is in *",
         ]
     )
-    (folder,) = tmp_path.glob("crucible-*/*-*")
+    (folder,) = elsewhere.glob("crucible-*/*-*")
     run = open_folder(folder)
     events = [event for event in run.events() if not event.internal]
     assert len(events) == 4 * EVENTS
@@ -71,16 +83,13 @@ def test_a_full_disk_loses_no_number(
 
 @pytest.mark.parametrize("mode", ["-p no:xdist", "-n2"])
 def test_without_room_anywhere_the_run_says_so(
-    pytester: pytest.Pytester,
-    tiny_disk: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    mode: str,
+    pytester: pytest.Pytester, tiny_output: Path, elsewhere: Path, mode: str
 ) -> None:
     """What fitted is there, the rest is told as missing, and the session fails in good order."""
-    monkeypatch.setattr(tempfile, "tempdir", os.fspath(tiny_disk))
-    monkeypatch.setenv("TMPDIR", os.fspath(tiny_disk))
     pytester.makepyfile(SUITE)
-    done = support.run(pytester, *mode.split())
+    with tiny(elsewhere, 2):
+        done = support.run(pytester, *mode.split())
+        assert list(elsewhere.glob("crucible-*")) == []
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     done.assert_outcomes(passed=4)
     assert "Traceback" not in done.stdout.str() + done.stderr.str()
