@@ -75,11 +75,14 @@ def define(name: object = None, /, **given: Any) -> Definition:
     """
     if not isinstance(name, str) or not name.strip():
         raise DefinitionError(f"experiment name must be a non-empty string, not {name!r}")
+    _check_text("name", name)
     unknown = [key for key in given if key not in KEYWORDS]
     if unknown:
         close = get_close_matches(unknown[0], KEYWORDS, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise DefinitionError(f"unknown keyword {unknown[0]!r}; {hint}valid: {', '.join(KEYWORDS)}")
+    if isinstance(given.get("hypothesis"), str):
+        given["hypothesis"] = " ".join(given["hypothesis"].split())  # prose may be wrapped
     _check_text("hypothesis", given.get("hypothesis"))
     _check_text("condition", given.get("condition"))
     for key in ("conditions", "tags", "expect"):
@@ -107,6 +110,9 @@ def define(name: object = None, /, **given: Any) -> Definition:
 def _check_text(key: str, value: object) -> None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise DefinitionError(f"{key} must be a non-empty string, not {value!r}")
+    if isinstance(value, str) and not value.isprintable():
+        # Control characters and lone surrogates: they would wreck terminals, files and XML.
+        raise DefinitionError(f"{key} must be printable text, not {value!r}")
 
 
 def _texts(key: str, value: object) -> tuple[str, ...]:
@@ -119,8 +125,8 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
         raise DefinitionError("conditions must be a list: a set has no first one, the baseline")
     values = tuple(value)
     for each in values:
-        if not isinstance(each, str) or not each.strip():
-            raise DefinitionError(f"{key} must hold non-empty strings, not {each!r}")
+        if not isinstance(each, str) or not each.strip() or not each.isprintable():
+            raise DefinitionError(f"{key} must hold non-empty, printable strings, not {each!r}")
     return values
 
 
@@ -146,7 +152,8 @@ def _check_margin(margin: object) -> None:
     for each in margin.values() if isinstance(margin, Mapping) else [margin]:
         if not isinstance(each, (int, float)) or isinstance(each, bool) or not 0 < each < 10:
             raise DefinitionError(
-                f"margin must be a number above 0 (0.05 is 5 %), or one per metric, not {each!r}"
+                f"margin must be a number between 0 and 10 (0.05 is 5 %), or one per metric, "
+                f"not {each!r}"
             )
 
 

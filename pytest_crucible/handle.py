@@ -52,6 +52,7 @@ class ExperimentHandle:
         self._opened = opened
         self._store = store
         self._since = store.position()
+        self._pid = os.getpid()
         self.id = run
         self._node = node
         self._folder = folder
@@ -172,7 +173,8 @@ class ExperimentHandle:
         return {PAUSED: "paused", CLOSED: "stopped"}.get(self._opened.state, "running")
 
     def _all_events(self) -> Iterator[Event]:
-        frames = self._store.frames(self._since)
+        # A forked child goes on in a file of its own, and begins at its beginning.
+        frames = self._store.frames(self._since if os.getpid() == self._pid else 0)
         node = Node(self._node, frames, run=self.id, scopes={self._opened.id: self._opened.scope})
         return (event for event in node if event.scope == self.scope)
 

@@ -167,7 +167,7 @@ def _resolve(name: str) -> tuple[HandlerInfo, ...]:
 
 
 def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata | None) -> None:
-    for handler in _resolve(name):
+    for handler in _resolve(str(name)):
         try:
             handler.function(name, measurements or {}, metadata or {}, handler.config)
         except Exception as error:
@@ -337,6 +337,8 @@ class Span:
 
     def _open(self, parent: str | None) -> None:
         self.id = f"{_span_prefix}{next(_span_numbers):08x}"
+        for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
+            self._metadata.pop(leftover, None)
         self._metadata["span_id"] = self.id
         if parent is not None:
             self._metadata["parent_span_id"] = parent

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# A deadline is a timed assertion: it fails on a machine that is busy.
+settings.register_profile("suite", settings.default, deadline=None)
+settings.load_profile("suite")
 
 pytest_plugins = ["pytester"]
 

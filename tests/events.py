@@ -35,6 +35,7 @@ def event(
     at_us: int = 0,
     scope: Scope | None = Scope(experiment="exp"),  # noqa: B008  (a frozen value)
     attribution: str = "context",
+    run: str = "run-1",
     node: str = "main",
     sequence: int = 0,
     degraded: int = 0,
@@ -45,7 +46,7 @@ def event(
         measurements=measurements or {},
         metadata=metadata or {},
         time_us=T0_US + at_us,
-        run="run-1",
+        run=run,
         node=node,
         sequence=sequence,
         scope=scope,
@@ -74,20 +75,23 @@ def trial(
     *,
     duration_ms: float = 1.0,
     error: str | None = None,
+    run: str = "run-1",
     node: str = "main",
 ) -> list[Event]:
     """The events of one attempt; without an outcome it never ended."""
-    events = [event(TRIAL_START, scope=scope, node=node)]
+    events = [event(TRIAL_START, scope=scope, run=run, node=node)]
     if outcome is not None:
         metadata = {"outcome": outcome} | ({"error": error} if error else {})
         measurements = {"duration": duration_ms * MS}
-        events.append(event(TRIAL_STOP, measurements, metadata, scope=scope, node=node))
+        events.append(event(TRIAL_STOP, measurements, metadata, scope=scope, run=run, node=node))
     return events
 
 
-def recorded(numbers: Mapping[str, Any], scope: Scope) -> Event:
+def recorded(
+    numbers: Mapping[str, Any], scope: Scope, *, run: str = "run-1", node: str = "main"
+) -> Event:
     """What ``experiment.record(**numbers)`` leaves behind."""
-    return event(RECORD, numbers, scope=scope)
+    return event(RECORD, numbers, scope=scope, run=run, node=node)
 
 
 def reference_events() -> list[Event]:

@@ -313,14 +313,11 @@ def test_signal_handler_may_emit(store: MemoryStore) -> None:
     signal.signal(signal.SIGUSR1, emit)
     open_in(store)
 
-    def interrupted() -> None:
-        with _recorder._lock:
-            emit()
-
-    thread = threading.Thread(target=interrupted, daemon=True)
-    thread.start()
-    thread.join(timeout=10)
-    assert not thread.is_alive()
+    thread = threading.Thread(target=emit)
+    with _recorder._lock:  # held by the code that the handler interrupts
+        thread.start()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
     signal.raise_signal(signal.SIGUSR1)
     assert summary(store) == [("from.handler", "e", "sole")] * 2
 

@@ -11,7 +11,6 @@ import platform
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
 from importlib.metadata import distributions
 from pathlib import Path
@@ -132,8 +131,3 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if "run" not in manifest:
         raise ArtifactError(f"{path}:1: not a manifest: it has no 'run'")
     return manifest
-
-
-def command_line() -> list[str]:
-    """How this process was started, as far as Python knows."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
 from pytest_crucible._experiment import Definition
+from pytest_crucible._frames import HeaderFrame
 from pytest_crucible.artifact.csv_file import read_csv
 from pytest_crucible.artifact.jsonl_file import read_jsonl
 from pytest_crucible.artifact.manifest import NAME, read_manifest
@@ -97,8 +98,24 @@ def open_folder(folder: Path) -> Run:
     if not files:
         raise ArtifactError(f"{folder}: no recorded events ({NODES}/*{SUFFIX}) in it")
     run = str(manifest["run"]) if manifest else folder.name
-    nodes = [Node(file.stem, SpoolReader(file), source=str(file), run=run) for file in files]
+    nodes = [
+        Node(file.stem, SpoolReader(file), source=str(file), run=run)
+        for file, _ in distinct_spools(files)
+    ]
     return Run(id=run, path=folder, nodes=nodes, manifest=manifest)
+
+
+def distinct_spools(files: Iterable[Path]) -> list[tuple[Path, HeaderFrame | None]]:
+    """The files, each process's record once (the longest copy), with their headers."""
+    found: dict[str, tuple[Path, HeaderFrame | None]] = {}
+    for file in files:
+        first = next((frame for _, frame in SpoolReader(file)), None)
+        header = first if isinstance(first, HeaderFrame) else None
+        key = header.uid if header else str(file)
+        known = found.get(key)
+        if known is None or file.stat().st_size > known[0].stat().st_size:
+            found[key] = (file, header)
+    return list(found.values())
 
 
 def is_run(folder: Path) -> bool:

@@ -80,7 +80,7 @@ class TrialBook:
             self._trial(experiment, condition, case, trial, test)
 
     def add(self, event: Event) -> None:
-        """Note a `TRIAL_START` or `TRIAL_STOP` event; others are ignored."""
+        """Note a `TRIAL_START` or `TRIAL_STOP` event; outside trials they are ignored."""
         scope = event.scope
         if scope is None or scope.case is None or scope.trial is None:
             return

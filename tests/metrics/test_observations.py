@@ -265,6 +265,30 @@ def test_numbers_of_attempts_that_were_repeated_are_dropped() -> None:
     assert summarise(found).cost.total == 2
 
 
+def test_numbers_of_duplicate_trials_are_dropped() -> None:
+    """What another shard recorded for a trial that already ran counts no second time."""
+    scope = trial_scope()
+    found = group(
+        *trial("passed", scope),
+        recorded({"score": 1}, scope),
+        *trial("passed", scope, run="run-2"),
+        recorded({"score": 2}, scope, run="run-2"),
+    )
+    assert list(found.recorded["score"].values) == [1]
+
+
+def test_numbers_of_child_processes_belong_to_the_latest_attempt() -> None:
+    """A process that joined a trial records for the attempt that is going on."""
+    first, second = trial_scope("a", 1, 1), trial_scope("a", 1, 2)
+    found = group(
+        *trial("failed", first),
+        recorded({"score": 1}, first, node="gw0-77"),
+        *trial("passed", second),
+        recorded({"score": 2}, second, node="gw0-78"),
+    )
+    assert list(found.recorded["score"].values) == [2]
+
+
 def test_internal_events_are_no_observations() -> None:
     """The plugin's own events never show up as telemetry of the code under test."""
     found = observe([event("crucible.unheard.of", {"duration": MS}), event()])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible._event import TRIAL_STOP, Event
+from pytest_crucible._event import TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.metrics.summary import Tests, summarise_trials
 from pytest_crucible.metrics.trials import MISSING, SUCCESSES, Trial, TrialBook
@@ -43,7 +43,7 @@ def test_trial_that_began_and_never_ended_has_crashed() -> None:
     """A start without an end is a crash, not a gap."""
     found = only(book(trial(None, trial_scope(), node="gw1")))
     assert (found.outcome, found.attempts[0].duration_ms) == ("crashed", None)
-    assert found.attempts[0].node == "gw1"
+    assert found.attempts[0].node == ("run-1", "gw1")
 
 
 def test_trial_that_was_planned_and_never_began_is_missing() -> None:
@@ -101,9 +101,24 @@ def test_events_outside_trials_are_ignored(scope: Scope | None) -> None:
     assert book([event(TRIAL_STOP, scope=scope)]) == []
 
 
-def test_other_events_of_a_trial_are_ignored() -> None:
-    """Telemetry inside a trial is no attempt."""
-    assert book([event(scope=trial_scope())]) == []
+def test_trial_of_another_run_is_a_duplicate() -> None:
+    """Shards of one matrix that ran the same trial give one trial, judged by the first of them."""
+    found = only(
+        book(
+            trial("failed", trial_scope(), run="run-1"),
+            trial("passed", trial_scope(), run="run-2"),
+            trial("passed", trial_scope(attempt=2), run="run-2"),
+        )
+    )
+    assert (found.outcome, len(found.attempts), found.duplicates) == ("failed", 1, 2)
+
+
+def test_location_of_the_test_is_kept() -> None:
+    """File and line come with the events of the trial, where they are known."""
+    place = {"file": "tests/test_x.py", "line": 7}
+    start = event(TRIAL_START, metadata=place, scope=trial_scope())
+    assert only(book([start])).location == ("tests/test_x.py", 7)
+    assert only(book(trial("passed", trial_scope()))).location is None
 
 
 def test_outcomes_enter_the_rates_as_promised() -> None:

@@ -19,9 +19,10 @@ from pytest_crucible.artifact.run import Run, open_run
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.report.results import Results, analyse
+from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED
 from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED
 from pytest_crucible.telemetry import HANDLER_FAILURE
-from tests.events import event, recorded, reference_events, trial, trial_scope, write_run
+from tests.events import MS, event, recorded, reference_events, trial, trial_scope, write_run
 
 
 def run_of(folder: Path, events: Iterable[Event], *definitions: Definition) -> Run:
@@ -125,6 +126,27 @@ def test_pass_if_is_a_judgement(
     assert judgement.expectation == "pass_if 1/2"
     assert judgement.reason == reason
     assert judgement.verdict == (REJECTED if reason else CONFIRMED)
+
+
+@pytest.mark.parametrize(
+    ("margin", "verdict"), [(None, REGRESSED), (0.5, EQUIVALENT), ({"latency": 0.5}, EQUIVALENT)]
+)
+def test_margin_of_the_definition_decides_comparisons(
+    margin: float | dict[str, float] | None, verdict: str, tmp_path: Path
+) -> None:
+    """What does not matter is up to the author: for all metrics, or for one."""
+    events = [
+        event(
+            measurements={"duration": (100 + extra + i) * MS},
+            scope=trial_scope(f"case-{i}", condition=condition),
+        )
+        for condition, extra in (("a", 0), ("b", 20))
+        for i in range(12)
+    ]
+    definition = define("exp", conditions=["a", "b"], margin=margin)
+    (found,) = analyse(run_of(tmp_path, events, definition)).experiments
+    (latency,) = [each for each in found.comparisons["b"] if each.metric == "latency"]
+    assert latency.verdict == verdict
 
 
 # --- completeness ------------------------------------------------------------------------------

@@ -161,6 +161,37 @@ def test_metrics_show_where_they_say_something(folder: Path) -> None:
     assert "flip_rate" in text(lines(folder / "4", repeated, define("exp", trials=2)))
 
 
+# --- expectations ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expectation", "shown"),
+    [
+        ("tests.failed < 9", "2"),
+        ("success_rate > 0.5", "75.0 % [40.0, 95.4] · needs at least 15"),
+        ("cost.total <= 1", "no metric cost.total was recorded"),
+        ("latency.p99 < 1000", "107 ms · needs at least 299 observations"),
+    ],
+)
+def test_expectation_shows_what_was_seen(expectation: str, shown: str, folder: Path) -> None:
+    """The number, how certain it is, and why there is no better verdict."""
+    events = arm("default", 8, 100, failed=2)
+    found = lines(folder, events, define("exp", expect=[expectation]))
+    (judged,) = [line.text for line in found if expectation in line.text]
+    assert judged.partition(expectation)[2].strip().startswith(shown)
+
+
+def test_relative_expectation_shows_both_sides(folder: Path) -> None:
+    """Number, bound, and the interval of the change that decided."""
+    events = [*arm("control", 8, 100), *arm("treatment", 8, 50)]
+    definition = define(
+        "exp", conditions=["control", "treatment"], expect=["latency.p50 < control"]
+    )
+    (judged,) = [line for line in lines(folder, events, definition) if "p50 < control" in line.text]
+    assert judged.text.split("  ")[1:3] == ["CONFIRMED", "treatment"]
+    assert "53.5 ms against 103.5 ms, change [-" in judged.text
+
+
 # --- the head ----------------------------------------------------------------------------------
 
 
@@ -200,6 +231,13 @@ def test_what_is_not_recorded_is_told(folder: Path) -> None:
         "  recorded 1/4 trials · 1 crashed (main) · 1 skipped · 1 missing", "yellow"
     )
     assert Line("incomplete: 1 trial never ran: t[d]", "yellow") in found
+
+
+def test_duplicates_of_merged_shards_are_told() -> None:
+    """A trial that several shards ran is counted once, and that is said."""
+    events = [*trial("passed", trial_scope()), *trial("passed", trial_scope(), run="run-2")]
+    found = list(render(analyse(Run(id="r", path=None, _events=lambda: iter(events)))))
+    assert found[1].text == "  recorded 1/1 trials · 1 duplicate of other shards left out"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_hypothesis_that_is_rejected(pytester: pytest.Pytester, mode: tuple[st
         "  CONFIRMED *control *tests.passed >= 4*",
         "  CONFIRMED *treatment *tests.passed >= 4*",
         "  REJECTED *treatment *treatment.tests.failed > 0*",
-        "FAILED experiment ensemble_vs_single (treatment) - REJECTED: treatment.tests.failed > 0",
+        "FAILED experiment ensemble_vs_single (treatment) - REJECTED: treatment.tests*",
     ])  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def test_collecting_records_nothing(pytester: pytest.Pytester, mode: tuple[str, 
     pytester.makepyfile(SUITE.format(bound="<= 0"))
     result = support.run(pytester, *mode, "--collect-only", "--crucible-export=csv")
     assert result.ret == 0
-    assert "experiments" not in result.stdout.str()
+    assert "= experiments =" not in result.stdout.str()
     assert not pytester.path.joinpath(support.OUTPUT).exists()
 
 
@@ -136,7 +136,7 @@ def test_deselected_experiments_leave_nothing(
     pytester.makepyfile(SUITE.format(bound="<= 0") + "\ndef test_plain(): pass\n")
     result = support.run(pytester, *mode, *select)
     result.assert_outcomes(passed=1, deselected=0 if "-n2" in mode else 8)
-    assert "experiments" not in result.stdout.str()
+    assert "= experiments =" not in result.stdout.str()
     assert not pytester.path.joinpath(support.OUTPUT).exists()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,3 +52,16 @@ def read(path: Path) -> list[Frame]:
 
 def positions(store: Store) -> list[int]:
     return [position for position, _ in store.frames()]
+
+
+def run(threads: list[threading.Thread]) -> None:
+    """Run threads that take turns as often as they can, so that a race is lost in most runs."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    finally:
+        sys.setswitchinterval(before)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_crucible._frames import EVENT_TAG, NoteFrame, encode
 from pytest_crucible.stores.memory import CHUNK, MemoryStore
-from tests.stores.support import event, numbers, positions
+from tests.stores.support import event, numbers, positions, run
 
 
 @given(st.integers(0, 3 * CHUNK + 1), st.integers(0, 3 * CHUNK + 1))
@@ -51,16 +49,6 @@ def test_reading_does_not_disturb_writing() -> None:
     assert numbers(store.frames()) == list(range(2 * (CHUNK + 10)))
 
 
-@pytest.fixture
-def _impatient_threads() -> Iterator[None]:
-    """Let threads take turns as often as they can, so that a race is lost in most runs."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.usefixtures("_impatient_threads")
 def test_threads_lose_nothing() -> None:
     """Frames of four threads at once are all there, each thread's in its own order."""
     store = MemoryStore()
@@ -70,10 +58,7 @@ def test_threads_lose_nothing() -> None:
             store.append(event(thread * 5_000 + number))
 
     threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    run(threads)
     found = numbers(store.frames())
     assert sorted(found) == list(range(20_000))
     for thread in range(4):

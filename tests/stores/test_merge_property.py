@@ -145,7 +145,9 @@ def test_a_torn_tail_costs_the_torn_frames_only(
         own = [[frame for number, frame in frames if ran_on[number] == node] for node in (0, 1)]
         ends = [write(torn, f"gw{node}", plan, own[node]) for node in (0, 1)]
         victim = torn / f"gw0{SUFFIX}"
-        size = data.draw(st.integers(0, victim.stat().st_size), label="bytes left")
+        anywhere = st.integers(0, victim.stat().st_size)
+        border = st.builds(int.__add__, st.sampled_from([1, *ends[0]]), st.integers(-1, 1))
+        size = data.draw(anywhere | border, label="bytes left")
         os.truncate(victim, size)
         kept = [frame for frame, end in zip(own[0], ends[0], strict=True) if end <= size]
         write(whole, "gw0", plan, kept)

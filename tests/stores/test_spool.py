@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pytest_crucible._frames import EVENT_TAG, FooterFrame, HeaderFrame, NoteFrame, encode
 from pytest_crucible.stores import spool
 from pytest_crucible.stores.spool import SEGMENT, SpoolReader, SpoolStore
-from tests.stores.support import SMALL, event, header, note, numbers, positions, read
+from tests.stores.support import SMALL, event, header, note, numbers, positions, read, run
 
 PREFIX = 8
 
@@ -174,10 +174,7 @@ def test_threads_lose_nothing(store: SpoolStore) -> None:
             store.append(event(thread * 2_000 + number, pad=number % 50))
 
     threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    run(threads)
     store.close()
     found = numbers(SpoolReader(store.path))
     assert sorted(found) == list(range(8_000))
