@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import pytest
@@ -36,18 +35,15 @@ def vote(client: OpenAI, question: str) -> str:
     trials=2,
     tags=["ab_test"],
     expect=[
-        "treatment.success_rate >= 95%",
+        "treatment.success_rate >= 95%",  # 12 questions cannot confirm this, however well it goes
         "treatment.success_rate > control",
         "treatment.cost.total <= 4 * control",
     ],
 )
 @pytest.mark.parametrize("question", ANSWERS)
 def test_answer(question: str, client: OpenAI, experiment: ExperimentHandle) -> None:
-    began = time.perf_counter()
     if experiment.condition == "control":
         answer = ask(client, SINGLE, question)
     else:
         answer = vote(client, question)
-    # The latency in the table is that of requests; a user waits for the whole answer.
-    experiment.record(answer_ms=(time.perf_counter() - began) * 1000)
     assert answer == ANSWERS[question]

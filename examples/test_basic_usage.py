@@ -14,7 +14,9 @@ from pytest_crucible import ExperimentHandle
     "basic_usage",
     hypothesis="five questions are answered for less than a cent",
     tags=["tutorial"],
-    expect=["reliability.success_rate >= 99%", "cost.total < 0.01", "tokens.mean_total < 100"],
+    # Totals and counts are facts about this run. A rate would be an inference, and five requests
+    # are far too few for one: `reliability.success_rate >= 99%` would stay INCONCLUSIVE.
+    expect=["reliability.failed <= 0", "cost.total < 0.01", "tokens.total < 500"],
 )
 def test_requests_are_measured(client: OpenAI, experiment: ExperimentHandle) -> None:
     questions = list(ANSWERS)[:5]

@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from pytest_crucible import ExperimentHandle
 
-CASES = 40
+CASES = 150
 
 
 @pytest.fixture(scope="session")

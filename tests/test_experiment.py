@@ -54,10 +54,10 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"conditions": "control"}, "one string: ['control']?"),
         ({"conditions": 5}, "conditions must be a list of strings, not 5"),
         ({"conditions": {"a", "b"}}, "conditions must be a list"),
-        ({"conditions": ["a", 5]}, "conditions must hold non-empty strings, not 5"),
+        ({"conditions": ["a", 5]}, "conditions must hold non-empty, printable strings, not 5"),
         ({"conditions": ["a", "b", "a"]}, "conditions names 'a' twice"),
         ({"conditions": ["a"], "condition": "b"}, "exclude each other"),
-        ({"tags": [""]}, "tags must hold non-empty strings, not ''"),
+        ({"tags": [""]}, "tags must hold non-empty, printable strings, not ''"),
         ({"expect": "a > 1"}, "['a > 1']?"),
         ({"scope": "function"}, "scope='function' is not one of test, class, module, session"),
         ({"trials": 0}, "trials must be a whole number of at least 1, not 0"),
@@ -68,7 +68,7 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"pass_if": 8}, "pass_if must be a non-empty string, not 8"),
         ({"inconclusive": "ignore"}, "inconclusive='ignore' is not one of fail, pass, warn"),
         ({"failures": "ignore"}, "failures='ignore' is not one of fail, record"),
-        ({"margin": 0}, "margin must be a number above 0"),
+        ({"margin": 0}, "margin must be a number between 0 and 10"),
         ({"margin": {"latency.p95": "5 %"}}, "not '5 %'"),
         ({"sampling": 0.5}, "sampling is reserved"),
         ({"trails": 5}, "unknown keyword 'trails'; did you mean 'trials'? valid: hypothesis, "),
@@ -90,7 +90,8 @@ def test_an_experiment_needs_a_name(name: object) -> None:
         define(name)
 
 
-NAMES = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
+PRINTABLE = st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" ")
+NAMES = st.text(PRINTABLE, min_size=1).filter(str.strip)
 
 
 @given(
@@ -136,3 +137,15 @@ def test_every_keyword_is_written() -> None:
 def test_metadata_need_not_be_copyable(metadata: Any) -> None:
     """Metadata may hold what cannot be copied, such as a client, in any kind of mapping."""
     assert define("e", metadata=metadata).to_dict()["metadata"] == dict(metadata)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\ud800", "bell\x07"])
+def test_names_that_would_wreck_a_terminal_are_refused(name: str) -> None:
+    """Control characters and lone surrogates are no names."""
+    with pytest.raises(DefinitionError, match="printable"):
+        define(name)
+
+
+def test_a_wrapped_hypothesis_is_one_line() -> None:
+    """Prose may be a triple-quoted string."""
+    assert define("e", hypothesis="a\n   b").hypothesis == "a b"

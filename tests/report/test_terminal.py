@@ -303,8 +303,8 @@ def test_line_breaks_in_names_break_no_table(folder: Path) -> None:
         recorded({"s\nt": 1}, trial_scope(condition="a\nb")),
         recorded({"s\nt": 1}, trial_scope(condition="c")),
     ]
-    definition = define("exp", conditions=["a\nb", "c"], expect=["success_rate\n>\u20280.9"])
-    found = lines(folder, events, definition)
+    run = open_run(write_run(folder, events))
+    found = list(render(analyse(run, expect=["success_rate\n>\u20280.9"])))
     assert [len(line.text.splitlines()) for line in found if line.text] == [
         1 for line in found if line.text
     ]

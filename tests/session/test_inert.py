@@ -59,7 +59,13 @@ def pytest_unconfigure(config):
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    """Everything below ``folder`` but what pytester itself puts there."""
+    everything = {path.relative_to(folder) for path in folder.rglob("*")}
+    return {
+        str(path)
+        for path in everything
+        if not path.parts[0].startswith(("runpytest-", "stdout", "stderr"))
+    }
 
 
 def shown(result: pytest.RunResult) -> list[str]:
