@@ -124,7 +124,8 @@ def write_run(
     """A run folder as a session leaves it, with the spool of one node and no manifest."""
     nodes = folder / NODES
     nodes.mkdir(parents=True, exist_ok=True)
-    header = HeaderFrame(SCHEMA, folder.name, node, f"{folder.name}-{node}", 1, "host", T0_US * 1000, 0)
+    uid = f"{folder.name}-{node}"
+    header = HeaderFrame(SCHEMA, folder.name, node, uid, 1, "host", T0_US * 1000, 0)
     store = SpoolStore(nodes / f"{node}{SUFFIX}", header)
     for definition in definitions:
         store.append(encode(ExperimentFrame(definition.name, definition.to_dict())))

@@ -52,6 +52,15 @@ def test_nodes_are_merged_by_time(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_copy_of_a_spool_is_read_once(tmp_path: Path) -> None:
+    """The record of one process under two names is one record: the longer copy."""
+    folder = write_run(tmp_path / "r", [event("a"), event("b", at_us=1)])
+    spool = folder / "nodes" / "main.spool"
+    data = spool.read_bytes()
+    (folder / "nodes" / "copy.spool").write_bytes(data[: data.rindex(b"b") - 20])
+    assert [each.name for each in open_run(folder).events()] == ["a", "b"]
+
+
 def test_newest_run_of_an_output_folder_is_opened(tmp_path: Path) -> None:
     """Run ids sort by time; folders that are no runs do not count."""
     for name in ("20260101T000000-aaaaaa", "20260102T000000-aaaaaa"):

@@ -1,4 +1,4 @@
-"""Other plugins: async ones, repeating and retrying ones, time-outs, coverage, unittest, doctest."""
+"""Other plugins: async, repeating and retrying ones, time-outs, coverage, unittest, doctest."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ AROUND = ["setup", "teardown"]
 @pytest.mark.parametrize("how", [(), ("-n2",)])
 @pytest.mark.parametrize("auto", [False, True])
 @pytest.mark.parametrize("loop", ["function", "session"])
-def test_asyncio(
-    pytester: pytest.Pytester, how: tuple[str, ...], auto: bool, loop: str
-) -> None:
+def test_asyncio(pytester: pytest.Pytester, how: tuple[str, ...], auto: bool, loop: str) -> None:
     """Strict or auto, a loop per test or one for the session: events find their trial."""
     mark = f'@pytest.mark.asyncio(loop_scope="{loop}")'
     scopes = f'(loop_scope="{loop}")'

@@ -223,6 +223,43 @@ def test_subtests_that_pass(pytester: pytest.Pytester) -> None:
     assert support.heard(pytester) == {"e/default": ["x", "x", "x"]}
 
 
+@pytest.mark.skip(reason="TrialHooks takes the last call report: failed subtests are overwritten")
+@pytest.mark.parametrize("failures", ["fail", "record"])
+def test_subtests_that_fail(pytester: pytest.Pytester, failures: str) -> None:
+    """A failed subtest fails its trial; with ``record`` it only counts, as any failure does."""
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.experiment("e", failures="{failures}")
+        def test_a(subtests):
+            for n in range(3):
+                with subtests.test("case", n=n):
+                    assert n != 1
+    """)
+    result = support.run(pytester)
+    assert support.outcomes(pytester) == {"test_a": "failed"}
+    assert result.ret == (1 if failures == "fail" else 0)
+
+
+@pytest.mark.skip(reason="_error takes the standard library's frame for the user's")
+def test_failures_of_unittest_assertions_name_the_users_line(pytester: pytest.Pytester) -> None:
+    """The place of a failure is in the suite, also where unittest's own code raised."""
+    pytester.makepyfile("""
+        import unittest
+        import pytest
+
+        @pytest.mark.experiment("e")
+        class TestA(unittest.TestCase):
+            def test_a(self):
+                self.assertEqual(1, 2)
+    """)
+    support.run(pytester).assert_outcomes(failed=1)
+    (trial,) = support.only(pytester).trials
+    assert trial.attempts[0].error == (
+        "AssertionError at test_failures_of_unittest_assertions_name_the_users_line.py:7"
+    )
+
+
 def test_an_unmet_expectation_is_listed_like_a_failure(pytester: pytest.Pytester) -> None:
     """The closing lines name the expectation: a red session never looks green."""
     pytester.makepyfile("""

@@ -210,3 +210,24 @@ def test_a_stretch_ends_when_the_session_is_cut_short(pytester: pytest.Pytester)
     assert result.ret == 1
     assert list(support.outcomes(pytester).values()) == ["passed", "failed", "missing"]
     assert all(node["closed"] for node in support.results(pytester).nodes)
+
+
+@pytest.mark.skip(reason="analyse judges the group 'outside trials' like an arm: REJECTED")
+def test_expectations_are_not_about_the_time_between(pytester: pytest.Pytester) -> None:
+    """Events between the trials of several arms are no arm: no expectation is judged for them."""
+    pytester.makepyfile("""
+        import pytest
+        from pytest_crucible import telemetry
+
+        @pytest.mark.experiment(
+            "e", conditions=("a", "b"), scope="module", expect=["tests.passed >= 1"]
+        )
+        def test_a():
+            pass
+
+        def test_b():
+            telemetry.execute("between")
+    """)
+    assert support.run(pytester).ret == 0
+    judged = [judgement.condition for judgement in support.only(pytester).judgements]
+    assert judged == ["a", "b"]

@@ -1,0 +1,103 @@
+"""Merging: one million events of four workers, read into results by one process.
+
+Prints the time and the peak memory of the reader, beside the same events as one node: what merging
+costs beyond reading. ``python -m benchmarks merging``
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+EVENTS = 1_000_000
+WORKERS = 4
+TRIALS = 200
+
+
+def record(folder: Path, node: str, events: int) -> None:
+    """Record ``events`` events as a worker would: in trials, into the spool."""
+    from pytest_crucible import telemetry
+    from pytest_crucible._event import TRIAL_START, TRIAL_STOP
+    from pytest_crucible._experiment import define
+    from pytest_crucible._recorder import record_into
+    from pytest_crucible._scope import Scope, current_scope
+    from pytest_crucible.node import NodeRecording
+
+    recording = NodeRecording(folder, "run", node)
+    recording.announce({"bench": define("bench")}, [])
+    for trial in range(TRIALS):
+        case = f"{node}-{trial}"
+        opened = recording.open(
+            Scope(experiment="bench", test=case, case=case, trial=1, attempt=1)
+        )
+        record_into(opened, TRIAL_START, {}, {})
+        current_scope.set(opened)
+        for number in range(events // TRIALS):
+            telemetry.execute(
+                "req_llm.request.stop",
+                {"duration": 1_000_000 + number, "input_tokens": 100, "output_tokens": 20},
+                {"model": "gpt-4o-mini", "provider": "openai", "cost": 0.001},
+            )
+        record_into(opened, TRIAL_STOP, {"duration": 1}, {"outcome": "passed"})
+        recording.close_scope(opened)
+    recording.close()
+
+
+def read(folder: Path, what: str) -> None:
+    """Read a run folder and print seconds, peak MB and events; run in a process of its own."""
+    from pytest_crucible.artifact.run import open_folder
+    from pytest_crucible.report.results import analyse
+
+    began = time.perf_counter()
+    if what == "analyse":
+        results = analyse(open_folder(folder))
+        count = sum(node["events"] for node in results.nodes)
+    else:
+        count = sum(1 for _ in open_folder(folder).events())
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(seconds, peak, count)
+
+
+def _measure(folder: Path, what: str) -> tuple[float, float, int]:
+    code = (
+        f"from pathlib import Path; from benchmarks.merging import read;"
+        f"read(Path({str(folder)!r}), {what!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    seconds, peak, count = done.stdout.split()
+    return float(seconds), float(peak), int(count)
+
+
+def main() -> None:
+    """Make both runs, read each three times in turn, print the medians."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {}
+        for workers in (1, WORKERS):
+            folder = folders[workers] = Path(temporary) / f"run{workers}"
+            (folder / "nodes").mkdir(parents=True)
+            processes = [
+                multiprocessing.get_context("spawn").Process(
+                    target=record, args=(folder, f"gw{worker}", EVENTS // workers)
+                )
+                for worker in range(workers)
+            ]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join()
+        print(f"{'what':28} {'nodes':>5} {'seconds':>8} {'events/s':>10} {'peak MB':>8}")
+        for what in ("events", "analyse"):
+            for workers, folder in folders.items():
+                runs = sorted(_measure(folder, what) for _ in range(3))
+                seconds, peak, count = runs[1]
+                print(f"{what:28} {workers:>5} {seconds:8.2f} {count / seconds:10,.0f} {peak:8.0f}")
+
+
+if __name__ == "__main__":
+    main()
