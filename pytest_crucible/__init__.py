@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pytest_crucible._errors import MissingExtraError as MissingExtraError
     from pytest_crucible._errors import OutputError as OutputError
     from pytest_crucible._event import Event as Event
+    from pytest_crucible._join import join as join
     from pytest_crucible.handle import ExperimentHandle as ExperimentHandle
-    from pytest_crucible.join import join as join
     from pytest_crucible.library import calculate_metrics as calculate_metrics
     from pytest_crucible.library import cleanup as cleanup
     from pytest_crucible.library import compare as compare
@@ -58,7 +58,7 @@ _HOMES = {
     "export": "library",
     "export_multiple": "library",
     "get": "library",
-    "join": "join",
+    "join": "_join",
     "list_experiments": "library",
     "start": "library",
     "stop": "library",

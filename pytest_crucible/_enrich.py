@@ -80,7 +80,33 @@ def enrich(event: Event) -> Enriched:
             for field in fields
             if field in context or field in numbers
         }
+    if event.enriched:
+        _apply(found, event.enriched)
     return found
+
+
+def _apply(found: Enriched, fields: Mapping[str, Any]) -> None:
+    for field in Enriched.__struct_fields__:
+        if field == "extra":
+            found.extra = {**found.extra, **fields.get(field, {})}
+        elif field in fields:
+            setattr(found, field, fields[field])
+
+
+def changed(event: Event, enriched: Enriched) -> dict[str, Any]:
+    """What ``enriched`` says beyond, or against, what `enrich` works out itself."""
+    plain = enrich(event)
+    found = {
+        field: getattr(enriched, field)
+        for field in Enriched.__struct_fields__
+        if field != "extra" and getattr(enriched, field) != getattr(plain, field)
+    }
+    extra = {
+        key: value
+        for key, value in enriched.extra.items()
+        if key not in plain.extra or plain.extra[key] != value
+    }
+    return {**found, "extra": extra} if extra else found
 
 
 def number(value: object) -> float | None:

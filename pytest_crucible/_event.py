@@ -39,6 +39,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         scope: where it belongs; None if that could not be told.
         attribution: how ``scope`` was found, one of `ATTRIBUTIONS`.
         degraded: how many values could not be encoded and were kept as their ``repr``.
+        enriched: what enrichers set when the run was made, by field of `Enriched`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     scope: Scope | None
     attribution: str = "context"
     degraded: int = 0
+    enriched: Mapping[str, Any] | None = None
 
     @property
     def id(self) -> str:

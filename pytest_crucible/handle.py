@@ -23,6 +23,11 @@ from pytest_crucible.metrics.summary import Metrics, summarise
 from pytest_crucible.stores import Store
 from pytest_crucible.stores._merge import Node
 
+RESERVED_NAMES = frozenset(
+    {"latency", "cost", "reliability", "tokens", "tests", "success_rate", "pass_rate", "flip_rate"}
+)
+"""Names of built-in metrics, which ``record`` must not take."""
+
 TICKET = "CRUCIBLE_TICKET"
 """Environment variable that carries a ticket to a subprocess."""
 
@@ -101,7 +106,12 @@ class ExperimentHandle:
 
         Raises:
             TypeError: a value is no number. Booleans count as 0 and 1.
+            ValueError: a name is that of a built-in metric.
         """
+        taken = RESERVED_NAMES.intersection(numbers)
+        if taken:
+            name = min(taken)
+            raise ValueError(f"record({name}=…): {name} is a built-in metric; use another name")
         plain = {name: _number(name, value) for name, value in numbers.items()}
         self.execute(RECORD, plain)
 

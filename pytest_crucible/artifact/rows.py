@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -110,13 +111,13 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
     """
     scope = None
     if row["experiment"] is not None:
-        scope = Scope(
-            experiment=str(row["experiment"]),
-            condition=str(row["condition"]),
-            test=row.get("test"),
-            case=row.get("case"),
-            trial=_whole(row.get("trial")),
-            attempt=_whole(row.get("attempt")),
+        scope = _scope(
+            str(row["experiment"]),
+            str(row["condition"]),
+            row.get("test"),
+            row.get("case"),
+            _whole(row.get("trial")),
+            _whole(row.get("attempt")),
         )
     return Event(
         name=str(row["event"]),
@@ -128,6 +129,26 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
         sequence=int(row["sequence"]),
         scope=scope,
         attribution=str(row.get("attribution") or "context"),
+    )
+
+
+@lru_cache(maxsize=65536)
+def _scope(
+    experiment: str,
+    condition: str,
+    test: str | None,
+    case: str | None,
+    trial: int | None,
+    attempt: int | None,
+) -> Scope:
+    """One object per scope, as when reading spools: readers tell scopes apart by identity."""
+    return Scope(
+        experiment=experiment,
+        condition=condition,
+        test=test,
+        case=case,
+        trial=trial,
+        attempt=attempt,
     )
 
 

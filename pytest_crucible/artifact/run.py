@@ -10,7 +10,7 @@ from typing import Any
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
 from pytest_crucible._experiment import Definition
-from pytest_crucible._frames import HeaderFrame
+from pytest_crucible._frames import SCHEMA, HeaderFrame
 from pytest_crucible.artifact.csv_file import read_csv
 from pytest_crucible.artifact.jsonl_file import read_jsonl
 from pytest_crucible.artifact.manifest import NAME, read_manifest
@@ -111,6 +111,11 @@ def distinct_spools(files: Iterable[Path]) -> list[tuple[Path, HeaderFrame | Non
     for file in files:
         first = next((frame for _, frame in SpoolReader(file)), None)
         header = first if isinstance(first, HeaderFrame) else None
+        if header and header.schema != SCHEMA:
+            raise ArtifactError(
+                f"{file}: schema {header.schema}, this version reads {SCHEMA}; "
+                "use the pytest-crucible that wrote it"
+            )
         key = header.uid if header else str(file)
         known = found.get(key)
         if known is None or file.stat().st_size > known[0].stat().st_size:

@@ -7,21 +7,19 @@ without copying.
 from __future__ import annotations
 
 from array import array
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from pytest_crucible._catalog import is_container
 from pytest_crucible._enrich import Enriched, enrich, number
 from pytest_crucible._event import RECORD, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._scope import Scope
+from pytest_crucible.metrics.nesting import Nesting
 from pytest_crucible.metrics.trials import Trial, TrialBook
 from pytest_crucible.telemetry import HANDLER_FAILURE
 
 NAN = float("nan")
 NO_CASE = -1
-_MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
 
 
 def _doubles() -> array[float]:
@@ -63,8 +61,8 @@ class Group:
         counted_cost, counted_tokens: the same for cost and for tokens.
         recorded: the numbers given to ``record``, by name.
         trials: what became of every trial.
-        errors: failed operations by error.
-        cancelled: operations stopped from outside.
+        failed: rows of failed operations, with their errors.
+        cancelled: rows of operations stopped from outside.
         models: how many events named which model.
     """
 
@@ -87,9 +85,14 @@ class Group:
     counted_tokens: array[int] = field(default_factory=lambda: array("b"))
     recorded: dict[str, Series] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
-    errors: dict[str, int] = field(default_factory=dict)
-    cancelled: int = 0
+    failed: dict[int, str] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)
     models: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Failed operations by error."""
+        return dict(Counter(self.failed.values()))
 
     def case_index(self, case: str | None) -> int:
         if case is None:
@@ -139,14 +142,11 @@ def observe(
         plan: asked after the last event for the trials that were meant to run.
         enrichers: called with each event of the code under test and what was worked out about it.
     """
-    found, book, nesting = Observations(), TrialBook(), _Nesting()
+    found, book = Observations(), TrialBook()
+    places: dict[int, _Place] = {}  # by identity: hashing six names for each event is slow
     extra = tuple(enrichers)
     for event in events:
-        if event.attribution != "context":
-            _count_attribution(found, event)
-        found.degraded += event.degraded
-        if event.name == HANDLER_FAILURE:
-            found.failures.append(_handler_failure(event))
+        _count_oddities(found, event)
         scope = event.scope
         if scope is None:
             continue
@@ -163,8 +163,11 @@ def observe(
         enriched = enrich(event)
         for enricher in extra:
             enricher(event, enriched)
-        group = found.group(scope.experiment, scope.condition)
-        _add_row(group, event, scope, enriched, nesting)
+        place = places.get(id(scope))
+        if place is None:
+            group = found.group(scope.experiment, scope.condition)
+            place = places[id(scope)] = _Place(scope, group)
+        _add_row(place, event, enriched)
     book.plan(plan())
     for trial in book.all():
         found.group(trial.experiment, trial.condition).trials.append(trial)
@@ -196,7 +199,11 @@ def _keep_last_attempts(group: Group) -> None:
             setattr(series, column, array(old.typecode, [old[row] for row in kept]))
 
 
-def _count_attribution(found: Observations, event: Event) -> None:
+def _count_oddities(found: Observations, event: Event) -> None:
+    """Count what the summary has to say aloud."""
+    found.degraded += event.degraded
+    if event.name == HANDLER_FAILURE:
+        found.failures.append(_handler_failure(event))
     match event.attribution:
         case "unattributed":
             found.unattributed += 1
@@ -230,12 +237,23 @@ def _add_recorded(group: Group, event: Event, scope: Scope, attempt: int) -> Non
             series.attempts.append(attempt)
 
 
-def _add_row(
-    group: Group, event: Event, scope: Scope, enriched: Enriched, nesting: _Nesting
-) -> None:
+class _Place:
+    """What all events of one scope share; holds on to the scope, whose identity is its key."""
+
+    def __init__(self, scope: Scope, group: Group) -> None:
+        self.scope = scope
+        self.group = group
+        self.case = group.case_index(scope.case)
+        self.trial = scope.trial or 0
+        self.nesting = Nesting()
+
+
+def _add_row(place: _Place, event: Event, enriched: Enriched) -> None:
+    group = place.group
+    row = len(group.counted)
     group.name.append(group.names.setdefault(event.name, len(group.names)))
-    group.case.append(group.case_index(scope.case))
-    group.trial.append(scope.trial or 0)
+    group.case.append(place.case)
+    group.trial.append(place.trial)
     group.time_us.append(event.time_us)
     group.latency_ms.append(_or_nan(enriched.latency_ms))
     group.cost_usd.append(_or_nan(enriched.cost_usd))
@@ -244,95 +262,23 @@ def _add_row(
     group.input_tokens.append(_or_nan(enriched.input_tokens))
     group.output_tokens.append(_or_nan(enriched.output_tokens))
     group.total_tokens.append(_or_nan(enriched.total_tokens))
-    counted, cost, tokens = nesting.place(event, scope, enriched, group)
+    (counted, cost, tokens), parts = place.nesting.place(event, enriched, row)
     group.counted.append(counted)
     group.counted_cost.append(cost)
     group.counted_tokens.append(tokens)
+    for part in parts:
+        group.counted[part] = 0
+        group.failed.pop(part, None)
+        group.cancelled.discard(part)
     if success is False and counted:
-        error = str(event.metadata.get("error") or event.metadata.get("exception") or "unknown")
-        group.errors[error] = group.errors.get(error, 0) + 1
+        error = event.metadata.get("error") or event.metadata.get("exception") or "unknown"
+        group.failed[row] = str(error)
     if enriched.cancelled and counted:
-        group.cancelled += 1
+        group.cancelled.add(row)
+    if enriched.model is not None:
+        model = str(enriched.model)
+        group.models[model] = group.models.get(model, 0) + 1
 
 
 def _or_nan(value: float | None) -> float:
     return NAN if value is None else value
-
-
-class _Nesting:
-    """Tells wholes from parts, so that nothing is counted twice.
-
-    Cost and tokens count where they were spent: in the parts. Latency and success count where they
-    were felt: an ensemble that asks three models is one operation, as long as its caller waited.
-
-    A span's parts end before it does, so the sets below stay as small as the number of open spans.
-    Events without span ids (plain ``execute`` calls) are wholes if the catalog says so and parts
-    ended in the same scope within their time.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, object], Scope] = {}
-        self._spent: tuple[set[Any], set[Any]] = (set(), set())
-        self._recent: dict[Scope, _Recent] = {}
-
-    def place(
-        self, event: Event, scope: Scope, enriched: Enriched, group: Group
-    ) -> tuple[bool, bool, bool]:
-        """Whether the event's operation, its cost and its tokens count."""
-        get = event.metadata.get
-        span, parent = get("span_id"), get("parent_span_id")
-        cost, tokens = enriched.cost_usd is not None, enriched.total_tokens is not None
-        if event.name.endswith(".start"):
-            if span is None:
-                return False, cost, tokens
-            self._open[_key(event, span)] = scope
-            return False, False, False  # its end says again what its start said
-        if span is not None:
-            self._open.pop(_key(event, span), None)
-        operation = (
-            enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
-        )
-        if parent is not None and self._open.get(_key(event, parent)) == scope:
-            operation = False  # its parent, still open, will count
-        spent = [cost, tokens]
-        for kind in range(2):
-            below = span is not None and _key(event, span) in self._spent[kind]
-            if below:
-                self._spent[kind].discard(_key(event, span))
-            if (spent[kind] or below) and parent is not None:
-                self._spent[kind].add(_key(event, parent))
-            spent[kind] = spent[kind] and not below
-        recent = self._recent.setdefault(scope, _Recent())
-        if is_container(event.name):
-            spent = recent.absorb(event, enriched, group, spent)
-        if operation or any(spent):
-            recent.add(event.time_us, len(group.counted), (cost, tokens))
-        return operation, spent[0], spent[1]
-
-
-class _Recent:
-    """The latest operations of a scope that no whole has claimed yet."""
-
-    def __init__(self) -> None:
-        self._rows: deque[tuple[int, int, tuple[bool, bool]]] = deque(maxlen=_MAX_PARTS)
-
-    def add(self, time_us: int, row: int, spent: tuple[bool, bool]) -> None:
-        self._rows.append((time_us, row, spent))
-
-    def absorb(
-        self, event: Event, enriched: Enriched, group: Group, spent: list[bool]
-    ) -> list[bool]:
-        """Take what ended within the event's time as its parts; says which of its sums count."""
-        if enriched.latency_ms is None:
-            return spent
-        began = event.time_us - enriched.latency_ms * 1000
-        below = [False, False]
-        while self._rows and self._rows[-1][0] >= began:
-            _, row, parts = self._rows.pop()
-            group.counted[row] = 0
-            below = [below[0] or parts[0], below[1] or parts[1]]
-        return [spent[0] and not below[0], spent[1] and not below[1]]
-
-
-def _key(event: Event, span: object) -> tuple[str, object]:
-    return event.node, span if isinstance(span, (str, int)) else repr(span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -59,6 +60,11 @@ class ExperimentResult:
             if verdict in verdicts:
                 return verdict
         return None
+
+    @property
+    def baseline(self) -> str:
+        """The condition that the others are compared with."""
+        return _arms(self.conditions, self.groups)[0]
 
     @property
     def recorded(self) -> int:
@@ -203,10 +209,6 @@ def _experiment(
         plain = summarise(groups[condition])
         more = custom(groups[condition], plain)
         metrics[condition] = replace(plain, custom=dict(more)) if more else plain
-    errors: dict[str, int] = {}
-    for group in groups.values():
-        for error, count in group.errors.items():
-            errors[error] = errors.get(error, 0) + count
     result = ExperimentResult(
         definition=definition,
         conditions=conditions,
@@ -215,7 +217,7 @@ def _experiment(
         judgements=(),
         comparisons=_comparisons(definition, conditions, groups),
         trials=tuple(trial for group in groups.values() for trial in group.trials),
-        errors=errors,
+        errors=sum((Counter(group.errors) for group in groups.values()), Counter()),
     )
     subjects = {condition: result.subject(condition) for condition in conditions}
     judgements = [
@@ -237,11 +239,15 @@ def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
     return Options(margin=margin)
 
 
+def _arms(conditions: Sequence[str], groups: Mapping[str, Group]) -> list[str]:
+    """The conditions that have trials, baseline first; events between trials are no arm."""
+    return [each for each in conditions if groups[each].trials] or list(conditions)
+
+
 def _comparisons(
     definition: Definition, conditions: Sequence[str], groups: Mapping[str, Group]
 ) -> dict[str, tuple[Comparison, ...]]:
-    arms = [condition for condition in conditions if groups[condition].trials]
-    arms = arms or list(conditions)
+    arms = _arms(conditions, groups)
     options = comparison_options(definition.margin)
     return {
         condition: tuple(compare_groups(groups[arms[0]], groups[condition], options))

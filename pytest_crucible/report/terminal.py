@@ -67,9 +67,8 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
     yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
     yield from _metrics(experiment)
     for condition, comparisons in experiment.comparisons.items():
-        baseline = next(iter(experiment.conditions))
         yield Line("")
-        yield Line(_INDENT + _one_line(f"{condition} against {baseline}"))
+        yield Line(_INDENT + _one_line(f"{condition} against {experiment.baseline}"))
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
     if experiment.judgements:
         yield Line("")

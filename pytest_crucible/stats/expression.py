@@ -37,6 +37,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "trials", "passed", "failed", "errored", "crashed", "skipped", "missing", "attempts",
         "pass_rate", "first_pass_rate", "duration_ms",
     ),
+    "tests.duration_ms": STATISTICS,
 }  # fmt: skip
 
 _TOKEN = re.compile(
@@ -140,13 +141,23 @@ class _Parser:
             condition = self.known_condition(*parts.pop(0))
             if not parts:
                 raise self.error("expected '.' and a metric after the condition")
-        path = [name for name, _ in parts]
-        valid = _GROUPS.get(path[0])
-        if valid and (len(path) < 2 or path[1] not in valid):
-            wrong = parts[1] if len(path) > 1 else (path[0], parts[0][1])
-            said = f"{path[0]} has no {wrong[0]!r}" if len(path) > 1 else f"{path[0]} needs more"
-            raise ExpectationError(f"{said}; valid: {', '.join(valid)};", self.text, wrong[1])
-        return condition, ".".join(path)
+        self.check_path(parts)
+        return condition, ".".join(name for name, _ in parts)
+
+    def check_path(self, parts: list[tuple[str, int]]) -> None:
+        """Refuse a path into a built-in metric that leads nowhere; others may be recorded."""
+        path = ""
+        for name, column in parts:
+            valid = _GROUPS.get(path)
+            if path and path.partition(".")[0] in _GROUPS and (not valid or name not in valid):
+                what = f"valid: {', '.join(valid)};" if valid else f"{path} is a number;"
+                raise ExpectationError(f"{path} has no {name!r}; {what}", self.text, column)
+            path = f"{path}.{name}" if path else name
+        if path in _GROUPS:
+            valid = _GROUPS[path]
+            raise ExpectationError(
+                f"{path} needs more; valid: {', '.join(valid)};", self.text, parts[-1][1]
+            )
 
     def comparison(self) -> str:
         kind, value, column = self.tokens[self.at]

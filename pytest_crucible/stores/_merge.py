@@ -46,6 +46,7 @@ class Node:
         closed: whether it ended in good order.
         events: number of events.
         scopes: what scope numbers mean, where ``frames`` starts after the frames that tell.
+        enriched: what enrichers set, by sequence of the event, in order.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Node:
     closed: bool = False
     events: int = 0
     scopes: Mapping[int, Scope] = field(default_factory=dict)
+    enriched: Iterable[tuple[int, Mapping[str, Any]]] = ()
     _offset_ns: int = 0
 
     @property
@@ -71,10 +73,15 @@ class Node:
         scopes: dict[int, Scope | None] = {NO_SCOPE: None, **self.scopes}
         self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
         self.closed = False
+        enriched = iter(self.enriched)
+        ahead = next(enriched, None)
         for sequence, frame in self.frames:
             if type(frame) is EventFrame:
                 self.events += 1
-                yield self._event(sequence, frame, scopes)
+                while ahead is not None and ahead[0] < sequence:
+                    ahead = next(enriched, None)
+                more = ahead[1] if ahead is not None and ahead[0] == sequence else None
+                yield self._event(sequence, frame, scopes, more)
             elif isinstance(frame, ScopeFrame):
                 scopes[frame.id] = Scope(
                     experiment=frame.experiment,
@@ -87,7 +94,13 @@ class Node:
             else:
                 self._learn(frame)
 
-    def _event(self, sequence: int, frame: EventFrame, scopes: Mapping[int, Scope | None]) -> Event:
+    def _event(
+        self,
+        sequence: int,
+        frame: EventFrame,
+        scopes: Mapping[int, Scope | None],
+        enriched: Mapping[str, Any] | None,
+    ) -> Event:
         numbers, context, name = frame.measurements, frame.metadata, frame.name
         return Event(
             name=name if type(name) is str else str(name),
@@ -100,6 +113,7 @@ class Node:
             scope=scopes.get(frame.scope),
             attribution=ATTRIBUTIONS[frame.attribution],
             degraded=frame.degraded,
+            enriched=enriched,
         )
 
     def _learn(self, frame: Frame) -> None:

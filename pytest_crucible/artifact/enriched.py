@@ -1,0 +1,69 @@
+"""What enrichers set, kept beside each spool, so that whoever reads the run later sees it too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_crucible._enrich import Enriched, changed, enrich
+from pytest_crucible._event import Event
+from pytest_crucible.artifact.files import replacing
+from pytest_crucible.artifact.rows import to_json
+from pytest_crucible.stores._merge import Node
+
+SUFFIX = ".enriched.jsonl"
+
+_decode = msgspec.json.Decoder(tuple[int, dict[str, Any]]).decode
+
+
+class EnrichedReader:
+    """Iterates over ``[sequence, fields]`` lines; a file that is not there has none.
+
+    Attributes:
+        torn: where reading had to stop, in a sentence; None if it did not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.torn: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        self.torn = None
+        try:
+            file = open(self._path, "rb")  # noqa: SIM115  (closed below)
+        except FileNotFoundError:
+            return
+        with file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield _decode(line)
+                except msgspec.DecodeError:
+                    self.torn = f"{self._path}: torn at line {number}"
+                    return
+
+
+def enriched_path(spool: Path) -> Path:
+    """Where what enrichers set about the events of a spool is kept."""
+    return spool.with_suffix(SUFFIX)
+
+
+def keep_enriched(node: Node, enricher: Any) -> None:
+    """Ask an enricher about each of a node's events, and write down what it sets.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(enriched_path(Path(node.source))) as file:
+        for event in node:
+            fields = {} if event.internal else _asked(event, enricher)
+            if fields:
+                file.write(to_json([event.sequence, fields]).decode() + "\n")
+
+
+def _asked(event: Event, enricher: Any) -> dict[str, Any]:
+    enriched: Enriched = enrich(event)
+    enricher(event, enriched)
+    return changed(event, enriched)

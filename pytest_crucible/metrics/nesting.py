@@ -1,0 +1,98 @@
+"""Nesting: telling wholes from parts, so that nothing is counted twice.
+
+Cost and tokens count where they were spent: in the parts. Latency and success count where they were
+felt: an ensemble that asks three models is one operation, as long as its caller waited.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from pytest_crucible._catalog import is_container
+from pytest_crucible._enrich import Enriched
+from pytest_crucible._event import Event
+
+_MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
+
+Counted = tuple[bool, bool, bool]
+"""Whether an event's operation, its cost and its tokens count."""
+
+_NOTHING: Counted = (False, False, False)
+
+
+class Nesting:
+    """The spans of one scope that are open, and the operations that no whole has claimed yet.
+
+    A span's parts end before it does, so what is kept here stays as small as the number of open
+    spans. Events without span ids (plain ``execute`` calls) are parts of the span, or of the
+    catalog's whole, within whose time they ended.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[tuple[str, object]] = set()
+        self._spent: tuple[set[Any], set[Any]] = (set(), set())
+        # When it ended (µs), its row, and whether it told cost and tokens.
+        self._recent: deque[tuple[int, int, bool, bool]] = deque(maxlen=_MAX_PARTS)
+
+    def place(self, event: Event, enriched: Enriched, row: int) -> tuple[Counted, list[int]]:
+        """What of the event counts, and which earlier rows it takes as its parts.
+
+        Args:
+            event: the event.
+            enriched: what was worked out about it.
+            row: its row.
+        """
+        get = event.metadata.get
+        span, parent = get("span_id"), get("parent_span_id")
+        cost, tokens = enriched.cost_usd is not None, enriched.total_tokens is not None
+        if event.name.endswith(".start"):
+            if span is None:
+                return (False, cost, tokens), []
+            self._open.add(_key(event, span))
+            return _NOTHING, []  # its end says again what its start said
+        operation = (
+            enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
+        )
+        inner = parent is not None and _key(event, parent) in self._open
+        told = cost, tokens
+        if span is not None or parent is not None:
+            cost, tokens = self._by_span(event, span, parent, cost, tokens)
+        parts: list[int] = []
+        if span is not None or is_container(event.name):
+            for part, part_cost, part_tokens in self._parts(event, enriched):
+                parts.append(part)
+                told = told[0] or part_cost, told[1] or part_tokens
+                cost, tokens = cost and not part_cost, tokens and not part_tokens
+        if span is None and (operation or any(told)):
+            # A plain event may turn out to be a part of something that ends later.
+            self._recent.append((event.time_us, row, *told))
+        return (operation and not inner, cost, tokens), parts
+
+    def _parts(self, event: Event, enriched: Enriched) -> Iterator[tuple[int, bool, bool]]:
+        """The plain events within the time of a whole; of one without a duration, all so far."""
+        latency = enriched.latency_ms
+        began = 0.0 if latency is None else event.time_us - latency * 1000
+        while self._recent and self._recent[-1][0] >= began:
+            _, part, cost, tokens = self._recent.pop()
+            yield part, cost, tokens
+
+    def _by_span(
+        self, event: Event, span: object, parent: object, cost: bool, tokens: bool
+    ) -> tuple[bool, bool]:
+        """Cost and tokens of a span count unless a span below it told them."""
+        own = None if span is None else _key(event, span)
+        self._open.discard(own)
+        counts = []
+        for told, spent in zip((cost, tokens), self._spent, strict=True):
+            below = own in spent
+            spent.discard(own)
+            if (told or below) and parent is not None:
+                spent.add(_key(event, parent))
+            counts.append(told and not below)
+        return counts[0], counts[1]
+
+
+def _key(event: Event, span: object) -> tuple[str, object]:
+    return event.node, span if isinstance(span, (str, int)) else repr(span)
