@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_crucible import telemetry as telemetry
+    from pytest_crucible._enrich import Enriched as Enriched
     from pytest_crucible._errors import ArtifactError as ArtifactError
     from pytest_crucible._errors import CrucibleError as CrucibleError
     from pytest_crucible._errors import DefinitionError as DefinitionError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_crucible._errors import OutputError as OutputError
     from pytest_crucible._event import Event as Event
     from pytest_crucible._join import join as join
+    from pytest_crucible.artifact.exporters import Exporter as Exporter
     from pytest_crucible.handle import ExperimentHandle as ExperimentHandle
     from pytest_crucible.library import calculate_metrics as calculate_metrics
     from pytest_crucible.library import cleanup as cleanup
@@ -38,19 +40,25 @@ if TYPE_CHECKING:
     from pytest_crucible.library import list_experiments as list_experiments
     from pytest_crucible.library import start as start
     from pytest_crucible.library import stop as stop
+    from pytest_crucible.metrics.observations import Group as Group
     from pytest_crucible.metrics.summary import Metrics as Metrics
+    from pytest_crucible.report.results import Results as Results
 
 _HOMES = {
     "ArtifactError": "_errors",
     "CrucibleError": "_errors",
     "DefinitionError": "_errors",
+    "Enriched": "_enrich",
     "Event": "_event",
     "ExpectationError": "_errors",
+    "Exporter": "artifact.exporters",
     "ExperimentHandle": "handle",
+    "Group": "metrics.observations",
     "LifecycleError": "_errors",
     "Metrics": "metrics.summary",
     "MissingExtraError": "_errors",
     "OutputError": "_errors",
+    "Results": "report.results",
     "calculate_metrics": "library",
     "cleanup": "library",
     "compare": "library",

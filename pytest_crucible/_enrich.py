@@ -93,9 +93,8 @@ def _apply(found: Enriched, fields: Mapping[str, Any]) -> None:
             setattr(found, field, fields[field])
 
 
-def changed(event: Event, enriched: Enriched) -> dict[str, Any]:
-    """What ``enriched`` says beyond, or against, what `enrich` works out itself."""
-    plain = enrich(event)
+def changed(plain: Enriched, enriched: Enriched) -> dict[str, Any]:
+    """What ``enriched`` says beyond, or against, what `enrich` worked out itself."""
     found = {
         field: getattr(enriched, field)
         for field in Enriched.__struct_fields__

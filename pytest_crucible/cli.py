@@ -10,15 +10,17 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pytest_crucible import cli_judge, cli_plan
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
-from pytest_crucible.artifact.manifest import write_manifest
 from pytest_crucible.artifact.merge import merge_shards
 from pytest_crucible.artifact.run import open_folder, open_run
+from pytest_crucible.report.numbers import plural
 from pytest_crucible.report.recover import recover, unfinished_runs
 from pytest_crucible.report.results import analyse
 from pytest_crucible.report.terminal import Line, render
@@ -32,12 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options, print_lines)
-        sys.stdout.flush()
+        print_lines(())
         return code
-    except BrokenPipeError:
-        # `crucible show … | head`: nobody reads any more. Keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (CrucibleError, OSError) as error:
         print(f"crucible: {error}", file=sys.stderr)
         return 2
@@ -93,12 +91,16 @@ def _export(options: argparse.Namespace, show: Print) -> int:
 
 
 def _merge(options: argparse.Namespace, show: Print) -> int:
-    manifest = merge_shards(options.shards, options.output)
-    run = open_folder(options.output)
-    results = analyse(run)
-    write_manifest(options.output, {**manifest, **results.to_dict()})
-    merged = len(manifest["merged"])
-    show([*render(results), Line(f"merged: {merged} runs into {options.output}")])
+    def describe(folder: Path) -> dict[str, Any]:
+        results = analyse(open_folder(folder))
+        # The folder is in its place only later.
+        reasons = tuple(each.replace(f"{folder}{os.sep}", "") for each in results.incomplete)
+        return replace(results, incomplete=reasons).to_dict()
+
+    manifest = merge_shards(options.shards, options.output, describe)
+    merged = plural(len(manifest["merged"]), "run")
+    results = analyse(open_folder(options.output))
+    show([*render(results), Line(f"merged: {merged} into {options.output}")])
     return 0
 
 
@@ -114,9 +116,14 @@ def _recover(options: argparse.Namespace, show: Print) -> int:
 def print_lines(lines: Iterable[Line]) -> None:
     """Print lines, in colour where the terminal has it."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for line in lines:
-        code = _COLOURS.get(line.style) if coloured else None
-        print(f"\033[{code}m{line.text}\033[0m" if code else line.text)
+    try:
+        for line in lines:
+            code = _COLOURS.get(line.style) if coloured else None
+            print(f"\033[{code}m{line.text}\033[0m" if code else line.text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `crucible compare … | head`: nobody reads any more. The exit code still counts.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

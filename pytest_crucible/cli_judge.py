@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._frames import SCHEMA
 from pytest_crucible.artifact.files import replacing
+from pytest_crucible.artifact.rows import to_json
 from pytest_crucible.artifact.run import Run, open_run
 from pytest_crucible.report.annotations import comparison_annotations, results_annotations
 from pytest_crucible.report.compare_text import render_comparison
@@ -21,7 +24,7 @@ from pytest_crucible.report.junit import comparison_junit, results_junit
 from pytest_crucible.report.markdown import compare_markdown, results_markdown
 from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.report.terminal import Line, render
-from pytest_crucible.stats.comparison import MARGIN, REGRESSED, REMOVED, Options
+from pytest_crucible.stats.comparison import MARGIN, Options
 from pytest_crucible.stats.expectations import INCONCLUSIVE, REJECTED
 
 PATH_HELP = "run folder, output folder (its newest run), or CSV, JSONL or Parquet file"
@@ -72,7 +75,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )  # fmt: skip
     gate.add_argument(
         "--inconclusive", choices=("fail", "pass", "warn"), default="warn",
-        help="what an expectation that stays open does (default: warn)",
+        help="what an open expectation does, where its marker does not say (default: warn)",
     )  # fmt: skip
     _add_outputs(gate)
     gate.set_defaults(run=_gate)
@@ -99,15 +102,17 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 def _compare(options: argparse.Namespace, show: Print) -> int:
     fail_on = parse_fail_on(options.fail_on)
-    judging = _options(options)
+    adjust = _adjust(options)
     base = _read(options.baseline)
-    comparisons = [compare_runs(base, _read(path), judging) for path in options.candidates]
+    comparisons = [compare_runs(base, _read(path), adjust) for path in options.candidates]
     report = _Report(
         lines=lambda: (line for each in comparisons for line in [*render_comparison(each), _BLANK]),
         markdown=lambda: "\n".join(compare_markdown(each) for each in comparisons),
         data=lambda: _compare_data(comparisons, fail_on),
-        junit=lambda: comparison_junit(_joined(comparisons)),
-        annotations=lambda: (a for each in comparisons for a in comparison_annotations(each)),
+        junit=lambda: comparison_junit(comparisons, fail_on),
+        annotations=lambda: (
+            a for each in comparisons for a in comparison_annotations(each, fail_on)
+        ),
     )
     _write(options, report, show)
     return max((_compare_code(each, fail_on) for each in comparisons), key=_SEVERITY.index)
@@ -126,7 +131,7 @@ def _compare_code(comparison: RunComparison, fail_on: Sequence[str]) -> int:
     if not comparison.comparable:
         return NOTHING
     failures = comparison.failures(fail_on)
-    if any(each.startswith((REGRESSED, REMOVED)) for each in failures):
+    if any(not each.startswith(INCONCLUSIVE) for each in failures):
         return BAD
     return OPEN if failures else FINE
 
@@ -139,15 +144,6 @@ def _compare_data(comparisons: Sequence[RunComparison], fail_on: Sequence[str]) 
             {**each.to_dict(), "failures": each.failures(fail_on)} for each in comparisons
         ],
     }
-
-
-def _joined(comparisons: Sequence[RunComparison]) -> RunComparison:
-    first = comparisons[0]
-    return RunComparison(
-        baseline=first.baseline,
-        candidate=", ".join(each.candidate for each in comparisons),
-        arms=tuple(arm for each in comparisons for arm in each.arms),
-    )
 
 
 def parse_fail_on(text: str) -> tuple[str, ...]:
@@ -165,8 +161,10 @@ def parse_fail_on(text: str) -> tuple[str, ...]:
     return tuple(each for each in wanted if each != "none")
 
 
-def _options(options: argparse.Namespace) -> Options | None:
-    margin, margins = MARGIN, {}
+def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
+    """The command line beats the marker; a margin for all metrics beats all of the marker's."""
+    margin: float | None = None
+    margins: dict[str, float] = {}
     for text in options.margin:
         metric, equals, share = text.rpartition("=")
         try:
@@ -183,9 +181,16 @@ def _options(options: argparse.Namespace) -> Options | None:
         **dict.fromkeys(options.lower_is_better, True),
         **dict.fromkeys(options.higher_is_better, False),
     }
-    if not options.margin and not directions:
-        return None
-    return Options(margin=margin, margins=margins, lower_is_better=directions)
+
+    def adjust(marker: Options) -> Options:
+        known = {} if margin is not None else dict(marker.margins or {})
+        return Options(
+            margin=marker.margin if margin is None else margin,
+            margins={**margins, **{key: known[key] for key in known if key not in margins}},
+            lower_is_better=directions,
+        )
+
+    return adjust
 
 
 # --- gate -------------------------------------------------------------------------------------
@@ -198,21 +203,24 @@ def _gate(options: argparse.Namespace, show: Print) -> int:
         lines=lambda: iter([*render(results), Line(f"run: {results.run}")]),
         markdown=lambda: results_markdown(results),
         data=lambda: {"schema": SCHEMA, "run": results.run, **results.to_dict()},
-        junit=lambda: results_junit(results),
-        annotations=lambda: results_annotations(results),
+        junit=lambda: results_junit(results, options.inconclusive),
+        annotations=lambda: results_annotations(results, options.inconclusive),
     )
     _write(options, report, show)
-    verdicts = [
-        each.verdict for experiment in results.experiments for each in experiment.judgements
-    ]
-    if REJECTED in verdicts:
-        return BAD
-    if not verdicts:
-        show([Line("nothing to judge: no --expect, and the run has no expectations", "yellow")])
+    if not any(each.judgements for each in results.experiments):
+        _tell("nothing to judge: no --expect, and the run has no expectations")
         return NOTHING
-    if INCONCLUSIVE in verdicts and options.inconclusive == "fail":
-        return OPEN
-    return FINE
+    unmet = {judgement.verdict for _, judgement in results.unmet(options.inconclusive)}
+    if results.lost and REJECTED not in unmet:
+        _tell("not passed: the record is incomplete")  # what is missing might have failed
+        return BAD
+    if REJECTED in unmet:
+        return BAD
+    return OPEN if unmet else FINE
+
+
+def _tell(text: str) -> None:
+    print(f"crucible: {text}", file=sys.stderr)
 
 
 # --- outputs ----------------------------------------------------------------------------------
@@ -222,23 +230,28 @@ def _write(options: argparse.Namespace, report: _Report, show: Print) -> None:
     """Write everything that was asked for; all of it before any exit code."""
     forms: dict[str, Callable[[], str]] = {
         "markdown": report.markdown,
-        "json": lambda: json.dumps(report.data(), indent=2, allow_nan=False, default=str) + "\n",
+        "json": lambda: msgspec.json.format(to_json(report.data()), indent=2).decode() + "\n",
         "junit": report.junit,
     }
-    to_stdout = [name for name in forms if getattr(options, name) == "-"]
-    if not to_stdout:
-        show(report.lines())
-    for name, make in forms.items():
-        target = getattr(options, name)
-        if target == "-":
-            print(make(), end="")
-        elif target is not None:
-            with replacing(Path(target)) as file:
-                file.write(make())
+    wanted = {name: getattr(options, name) for name in forms if getattr(options, name) is not None}
+    failures: list[OSError] = []
+    for name, target in wanted.items():
+        if target != "-":
+            try:
+                with replacing(Path(target)) as file:
+                    file.write(forms[name]())
+            except OSError as error:
+                failures.append(error)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if options.markdown is not None and summary:
+    if "markdown" in wanted and summary:
         with open(summary, "a", encoding="utf-8") as file:
             file.write(report.markdown())
-    if options.github and not to_stdout:
-        for command in report.annotations():
-            print(command)
+    to_stdout = [name for name, target in wanted.items() if target == "-"]
+    for name in to_stdout:
+        show([Line(forms[name]().removesuffix("\n"))])
+    if not to_stdout:
+        show(report.lines())
+        if options.github:
+            show(Line(command) for command in report.annotations())
+    if failures:
+        raise failures[0]

@@ -11,11 +11,12 @@ import numpy as np
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.artifact.run import open_run
-from pytest_crucible.report.numbers import plural
+from pytest_crucible.metrics.observations import Group
+from pytest_crucible.report.numbers import plural, show
 from pytest_crucible.report.results import ExperimentResult, analyse
 from pytest_crucible.report.terminal import Line
 from pytest_crucible.stats.power import mcnemar_n, proportions_n, t_n, t_power
-from pytest_crucible.stats.samples import RATE, Sample, sample_of
+from pytest_crucible.stats.samples import QUANTILE, RATE, Sample, per_trial, sample_of
 
 Print = Callable[[Iterable[Line]], None]
 
@@ -56,12 +57,13 @@ def _lines(options: argparse.Namespace) -> Iterator[Line]:
 
 def _rates(p1: float, p2: float, options: argparse.Namespace) -> Iterator[Line]:
     n = math.ceil(proportions_n(p1, p2, options.power, options.alpha))
-    yield Line(f"{p1:.1%} against {p2:.1%}: {plural(n, 'case')} per arm", "bold")
+    first, second = (show(rate, "%", 1) for rate in (p1, p2))
+    yield Line(f"{first} against {second}: {plural(n, 'case')} per arm", "bold")
     yield Line(f"  power {options.power:g}, two-sided level {options.alpha:g}, unpaired")
     if options.paired:
         # With unrelated failures; related ones, as usual for one set of cases, need fewer.
-        first, second = p1 * (1 - p2), p2 * (1 - p1)
-        pairs = math.ceil(mcnemar_n(first, second, options.power, options.alpha))
+        shares = p1 * (1 - p2), p2 * (1 - p1)
+        pairs = math.ceil(mcnemar_n(*shares, options.power, options.alpha))
         yield Line(f"  paired by case: {plural(pairs, 'case')} at most (McNemar)")
 
 
@@ -70,7 +72,7 @@ def _means(sd: float, effect: float, options: argparse.Namespace) -> Iterator[Li
         raise ValueError("--sd must be above 0")
     n = t_n(effect / sd, options.power, options.alpha, options.paired)
     arm = "pairs" if options.paired else "cases per arm"
-    yield Line(f"a difference of {effect:g} at a deviation of {sd:g}: {n:,} {arm}", "bold")
+    yield Line(f"a difference of {effect:g} at a deviation of {sd:.3g}: {n:,} {arm}", "bold")
     reached = t_power(n, effect / sd, options.alpha, options.paired)
     yield Line(f"  power {reached:.3f}, two-sided level {options.alpha:g}")
 
@@ -80,20 +82,31 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
         raise ValueError("--pilot needs --effect: the difference to find, in the metric's unit")
     experiment = _experiment(options)
     samples = {
-        condition: sample_of(group, options.metric)
-        for condition, group in experiment.groups.items()
+        condition: _sample(group, options.metric) for condition, group in experiment.groups.items()
     }
     first = next(iter(samples.values()))
     if first is None or first.n < 2:
         raise ValueError(f"the pilot has no observations of {options.metric}")
     name = experiment.definition.name
     yield Line(f"pilot: {name}, {options.metric}, {plural(first.n, 'observation')}")
+    if first.kind == QUANTILE:
+        raise ValueError(f"{options.metric} is a percentile; plan with a rate or a mean")
     if first.kind == RATE:
         rate = float(first.values.mean())
+        if not 0 <= rate + options.effect <= 1:
+            raise ValueError(f"--effect: {rate:.3g} {options.effect:+g} is no rate")
         yield from _rates(rate, rate + options.effect, options)
         return
     deviation = _deviation([each for each in samples.values() if each], options.paired)
     yield from _means(deviation, options.effect, options)
+
+
+def _sample(group: Group, metric: str) -> Sample | None:
+    """By the names that expectations and comparisons use."""
+    if metric in ("cost", "tokens"):
+        column = {"cost": "cost_usd", "tokens": "total_tokens"}[metric]
+        return per_trial(group, column, f"counted_{metric}")
+    return sample_of(group, "latency.mean" if metric == "latency" else metric)
 
 
 def _experiment(options: argparse.Namespace) -> ExperimentResult:

@@ -147,7 +147,7 @@ class NodeRecording:
 
     def continue_in_child(self) -> None:
         """Go on in a file of this process's own; called in a child right after the fork."""
-        self._parent, self.node = self.node, f"{self.node}-{os.getpid()}"
+        self._parent, self.node = self.node, f"{self.node}-{os.getpid()}-{secrets.token_hex(2)}"
         self.store.continue_in_child(self._path(), self._header())
         for opened in self._open:
             self.store.append(scope_frame(opened))

@@ -15,7 +15,7 @@ from pytest_crucible.artifact.rows import BASE_COLUMNS, flat_row, unflatten
 # spreadsheets hide and `read_csv` takes off again.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _INTEGERS = frozenset({"time_us", "sequence", "trial", "attempt"})
-_FLOATS = frozenset({"latency_ms", "cost_usd"})
+_FLOATS = frozenset({"latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens"})
 
 
 def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
@@ -90,6 +90,8 @@ def _value(column: str, cell: str) -> Any:
         return int(cell)
     if column in _FLOATS:
         return float(cell)
+    if column == "success":
+        return cell == "True"
     if column.startswith(("measurements.", "metadata.")):
         if cell in ("True", "False"):
             return cell == "True"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +50,21 @@ def enriched_path(spool: Path) -> Path:
     return spool.with_suffix(SUFFIX)
 
 
-def keep_enriched(node: Node, enricher: Any) -> None:
-    """Ask an enricher about each of a node's events, and write down what it sets.
+def keep_enriched(node: Node, enrichers: Iterable[Any]) -> None:
+    """Ask enrichers about each of a node's events, and write down what they set.
 
     Raises:
         OSError: it cannot be written.
     """
     with replacing(enriched_path(Path(node.source))) as file:
         for event in node:
-            fields = {} if event.internal else _asked(event, enricher)
+            fields = {} if event.internal else _asked(event, enrichers)
             if fields:
                 file.write(to_json([event.sequence, fields]).decode() + "\n")
 
 
-def _asked(event: Event, enricher: Any) -> dict[str, Any]:
+def _asked(event: Event, enrichers: Iterable[Any]) -> dict[str, Any]:
     enriched: Enriched = enrich(event)
-    enricher(event, enriched)
-    return changed(event, enriched)
+    for enricher in enrichers:
+        enricher(event, enriched)
+    return changed(enrich(event), enriched)

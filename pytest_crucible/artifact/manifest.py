@@ -11,7 +11,7 @@ import platform
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -131,3 +131,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if "run" not in manifest:
         raise ArtifactError(f"{path}:1: not a manifest: it has no 'run'")
     return manifest
+
+
+def manifest_notes(manifest: Mapping[str, Any] | None) -> list[str]:
+    """Why a record is incomplete, as far as only the session that made it could know."""
+    completeness = (manifest or {}).get("completeness") or {}
+    return [str(note) for note in completeness.get("notes") or ()]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pytest_crucible._clock import iso_from_us
-from pytest_crucible._enrich import Enriched, enrich
+from pytest_crucible._enrich import Enriched, changed, enrich
 from pytest_crucible._event import Event
 from pytest_crucible._frames import encode_degraded
 from pytest_crucible._scope import Scope
@@ -28,6 +28,11 @@ _ENRICHED = (
     "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
     "model", "provider", "session_id", "user_id", "sample_id", "cohort",
 )  # fmt: skip
+
+_MEASURED = (
+    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
+)  # fmt: skip
+_KNOWN = frozenset({*BASE_COLUMNS, "measurements", "metadata"})
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -119,7 +124,7 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
             _whole(row.get("trial")),
             _whole(row.get("attempt")),
         )
-    return Event(
+    event = Event(
         name=str(row["event"]),
         measurements=_mapping(row.get("measurements")),
         metadata=_mapping(row.get("metadata")),
@@ -130,6 +135,26 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
         scope=scope,
         attribution=str(row.get("attribution") or "context"),
     )
+    enriched = {} if event.internal else _set_by_enrichers(event, row)
+    return msgspec.structs.replace(event, enriched=enriched) if enriched else event
+
+
+def _set_by_enrichers(event: Event, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the columns say beyond what the event itself does."""
+    plain = enrich(event)
+    said = {name: row[name] for name in _MEASURED if name in row}
+    # CSV and Parquet keep texts as texts: a model named 3 is no other than one named "3".
+    said |= {
+        name: row[name]
+        for name in ("model", "provider")
+        if row.get(name) is not None and str(row[name]) != str(getattr(plain, name))
+    }
+    extra = {
+        key: value
+        for key, value in row.items()
+        if key not in _KNOWN and key not in plain.extra and value is not None
+    }
+    return changed(plain, msgspec.structs.replace(plain, **said, extra={**plain.extra, **extra}))
 
 
 @lru_cache(maxsize=65536)

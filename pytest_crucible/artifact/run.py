@@ -12,6 +12,7 @@ from pytest_crucible._event import Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._frames import SCHEMA, HeaderFrame
 from pytest_crucible.artifact.csv_file import read_csv
+from pytest_crucible.artifact.enriched import EnrichedReader, enriched_path
 from pytest_crucible.artifact.jsonl_file import read_jsonl
 from pytest_crucible.artifact.manifest import NAME, read_manifest
 from pytest_crucible.artifact.parquet_file import read_parquet
@@ -64,8 +65,9 @@ class Run:
 
     def torn(self) -> list[str]:
         """Where files had to be skipped, a sentence each; known once `events` has been read."""
-        sources = [node.frames for node in self.nodes]
-        return [each.torn for each in sources if isinstance(each, SpoolReader) and each.torn]
+        sources = [source for node in self.nodes for source in (node.frames, node.enriched)]
+        readers = [each for each in sources if isinstance(each, (SpoolReader, EnrichedReader))]
+        return [each.torn for each in readers if each.torn]
 
 
 def open_run(path: Path) -> Run:
@@ -99,7 +101,13 @@ def open_folder(folder: Path) -> Run:
         raise ArtifactError(f"{folder}: no recorded events ({NODES}/*{SUFFIX}) in it")
     run = str(manifest["run"]) if manifest else folder.name
     nodes = [
-        Node(file.stem, SpoolReader(file), source=str(file), run=run)
+        Node(
+            file.stem,
+            SpoolReader(file),
+            source=str(file),
+            run=run,
+            enriched=EnrichedReader(enriched_path(file)),
+        )
         for file, _ in distinct_spools(files)
     ]
     return Run(id=run, path=folder, nodes=nodes, manifest=manifest)

@@ -159,14 +159,16 @@ def observe(
             elif event.name in (TRIAL_START, TRIAL_STOP):
                 book.add(event)
             continue
+        place = places.get(id(scope))
+        if place is None:
+            group = found.group(scope.experiment, scope.condition)
+            place = places[id(scope)] = _Place(scope, group, book.run_of(scope))
+        if place.run is not None and place.run != event.run:
+            continue  # another shard ran the same trial before
         found.events += 1
         enriched = enrich(event)
         for enricher in extra:
             enricher(event, enriched)
-        place = places.get(id(scope))
-        if place is None:
-            group = found.group(scope.experiment, scope.condition)
-            place = places[id(scope)] = _Place(scope, group)
         _add_row(place, event, enriched)
     book.plan(plan())
     for trial in book.all():
@@ -240,8 +242,9 @@ def _add_recorded(group: Group, event: Event, scope: Scope, attempt: int) -> Non
 class _Place:
     """What all events of one scope share; holds on to the scope, whose identity is its key."""
 
-    def __init__(self, scope: Scope, group: Group) -> None:
+    def __init__(self, scope: Scope, group: Group, run: str | None) -> None:
         self.scope = scope
+        self.run = run
         self.group = group
         self.case = group.case_index(scope.case)
         self.trial = scope.trial or 0

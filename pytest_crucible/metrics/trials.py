@@ -110,6 +110,13 @@ class TrialBook:
         # A child process of the attempt: it belongs to the latest one.
         return len(trial.attempts) if trial else 0
 
+    def run_of(self, scope: Scope) -> str | None:
+        """The run whose execution of a scope's trial counts; None outside trials."""
+        trial = self._trials.get(
+            (scope.experiment, scope.condition, scope.case or "", scope.trial or 0)
+        )
+        return trial.attempts[0].node[0] if trial and trial.attempts else None
+
     def _trial(self, experiment: str, condition: str, case: str, trial: int, test: str) -> Trial:
         key = (experiment, condition, case, trial)
         found = self._trials.get(key)

@@ -22,7 +22,7 @@ _MAX_CASES = 3
 def render_comparison(comparison: RunComparison) -> Iterator[Line]:
     """The comparison, line by line: the verdict first."""
     yield verdict_line(comparison)
-    yield Line(f"  {comparison.candidate} against {comparison.baseline}")
+    yield Line(f"  {comparison.title}")
     for difference in comparison.differences:
         yield Line(f"  differs: {difference}", "yellow")
     for reason in comparison.incomplete:

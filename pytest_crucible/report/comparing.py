@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_crucible._frames import SCHEMA
 from pytest_crucible.artifact.run import Run
 from pytest_crucible.metrics.observations import Group
+from pytest_crucible.report.numbers import plural
 from pytest_crucible.report.results import ExperimentResult, Results, comparison_options
 from pytest_crucible.stats.comparison import (
     ADDED,
@@ -22,8 +23,10 @@ from pytest_crucible.stats.comparison import (
     compare_groups,
 )
 
+_FAILING = {"regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE}
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
 FAIL_ON = ("regression", "inconclusive", "missing")
+MISSING = "MISSING"
 
 _WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
 
@@ -77,6 +80,7 @@ class RunComparison:
 
     Attributes:
         baseline, candidate: their ids.
+        title: both, with their commits where those are known.
         arms: every condition of every experiment of either side.
         differences: what differs between the machines, versions and trees they ran on.
         incomplete: why one of the records is incomplete.
@@ -84,6 +88,7 @@ class RunComparison:
 
     baseline: str
     candidate: str
+    title: str
     arms: tuple[ArmComparison, ...]
     differences: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
@@ -99,23 +104,22 @@ class RunComparison:
 
     def failures(self, fail_on: Sequence[str]) -> list[str]:
         """Why a gate that fails on these things fails; empty if it does not."""
-        found = []
-        for kind, verdict in (
-            ("regression", REGRESSED), ("missing", REMOVED), ("inconclusive", INCONCLUSIVE),
-        ):  # fmt: skip
-            if kind in fail_on:
-                found += [
-                    f"{verdict}: {each.metric} of {arm.name}"
-                    for arm in self.arms
-                    for each in arm.comparisons
-                    if each.verdict == verdict
-                ]
+        found = [
+            f"{verdict}: {each.metric} of {arm.name}"
+            for verdict in failing(fail_on)
+            for arm in self.arms
+            for each in arm.comparisons
+            if each.verdict == verdict
+        ]
         if "missing" in fail_on:
             found += [f"{REMOVED}: {arm.name}" for arm in self.arms if arm.removed]
             found += [
-                f"{REMOVED}: {len(arm.removed_cases)} cases of {arm.name}"
+                f"{REMOVED}: {plural(len(arm.removed_cases), 'case')} of {arm.name}"
                 for arm in self.arms
                 if arm.removed_cases
+            ]
+            found += [
+                f"{MISSING}: {each}" for each in self.incomplete if each.startswith(_CANDIDATE)
             ]
         return found
 
@@ -133,32 +137,51 @@ class RunComparison:
 
 
 def compare_runs(
-    base: tuple[Run, Results], cand: tuple[Run, Results], options: Options | None = None
+    base: tuple[Run, Results],
+    cand: tuple[Run, Results],
+    adjust: Callable[[Options], Options] = lambda options: options,
 ) -> RunComparison:
     """Compare two runs that have been read.
 
     Args:
         base: the baseline, and what `analyse` said of it.
         cand: the candidate, likewise.
-        options: margins and level; a margin on the candidate's marker is the default.
+        adjust: given what the candidate's marker says, the margins and directions to judge by.
     """
     before, after = _arms(base[1]), _arms(cand[1])
     arms = [
-        _compare_arm(key, before.get(key), after.get(key), options)
+        _compare_arm(key, before.get(key), after.get(key), adjust)
         for key in dict.fromkeys([*before, *after])
     ]
     incomplete = [
         f"{which}: {reason}"
-        for which, (_, results) in (("baseline", base), ("candidate", cand))
+        for which, (_, results) in ((_BASELINE, base), (_CANDIDATE, cand))
         for reason in results.incomplete
     ]
     return RunComparison(
         baseline=base[0].id,
         candidate=cand[0].id,
+        title=_title(base[0], cand[0]),
         arms=tuple(arms),
         differences=tuple(environment_differences(base, cand)),
         incomplete=tuple(incomplete),
     )
+
+
+def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
+    """The verdicts that fail a gate, the worst first."""
+    return tuple(verdict for kind, verdict in _FAILING.items() if kind in fail_on)
+
+
+def _title(base: Run, cand: Run) -> str:
+    if base.id == cand.id:
+        return f"{_named(cand)} against itself"
+    return f"{_named(cand)} against {_named(base)}"
+
+
+def _named(run: Run) -> str:
+    git = (run.manifest or {}).get("git") or {}
+    return f"{run.id} ({str(git['commit'])[:10]})" if git.get("commit") else run.id
 
 
 _Arm = tuple[ExperimentResult, Group]
@@ -173,7 +196,10 @@ def _arms(results: Results) -> dict[tuple[str, str], _Arm]:
 
 
 def _compare_arm(
-    key: tuple[str, str], before: _Arm | None, after: _Arm | None, options: Options | None
+    key: tuple[str, str],
+    before: _Arm | None,
+    after: _Arm | None,
+    adjust: Callable[[Options], Options],
 ) -> ArmComparison:
     experiment, condition = key
     if before is None or after is None:
@@ -185,8 +211,7 @@ def _compare_arm(
             location=_location(present[1]),
             reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
         )
-    if options is None:
-        options = comparison_options(after[0].definition.margin)
+    options = adjust(comparison_options(after[0].definition.margin))
     old, new = _cases(before[1]), _cases(after[1])
     return ArmComparison(
         experiment=experiment,
@@ -212,6 +237,7 @@ def _location(group: Group) -> tuple[str, int] | None:
 
 _ASPECTS = ("machine", "cpu_count", "platform", "python", "implementation")
 _MAX_PACKAGES = 8
+_BASELINE, _CANDIDATE = "baseline", "candidate"
 
 
 def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]) -> list[str]:
@@ -219,7 +245,8 @@ def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]
     old, new = base[0].manifest or {}, cand[0].manifest or {}
     found = []
     if not old or not new:
-        found.append("environment unknown: a file has no manifest; compare run folders to see it")
+        sides = [which for which, each in ((_BASELINE, old), (_CANDIDATE, new)) if not each]
+        found.append(f"environment of the {' and the '.join(sides)} unknown: no manifest")
     found += [
         f"{aspect}: {old[aspect]} → {new[aspect]}"
         for aspect in _ASPECTS
@@ -229,7 +256,7 @@ def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]
     before, after = _models(base[1]), _models(cand[1])
     if before != after:
         found.append(f"models: {', '.join(before) or 'none'} → {', '.join(after) or 'none'}")
-    for which, manifest in (("baseline", old), ("candidate", new)):
+    for which, manifest in ((_BASELINE, old), (_CANDIDATE, new)):
         git = manifest.get("git") or {}
         if git.get("dirty"):
             found.append(f"{which}: recorded from a dirty tree at {str(git.get('commit'))[:10]}")

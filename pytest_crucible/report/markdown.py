@@ -47,7 +47,8 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     verdict, _, text = headline.partition("  ")
     yield f"### {_mark(verdict)} {escape(verdict)}: {escape(text)}"
     yield ""
-    yield f"`{comparison.candidate}` against `{comparison.baseline}`"
+    yield escape(comparison.title)
+    yield ""
     for difference in comparison.differences:
         yield f"- ⚠️ differs: {escape(difference)}"
     for reason in comparison.incomplete:
@@ -58,6 +59,7 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         for each in arm.comparisons:
             (urgent if each.verdict in _FIRST else rest).append((arm, each))
     yield from _arms_and_cases(comparison.arms)
+    urgent.sort(key=lambda row: _FIRST.index(row[1].verdict))
     if urgent:
         yield ""
         yield from _comparison_table(urgent)
@@ -175,7 +177,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~@])")
 
 
 def escape(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line; mentions do not notify anybody."""
+    """Text that Markdown and HTML leave alone, on one line; nobody is notified, no issue linked."""
     flat = " ".join(text.split())
     html = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", html).replace("\\@", "@\u200b")
+    return _SPECIAL.sub(r"\\\1", html).replace("\\@", "@\u200b").replace("\\#", "#\u200b")

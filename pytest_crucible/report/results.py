@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pytest_crucible._experiment import Definition
+from pytest_crucible.artifact.manifest import manifest_notes
 from pytest_crucible.artifact.run import Run
 from pytest_crucible.metrics.observations import Enricher, Group, Observations, observe
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
@@ -104,6 +105,7 @@ class Results:
         nodes: per process: its name, events, and whether it ended in good order.
         incomplete: why the record is incomplete, a sentence each; empty if it is complete.
         unattributed, late, sole, degraded: how many events were so; see `Event`.
+        notes: what only the session that made the run could know to be missing.
         noted: whether a node said that it lost something.
     """
 
@@ -115,12 +117,35 @@ class Results:
     late: int = 0
     sole: int = 0
     degraded: int = 0
+    notes: tuple[str, ...] = ()
     noted: bool = False
 
     def with_notes(self, notes: Sequence[str]) -> Results:
         """The same with more reasons for which the record is incomplete."""
-        reasons = tuple(dict.fromkeys([*self.incomplete, *notes]))
-        return replace(self, incomplete=reasons, noted=self.noted or bool(notes))
+        if not notes:
+            return self
+        return replace(
+            self,
+            incomplete=tuple(dict.fromkeys([*self.incomplete, *notes])),
+            notes=tuple(dict.fromkeys([*self.notes, *notes])),
+            noted=True,
+        )
+
+    def unmet(self, inconclusive: str) -> list[tuple[str, Judgement]]:
+        """The expectations that fail a gate, each with the name of its experiment.
+
+        Rejected ones; and open ones, where the marker, or else ``inconclusive``, says "fail".
+        """
+        return [
+            (each.definition.name, judgement)
+            for each in self.experiments
+            for judgement in each.judgements
+            if judgement.verdict == REJECTED
+            or (
+                judgement.verdict == INCONCLUSIVE
+                and (each.definition.inconclusive or inconclusive) == "fail"
+            )
+        ]
 
     @property
     def lost(self) -> bool:
@@ -143,6 +168,7 @@ class Results:
             "completeness": {
                 "complete": not self.incomplete,
                 "reasons": list(self.incomplete),
+                "notes": list(self.notes),
                 "unattributed_events": self.unattributed,
                 "late_events": self.late,
                 "sole_events": self.sole,
@@ -184,7 +210,7 @@ def analyse(
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             experiments.append(_experiment(definition, groups, custom))
-    return Results(
+    results = Results(
         run=run.id,
         experiments=tuple(experiments),
         nodes=tuple(
@@ -197,6 +223,7 @@ def analyse(
         degraded=observations.degraded,
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
+    return results.with_notes(manifest_notes(run.manifest))
 
 
 def _experiment(

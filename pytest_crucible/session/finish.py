@@ -14,6 +14,7 @@ import pytest
 
 from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
+from pytest_crucible.artifact.enriched import keep_enriched
 from pytest_crucible.artifact.exporters import FORMATS, export_events
 from pytest_crucible.artifact.manifest import surroundings, write_manifest
 from pytest_crucible.artifact.run import Run, open_folder, open_run
@@ -24,7 +25,7 @@ from pytest_crucible.report.comparing import RunComparison, compare_runs
 from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.report.terminal import Line, render
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
-from pytest_crucible.stats.expectations import INCONCLUSIVE, REJECTED, Judgement
+from pytest_crucible.stats.expectations import Judgement
 
 RESULTS = pytest.StashKey["Finished"]()
 
@@ -66,16 +67,14 @@ def finish(
         arguments = [str(each) for each in config.invocation_params.args]
         around = surroundings(config.rootpath, ["pytest", *arguments])
         enrichers = _enrichers(config)
+        if enrichers:
+            run, enrichers = _keep_enriched(run, enrichers, finished)
         results = analyse(run, enrichers, _custom_metrics(config))
         found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
         if found < reported:
             notes = [*notes, f"{reported} attempts were reported, {found} are in the record"]
         results = finished.results = results.with_notes(notes)
-        baseline = config.stash[SETTINGS].baseline
-        if baseline is not None:
-            base = open_run(baseline)
-            described = replace(run, manifest=around)
-            finished.comparison = compare_runs((base, analyse(base)), (described, results))
+        _compare(config, replace(run, manifest=around), results, finished)
         _export(config, run, enrichers, finished)
         write_manifest(folder, {**around, **_manifest(config, run, results, finished)})
     except (CrucibleError, OSError) as error:
@@ -90,6 +89,31 @@ def finish(
         )
     _set_exit_status(session, finished)
     return finished
+
+
+def _keep_enriched(
+    run: Run, enrichers: list[Enricher], finished: Finished
+) -> tuple[Run, list[Enricher]]:
+    """Write down what the enrichers set, for later readers, who have none; and read that."""
+    try:
+        for node in run.nodes:
+            keep_enriched(node, enrichers)
+    except OSError as error:
+        finished.problems.append(f"only this summary has what enrichers set: {error.strerror}")
+        return run, enrichers
+    return open_folder(finished.folder), []
+
+
+def _compare(config: pytest.Config, run: Run, results: Results, finished: Finished) -> None:
+    baseline = config.stash[SETTINGS].baseline
+    if baseline is None:
+        return
+    try:
+        base = open_run(baseline)
+        finished.comparison = compare_runs((base, analyse(base)), (run, results))
+    except (CrucibleError, OSError) as error:
+        # Broken off half-way, most likely: it could be opened when the session began.
+        finished.problems.append(f"--crucible-baseline: {error}")
 
 
 def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
@@ -172,8 +196,8 @@ def summary_lines(config: pytest.Config, finished: Finished) -> Iterator[Line]:
     if finished.results is not None:
         yield from render(finished.results)
         if finished.comparison is not None:
-            yield Line("")
             yield from render_comparison(finished.comparison)
+            yield Line("")
         for lines in config.hook.pytest_crucible_summary(results=finished.results):
             for line in lines or ():
                 yield Line(line)
@@ -216,19 +240,9 @@ def print_after_internal_error(session: pytest.Session) -> None:
 
 
 def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Judgement]]:
-    """The expectations that fail the session: rejected ones, and open ones if so asked."""
-    experiments = finished.results.experiments if finished.results else ()
-    default = config.stash[SETTINGS].inconclusive
-    return [
-        (each.definition.name, judgement)
-        for each in experiments
-        for judgement in each.judgements
-        if judgement.verdict == REJECTED
-        or (
-            judgement.verdict == INCONCLUSIVE
-            and (each.definition.inconclusive or default) == "fail"
-        )
-    ]
+    """The expectations that fail the session."""
+    inconclusive = config.stash[SETTINGS].inconclusive
+    return finished.results.unmet(inconclusive) if finished.results else []
 
 
 def _regressions(config: pytest.Config, finished: Finished) -> list[str]:

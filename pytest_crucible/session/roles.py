@@ -105,7 +105,7 @@ class Recorder:
         return NodeRecording(folder, self.run, self.node)
 
     def _flush(self) -> None:
-        """Called outside every timer, after each phase of a trial."""
+        """Called outside every timer, at the start and the end of each trial."""
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly:

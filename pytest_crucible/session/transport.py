@@ -1,7 +1,7 @@
 """How a worker's spool reaches the controller's run folder.
 
 A worker that sees the controller's output folder writes its spool there. One that does not (another
-host, another root) writes it to a folder of its own and sends the bytes after each phase of a test,
+host, another root) writes it to a folder of its own and sends the bytes at the start and the end of each test,
 each piece with its offset: the controller writes them where they belong, so a piece that comes
 twice changes nothing.
 

@@ -45,7 +45,7 @@ class TrialHooks:
     Args:
         config: of this process.
         recording: where this process records.
-        flush: called when each phase of a trial is over, outside pytest-timeout's timer.
+        flush: called at the start and the end of each trial, outside pytest-timeout's timer.
     """
 
     def __init__(

@@ -1,15 +1,13 @@
 """How much something changed, as an interval: one function per method.
 
-Each takes baseline and candidate and gives a `Change`. ``interval(alpha)`` of a change may be asked
-for at any level: the p-value of "worse than the margin" is the level at which the interval touches
-the margin, so that interval and p-value never contradict each other.
+Each takes baseline and candidate and gives a `Change`. Percentiles have a module of their own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +17,22 @@ from pytest_crucible.stats import tests
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
-    effective_size,
     newcombe,
     newcombe_paired,
-    quantile,
-    smallest_n,
+    rate_size,
+    wilson,
 )
 from pytest_crucible.stats.samples import Sample
 
 Floats = NDArray[np.float64]
 
 RATIO, DIFFERENCE = "ratio", "difference"
-MAX_PAIRWISE = 5_000
+MAX_PAIRWISE = 2_000
 """Above this many values per side, methods that look at all pairs give way to the central limit."""
-RESAMPLES = 2_000
-SEED = 20_240_601
-"""Of every resampling; fixed, so that judging an artifact again gives the same verdict."""
+ALPHA = 0.05
+"""For effective sizes behind p-values."""
+_NOISE = 1e-12
+"""Differences that vary by less, relative to the values, vary by rounding only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Change:
         p: two-sided p-value of "no change"; None where there is no test.
         effect: name and value of a size that does not depend on units.
         method: what was done, for the report.
-        n: pairs, or observations of the two sides.
+        n: pairs; or of either side the cases, or the observations that belong to no case.
     """
 
     scale: str
@@ -68,21 +66,20 @@ def paired_log_ratio(base: Floats, cand: Floats) -> Change:
 
     ``base`` and ``cand`` are logarithms, one per case, in the same order.
     """
+    n = base.size
+    if not 6 <= n <= MAX_PAIRWISE:
+        return _paired_t_change(base, cand, RATIO, _exp)
     differences = cand - base
-    n = differences.size
-    if n < 6:
-        return _paired_t_change(differences, RATIO, np.exp)
-    if n > MAX_PAIRWISE:
-        return _paired_t_change(differences, RATIO, np.exp)
     walsh = np.sort(_walsh(differences))
-    p = tests.signed_rank(differences)
 
     def interval(alpha: float) -> Interval:
-        return _exp(_rank_interval(walsh, _signed_rank_cut(n, alpha)))
+        low, high = _rank_interval(walsh, _signed_rank_cut(n, alpha))
+        return _exp(low), _exp(high)
 
     effect = ("rank-biserial r", _rank_biserial(differences))
     name = "Wilcoxon signed rank on log ratios"
-    return Change(RATIO, math.exp(float(np.median(walsh))), interval, p, effect, name, (n,))
+    p = tests.signed_rank(differences)
+    return Change(RATIO, _exp(float(np.median(walsh))), interval, p, effect, name, (n,))
 
 
 def log_shift(base: Floats, cand: Floats) -> Change:
@@ -92,18 +89,17 @@ def log_shift(base: Floats, cand: Floats) -> Change:
         raise NoIntervalError(f"needs at least 4 observations per side, has {n} and {m}")
     effect = ("Cliff's delta", tests.cliffs_delta(base, cand))
     if max(n, m) > MAX_PAIRWISE:
-        change = _welch_change(base, cand, RATIO, np.exp, "Welch on logs")
-        return Change(
-            RATIO, change.estimate, change.interval, change.p, effect, change.method, (n, m)
-        )
+        change = _welch_change(base, cand, RATIO, _exp, "Welch on logs")
+        return replace(change, effect=effect)
     shifts = np.sort(np.subtract.outer(cand, base).ravel())
-    p = tests.mann_whitney(base, cand)
 
     def interval(alpha: float) -> Interval:
-        return _exp(_rank_interval(shifts, _mann_whitney_cut(n, m, alpha)))
+        low, high = _rank_interval(shifts, _mann_whitney_cut(n, m, alpha))
+        return _exp(low), _exp(high)
 
     name = "Mann-Whitney, Hodges-Lehmann ratio"
-    return Change(RATIO, math.exp(float(np.median(shifts))), interval, p, effect, name, (n, m))
+    p = tests.mann_whitney(base, cand)
+    return Change(RATIO, _exp(float(np.median(shifts))), interval, p, effect, name, (n, m))
 
 
 def _walsh(values: Floats) -> Floats:
@@ -157,8 +153,11 @@ def _rank_biserial(differences: Floats) -> float:
     return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
 
 
-def _exp(interval: Interval) -> Interval:
-    return math.exp(interval[0]), math.exp(interval[1])
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
 
 
 # --- means ------------------------------------------------------------------------------------
@@ -170,7 +169,7 @@ def _identity(value: float) -> float:
 
 def paired_means(base: Floats, cand: Floats) -> Change:
     """Paired t on differences per case."""
-    return _paired_t_change(cand - base, DIFFERENCE, _identity)
+    return _paired_t_change(base, cand, DIFFERENCE, _identity)
 
 
 def means(base: Floats, cand: Floats) -> Change:
@@ -178,17 +177,24 @@ def means(base: Floats, cand: Floats) -> Change:
     return _welch_change(base, cand, DIFFERENCE, _identity, "Welch")
 
 
-def _paired_t_change(differences: Floats, scale: str, back: Callable[[float], float]) -> Change:
+def _paired_t_change(
+    base: Floats, cand: Floats, scale: str, back: Callable[[float], float]
+) -> Change:
+    differences = cand - base
     n = differences.size
     if n < 2:
         raise NoIntervalError(f"{n} pair{'s' * (n != 1)}: no spread to measure")
     spread, mean = float(differences.std(ddof=1)), float(differences.mean())
+    if spread <= _NOISE * float(max(np.abs(base).max(), np.abs(cand).max())):
+        same = np.full(n, float(differences[0]) if spread else mean)
+        p = tests.signed_rank(same)
+        return _unvarying(same[0], scale, back, lambda alpha: _signed_rank_cut(n, alpha), p, (n,))
 
     def interval(alpha: float) -> Interval:
         half = float(stats.t.isf(alpha / 2, n - 1)) * spread / math.sqrt(n)
         return back(mean - half), back(mean + half)
 
-    effect = ("Cohen's d of pairs", mean / spread) if spread else None
+    effect = ("Cohen's d of pairs", mean / spread)
     method = "paired t on log ratios" if scale == RATIO else "paired t"
     return Change(scale, back(mean), interval, tests.paired_t(differences), effect, method, (n,))
 
@@ -201,18 +207,41 @@ def _welch_change(
         raise NoIntervalError(f"needs at least 2 observations per side, has {n} and {m}")
     v1, v2 = float(base.var(ddof=1)) / n, float(cand.var(ddof=1)) / m
     difference, error = float(cand.mean() - base.mean()), math.sqrt(v1 + v2)
+    if error <= _NOISE * float(max(np.abs(base).max(), np.abs(cand).max())):
+        p = tests.mann_whitney(np.full(n, base[0]), np.full(m, cand[0]))
+        shift = float(cand[0] - base[0])
+        return _unvarying(
+            shift, scale, back, lambda alpha: _mann_whitney_cut(n, m, alpha), p, (n, m)
+        )
 
     def interval(alpha: float) -> Interval:
-        if not error:
-            return back(difference), back(difference)
-        df = (v1 + v2) ** 2 / (v1**2 / (n - 1) + v2**2 / (m - 1))
+        df = tests.welch_df(v1, n, v2, m)
         half = float(stats.t.isf(alpha / 2, df)) * error
         return back(difference - half), back(difference + half)
 
-    pooled = math.sqrt((v1 * n + v2 * m) / 2)
-    effect = ("Cohen's d", difference / pooled) if pooled else None
+    effect = ("Cohen's d", difference / math.sqrt((v1 * n + v2 * m) / 2))
     p = tests.welch(base, cand)
     return Change(scale, back(difference), interval, p, effect, method, (n, m))
+
+
+def _unvarying(
+    value: float,
+    scale: str,
+    back: Callable[[float], float],
+    cut: Callable[[float], int],
+    p: float | None,
+    n: tuple[int, ...],
+) -> Change:
+    """The same everywhere: there is no spread for t, but ranks are certain if there are enough."""
+
+    def interval(alpha: float) -> Interval:
+        if cut(alpha) < 1:
+            raise NoIntervalError(
+                f"nothing varies in {' and '.join(map(str, n))}: no spread to measure"
+            )
+        return back(value), back(value)
+
+    return Change(scale, back(value), interval, p, None, "ranks, nothing varies", n)
 
 
 # --- rates ------------------------------------------------------------------------------------
@@ -223,119 +252,67 @@ def paired_rates(base: dict[str, float], cand: dict[str, float]) -> Change:
     cases = [case for case in base if case in cand]
     first = np.array([base[case] for case in cases])
     second = np.array([cand[case] for case in cases])
-    single = set(np.unique(np.concatenate([first, second]))) <= {0.0, 1.0}
-    if not single and float(np.ptp(second - first)) > 0:
-        return _paired_t_change(second - first, DIFFERENCE, _identity)
-    b, c = (
-        int(((first >= 0.5) & (second < 0.5)).sum()),
-        int(((first < 0.5) & (second >= 0.5)).sum()),
-    )
-    both = int(((first >= 0.5) & (second >= 0.5)).sum())
-    neither = len(cases) - both - b - c
+    n, differences = first.size, second - first
+    if not differences.any() or set(np.unique([first, second])) <= {0.0, 1.0}:
+        # Case rates between 0 and 1 that did not change are pairs that agree, like 0 and 1.
+        lost, won = int((differences < 0).sum()), int((differences > 0).sum())
+        both = round(float(np.minimum(first, second).sum()))
+
+        def exact(alpha: float) -> Interval:
+            return newcombe_paired(both, lost, won, n - both - lost - won, alpha)
+
+        effect = ("discordant pairs", float(lost + won))
+        p = tests.mcnemar(lost, won)
+        change = Change(
+            DIFFERENCE, float(differences.mean()), exact, p, effect, "exact McNemar", (n,)
+        )
+    else:
+        change = _paired_t_change(first, second, DIFFERENCE, _identity)
 
     def interval(alpha: float) -> Interval:
-        return newcombe_paired(both, b, c, neither, alpha)
+        return _unseen(change.interval(alpha), change.estimate, n, alpha)
 
-    effect = ("discordant pairs", float(b + c))
-    estimate = float((second - first).mean())
-    return Change(
-        DIFFERENCE, estimate, interval, tests.mcnemar(b, c), effect, "exact McNemar", (len(cases),)
-    )
+    return replace(change, interval=interval)
 
 
-def rates(base: Sample, cand: Sample) -> Change:
-    """Fisher's exact test with Newcombe's interval; clusters by their effective size."""
-    n1, n2 = base.n, cand.n
-    if not n1 or not n2:
-        raise NoIntervalError(f"no trials on one side ({n1} and {n2})")
-    e1, e2 = (effective_size(each.values, each.clusters()) for each in (base, cand))
+def _unseen(interval: Interval, estimate: float, n: int, alpha: float) -> Interval:
+    """The interval, no narrower than that of ``n`` cases of which none changed.
+
+    A few small changes cannot say more about cases that were not tried. It is not widened across
+    "no change": whether anything changed is for the test to say.
+    """
+    half = wilson(0, n, alpha)[1]
+    low, high = interval
+    wide_low, wide_high = max(-1.0, estimate - half), min(1.0, estimate + half)
+    low = min(low, max(0.0, wide_low) if low > 0 else wide_low)
+    high = max(high, min(0.0, wide_high) if high < 0 else wide_high)
+    return low, high
+
+
+def rates(base: Sample, cand: Sample, factor: float = 1.0) -> Change:
+    """Fisher's exact test with Newcombe's interval; clusters by their effective size.
+
+    The change is candidate − ``factor`` × baseline; the test is that of factor 1.
+    """
+    if not base.n or not cand.n:
+        raise NoIntervalError(f"no trials on one side ({base.n} and {cand.n})")
+    if factor < 0:
+        raise NoIntervalError("a rate can be held against a multiple of at least 0 only")
     p1, p2 = float(base.values.mean()), float(cand.values.mean())
 
-    def interval(alpha: float) -> Interval:
-        return newcombe(p1 * e1, e1, p2 * e2, e2, alpha)
+    def sizes(alpha: float) -> tuple[float, float]:
+        return (
+            rate_size(base.values, base.clusters(), alpha),
+            rate_size(cand.values, cand.clusters(), alpha),
+        )
 
-    clustered = e1 < n1 or e2 < n2
+    def interval(alpha: float) -> Interval:
+        e1, e2 = sizes(alpha)
+        return newcombe(p1 * e1, e1, p2 * e2, e2, alpha, factor)
+
+    e1, e2 = sizes(ALPHA)
+    clustered = e1 < base.n or e2 < cand.n
     p = tests.fisher(round(p1 * e1), round(e1), round(p2 * e2), round(e2))
     method = "Fisher, Newcombe interval" + (" on effective sizes" if clustered else "")
-    return Change(DIFFERENCE, p2 - p1, interval, p, None, method, (n1, n2))
-
-
-# --- percentiles ------------------------------------------------------------------------------
-
-
-def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change:
-    """The ratio of a percentile, by a bootstrap over cases; large samples by order statistics.
-
-    Cases, with all their trials, are drawn with replacement (the same for both sides if paired).
-
-    Raises:
-        NoIntervalError: too few observations to say anything about this percentile.
-    """
-    needed = smallest_n(q, 0.05)
-    if min(base.n, cand.n) < needed:
-        raise NoIntervalError(
-            f"p{q * 100:g} needs at least {needed} observations per side, has {base.n} and {cand.n}"
-        )
-    estimate = math.log(float(np.quantile(cand.values, q)) / float(np.quantile(base.values, q)))
-    if max(base.n, cand.n) > MAX_PAIRWISE:
-        return _quantile_large(base, cand, q, estimate)
-    rng = np.random.default_rng(SEED)
-    drawn_base, groups = _cluster_draws(base, rng, None)
-    same = paired and _same_cases(base, cand)
-    drawn_cand, _ = _cluster_draws(cand, rng, groups if same else None)
-    logs = np.log(_weighted_quantile(cand, drawn_cand, q)) - np.log(
-        _weighted_quantile(base, drawn_base, q)
-    )
-
-    def interval(alpha: float) -> Interval:
-        low, high = np.quantile(logs, (alpha / 2, 1 - alpha / 2))
-        return math.exp(float(low)), math.exp(float(high))
-
-    tail = min(float((logs <= 0).mean()), float((logs >= 0).mean()))
-    p = min(1.0, 2 * max(tail, 1 / RESAMPLES))
-    method = f"bootstrap over cases, {RESAMPLES} resamples, seed {SEED}"
-    return Change(RATIO, math.exp(estimate), interval, p, None, method, (base.n, cand.n))
-
-
-def _same_cases(base: Sample, cand: Sample) -> bool:
-    return base.cases is not None and cand.cases is not None and base.names == cand.names
-
-
-def _cluster_draws(
-    sample: Sample, rng: np.random.Generator, draws: NDArray[np.int64] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How often each value is drawn in each resample, and how often each case is."""
-    cases = np.arange(sample.n) if sample.cases is None else sample.cases
-    size = int(cases.max()) + 1
-    if draws is None or draws.shape[1] != size:
-        present = np.bincount(cases, minlength=size) > 0
-        share = present / present.sum()
-        draws = rng.multinomial(int(present.sum()), share, size=RESAMPLES)
-    return draws[:, cases], draws
-
-
-def _weighted_quantile(sample: Sample, weights: NDArray[np.int64], q: float) -> Floats:
-    order = np.argsort(sample.values)
-    ordered = sample.values[order]
-    cumulative = np.cumsum(weights[:, order], axis=1)
-    target = q * cumulative[:, -1:]
-    index = (cumulative < target).sum(axis=1)
-    found: Floats = ordered[np.minimum(index, ordered.size - 1)]
-    return found
-
-
-def _quantile_large(base: Sample, cand: Sample, q: float, estimate: float) -> Change:
-    """Independent order-statistic intervals, put together by their widths (Woodruff 1952)."""
-    low_b, high_b = quantile(base.values, base.clusters(), q, 0.05)
-    low_c, high_c = quantile(cand.values, cand.clusters(), q, 0.05)
-    z = float(stats.norm.isf(0.025))
-    widths = [math.log(high / low) / (2 * z) for low, high in ((low_b, high_b), (low_c, high_c))]
-    error = math.hypot(*widths)
-
-    def interval(alpha: float) -> Interval:
-        half = float(stats.norm.isf(alpha / 2)) * error
-        return math.exp(estimate - half), math.exp(estimate + half)
-
-    p = 2 * float(stats.norm.sf(abs(estimate) / error)) if error else None
-    method = "order statistics"
-    return Change(RATIO, math.exp(estimate), interval, p, None, method, (base.n, cand.n))
+    units = (base.units, cand.units)
+    return Change(DIFFERENCE, p2 - factor * p1, interval, p, None, method, units)

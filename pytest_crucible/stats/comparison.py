@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.stats import changes
+from pytest_crucible.stats import changes, percentiles
 from pytest_crucible.stats.changes import RATIO, Change
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.samples import (
@@ -110,7 +110,7 @@ def compare_groups(base: Group, cand: Group, options: Options | None = None) -> 
     """
     options = options or Options()
     found = [_compare(metric, base, cand, options) for metric in _metrics(base, cand)]
-    return _corrected([each[0] for each in found], [each[1] for each in found], options)
+    return _corrected(found, options.alpha)
 
 
 def _metrics(base: Group, cand: Group) -> list[str]:
@@ -136,9 +136,7 @@ def _sample(group: Group, metric: str) -> Sample:
     return found or Sample(np.empty(0), None, (), RATE)
 
 
-def _compare(
-    metric: str, base: Group, cand: Group, options: Options
-) -> tuple[Comparison, Change | None]:
+def _compare(metric: str, base: Group, cand: Group, options: Options) -> Comparison:
     before, after = _sample(base, metric), _sample(cand, metric)
     lower = lower_is_better(metric, options.lower_is_better)
     blank = Comparison(
@@ -148,22 +146,21 @@ def _compare(
         verdict=INCONCLUSIVE,
         margin=options.margin_of(metric),
         lower_is_better=lower,
-        share=before.kind == RATE if before.n else after.kind == RATE,
+        share=all(side.kind == RATE for side in (before, after) if side.n),
     )
     if not before.n:
-        return replace(blank, verdict=ADDED, reason="the baseline has no such metric"), None
+        return replace(blank, verdict=ADDED, reason="the baseline has no such metric")
     if not after.n:
-        return replace(blank, verdict=REMOVED, reason="the candidate has no such metric"), None
+        return replace(blank, verdict=REMOVED, reason="the candidate has no such metric")
     try:
-        change = change_of(metric, before, after)
-        judged = _judged(blank, change, options.alpha)
+        judged = _judged(blank, change_of(metric, before, after), options.alpha)
     except NoIntervalError as error:
-        return replace(blank, reason=str(error)), None
+        return replace(blank, reason=str(error))
     invalid = before.invalid + after.invalid
     if invalid:
         note = f"{invalid} values were no finite numbers and were left out"
         judged = replace(judged, reason=note if judged.reason is None else judged.reason)
-    return judged, change
+    return judged
 
 
 def _centre(sample: Sample, metric: str) -> float | None:
@@ -191,26 +188,12 @@ def change_of(metric: str, before: Sample, after: Sample) -> Change:
         if min(before.values.min(), after.values.min()) <= 0:
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
         pairs = _pairs(before.by_case(), after.by_case())
-        return changes.quantile_ratio(before, after, before.q, paired=bool(pairs))
-    if np.ptp(before.values) == 0 and np.ptp(after.values) == 0:
-        return _constant(before, after)
+        return percentiles.quantile_ratio(before, after, before.q, paired=bool(pairs))
     if metric in ("latency", "cost", "tokens"):
         positive = min(before.values.min(), after.values.min()) > 0
         if positive:
             return _skewed(before, after)
     return average_change(before, after)
-
-
-def _constant(before: Sample, after: Sample) -> Change:
-    """Both sides constant: equal is equal; unequal has no spread to tell chance from change."""
-    old, new = float(before.values[0]), float(after.values[0])
-    if old != new:
-        raise NoIntervalError(
-            f"all values are {old:g} before and {new:g} after: no spread to measure"
-        )
-    return Change(
-        changes.DIFFERENCE, 0.0, lambda _: (0.0, 0.0), 1.0, None, "identical", (before.n, after.n)
-    )
 
 
 def _skewed(before: Sample, after: Sample) -> Change:
@@ -261,6 +244,8 @@ def _pairs(
 
 def _judged(blank: Comparison, change: Change, alpha: float) -> Comparison:
     low, high = change.interval(alpha)
+    if not all(map(math.isfinite, (low, high, change.estimate))):
+        raise NoIntervalError("too few observations of too different sizes: no bound on the change")
     judged = replace(
         blank,
         scale=change.scale,
@@ -278,8 +263,7 @@ def _judged(blank: Comparison, change: Change, alpha: float) -> Comparison:
         return replace(judged, verdict=REGRESSED if more == judged.lower_is_better else IMPROVED)
     if lower < low and high < upper:
         return replace(judged, verdict=EQUIVALENT)
-    needs = _needs(judged, lower, upper)
-    return replace(judged, verdict=INCONCLUSIVE, needs=needs)
+    return replace(judged, verdict=INCONCLUSIVE, needs=cases_needed(change, alpha, lower, upper))
 
 
 def _limits(comparison: Comparison) -> tuple[float, float]:
@@ -294,58 +278,41 @@ def _limits(comparison: Comparison) -> tuple[float, float]:
     return (-size, size) if size else (-margin, margin)
 
 
-def _needs(comparison: Comparison, lower: float, upper: float) -> int | None:
-    """Cases at which the interval, shrinking with the root of n, would be on one side."""
-    assert comparison.change is not None
-    assert comparison.low is not None
-    assert comparison.high is not None
-    log = math.log if comparison.scale == RATIO else float
-    estimate, half = log(comparison.change), (log(comparison.high) - log(comparison.low)) / 2
-    distance = min(abs(estimate - log(lower)), abs(estimate - log(upper)))
-    if not distance or not math.isfinite(half):
+def cases_needed(change: Change, alpha: float, *limits: float) -> int | None:
+    """Cases at which the interval, shrinking with the root of n, would hold none of the limits.
+
+    None if more than a million, or if the change lies on a limit.
+    """
+    scale = math.log if change.scale == RATIO else float
+    low, high = change.interval(alpha)
+    if change.scale == RATIO and not (0 < low and min(limits) > 0 and high < math.inf):
         return None
-    needed = math.ceil(max(comparison.n) * (half / distance) ** 2)
-    return needed if needed <= _MOST_CASES else None
+    estimate = scale(change.estimate)
+    below, above = estimate - scale(low), scale(high) - estimate
+    most = 0.0
+    for limit in limits:
+        distance = scale(limit) - estimate
+        if not distance:
+            return None
+        most = max(most, (above if distance > 0 else below) / abs(distance))
+    needed = max(change.n) * most**2
+    return max(math.ceil(needed), max(change.n) + 1) if needed <= _MOST_CASES else None
 
 
-def _corrected(
-    judged: Sequence[Comparison], found: Sequence[Change | None], options: Options
-) -> list[Comparison]:
-    """Correct for the number of metrics: p-values, and verdicts that would not survive it."""
+def _corrected(judged: Sequence[Comparison], alpha: float) -> list[Comparison]:
+    """Correct p for the number of metrics; nothing regressed or improved if p is not certain.
+
+    So unchanged code is called REGRESSED in at most half of alpha of all runs, however many metrics
+    there are, and a verdict never contradicts the p-value beside it.
+    """
     p_values = holm({each.metric: each.p for each in judged})
-    beyond = holm(
-        {
-            each.metric: _p_beyond(each, change, options)
-            for each, change in zip(judged, found, strict=True)
-            if change is not None
-        }
-    )
+    count = sum(p is not None for p in p_values.values())
     corrected = []
     for each in judged:
-        p_margin = beyond.get(each.metric)
-        verdict, reason = each.verdict, each.reason
-        if verdict in (REGRESSED, IMPROVED) and p_margin is not None and p_margin > options.alpha:
-            reason = f"{verdict} alone, but not after correction for {len(beyond)} metrics"
-            verdict = INCONCLUSIVE
-        corrected.append(replace(each, p=p_values[each.metric], verdict=verdict, reason=reason))
+        p, verdict, reason = p_values[each.metric], each.verdict, each.reason
+        if verdict in (REGRESSED, IMPROVED) and (p is None or p > alpha):
+            alone = each.p is not None and each.p <= alpha
+            why = f"after correction for {count} metrics" if alone else "by the exact test"
+            verdict, reason = INCONCLUSIVE, f"{verdict} by its interval, but not {why}"
+        corrected.append(replace(each, p=p, verdict=verdict, reason=reason))
     return corrected
-
-
-def _p_beyond(comparison: Comparison, change: Change, options: Options) -> float | None:
-    """p-value of "not beyond the margin": the level at which the interval touches the margin."""
-    if comparison.verdict not in (REGRESSED, IMPROVED):
-        return 1.0
-    lower, upper = _limits(comparison)
-
-    def beyond(alpha: float) -> bool:
-        try:
-            low, high = change.interval(alpha)
-        except NoIntervalError:
-            return False
-        return low > upper or high < lower
-
-    small, large = 1e-12, options.alpha
-    for _ in range(40):
-        middle = math.sqrt(small * large)
-        small, large = (small, middle) if beyond(middle) else (middle, large)
-    return large

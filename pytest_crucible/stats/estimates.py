@@ -12,9 +12,9 @@ from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
     clopper_pearson,
-    effective_size,
     mean_t,
     quantile,
+    rate_size,
     wilson,
 )
 from pytest_crucible.stats.passing import pass_statistic
@@ -85,7 +85,7 @@ def interval_for_display(sample: Sample, alpha: float) -> Interval:
         NoIntervalError: there is none.
     """
     if sample.kind == RATE:
-        size = effective_size(sample.values, sample.clusters())
+        size = rate_size(sample.values, sample.clusters(), alpha)
         return wilson(float(sample.values.mean()) * size, size, alpha)
     return _numeric_interval(sample, alpha)
 
@@ -97,7 +97,7 @@ def interval_for_gate(sample: Sample, alpha: float) -> Interval:
         NoIntervalError: there is none.
     """
     if sample.kind == RATE:
-        size = effective_size(sample.values, sample.clusters())
+        size = rate_size(sample.values, sample.clusters(), alpha)
         return clopper_pearson(float(sample.values.mean()) * size, size, alpha)
     return _numeric_interval(sample, alpha)
 

@@ -34,8 +34,8 @@ def wilson(successes: float, n: float, alpha: float) -> Interval:
     z = float(stats.norm.isf(alpha / 2))
     p, square = successes / n, z * z
     centre = (p + square / (2 * n)) / (1 + square / n)
-    half = z / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    half = z / (1 + square / n) * math.sqrt(max(0.0, p * (1 - p) / n + square / (4 * n * n)))
+    return max(0.0, centre - half) if p > 0 else 0.0, min(1.0, centre + half) if p < 1 else 1.0
 
 
 def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
@@ -82,23 +82,42 @@ def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, floa
     return variance, groups - 1
 
 
-def effective_size(values: Floats, clusters: Ints | None) -> float:
-    """How many independent observations the values are worth for their mean.
+def effective_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
+    """How many independent observations values between 0 and 1 are worth for their mean.
 
-    Never more than there are. Where nothing varies, which tells nothing about the clusters, it is
-    the number of clusters: the cautious end.
+    With few clusters fewer, by the ratio of Student's quantiles (Korn and Graubard 1998). Never
+    more than there are, and never fewer than if all values of a cluster were the same: that is the
+    answer too where nothing varies, which tells nothing about the clusters.
     """
     n = float(values.size)
     if clusters is None or n < 2:
         return n
-    groups = float(np.unique(clusters).size)
-    if groups == n:
-        return n
+    _, sizes = cluster_sums(values, clusters)
+    fewest = n * n / float((sizes.astype(np.float64) ** 2).sum())
     spread = float(values.var(ddof=0))
-    if groups < 2 or spread == 0.0:
-        return groups
-    variance, _ = variance_of_mean(values, clusters)
-    return min(n, max(1.0, spread / variance))
+    if sizes.size < 2 or spread == 0.0:
+        return fewest
+    variance, df = variance_of_mean(values, clusters)
+    few = float(stats.t.isf(alpha / 2, n - 1) / stats.t.isf(alpha / 2, df))
+    return min(n, max(fewest, spread / variance * few * few))
+
+
+def rate_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
+    """The effective size of a rate.
+
+    How alike the trials of a case are is measured as if there were one more case, all of whose
+    trials had the rarer outcome. Without it, one failure among many successes would pass for proof
+    that trials are independent, and would be better news than no failure at all.
+    """
+    n = values.size
+    if clusters is None or not n:
+        return float(n)
+    size = math.ceil(n / np.unique(clusters).size)
+    rarer = 0.0 if float(values.mean()) >= 0.5 else 1.0
+    more = np.concatenate([values, np.full(size, rarer)])
+    cases = np.concatenate([clusters, np.full(size, clusters.max() + 1)])
+    worth = effective_size(more, cases, alpha) / more.size
+    return max(worth * n, effective_size(np.ones(n), clusters, alpha))
 
 
 def mean_t(values: Floats, clusters: Ints | None, alpha: float) -> Interval:
@@ -137,26 +156,41 @@ def quantile(values: Floats, clusters: Ints | None, q: float, alpha: float) -> I
         low = int(stats.binom.ppf(alpha / 2, n, q))
         high = int(stats.binom.isf(alpha / 2, n, q)) + 1
         return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
-    below = (values <= np.quantile(values, q)).astype(np.float64)
-    size = effective_size(below, clusters)
-    if size < needed:
-        raise NoIntervalError(
-            f"needs at least {needed} independent observations; "
-            f"{n} clustered in cases are worth {size:.0f}"
-        )
+    size = quantile_size(values, clusters, q, alpha)
     low_p, high_p = clopper_pearson(q * size, size, alpha)
     low, high = math.floor(low_p * n), math.ceil(high_p * n)
     return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
 
 
-def newcombe(x1: float, n1: float, x2: float, n2: float, alpha: float) -> Interval:
-    """Interval of ``x2/n2 − x1/n1`` from two Wilson intervals (Newcombe 1998, method 10)."""
+def quantile_size(values: Floats, clusters: Ints, q: float, alpha: float) -> float:
+    """The effective size of "is below the quantile".
+
+    Raises:
+        NoIntervalError: less than a finite interval needs.
+    """
+    below = (values <= np.quantile(values, q)).astype(np.float64)
+    size, needed = effective_size(below, clusters, alpha), smallest_n(q, alpha)
+    if size < needed:
+        raise NoIntervalError(
+            f"needs at least {needed} independent observations; "
+            f"{values.size} clustered in cases are worth {size:.0f}"
+        )
+    return size
+
+
+def newcombe(
+    x1: float, n1: float, x2: float, n2: float, alpha: float, factor: float = 1.0
+) -> Interval:
+    """Interval of ``x2/n2 − factor · x1/n1`` from two Wilson intervals.
+
+    Newcombe (1998, method 10); with a factor Zou and Donner (2008).
+    """
     (low1, high1), (low2, high2) = wilson(x1, n1, alpha), wilson(x2, n2, alpha)
     p1, p2 = x1 / n1, x2 / n2
-    difference = p2 - p1
+    difference = p2 - factor * p1
     return (
-        difference - math.hypot(p2 - low2, high1 - p1),
-        difference + math.hypot(high2 - p2, p1 - low1),
+        difference - math.hypot(p2 - low2, factor * (high1 - p1)),
+        difference + math.hypot(high2 - p2, factor * (p1 - low1)),
     )
 
 

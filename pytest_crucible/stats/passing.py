@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES, Trial
-from pytest_crucible.stats.samples import MEAN, Sample
+from pytest_crucible.stats.samples import RATE, Sample
 
 _PATH = re.compile(r"pass_(at|hat)_(\d+)$")
 FLIP_RATE = "flip_rate"
@@ -38,7 +38,8 @@ def pass_hat_k(passed: int, n: int, k: int) -> float:
 def pass_statistic(trials: Iterable[Trial], path: str) -> Sample | None:
     """The sample, one value per case, behind ``pass_at_3``, ``pass_hat_3`` or ``flip_rate``.
 
-    Cases with fewer than ``k`` trials are left out. None if the path is none of these.
+    Cases with fewer than ``k`` trials are left out. None if the path is none of these. Judged like
+    rates: values between 0 and 1 never spread more than passes and failures with the same mean.
     """
     match = _PATH.match(path)
     if match is None and path != FLIP_RATE:
@@ -54,7 +55,7 @@ def pass_statistic(trials: Iterable[Trial], path: str) -> Sample | None:
             statistic = pass_at_k if match[1] == "at" else pass_hat_k
             names.append(case)
             values.append(statistic(passed, n, int(match[2])))
-    return Sample(np.array(values), np.arange(len(values)), tuple(names), MEAN)
+    return Sample(np.array(values), np.arange(len(values)), tuple(names), RATE)
 
 
 def failing_cases(trials: Iterable[Trial], needed: int) -> list[str]:

@@ -55,6 +55,11 @@ class Sample:
     def n(self) -> int:
         return int(self.values.size)
 
+    @property
+    def units(self) -> int:
+        """Cases; or observations, where they belong to none."""
+        return self.n if self.cases is None else int(np.unique(self.cases).size)
+
     def clusters(self) -> Ints | None:
         """The cases, if any has more than one value; else None: then values are independent."""
         if self.cases is None or np.unique(self.cases).size == self.n:
@@ -112,9 +117,10 @@ def per_trial(group: Group, column: str, counted: str) -> Sample:
     spent = values[keep]
     if not spent.size or (cases == NO_CASE).any():
         return _made(spent, cases, group, MEAN)
-    keys, index = np.unique(np.stack([cases, trials], axis=1), axis=0, return_inverse=True)
-    sums = np.bincount(index.ravel(), weights=spent).astype(np.float64)
-    return _made(sums, keys[:, 0], group, MEAN)
+    repeats = int(trials.max()) + 1
+    keys, index = np.unique(cases * repeats + trials, return_inverse=True)
+    sums = np.bincount(index, weights=spent).astype(np.float64)
+    return _made(sums, keys // repeats, group, MEAN)
 
 
 def _shaped(sample: Sample, statistic: str) -> Sample | None:
@@ -167,10 +173,14 @@ def _recorded(group: Group, series: Series) -> Sample:
 
 
 def _made(values: Floats, cases: Ints, group: Group, kind: str) -> Sample:
-    known: Ints | None = cases
-    if not cases.size or (cases == NO_CASE).any():
-        known = None
-    return Sample(values, known, tuple(group.cases), kind)
+    outside = cases == NO_CASE
+    if outside.all():
+        return Sample(values, None, (), kind)
+    names = tuple(group.cases)
+    if outside.any():  # each a case of its own: the others stay together
+        cases = np.where(outside, len(names) + np.cumsum(outside) - 1, cases)
+        names += tuple(f"outside trials {number}" for number in range(int(outside.sum())))
+    return Sample(values, cases, names, kind)
 
 
 _LOWER = re.compile(

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 EXACT_TIES_N = 25
 """Up to this many values per side ties are handled exactly."""
+EXACT_PAIRS = 50
+"""Up to this many pairs the signed rank test is exact."""
 
 
 def mann_whitney(x: Floats, y: Floats) -> float | None:
@@ -64,15 +66,35 @@ def rank_sum_exact(x: Floats, y: Floats, alternative: str = "two-sided") -> floa
 
 
 def signed_rank(differences: Floats) -> float | None:
-    """Wilcoxon's signed rank test of paired differences; needs six that are not zero."""
+    """Wilcoxon's signed rank test of paired differences that are not zero, exact up to 50."""
     nonzero = differences[differences != 0]
-    if differences.size and not nonzero.size:
-        return 1.0
-    if nonzero.size < 6:
+    if not differences.size:
         return None
-    ties = np.unique(np.abs(nonzero)).size < nonzero.size
-    exact = nonzero.size <= 50 and not ties
-    return float(stats.wilcoxon(nonzero, method="exact" if exact else "approx").pvalue)
+    if not nonzero.size:
+        return 1.0
+    if nonzero.size <= EXACT_PAIRS:
+        return signed_rank_exact(nonzero)
+    return float(stats.wilcoxon(nonzero, method="approx").pvalue)
+
+
+def signed_rank_exact(nonzero: Floats, alternative: str = "two-sided") -> float:
+    """Exact p-value of the sum of positive mid-ranks when all signs are equally likely.
+
+    Args:
+        nonzero: differences, none of them zero.
+        alternative: two-sided, or greater: the differences tend to be positive.
+    """
+    ranks = np.rint(2 * stats.rankdata(np.abs(nonzero))).astype(np.int64)
+    observed = int(ranks[nonzero > 0].sum())
+    counts = np.zeros(int(ranks.sum()) + 1)
+    counts[0] = 1.0
+    for rank in ranks:
+        counts[rank:] += counts[:-rank].copy()
+    greater = float(counts[observed:].sum()) / 2.0**nonzero.size
+    if alternative == "greater":
+        return greater
+    less = float(counts[: observed + 1].sum()) / 2.0**nonzero.size
+    return min(1.0, 2 * min(less, greater))
 
 
 def paired_t(differences: Floats) -> float | None:
@@ -91,9 +113,18 @@ def welch(x: Floats, y: Floats) -> float | None:
     """Welch's t test of two independent means (Welch 1947)."""
     if x.size < 2 or y.size < 2:
         return None
-    if np.ptp(x) == 0 and np.ptp(y) == 0:
+    v1, v2 = float(x.var(ddof=1)) / x.size, float(y.var(ddof=1)) / y.size
+    if not v1 + v2:
         return 1.0 if x[0] == y[0] else None
-    return float(stats.ttest_ind(x, y, equal_var=False).pvalue)
+    # Written out: SciPy's warns of precision loss where values hardly differ.
+    t = float(y.mean() - x.mean()) / math.sqrt(v1 + v2)
+    return 2 * float(stats.t.sf(abs(t), welch_df(v1, x.size, v2, y.size)))
+
+
+def welch_df(v1: float, n1: int, v2: float, n2: int) -> float:
+    """Welch's degrees of freedom from the variances of two means (Satterthwaite 1946)."""
+    share = v1 / (v1 + v2)
+    return 1 / (share**2 / (n1 - 1) + (1 - share) ** 2 / (n2 - 1))
 
 
 def fisher(x1: int, n1: int, x2: int, n2: int) -> float | None:

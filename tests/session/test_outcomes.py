@@ -83,7 +83,7 @@ def test_every_outcome(pytester: pytest.Pytester, mode: tuple[str, ...]) -> None
     assert (tests.trials, tests.passed, tests.failed, tests.errored) == (11, 2, 4, 3)
     assert (tests.skipped, tests.crashed, tests.missing) == (2, 0, 0)
     assert tests.pass_rate == pytest.approx(2 / 9)
-    result.stdout.fnmatch_lines(["  recorded 9/11 trials · 2 skipped · 0 events"])
+    result.stdout.fnmatch_lines(["  recorded 9/11 trials · 2 skipped*"])
 
 
 def test_failures_say_type_and_place_only(pytester: pytest.Pytester) -> None:
@@ -102,7 +102,7 @@ def test_failures_say_type_and_place_only(pytester: pytest.Pytester) -> None:
     (trial,) = support.only(pytester).trials
     error = "AssertionError at test_failures_say_type_and_place_only.py:4"
     assert trial.attempts[0].error == error
-    result.stdout.fnmatch_lines([f"  failed trials: 1 × {error}"])
+    result.stdout.fnmatch_lines([f"* 1 × {error}"])
     run = support.newest(pytester).path
     assert run is not None
     for path in run.rglob("*.*"):
