@@ -32,9 +32,7 @@ def record(folder: Path, node: str, events: int) -> None:
     recording.announce({"bench": define("bench")}, [])
     for trial in range(TRIALS):
         case = f"{node}-{trial}"
-        opened = recording.open(
-            Scope(experiment="bench", test=case, case=case, trial=1, attempt=1)
-        )
+        opened = recording.open(Scope(experiment="bench", test=case, case=case, trial=1, attempt=1))
         record_into(opened, TRIAL_START, {}, {})
         current_scope.set(opened)
         for number in range(events // TRIALS):

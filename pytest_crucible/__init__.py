@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_crucible._join import join as join
     from pytest_crucible.artifact.exporters import Exporter as Exporter
     from pytest_crucible.handle import ExperimentHandle as ExperimentHandle
+    from pytest_crucible.library import archive as archive
     from pytest_crucible.library import calculate_metrics as calculate_metrics
     from pytest_crucible.library import cleanup as cleanup
     from pytest_crucible.library import compare as compare
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
     from pytest_crucible.library import export as export
     from pytest_crucible.library import export_multiple as export_multiple
     from pytest_crucible.library import get as get
+    from pytest_crucible.library import is_paused as is_paused
     from pytest_crucible.library import list_experiments as list_experiments
+    from pytest_crucible.library import pause as pause
+    from pytest_crucible.library import paused as paused
+    from pytest_crucible.library import resume as resume
     from pytest_crucible.library import start as start
     from pytest_crucible.library import stop as stop
     from pytest_crucible.metrics.observations import Group as Group
@@ -59,6 +64,7 @@ _HOMES = {
     "MissingExtraError": "_errors",
     "OutputError": "_errors",
     "Results": "report.results",
+    "archive": "library",
     "calculate_metrics": "library",
     "cleanup": "library",
     "compare": "library",
@@ -66,8 +72,12 @@ _HOMES = {
     "export": "library",
     "export_multiple": "library",
     "get": "library",
+    "is_paused": "library",
     "join": "_join",
     "list_experiments": "library",
+    "pause": "library",
+    "paused": "library",
+    "resume": "library",
     "start": "library",
     "stop": "library",
 }

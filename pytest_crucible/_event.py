@@ -9,13 +9,15 @@ import msgspec
 
 from pytest_crucible._scope import Scope
 
-CONTEXT, SOLE, UNATTRIBUTED, LATE = 0, 1, 2, 3
-ATTRIBUTIONS = ("context", "sole", "unattributed", "late")
+CONTEXT, SOLE, UNATTRIBUTED, LATE, OPENTELEMETRY, PARENT = range(6)
+ATTRIBUTIONS = ("context", "sole", "unattributed", "late", "opentelemetry", "parent")
 """How an event found its scope.
 
 ``context``: by context variable, exact. ``sole``: by a thread without context while exactly one
 experiment was open. ``late``: by context, after that scope had ended. ``unattributed``: several
-experiments were open and nothing told which one it was; counted, never guessed.
+experiments were open and nothing told which one it was; counted, never guessed. Spans also by
+``opentelemetry``: what OpenTelemetry's own context carried into another thread; and ``parent``:
+the span above it, which was still open. Both are exact.
 """
 
 RESERVED = "crucible."
@@ -24,6 +26,8 @@ RESERVED = "crucible."
 TRIAL_START = "crucible.trial.start"
 TRIAL_STOP = "crucible.trial.stop"
 RECORD = "crucible.record"
+CAPTURE = "crucible.capture"
+"""What the capture of spans has to say: ``problem``, or an HTTP call to a ``host``."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):

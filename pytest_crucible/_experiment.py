@@ -35,6 +35,7 @@ class Definition:
             rates absolute), or one per metric.
         failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
             expectations decide. Default: ``record`` with ``expect`` or ``pass_if``, else ``fail``.
+        budget_usd: what the experiment may spend; once it is spent, further trials are skipped.
         sampling: reserved.
     """
 
@@ -52,6 +53,7 @@ class Definition:
     inconclusive: str | None = None
     margin: float | Mapping[str, float] | None = None
     failures: str = "fail"
+    budget_usd: float | None = None
     sampling: Any = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +103,7 @@ def define(name: object = None, /, **given: Any) -> Definition:
     if given.get("inconclusive") is not None:
         _check_choice("inconclusive", given["inconclusive"], INCONCLUSIVE)
     _check_margin(given.get("margin"))
+    _check_budget(given.get("budget_usd"))
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
         raise DefinitionError("sampling is reserved and not available yet; every event is kept")
@@ -155,6 +158,13 @@ def _check_margin(margin: object) -> None:
                 f"margin must be a number between 0 and 10 (0.05 is 5 %), or one per metric, "
                 f"not {each!r}"
             )
+
+
+def _check_budget(budget: object) -> None:
+    if budget is None:
+        return
+    if not isinstance(budget, (int, float)) or isinstance(budget, bool) or not 0 < budget < 1e12:
+        raise DefinitionError(f"budget_usd must be a number of US dollars above 0, not {budget!r}")
 
 
 def _check_count(key: str, value: object) -> None:

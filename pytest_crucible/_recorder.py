@@ -70,6 +70,44 @@ def _capture_astray(
         _emit(NO_SCOPE, write, name, measurements, metadata, UNATTRIBUTED)
 
 
+def listening() -> bool:
+    """Whether any scope is open in this process."""
+    return bool(_open)
+
+
+def locate() -> tuple[OpenScope | None, int]:
+    """Where something that happens here and now belongs, and how that was found.
+
+    None with `UNATTRIBUTED` if several experiments are open, None with `CONTEXT` if none is.
+    """
+    scope = _current()
+    if scope is not None:
+        return scope, CONTEXT
+    candidates = [each for each in list(_open) if each.state != CLOSED]
+    owners = {(each.write, each.scope.experiment) for each in candidates}
+    if len(owners) == 1:
+        return candidates[-1], SOLE
+    return None, UNATTRIBUTED if owners else CONTEXT
+
+
+def record_located(
+    opened: OpenScope | None,
+    attribution: int,
+    name: str,
+    measurements: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    time_ns: int | None = None,
+) -> None:
+    """Record what `locate` found a place for; with `UNATTRIBUTED`, into every open store."""
+    if opened is None:
+        if attribution == UNATTRIBUTED:
+            for write in {each.write for each in list(_open)}:
+                _emit(NO_SCOPE, write, name, measurements, metadata, UNATTRIBUTED, time_ns)
+    elif opened.state != PAUSED:
+        way = LATE if opened.state == CLOSED else attribution
+        _emit(opened.id, opened.write, name, measurements, metadata, way, time_ns)
+
+
 def _emit(
     scope_id: int,
     write: Callable[[bytes], None],
@@ -77,8 +115,9 @@ def _emit(
     measurements: Mapping[str, Any] | None,
     metadata: Mapping[str, Any] | None,
     attribution: int,
+    time_ns: int | None = None,
 ) -> None:
-    now = _clock.wall_ns()
+    now = _clock.wall_ns() if time_ns is None else time_ns
     try:
         data = encode((EVENT_TAG, scope_id, name, now, measurements, metadata, attribution))
     except ENCODE_ERRORS as error:
@@ -120,6 +159,11 @@ def record_into(
     _emit(opened.id, opened.write, name, measurements, metadata, CONTEXT)
 
 
+def record_aside(write: Callable[[bytes], None], name: str, metadata: Mapping[str, Any]) -> None:
+    """Record an event of the plugin that belongs to no experiment."""
+    _emit(NO_SCOPE, write, name, {}, metadata, CONTEXT)
+
+
 def open_scope(scope: Scope, write: Callable[[bytes], None], number: int) -> OpenScope:
     """Open a scope: tell its store what the number means, and start listening.
 
@@ -147,9 +191,10 @@ def scope_frame(opened: OpenScope) -> bytes:
     )  # fmt: skip
 
 
-def close_scope(opened: OpenScope) -> None:
+def close_scope(opened: OpenScope, reason: str | None = None) -> None:
     """End a scope. What still arrives for it by context is recorded as late."""
     opened.state = CLOSED
+    opened.timeline.end(reason)
     with _lock:
         _open.pop(opened, None)
 
@@ -157,10 +202,12 @@ def close_scope(opened: OpenScope) -> None:
 def pause_scope(opened: OpenScope) -> None:
     """Stop recording into a scope until `resume_scope`."""
     opened.state = PAUSED
+    opened.timeline.pause()
 
 
 def resume_scope(opened: OpenScope) -> None:
     """Record into a paused scope again."""
+    opened.timeline.resume()
     opened.state = OPEN
 
 

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from pytest_crucible import _clock
+
+JUDGE = "judge"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Where an event belongs, inside one run and one node.
 
     ``test`` to ``attempt`` are None for events of an experiment outside its trials
-    (library use, or a module-wide stretch between two tests).
+    (library use, or a module-wide stretch between two tests). ``role`` is ``judge`` for what judges
+    the answers, None for the code under test.
     """
 
     experiment: str
@@ -21,9 +26,58 @@ class Scope:
     case: str | None = None
     trial: int | None = None
     attempt: int | None = None
+    role: str | None = None
 
 
 OPEN, PAUSED, CLOSED = 0, 1, 2
+
+
+class Timeline:
+    """When a scope was opened, paused and closed; durations by the monotonic clock, in ns.
+
+    Attributes:
+        began_wall_ns, paused_wall_ns, ended_wall_ns: wall time of the beginning, of the pause that
+            lasts, and of the end; None where there is none.
+        pauses: how often it was paused.
+        reason: why it ended; None if it just did.
+    """
+
+    __slots__ = (
+        "_began", "_ended", "_paused_ns", "_paused_since", "began_wall_ns", "ended_wall_ns",
+        "paused_wall_ns", "pauses", "reason",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.began_wall_ns, self._began = _clock.wall_ns(), _clock.monotonic_ns()
+        self.paused_wall_ns: int | None = None
+        self.ended_wall_ns: int | None = None
+        self._paused_since: int | None = None
+        self._ended: int | None = None
+        self._paused_ns = 0
+        self.pauses = 0
+        self.reason: str | None = None
+
+    def pause(self) -> None:
+        self.paused_wall_ns, self._paused_since = _clock.wall_ns(), _clock.monotonic_ns()
+        self.pauses += 1
+
+    def resume(self) -> None:
+        since, self._paused_since, self.paused_wall_ns = self._paused_since, None, None
+        if since is not None:
+            self._paused_ns += _clock.monotonic_ns() - since
+
+    def end(self, reason: str | None) -> None:
+        """The end; the first one counts. A pause that lasts ends with it."""
+        if self._ended is None:
+            self.resume()
+            self.ended_wall_ns, self._ended = _clock.wall_ns(), _clock.monotonic_ns()
+            self.reason = reason
+
+    def durations(self) -> tuple[int, int]:
+        """From the beginning to the end, or until now; and how much of it was paused."""
+        until = _clock.monotonic_ns() if self._ended is None else self._ended
+        since = self._paused_since
+        return until - self._began, self._paused_ns + (0 if since is None else until - since)
 
 
 class OpenScope:
@@ -34,15 +88,17 @@ class OpenScope:
         scope: the names.
         write: appends one encoded frame to the store that the scope belongs to.
         state: OPEN, PAUSED or CLOSED. Zero is the common case: one truth test on the emit path.
+        timeline: when it was opened, paused and closed.
     """
 
-    __slots__ = ("id", "scope", "state", "write")
+    __slots__ = ("id", "scope", "state", "timeline", "write")
 
     def __init__(self, id: int, scope: Scope, write: Callable[[bytes], None]) -> None:
         self.id = id
         self.scope = scope
         self.write = write
         self.state = OPEN
+        self.timeline = Timeline()
 
 
 current_scope: ContextVar[OpenScope | None] = ContextVar("crucible_scope", default=None)

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,7 @@ from pytest_crucible._errors import LifecycleError
 from pytest_crucible._event import RECORD, Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._recorder import pause_scope, resume_scope
-from pytest_crucible._scope import CLOSED, PAUSED, OpenScope, current_scope
+from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import Metrics, summarise
 from pytest_crucible.stores import Store
@@ -41,6 +42,7 @@ class ExperimentHandle:
         definition: the experiment as its author described it.
         scope: condition, test, case, trial and attempt.
         id: of the run that it records into.
+        archived_to: the archive that it was written to, if it was.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ExperimentHandle:
         self.id = run
         self._node = node
         self._folder = folder
+        self.archived_to: Path | None = None
 
     @property
     def name(self) -> str:
@@ -124,6 +127,24 @@ class ExperimentHandle:
         finally:
             current_scope.reset(token)
 
+    @contextmanager
+    def judge(self) -> Iterator[ExperimentHandle]:
+        """Mark everything in this block, by this thread or task, as a judge's.
+
+        Calls of a model that grades answers belong to the experiment, but their cost is not the
+        application's: both are told apart in the summary.
+        """
+        opened = self._opened
+        # Readers know a judge's scope by its number: no frame is needed to say what it means.
+        judging = OpenScope(-abs(opened.id), replace(self.scope, role=JUDGE), opened.write)
+        judging.state = opened.state
+        token = current_scope.set(judging)
+        try:
+            yield self
+        finally:
+            current_scope.reset(token)
+            judging.state = CLOSED
+
     @property
     def ticket(self) -> str:
         """Lets another process record into this trial: hand it over, and `join` there.
@@ -177,16 +198,76 @@ class ExperimentHandle:
             raise LifecycleError(f"experiment {self.name!r} cannot be resumed: it is {self.status}")
         resume_scope(self._opened)
 
+    @contextmanager
+    def paused(self) -> Iterator[ExperimentHandle]:
+        """Record nothing in this block; errors are those of `pause`."""
+        self.pause()
+        try:
+            yield self
+        finally:
+            if self._opened.state == PAUSED:  # it may have been resumed or stopped within
+                self.resume()
+
     @property
     def status(self) -> str:
-        """running, paused or stopped."""
-        return {PAUSED: "paused", CLOSED: "stopped"}.get(self._opened.state, "running")
+        """running, paused, stopped, or archived: stopped, and written to an archive."""
+        state = self._opened.state
+        if state == CLOSED:
+            return "stopped" if self.archived_to is None else "archived"
+        return "paused" if state == PAUSED else "running"
+
+    @property
+    def is_paused(self) -> bool:
+        return self._opened.state == PAUSED
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was stopped: what `stop` was told, or the type of the exception that ended it."""
+        return self._opened.timeline.reason
+
+    @property
+    def started_at(self) -> datetime:
+        """In UTC, as all the following."""
+        return _moment(self._opened.timeline.began_wall_ns)
+
+    @property
+    def paused_at(self) -> datetime | None:
+        """Since when it has been paused; None if it is not."""
+        since = self._opened.timeline.paused_wall_ns
+        return None if since is None else _moment(since)
+
+    @property
+    def stopped_at(self) -> datetime | None:
+        ended = self._opened.timeline.ended_wall_ns
+        return None if ended is None else _moment(ended)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the start to the end, or until now; by a clock that is never set back."""
+        return self._opened.timeline.durations()[0] / 1e9
+
+    @property
+    def active_s(self) -> float:
+        """The part of `duration_s` in which it recorded, in seconds."""
+        duration, paused = self._opened.timeline.durations()
+        return (duration - paused) / 1e9
+
+    @property
+    def paused_s(self) -> float:
+        """The part of `duration_s` in which it was paused, in seconds."""
+        return self._opened.timeline.durations()[1] / 1e9
+
+    @property
+    def pause_count(self) -> int:
+        """How often it was paused."""
+        return self._opened.timeline.pauses
 
     def _all_events(self) -> Iterator[Event]:
         # A forked child goes on in a file of its own, and begins at its beginning.
         frames = self._store.frames(self._since if os.getpid() == self._pid else 0)
         node = Node(self._node, frames, run=self.id, scopes={self._opened.id: self._opened.scope})
-        return (event for event in node if event.scope == self.scope)
+        scopes = self.scope, replace(self.scope, role=JUDGE)
+        return (event for event in node if event.scope in scopes)
 
     def __repr__(self) -> str:
         return f"<experiment {self.name!r} {self.condition!r} {self.status}>"
@@ -239,6 +320,11 @@ class _BoundSpan(telemetry.Span):
 
     def _again(self, childless: bool = False) -> telemetry.Span:
         return _BoundSpan(self._opened, self.name, self._metadata, childless)
+
+
+def _moment(time_ns: int) -> datetime:
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest // 1000)
 
 
 def _number(name: str, value: Any) -> float | int:

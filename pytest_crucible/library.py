@@ -15,8 +15,10 @@ from pytest_crucible._errors import DefinitionError, LifecycleError
 from pytest_crucible._experiment import Definition, define
 from pytest_crucible._recorder import close_scope, open_scope, stop_listening
 from pytest_crucible._scope import CLOSED, OpenScope, Scope
+from pytest_crucible.artifact.archive import SUFFIX as ARCHIVE
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder, new_run_id, slug
+from pytest_crucible.artifact.in_memory import archive_frames
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
@@ -24,6 +26,7 @@ from pytest_crucible.stores._merge import Node, merge
 from pytest_crucible.stores.memory import MemoryStore
 
 OUTPUT = "crucible-results"
+STATUSES = ("running", "paused", "stopped", "archived")
 _UNDER_PYTEST = ("conditions", "scope", "trials", "expect", "failures")
 
 
@@ -84,8 +87,12 @@ def _check(checked: Definition, given: dict[str, Any]) -> Definition:
     return checked
 
 
-def stop(experiment: ExperimentHandle | str) -> ExperimentHandle:
+def stop(experiment: ExperimentHandle | str, reason: str | None = None) -> ExperimentHandle:
     """Stop recording. The record stays until `cleanup`.
+
+    Args:
+        experiment: handle or id.
+        reason: kept as the handle's ``reason``, e.g. ``"budget used up"``.
 
     Raises:
         LookupError: there is no such experiment.
@@ -94,7 +101,7 @@ def stop(experiment: ExperimentHandle | str) -> ExperimentHandle:
     found = _find(experiment)
     if found.opened.state == CLOSED:
         raise LifecycleError(f"experiment {found.handle.name!r} has been stopped already")
-    close_scope(found.opened)
+    close_scope(found.opened, reason)
     stop_listening()
     return found.handle
 
@@ -103,15 +110,59 @@ def stop(experiment: ExperimentHandle | str) -> ExperimentHandle:
 def experiment(name: str, **definition: Any) -> Iterator[ExperimentHandle]:
     """An experiment over a block; what is emitted in the block belongs to it.
 
-    Arguments and errors are those of `start`. It is stopped even if the block raises.
+    Arguments and errors are those of `start`. If the block raises, the experiment is stopped, with
+    the exception's type as its reason (not its text, which may quote an answer), and its record
+    can still be read: `list_experiments` has it.
     """
     handle = start(name, **definition)
+    reason = None
     try:
         with handle.active():
             yield handle
+    except BaseException as error:
+        reason = type(error).__name__
+        raise
     finally:
-        if handle.status != "stopped":
-            stop(handle)
+        if handle.stopped_at is None:
+            stop(handle, reason)
+
+
+def pause(experiment: ExperimentHandle | str) -> ExperimentHandle:
+    """Record nothing until `resume`.
+
+    Raises:
+        LookupError: there is no such experiment.
+        LifecycleError: it is not running.
+    """
+    handle = _find(experiment).handle
+    handle.pause()
+    return handle
+
+
+def resume(experiment: ExperimentHandle | str) -> ExperimentHandle:
+    """Record again after `pause`.
+
+    Raises:
+        LookupError: there is no such experiment.
+        LifecycleError: it is not paused.
+    """
+    handle = _find(experiment).handle
+    handle.resume()
+    return handle
+
+
+@contextmanager
+def paused(experiment: ExperimentHandle | str) -> Iterator[ExperimentHandle]:
+    """Record nothing in this block; errors are those of `pause`."""
+    with _find(experiment).handle.paused() as handle:
+        yield handle
+
+
+def is_paused(experiment: ExperimentHandle | str) -> bool:
+    """Whether an experiment is paused; False also for one that does not exist."""
+    key = experiment if isinstance(experiment, str) else experiment.id
+    found = _started.get(key)
+    return found is not None and found.handle.is_paused
 
 
 def get(experiment_id: str) -> ExperimentHandle:
@@ -124,7 +175,16 @@ def get(experiment_id: str) -> ExperimentHandle:
 
 
 def list_experiments(status: str | None = None) -> list[ExperimentHandle]:
-    """All experiments of this process; with ``status`` (running, paused, stopped) only those."""
+    """All experiments of this process, in the order in which they were started.
+
+    Args:
+        status: running, paused, stopped or archived: only those.
+
+    Raises:
+        DefinitionError: there is no such status.
+    """
+    if status is not None and status not in STATUSES:
+        raise DefinitionError(f"status={status!r} is not one of {', '.join(STATUSES)}")
     handles = [each.handle for each in _started.values()]
     return [handle for handle in handles if status in (None, handle.status)]
 
@@ -186,8 +246,58 @@ def export_multiple(
     return export_events(lambda: merge([_node(each) for each in found]), target, FORMATS[format])
 
 
-def cleanup(experiment: ExperimentHandle | str) -> None:
-    """Stop an experiment, if it is running, and forget all it recorded.
+def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) -> Path:
+    """Write a stopped experiment to one file: what it is, its course, and all its events.
+
+    The file holds checksums. ``crucible show`` and `open_run` read it, with the same events.
+
+    Args:
+        experiment: handle or id.
+        path: default ``crucible-results/NAME-ID.zip``. Its ending must be ``.zip``.
+
+    Raises:
+        LookupError: there is no such experiment.
+        LifecycleError: it has not been stopped.
+        DefinitionError: the path has another ending.
+        OutputError: the folder cannot be made.
+    """
+    found = _find(experiment)
+    handle = found.handle
+    if found.opened.state != CLOSED:
+        raise LifecycleError(
+            f"experiment {handle.name!r} cannot be archived: it is {handle.status}; stop it first"
+        )
+    target = Path(OUTPUT) / f"{slug(handle.name)}-{handle.id}{ARCHIVE}" if path is None else path
+    target = Path(target)
+    if target.suffix != ARCHIVE:
+        raise DefinitionError(f"an archive is a {ARCHIVE} file, {str(target)!r} is not")
+    make_output_folder(target.parent)
+    described = {"definition": handle.definition.to_dict(), "lifecycle": _lifecycle(handle)}
+    archive_frames(target, handle.id, found.store.frames(), {handle.name: described})
+    handle.archived_to = target
+    return target
+
+
+def _lifecycle(handle: ExperimentHandle) -> dict[str, Any]:
+    return {
+        "status": handle.status,
+        "reason": handle.reason,
+        "started_at": handle.started_at.isoformat(),
+        "stopped_at": None if handle.stopped_at is None else handle.stopped_at.isoformat(),
+        "duration_s": handle.duration_s,
+        "active_s": handle.active_s,
+        "paused_s": handle.paused_s,
+        "pause_count": handle.pause_count,
+    }
+
+
+def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> None:
+    """Stop an experiment, if it is still open, and forget it: its id means nothing any more.
+
+    Args:
+        experiment: handle or id.
+        keep_data: keep what it recorded, for whoever holds the handle. Otherwise its memory is
+            freed and the handle has no events. Archives and exports stay in either case.
 
     Raises:
         LookupError: there is no such experiment.
@@ -196,6 +306,8 @@ def cleanup(experiment: ExperimentHandle | str) -> None:
     if found.opened.state != CLOSED:
         stop(experiment)
     del _started[found.handle.id]
+    if not keep_data:
+        found.store.clear()
 
 
 def _find(experiment: ExperimentHandle | str) -> _Started:

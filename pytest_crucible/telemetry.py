@@ -139,6 +139,12 @@ def list_handlers(name: str | None = None) -> list[HandlerInfo]:
     return handlers if name is None else [h for h in handlers if h.matches(name)]
 
 
+def tell_handlers(name: str, measurements: Measurements, metadata: Metadata) -> None:
+    """Let the handlers hear what was recorded in another way. For this package's own use."""
+    if _handlers:
+        _dispatch(name, measurements, metadata)
+
+
 def set_tap(tap: Tap | None) -> None:
     """Install the recorder (or, with None, take it away). For this package's own use."""
     global _tap

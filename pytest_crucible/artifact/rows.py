@@ -18,7 +18,7 @@ BASE_COLUMNS = (
     "run", "event_id", "experiment", "condition", "test", "case", "trial", "attempt",
     "node", "sequence", "event", "time_us", "datetime", "attribution",
     "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
-    "model", "provider", "session_id", "user_id", "sample_id", "cohort",
+    "model", "provider", "session_id", "user_id", "sample_id", "cohort", "role",
 )  # fmt: skip
 """Columns that every export has, in this order; those of measurements and metadata follow."""
 
@@ -56,6 +56,7 @@ def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:
         "time_us": event.time_us,
         "datetime": iso_from_us(event.time_us),
         "attribution": event.attribution,
+        "role": scope.role if scope else None,
     }
     for column in _ENRICHED:
         row[column] = getattr(enriched, column)
@@ -123,6 +124,7 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
             row.get("case"),
             _whole(row.get("trial")),
             _whole(row.get("attempt")),
+            row.get("role"),
         )
     event = Event(
         name=str(row["event"]),
@@ -165,6 +167,7 @@ def _scope(
     case: str | None,
     trial: int | None,
     attempt: int | None,
+    role: str | None,
 ) -> Scope:
     """One object per scope, as when reading spools: readers tell scopes apart by identity."""
     return Scope(
@@ -174,6 +177,7 @@ def _scope(
         case=case,
         trial=trial,
         attempt=attempt,
+        role=role,
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
 from pytest_crucible._experiment import Definition
-from pytest_crucible._frames import SCHEMA, HeaderFrame
+from pytest_crucible._frames import SCHEMA, Frame, HeaderFrame
+from pytest_crucible.artifact import archive
 from pytest_crucible.artifact.csv_file import read_csv
 from pytest_crucible.artifact.enriched import EnrichedReader, enriched_path
 from pytest_crucible.artifact.jsonl_file import read_jsonl
@@ -71,7 +72,7 @@ class Run:
 
 
 def open_run(path: Path) -> Run:
-    """Open a run folder, an output folder (its newest run), or a CSV, JSONL or Parquet file.
+    """Open a run folder, an output folder (its newest run), an archive, or an exported file.
 
     Raises:
         ArtifactError: there is nothing to read, or nothing that this version can read.
@@ -80,11 +81,14 @@ def open_run(path: Path) -> Run:
         raise ArtifactError(f"{path}: no such file or folder")
     if path.is_dir():
         return open_folder(_newest_run(path))
+    if path.suffix == archive.SUFFIX:
+        return _open_archive(path)
     reader = _READERS.get(path.suffix)
     if reader is None:
         if path.name == NAME:
             return open_folder(path.parent)
-        raise ArtifactError(f"{path}: not a run folder, nor a {', '.join(_READERS)} file")
+        endings = ", ".join([*_READERS, archive.SUFFIX])
+        raise ArtifactError(f"{path}: not a run folder, nor a {endings} file")
     if path.stat().st_size == 0:
         raise ArtifactError(f"{path}: empty")
     first = next(_file_events(path, reader), None)
@@ -111,6 +115,45 @@ def open_folder(folder: Path) -> Run:
         for file, _ in distinct_spools(files)
     ]
     return Run(id=run, path=folder, nodes=nodes, manifest=manifest)
+
+
+def _open_archive(path: Path) -> Run:
+    unpacked = archive.unpack(path)
+    run = open_folder(unpacked.folder)
+    run.path = path
+    by_index = (run.manifest or {}).get("positions") == BY_INDEX
+    for node in run.nodes:
+        node.keep = unpacked  # whoever reads the node's events may not hold on to the run
+        if by_index and isinstance(node.frames, SpoolReader):
+            node.frames = _Indexed(node.frames)
+    return run
+
+
+BY_INDEX = "index"
+"""In a manifest's ``positions``: events were counted, as in memory, before they got a spool."""
+
+
+class _Indexed:
+    """Frames of a spool by their index instead of their offset, not counting its header."""
+
+    def __init__(self, reader: SpoolReader) -> None:
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[tuple[int, Frame]]:
+        return ((index, frame) for index, (_, frame) in enumerate(self._reader, -1))
+
+
+def run_files(folder: Path) -> list[Path]:
+    """The files that make a run folder, without what can be made from them.
+
+    Raises:
+        ArtifactError: it is no run folder.
+    """
+    spools = sorted((folder / NODES).glob("*")) if is_run(folder) else []
+    manifest = folder / NAME
+    if not spools:
+        raise ArtifactError(f"{folder}: no run folder with recorded events")
+    return [*spools, *([manifest] if manifest.exists() else [])]
 
 
 def distinct_spools(files: Iterable[Path]) -> list[tuple[Path, HeaderFrame | None]]:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pytest_crucible._enrich import Enriched, enrich, number
-from pytest_crucible._event import RECORD, TRIAL_START, TRIAL_STOP, Event
-from pytest_crucible._scope import Scope
+from pytest_crucible._event import CAPTURE, RECORD, TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible._scope import JUDGE, Scope
+from pytest_crucible.metrics.calls import CallCounts, Calls
 from pytest_crucible.metrics.nesting import Nesting
 from pytest_crucible.metrics.trials import Trial, TrialBook
 from pytest_crucible.telemetry import HANDLER_FAILURE
@@ -64,6 +65,9 @@ class Group:
         failed: rows of failed operations, with their errors.
         cancelled: rows of operations stopped from outside.
         models: how many events named which model.
+        judge: 1 where the row is a judge's.
+        calls: of models, each counted once.
+        http_calls: calls to model hosts that were seen, by host and protocol.
     """
 
     experiment: str
@@ -88,6 +92,9 @@ class Group:
     failed: dict[int, str] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
     models: dict[str, int] = field(default_factory=dict)
+    judge: array[int] = field(default_factory=lambda: array("b"))
+    calls: CallCounts = field(default_factory=CallCounts)
+    http_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def errors(self) -> dict[str, int]:
@@ -109,6 +116,7 @@ class Observations:
         events: number of events of the code under test that belong to an experiment.
         unattributed, late, sole, degraded: how many events were so.
         failures: handlers that were detached because they raised, in a sentence each.
+        capture: what kept spans from being captured, a sentence each, with their nodes.
     """
 
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
@@ -118,6 +126,7 @@ class Observations:
     sole: int = 0
     degraded: int = 0
     failures: list[str] = field(default_factory=list)
+    capture: dict[str, list[str]] = field(default_factory=dict)
 
     def group(self, experiment: str, condition: str) -> Group:
         key = (experiment, condition)
@@ -147,6 +156,8 @@ def observe(
     extra = tuple(enrichers)
     for event in events:
         _count_oddities(found, event)
+        if event.name == CAPTURE:
+            _add_capture(found, event)
         scope = event.scope
         if scope is None:
             continue
@@ -215,6 +226,16 @@ def _count_oddities(found: Observations, event: Event) -> None:
             found.sole += 1
 
 
+def _add_capture(found: Observations, event: Event) -> None:
+    problem = event.metadata.get("problem")
+    if problem is not None:
+        found.capture.setdefault(str(problem), []).append(event.node)
+    elif event.scope is not None:
+        group = found.group(event.scope.experiment, event.scope.condition)
+        seen = str(event.metadata.get("host")), str(event.metadata.get("client"))
+        group.http_calls[seen] += int(event.measurements.get("http_calls", 0))
+
+
 def _handler_failure(event: Event) -> str:
     get = event.metadata.get
     return (
@@ -249,6 +270,8 @@ class _Place:
         self.case = group.case_index(scope.case)
         self.trial = scope.trial or 0
         self.nesting = Nesting()
+        self.judge = scope.role == JUDGE
+        self.calls = Calls(group, group.calls, self.judge)
 
 
 def _add_row(place: _Place, event: Event, enriched: Enriched) -> None:
@@ -265,6 +288,7 @@ def _add_row(place: _Place, event: Event, enriched: Enriched) -> None:
     group.input_tokens.append(_or_nan(enriched.input_tokens))
     group.output_tokens.append(_or_nan(enriched.output_tokens))
     group.total_tokens.append(_or_nan(enriched.total_tokens))
+    group.judge.append(place.judge)
     (counted, cost, tokens), parts = place.nesting.place(event, enriched, row)
     group.counted.append(counted)
     group.counted_cost.append(cost)
@@ -278,6 +302,7 @@ def _add_row(place: _Place, event: Event, enriched: Enriched) -> None:
         group.failed[row] = str(error)
     if enriched.cancelled and counted:
         group.cancelled.add(row)
+    place.calls.add(event, enriched, row)
     if enriched.model is not None:
         model = str(enriched.model)
         group.models[model] = group.models.get(model, 0) + 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_crucible._experiment import Definition
 from pytest_crucible.artifact.manifest import manifest_notes
 from pytest_crucible.artifact.run import Run
 from pytest_crucible.metrics.observations import Enricher, Group, Observations, observe
+from pytest_crucible.metrics.spending import Spending, summarise_spending
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
 from pytest_crucible.metrics.trials import MISSING, UNFINISHED, Trial
 from pytest_crucible.stats.comparison import Comparison, Options, compare_groups
@@ -38,6 +39,7 @@ class ExperimentResult:
         conditions: in order; the first is the baseline.
         metrics: per condition.
         groups: the observations per condition.
+        spending: calls of models and their cost per condition.
         judgements: of every expectation for every condition it applies to.
         comparisons: of every other condition with the baseline, by condition.
         trials: what became of every trial, over all conditions.
@@ -48,6 +50,7 @@ class ExperimentResult:
     conditions: tuple[str, ...]
     metrics: Mapping[str, Metrics]
     groups: Mapping[str, Group]
+    spending: Mapping[str, Spending]
     judgements: tuple[Judgement, ...]
     comparisons: Mapping[str, tuple[Comparison, ...]]
     trials: tuple[Trial, ...]
@@ -83,6 +86,7 @@ class ExperimentResult:
             "conditions": {
                 condition: metrics.to_dict() for condition, metrics in self.metrics.items()
             },
+            "spending": {name: asdict(each) for name, each in self.spending.items()},
             "trials": len(self.trials),
             "recorded": self.recorded,
             "verdict": self.verdict,
@@ -107,6 +111,7 @@ class Results:
         unattributed, late, sole, degraded: how many events were so; see `Event`.
         notes: what only the session that made the run could know to be missing.
         noted: whether a node said that it lost something.
+        capture: what kept spans from being captured, with the nodes that say so.
     """
 
     run: str
@@ -119,6 +124,7 @@ class Results:
     degraded: int = 0
     notes: tuple[str, ...] = ()
     noted: bool = False
+    capture: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def with_notes(self, notes: Sequence[str]) -> Results:
         """The same with more reasons for which the record is incomplete."""
@@ -173,6 +179,7 @@ class Results:
                 "late_events": self.late,
                 "sole_events": self.sole,
                 "degraded_values": self.degraded,
+                "capture": list(self.capture),
             },
         }
 
@@ -221,6 +228,7 @@ def analyse(
         late=observations.late,
         sole=observations.sole,
         degraded=observations.degraded,
+        capture=observations.capture,
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
@@ -241,12 +249,13 @@ def _experiment(
         conditions=conditions,
         metrics=metrics,
         groups={condition: groups[condition] for condition in conditions},
+        spending={condition: summarise_spending(groups[condition]) for condition in conditions},
         judgements=(),
         comparisons=_comparisons(definition, conditions, groups),
         trials=tuple(trial for group in groups.values() for trial in group.trials),
         errors=sum((Counter(group.errors) for group in groups.values()), Counter()),
     )
-    subjects = {condition: result.subject(condition) for condition in conditions}
+    subjects = {condition: result.subject(condition) for condition in _arms(conditions, groups)}
     judgements = [
         judgement
         for text in definition.expect

@@ -19,6 +19,7 @@ from pytest_crucible.report.numbers import (
     unit_of,
 )
 from pytest_crucible.report.results import ExperimentResult, Results
+from pytest_crucible.report.spending import capture_lines, spending_lines
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,
@@ -66,6 +67,8 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
     complete = experiment.recorded == len(experiment.trials)
     yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
     yield from _metrics(experiment)
+    for text, attention in spending_lines(experiment.spending):
+        yield Line(_INDENT + text, "yellow" if attention else "")
     for condition, comparisons in experiment.comparisons.items():
         yield Line("")
         yield Line(_INDENT + _one_line(f"{condition} against {experiment.baseline}"))
@@ -131,6 +134,8 @@ def _completeness(results: Results) -> Iterator[Line]:
         )
     if results.late:
         yield Line(f"{plural(results.late, 'event')} arrived after their trial had ended", "yellow")
+    for text in capture_lines(results.capture):
+        yield Line(text, "yellow")
     if results.degraded:
         yield Line(
             f"{plural(results.degraded, 'value')} could not be encoded and kept as text", "yellow"
@@ -271,7 +276,8 @@ def judgement_text(each: Judgement) -> str:
     if each.reason:
         parts.append(each.reason)
     elif each.needs:
-        parts.append(f"needs at least {each.needs:,}")
+        cases = " cases" if each.basis.endswith("clustered by case") else ""
+        parts.append(f"needs at least {each.needs:,}{cases}")
     return " · ".join(parts)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
+from pytest_crucible._pricing import genai_prices_version
 from pytest_crucible.artifact.enriched import keep_enriched
 from pytest_crucible.artifact.exporters import FORMATS, export_events
 from pytest_crucible.artifact.manifest import surroundings, write_manifest
@@ -152,6 +153,10 @@ def _manifest(
         "finished": iso_from_us(wall_ns() // 1000),
         "plugins": _plugins(config),
         "seeds": _seeds(config),
+        "pricing": {
+            "table": _shown(prices) if (prices := config.stash[SETTINGS].prices) else None,
+            "genai_prices": genai_prices_version(),
+        },
         "exports": [path.name for path in finished.exports],
         "problems": finished.problems,
         **results.to_dict(),
@@ -173,10 +178,14 @@ def _seeds(config: pytest.Config) -> dict[str, Any]:
 
 
 def _enrichers(config: pytest.Config) -> list[Enricher]:
+    settings = config.stash[SETTINGS]
+    found: list[Enricher] = []
+    if settings.prices is not None or genai_prices_version() is not None:
+        found.append(settings.pricer())
     hook = config.hook.pytest_crucible_enrich
     if not hook.get_hookimpls():
-        return []
-    return [lambda event, enriched: hook(event=event, enriched=enriched)]
+        return found
+    return [*found, lambda event, enriched: hook(event=event, enriched=enriched)]
 
 
 def _custom_metrics(config: pytest.Config) -> Any:

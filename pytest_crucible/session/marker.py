@@ -225,4 +225,5 @@ def _merged(
         expect=tuple(dict.fromkeys(known.expect + new.expect)),
         metadata={**new.metadata, **known.metadata},
         sample_size=known.sample_size or new.sample_size,
+        budget_usd=known.budget_usd if new.budget_usd is None else new.budget_usd,
     )

@@ -18,6 +18,8 @@ import pytest
 
 from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
 from pytest_crucible.node import NodeRecording
+from pytest_crucible.session.budget import Budget
+from pytest_crucible.session.capture import Capture, environment_problems, sdk_installed
 from pytest_crucible.session.expand import counterbalance
 from pytest_crucible.session.finish import finish, print_after_internal_error, print_summary
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
@@ -99,6 +101,7 @@ class Recorder:
         self.folder: Path | None = None
         self._hooks: TrialHooks | None = None
         self._recording: NodeRecording | None = None
+        self.capture_problems: list[str] = []
 
     def _start(self, folder: Path) -> NodeRecording:
         """Make the node that records in this process."""
@@ -121,8 +124,16 @@ class Recorder:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
         self._recording.announce(combine(plan), [identity.key for identity in plan])
-        self._hooks = TrialHooks(self._config, self._recording, self._flush)
+        capture = Capture(self._config, self._recording.store.append)
+        self.capture_problems = capture.preflight()
+        settings = self._config.stash[SETTINGS]
+        budget = Budget(self._recording, settings.pricer(), settings.budget_usd)
+        self._config.pluginmanager.register(budget, "crucible-budget")
+        self._hooks = TrialHooks(self._config, self._recording, self._flush, capture)
         self._config.pluginmanager.register(self._hooks, "crucible-trials")
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        return [f"capture: {problem}" for problem in self.capture_problems]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -253,6 +264,9 @@ class Controller:
             finish(session, folder, [*self._notes, *problems, *notes], self._reported)
             print_after_internal_error(session)
         return result
+
+    def pytest_report_header(self) -> list[str]:
+        return [f"capture: {each}" for each in environment_problems() if sdk_installed()]
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         return recorded_status(report)

@@ -27,6 +27,9 @@ class Settings:
         inconclusive: what an expectation that stays open does to the session: fail, pass or warn.
         baseline: artifact to compare this run with.
         fail_on: what of that comparison fails the session: regression, inconclusive, missing.
+        instrument: clients whose instrumentors are turned on, or ``auto``.
+        prices: file with the user's prices.
+        budget_usd: what the whole session may spend.
     """
 
     export: tuple[str, ...]
@@ -34,6 +37,15 @@ class Settings:
     inconclusive: str
     baseline: Path | None
     fail_on: tuple[str, ...]
+    instrument: tuple[str, ...] = ()
+    prices: Path | None = None
+    budget_usd: float | None = None
+
+    def pricer(self) -> Any:
+        """What tells the costs of calls: the user's prices, and others'."""
+        from pytest_crucible._pricing import Pricer, read_prices
+
+        return Pricer(read_prices(self.prices) if self.prices is not None else None)
 
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -63,6 +75,21 @@ def add_options(parser: pytest.Parser) -> None:
         help="what of the comparison fails the session: regression (default), inconclusive, "
         "missing, none (comma-separated)",
     )  # fmt: skip
+    group.addoption(
+        "--crucible-instrument", metavar="CLIENTS",
+        help="turn on installed OpenTelemetry instrumentors: auto, none (default), or openai, …",
+    )  # fmt: skip
+    group.addoption(
+        "--crucible-prices", metavar="FILE", help="prices of models, TOML or JSON",
+    )  # fmt: skip
+    group.addoption(
+        "--crucible-budget", metavar="USD", help="skip further trials once this much is spent",
+    )  # fmt: skip
+    parser.addini("crucible_instrument", "default for --crucible-instrument", default="")
+    parser.addini(
+        "crucible_prices", "default for --crucible-prices, from the root directory", default=""
+    )
+    parser.addini("crucible_budget", "default for --crucible-budget", default="")
     parser.addini("crucible_baseline", "default for --crucible-baseline", default="")
     parser.addini("crucible_fail_on", "default for --crucible-fail-on", default="")
     parser.addini("crucible_inconclusive", "default for --crucible-inconclusive", default="")
@@ -84,7 +111,56 @@ def settle(config: pytest.Config) -> Settings:
         inconclusive=_choice(config, "inconclusive", INCONCLUSIVE) or "warn",
         baseline=_baseline(config),
         fail_on=_fail_on(config),
+        instrument=_instrument(config),
+        prices=_prices(config),
+        budget_usd=_budget(config),
     )
+
+
+def _instrument(config: pytest.Config) -> tuple[str, ...]:
+    text, where = _given(config, "instrument")
+    if not text:
+        return ()
+    from pytest_crucible._errors import DefinitionError, MissingExtraError
+    from pytest_crucible.bridges.instrumentors import parse_instrument
+
+    try:
+        names = parse_instrument(text)
+        if names and find_spec("opentelemetry") is None:
+            raise MissingExtraError("turning on instrumentors", "otel")
+    except (DefinitionError, MissingExtraError) as error:
+        raise pytest.UsageError(f"{where}: {error}") from error
+    return names
+
+
+def _prices(config: pytest.Config) -> Path | None:
+    text, where = _given(config, "prices")
+    if not text:
+        return None
+    from pytest_crucible._errors import DefinitionError
+    from pytest_crucible._pricing import read_prices
+
+    base = config.invocation_params.dir if where.startswith("--") else config.rootpath
+    path = Path(os.path.abspath(base / os.path.expanduser(text)))
+    if not hasattr(config, "workerinput"):
+        try:
+            read_prices(path)
+        except DefinitionError as error:
+            raise pytest.UsageError(f"{where}: {error}") from error
+    return path
+
+
+def _budget(config: pytest.Config) -> float | None:
+    text, where = _given(config, "budget")
+    if not text:
+        return None
+    try:
+        budget = float(text.removeprefix("$"))
+    except ValueError:
+        budget = 0.0
+    if not 0 < budget < float("inf"):
+        raise pytest.UsageError(f"{where}: {text!r} is not an amount of US dollars above zero")
+    return budget
 
 
 def _baseline(config: pytest.Config) -> Path | None:

@@ -6,6 +6,7 @@ import pytest
 
 from pytest_crucible._scope import OpenScope, Scope, current_scope
 from pytest_crucible.node import NodeRecording
+from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.marker import IDENTITY
 
 OUTSIDE = "outside trials"
@@ -21,8 +22,9 @@ _NODES: dict[str, type[pytest.Collector] | type[pytest.Session]] = {
 class Stretches:
     """Opens a stretch before its first test and closes it after the last test below its node."""
 
-    def __init__(self, recording: NodeRecording) -> None:
+    def __init__(self, recording: NodeRecording, capture: Capture) -> None:
         self._recording = recording
+        self._capture = capture
         self._open: dict[tuple[str, str], tuple[pytest.Item | pytest.Collector, OpenScope]] = {}
 
     def enter(self, item: pytest.Item) -> None:
@@ -35,11 +37,12 @@ class Stretches:
             known = self._open.get(key)
             if known is not None and known[1].scope.condition not in (OUTSIDE, condition):
                 # A second arm begins: from here on, events between trials belong to neither.
-                self._recording.close_scope(known[1])
+                self._close(known[1])
                 known, condition = None, OUTSIDE
             if known is None:
                 scope = Scope(experiment=identity.definition.name, condition=condition)
                 self._open[key] = (node, self._recording.open(scope))
+                self._capture.enter(self._open[key][1])
         self.resume()
 
     def leave(self, nextitem: pytest.Item | None) -> None:
@@ -47,9 +50,13 @@ class Stretches:
         coming = nextitem.listchain() if nextitem is not None else []
         for key, (node, opened) in list(self._open.items()):
             if node not in coming:
-                self._recording.close_scope(opened)
+                self._close(opened)
                 del self._open[key]
         self.resume()
+
+    def _close(self, opened: OpenScope) -> None:
+        self._capture.leave(opened)
+        self._recording.close_scope(opened)
 
     def resume(self) -> None:
         """Make the innermost open stretch current, or nothing if there are several or none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sysconfig
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import wraps
@@ -17,6 +18,7 @@ from pytest_crucible._recorder import record_into
 from pytest_crucible._scope import OpenScope, Scope, current_scope
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.node import NodeRecording
+from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.stretch import Stretches
 
@@ -46,15 +48,21 @@ class TrialHooks:
         config: of this process.
         recording: where this process records.
         flush: called at the start and the end of each trial, outside pytest-timeout's timer.
+        capture: told when a stretch or a trial begins and ends.
     """
 
     def __init__(
-        self, config: pytest.Config, recording: NodeRecording, flush: Callable[[], None]
+        self,
+        config: pytest.Config,
+        recording: NodeRecording,
+        flush: Callable[[], None],
+        capture: Capture,
     ) -> None:
         self._config = config
         self._recording = recording
         self._flush = flush
-        self._stretches = Stretches(recording)
+        self._capture = capture
+        self._stretches = Stretches(recording, capture)
         self._attempt: _Attempt | None = None
         self._counts: dict[str, int] = {}
 
@@ -109,7 +117,8 @@ class TrialHooks:
         if attempt is None:
             return report
         setattr(report, TRIAL, True)
-        attempt.outcomes[call.when] = _phase_outcome(report)
+        if attempt.outcomes.get(call.when) != "failed":  # a failed subtest, reported before
+            attempt.outcomes[call.when] = _phase_outcome(report)
         if report.failed and call.excinfo is not None:
             attempt.error = _error(call.excinfo, self._config)
         recordable = attempt.identity.definition.failures == "record"
@@ -136,6 +145,7 @@ class TrialHooks:
         """End what is still open: the session is over."""
         self._end("interrupted")
         self._stretches.leave(None)
+        self._capture.close()
 
     def _begin(self, item: pytest.Item, identity: TrialIdentity) -> None:
         self._end("interrupted")
@@ -161,6 +171,7 @@ class TrialHooks:
         )
         self._attempt = _Attempt(identity, opened, _clock.monotonic_ns())
         current_scope.set(opened)
+        self._capture.enter(opened)
         self._flush()
 
     def _end(self, outcome: str | None) -> None:
@@ -172,8 +183,12 @@ class TrialHooks:
             metadata["error"] = attempt.error
         duration = _clock.monotonic_ns() - attempt.began_ns
         record_into(attempt.opened, TRIAL_STOP, {"duration": duration}, metadata)
+        self._capture.leave(attempt.opened)
         self._recording.close_scope(attempt.opened)
         self._stretches.resume()
+
+
+_STDLIB = sysconfig.get_path("stdlib") + os.sep
 
 
 def recorded_status(
@@ -210,4 +225,5 @@ def _error(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) 
 
 
 def _is_library(path: str) -> bool:
-    return "site-packages" in path or f"{os.sep}_pytest{os.sep}" in path
+    installed = "site-packages" in path or f"{os.sep}_pytest{os.sep}" in path
+    return installed or path.startswith(_STDLIB)

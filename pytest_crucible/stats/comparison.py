@@ -285,7 +285,7 @@ def cases_needed(change: Change, alpha: float, *limits: float) -> int | None:
     """
     scale = math.log if change.scale == RATIO else float
     low, high = change.interval(alpha)
-    if change.scale == RATIO and not (0 < low and min(limits) > 0 and high < math.inf):
+    if change.scale == RATIO and not (low > 0 and min(limits) > 0 and high < math.inf):
         return None
     estimate = scale(change.estimate)
     below, above = estimate - scale(low), scale(high) - estimate

@@ -11,26 +11,30 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.stats import changes
-from pytest_crucible.stats.comparison import average_change, change_of
+from pytest_crucible.stats.comparison import average_change, cases_needed, change_of
 from pytest_crucible.stats.estimates import Estimate, estimate, interval_for_gate, point
 from pytest_crucible.stats.expression import Expectation
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
     clopper_pearson,
-    effective_size,
+    rate_size,
     smallest_n,
 )
-from pytest_crucible.stats.samples import QUANTILE, RATE, Sample
+from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample
 
 CONFIRMED, REJECTED, INCONCLUSIVE = "CONFIRMED", "REJECTED", "INCONCLUSIVE"
 
 ALPHA = 0.05
 """Error of each side. So 299 of 299 confirm ``success_rate > 0.99``, and 298 of 298 do not."""
 _MOST = 10_000_000
+_FEWEST = 6
+"""So many equal values stand for a mean without spread, as in comparisons."""
 
 Numbers = Mapping[str, float | None]
 
@@ -48,7 +52,7 @@ class Judgement:
         bound: what it was held against; None if that is missing.
         basis: how it was judged.
         reason: why there is no better verdict.
-        needs: observations that would probably settle it.
+        needs: observations that would probably settle it; cases, where trials are clustered.
     """
 
     expectation: str
@@ -153,8 +157,9 @@ def _trials_without(group: Group, path: str) -> str | None:
     if series.invalid:
         return f"{series.invalid} values that are no finite numbers"
     judged = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
-    have = len(set(zip(series.cases, series.trials, strict=True)))
-    return f"{len(judged) - have} of {len(judged)} trials" if have < len(judged) else None
+    have = set(zip(series.cases, series.trials, strict=True))
+    lack = sum((group.cases.get(trial.case), trial.trial) not in have for trial in judged)
+    return f"{lack} of {len(judged)} trials" if lack else None
 
 
 # --- against a number -------------------------------------------------------------------------
@@ -170,15 +175,27 @@ def _against_number(
             blank, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
         )
     sample = found.sample
+    if sample.kind == MEAN and sample.units >= _FEWEST and float(np.ptp(sample.values)) == 0.0:
+        holds = expectation.holds(found.value, bound)
+        basis = f"all {sample.n} values are the same"
+        return replace(blank, verdict=CONFIRMED if holds else REJECTED, basis=basis)
     try:
         low, high = interval_for_gate(sample, 2 * ALPHA)
     except NoIntervalError as error:
-        needs = _needed_for_quantile(sample) if sample.kind == QUANTILE else None
+        needs = smallest_n(sample.q, 2 * ALPHA) if sample.kind == QUANTILE else None
         return replace(blank, verdict=INCONCLUSIVE, reason=str(error), needs=needs)
-    judged = replace(blank, low=low, high=high, basis=_basis(sample))
-    verdict = _verdict(expectation, (low, high), bound)
-    needs = _needs(sample, expectation, bound) if verdict == INCONCLUSIVE else None
-    return replace(judged, verdict=verdict, needs=needs)
+    judged = replace(
+        blank,
+        low=low,
+        high=high,
+        basis=_basis(sample),
+        verdict=_verdict(expectation, (low, high), bound),
+    )
+    if judged.verdict != INCONCLUSIVE:
+        return judged
+    if found.value == bound:
+        return replace(judged, reason="it lies on the threshold: no number of cases settles that")
+    return replace(judged, needs=_needs(sample, (low, high), expectation, bound))
 
 
 def _verdict(expectation: Expectation, interval: Interval, bound: float) -> str:
@@ -195,46 +212,38 @@ def _basis(sample: Sample) -> str:
     return f"{name}, trials clustered by case" if sample.clusters() is not None else name
 
 
-def _needed_for_quantile(sample: Sample) -> int:
-    return smallest_n(sample.q, 2 * ALPHA)
-
-
-def _needs(sample: Sample, expectation: Expectation, bound: float) -> int | None:
-    """Observations at which the same value would give a verdict; a rough guide."""
+def _needs(
+    sample: Sample, interval: Interval, expectation: Expectation, bound: float
+) -> int | None:
+    """Observations, or cases, at which the same value would give a verdict; a rough guide."""
     value = point(sample)
+    per_unit = 1.0 if sample.clusters() is None else sample.n / sample.units
     if sample.kind == RATE:
-        return _needs_rate(sample, value, expectation, bound)
-    try:
-        low, high = interval_for_gate(sample, 2 * ALPHA)
-    except NoIntervalError:
+        needed = _needs_rate(sample, value, expectation, bound)
+    else:
+        half = value - interval[0] if value > bound else interval[1] - value
+        needed = sample.n * (half / (value - bound)) ** 2
+    if not needed <= _MOST:
         return None
-    half = value - low if value > bound else high - value
-    distance = abs(value - bound)
-    if not distance:
-        return None
-    needed = math.ceil(sample.n * (half / distance) ** 2)
-    return max(needed, sample.n + 1) if needed <= _MOST else None
+    return max(math.ceil(needed / per_unit), sample.units + 1)
 
 
-def _needs_rate(sample: Sample, value: float, expectation: Expectation, bound: float) -> int | None:
-    if value == bound:
-        return None
-    worth = effective_size(sample.values, sample.clusters()) / sample.n
+def _needs_rate(sample: Sample, value: float, expectation: Expectation, bound: float) -> float:
+    worth = rate_size(sample.values, sample.clusters(), 2 * ALPHA) / sample.n
 
     def settled(n: int) -> bool:
         interval = clopper_pearson(value * n, n, 2 * ALPHA)
         return _verdict(expectation, interval, bound) != INCONCLUSIVE
 
-    low, high = sample.n * worth, float(sample.n)
-    while not settled(math.ceil(high)):
-        low, high = high, high * 2
-        if high > _MOST:
-            return None
-    smallest, enough = math.floor(low), math.ceil(high)
+    smallest = enough = math.floor(sample.n * worth)
+    while not settled(enough):
+        smallest, enough = enough, 2 * enough + 1
+        if enough > _MOST:
+            return math.inf
     while enough - smallest > 1:
         middle = (smallest + enough) // 2
         smallest, enough = (smallest, middle) if settled(middle) else (middle, enough)
-    return math.ceil(enough / worth)
+    return enough / worth
 
 
 # --- against another condition ----------------------------------------------------------------
@@ -250,26 +259,16 @@ def _against_condition(
         return replace(
             blank, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
         )
-    bound = expectation.bound
-    # The claim as one about a change: of a ratio for percentiles, else of a difference, in which
-    # the baseline's own uncertainty is part of the interval.
-    threshold = bound.offset
     try:
-        if found.sample.kind == QUANTILE:
-            change = change_of(expectation.metric, base.sample, found.sample)
-            threshold = bound.factor
-            if bound.offset:
-                raise NoIntervalError(
-                    "a percentile's bound is a multiple of a condition: no + or -"
-                )
-        elif found.sample.kind == RATE and bound.factor == 1.0:
-            change = change_of(expectation.metric, base.sample, found.sample)
-        else:
-            change = average_change(base.sample, found.sample, bound.factor)
+        change, threshold = _claimed_change(expectation, found.sample, base.sample)
         low, high = change.interval(2 * ALPHA)
+        if not all(map(math.isfinite, (low, high))):
+            raise NoIntervalError("too few observations of too different sizes")
+        verdict = _verdict(expectation, (low, high), threshold)
+        inconclusive = verdict == INCONCLUSIVE
+        needs = cases_needed(change, 2 * ALPHA, threshold) if inconclusive else None
     except NoIntervalError as error:
         return replace(blank, verdict=INCONCLUSIVE, reason=str(error))
-    verdict = _verdict(expectation, (low, high), threshold)
     scale = "ratio" if change.scale == changes.RATIO else "difference"
     return replace(
         blank,
@@ -277,4 +276,26 @@ def _against_condition(
         low=low,
         high=high,
         basis=f"{change.method}, {scale}",
+        needs=needs,
     )
+
+
+def _claimed_change(
+    expectation: Expectation, found: Sample, base: Sample
+) -> tuple[changes.Change, float]:
+    """The claim as one about a change, and the threshold of that change.
+
+    A ratio for percentiles, else a difference; the baseline's uncertainty is part of its interval.
+    """
+    bound = expectation.bound
+    if found.kind == QUANTILE:
+        if bound.offset:
+            raise NoIntervalError("a percentile's bound is a multiple of a condition: no + or -")
+        return change_of(expectation.metric, base, found), bound.factor
+    if found.kind == RATE and base.kind == RATE:
+        if bound.factor == 1.0:
+            return change_of(expectation.metric, base, found), bound.offset
+        return changes.rates(base, found, bound.factor), bound.offset
+    # In the metric's own unit: `cost.per_1k < control + 2` is about thousands.
+    old, new = (replace(side, values=side.values * side.factor) for side in (base, found))
+    return average_change(old, new, bound.factor), bound.offset

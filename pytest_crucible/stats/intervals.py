@@ -45,9 +45,11 @@ def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
     """
     if n <= 0:
         raise NoIntervalError("no trials")
-    successes = min(max(successes, 0.0), n)
-    low = float(stats.beta.ppf(alpha / 2, successes, n - successes + 1)) if successes > 0 else 0.0
-    high = float(stats.beta.isf(alpha / 2, successes + 1, n - successes)) if successes < n else 1.0
+    failures, low, high = n - successes, 0.0, 1.0
+    if successes > 1e-9:
+        low = float(stats.beta.ppf(alpha / 2, successes, failures + 1))
+    if failures > 1e-9:
+        high = float(stats.beta.isf(alpha / 2, successes + 1, failures))
     return low, high
 
 

@@ -20,7 +20,7 @@ from pytest_crucible.stats.samples import Floats, Ints, Sample
 
 ALPHA = 0.05
 MOST = 5_000
-"""Above this many values per side there is no bootstrap."""
+"""Above this many values per side cases are not drawn; order statistics do."""
 RESAMPLES = 2_000
 SEED = 20_240_601
 """Of every resampling; fixed, so that judging an artifact again gives the same verdict."""
@@ -47,13 +47,14 @@ def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change
     units = (base.units, cand.units)
     ends = [math.log(float(np.quantile(side.values, q))) for side in (base, cand)]
     estimate = ends[1] - ends[0]
-    if max(base.n, cand.n) > MOST:
+    together = paired or base.clusters() is not None or cand.clusters() is not None
+    if together and max(base.n, cand.n) > MOST:
         return _large(base, cand, q, estimate)
     rng = np.random.default_rng(SEED)
-    logs = _resampled_pairs(base, cand, q, rng) if paired else (
-        _resampled(cand.values, _cases(cand), q, rng)
-        - _resampled(base.values, _cases(base), q, rng)
-    )  # fmt: skip
+    if paired:
+        logs = _resampled_pairs(base, cand, q, rng)
+    else:
+        logs = _resampled_alone(cand, q, rng) - _resampled_alone(base, q, rng)
 
     def interval(alpha: float) -> Interval:
         if alpha < 4 / RESAMPLES:
@@ -67,8 +68,15 @@ def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change
     return Change(RATIO, math.exp(estimate), interval, p, None, method, units)
 
 
-def _cases(sample: Sample) -> Ints:
-    return np.arange(sample.n) if sample.cases is None else sample.cases
+def _resampled_alone(sample: Sample, q: float, rng: np.random.Generator) -> Floats:
+    if sample.clusters() is not None:
+        assert sample.cases is not None
+        return _resampled(sample.values, sample.cases, q, rng)
+    # Which value is the percentile of a resample: an order statistic of draws from 0 … n − 1.
+    rank = math.ceil(q * sample.n)
+    drawn = rng.beta(rank, sample.n + 1 - rank, RESAMPLES) * sample.n
+    found: Floats = np.log(np.sort(sample.values)[np.minimum(drawn.astype(int), sample.n - 1)])
+    return found
 
 
 def _resampled_pairs(base: Sample, cand: Sample, q: float, rng: np.random.Generator) -> Floats:
@@ -91,12 +99,14 @@ def _resampled(
     In batches, so that memory stays bounded.
     """
     kinds, index = np.unique(cases, return_inverse=True)
-    share = np.full(kinds.size, 1 / kinds.size)
+    size = kinds.size
+    rows = np.arange(_BATCH)[:, None] * size
     parts = [slice(None)] if split is None else [slice(split), slice(split, None)]
     orders = [np.argsort(values[part]) for part in parts]
     found = []
     for _ in range(RESAMPLES // _BATCH):
-        draws = rng.multinomial(kinds.size, share, size=_BATCH)
+        drawn = rows + rng.integers(size, size=(_BATCH, size))
+        draws = np.bincount(drawn.ravel(), minlength=_BATCH * size).reshape(_BATCH, size)
         logs = [
             _weighted_log(values[part][order], draws[:, index[part][order]], q)
             for part, order in zip(parts, orders, strict=True)
@@ -114,20 +124,24 @@ def _weighted_log(ordered: Floats, weights: NDArray[np.int64], q: float) -> Floa
 
 def _large(base: Sample, cand: Sample, q: float, estimate: float) -> Change:
     """Independent order-statistic intervals, put together by their widths (Woodruff 1952)."""
-    z = float(stats.norm.isf(ALPHA / 2))
-    widths = []
-    for side in (base, cand):
-        low, high = quantile(side.values, side.clusters(), q, ALPHA)
-        widths.append((math.log(high) - math.log(low)) / (2 * z))
-    error = math.hypot(*widths)
+    error, level = 0.0, ALPHA
+    for level in (ALPHA, 1e-6):  # where many values are the same, only a wide interval has a width
+        error = math.hypot(*(_log_width(side, q, level) for side in (base, cand)))
+        if error:
+            break
 
     def interval(alpha: float) -> Interval:
         half = float(stats.norm.isf(alpha / 2)) * error
         return math.exp(estimate - half), math.exp(estimate + half)
 
+    p = 1.0 if estimate == 0 else level
     if error:
         p = 2 * float(stats.norm.sf(abs(estimate) / error))
-    else:
-        p = 1.0 if estimate == 0 else ALPHA  # all the same around the percentile
     units = (base.units, cand.units)
     return Change(RATIO, math.exp(estimate), interval, p, None, "order statistics", units)
+
+
+def _log_width(sample: Sample, q: float, alpha: float) -> float:
+    """The standard error that an interval of this level has the width of."""
+    low, high = quantile(sample.values, sample.clusters(), q, alpha)
+    return (math.log(high) - math.log(low)) / (2 * float(stats.norm.isf(alpha / 2)))

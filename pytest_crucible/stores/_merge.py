@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_crucible._event import ATTRIBUTIONS, Event
@@ -24,7 +24,7 @@ from pytest_crucible._frames import (
     ScopeFrame,
 )
 from pytest_crucible._recorder import NO_SCOPE
-from pytest_crucible._scope import Scope
+from pytest_crucible._scope import JUDGE, Scope
 
 TrialKey = tuple[str, str, str, str, int]
 """experiment, condition, test, case, trial"""
@@ -45,8 +45,10 @@ class Node:
         notes: why its record is incomplete.
         closed: whether it ended in good order.
         events: number of events.
+        learned: what scope numbers turned out to mean.
         scopes: what scope numbers mean, where ``frames`` starts after the frames that tell.
         enriched: what enrichers set, by sequence of the event, in order.
+        keep: what must live for as long as the frames are read.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Node:
     events: int = 0
     scopes: Mapping[int, Scope] = field(default_factory=dict)
     enriched: Iterable[tuple[int, Mapping[str, Any]]] = ()
+    learned: dict[int, Scope | None] = field(default_factory=dict)
+    keep: object = None
     _offset_ns: int = 0
 
     @property
@@ -71,6 +75,7 @@ class Node:
     def __iter__(self) -> Iterator[Event]:
         """Read the node's events in order, learning its tables on the way."""
         scopes: dict[int, Scope | None] = {NO_SCOPE: None, **self.scopes}
+        self.learned = scopes
         self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
         self.closed = False
         enriched = iter(self.enriched)
@@ -98,7 +103,7 @@ class Node:
         self,
         sequence: int,
         frame: EventFrame,
-        scopes: Mapping[int, Scope | None],
+        scopes: dict[int, Scope | None],
         enriched: Mapping[str, Any] | None,
     ) -> Event:
         numbers, context, name = frame.measurements, frame.metadata, frame.name
@@ -110,7 +115,7 @@ class Node:
             run=self.run,
             node=self.name,
             sequence=sequence,
-            scope=scopes.get(frame.scope),
+            scope=scopes[frame.scope] if frame.scope in scopes else _judges(frame.scope, scopes),
             attribution=ATTRIBUTIONS[frame.attribution],
             degraded=frame.degraded,
             enriched=enriched,
@@ -149,6 +154,13 @@ def _timed(node: Node) -> Iterator[tuple[int, str, int, Event]]:
         # A wall clock may be set back; the order within a node must survive that.
         latest = max(latest, event.time_us)
         yield latest, event.node, event.sequence, event
+
+
+def _judges(number: int, scopes: dict[int, Scope | None]) -> Scope | None:
+    """The scope of a judge, whose number is that of the trial it judges, negated."""
+    owner = scopes.get(-number)
+    found = scopes[number] = None if owner is None else replace(owner, role=JUDGE)
+    return found
 
 
 def _as_mapping(value: object) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ class MemoryStore:
         self._tail: list[bytes] = []
         self._chunks: list[bytes] = []
         self._sealed = 0
+        self._cleared = 0  # how many of the sealed ones are gone
         self._sealing = threading.Lock()
 
     def append(self, data: bytes) -> None:
@@ -52,8 +53,7 @@ class MemoryStore:
 
     def frames(self, since: int = 0) -> Iterator[tuple[int, Frame]]:
         with self._sealing:
-            chunks = [*self._chunks, _chunk(self._tail[:])]
-        position = 0
+            chunks, position = [*self._chunks, _chunk(self._tail[:])], self._cleared
         for chunk in chunks:
             count = int.from_bytes(chunk[1:5], "big")
             if position + count <= since:
@@ -63,6 +63,15 @@ class MemoryStore:
                 if position >= since:
                     yield position, frame
                 position += 1
+
+    def clear(self) -> None:
+        """Forget everything. Positions go on, so that what comes later is not taken for it."""
+        with self._sealing:
+            count = len(self._tail)
+            self._chunks.clear()
+            del self._tail[:count]
+            self._sealed += count
+            self._cleared = self._sealed
 
     def notes(self) -> list[str]:
         return []

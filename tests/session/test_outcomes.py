@@ -223,7 +223,6 @@ def test_subtests_that_pass(pytester: pytest.Pytester) -> None:
     assert support.heard(pytester) == {"e/default": ["x", "x", "x"]}
 
 
-@pytest.mark.skip(reason="TrialHooks takes the last call report: failed subtests are overwritten")
 @pytest.mark.parametrize("failures", ["fail", "record"])
 def test_subtests_that_fail(pytester: pytest.Pytester, failures: str) -> None:
     """A failed subtest fails its trial; with ``record`` it only counts, as any failure does."""
@@ -241,7 +240,6 @@ def test_subtests_that_fail(pytester: pytest.Pytester, failures: str) -> None:
     assert result.ret == (1 if failures == "fail" else 0)
 
 
-@pytest.mark.skip(reason="_error takes the standard library's frame for the user's")
 def test_failures_of_unittest_assertions_name_the_users_line(pytester: pytest.Pytester) -> None:
     """The place of a failure is in the suite, also where unittest's own code raised."""
     pytester.makepyfile("""

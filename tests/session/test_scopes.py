@@ -212,7 +212,6 @@ def test_a_stretch_ends_when_the_session_is_cut_short(pytester: pytest.Pytester)
     assert all(node["closed"] for node in support.results(pytester).nodes)
 
 
-@pytest.mark.skip(reason="analyse judges the group 'outside trials' like an arm: REJECTED")
 def test_expectations_are_not_about_the_time_between(pytester: pytest.Pytester) -> None:
     """Events between the trials of several arms are no arm: no expectation is judged for them."""
     pytester.makepyfile("""

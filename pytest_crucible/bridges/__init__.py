@@ -1,0 +1,1 @@
+"""Bridges bring in telemetry that knows nothing of us, one file each."""

@@ -1,0 +1,286 @@
+"""Dialects: what a finished span of an instrumentation says, in our words.
+
+Read are the conventions ``gen_ai.*`` of OpenTelemetry in their older and newer spellings, and what
+OpenLLMetry, OpenInference (``llm.*``), logfire, pydantic-ai and litellm make of them. Only the
+attributes named here are looked at, and none of them holds the text of a prompt or an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+INFERENCE, TOOL, PIPELINE = "req_llm.request", "altar.tool", "crucible_framework.pipeline"
+
+CANCELLATIONS = frozenset({"CancelledError", "Cancelled", "KeyboardInterrupt", "GeneratorExit"})
+"""Errors that mean "stopped from outside": the loser of a hedge is cancelled, not failed."""
+
+_OPERATIONS = {
+    "chat": INFERENCE, "text_completion": INFERENCE, "generate_content": INFERENCE,
+    "embeddings": INFERENCE, "completion": INFERENCE, "responses": INFERENCE,
+    "execute_tool": TOOL,
+    "invoke_agent": PIPELINE, "invoke_workflow": PIPELINE,
+}  # fmt: skip
+_OPENINFERENCE = {
+    "LLM": ("chat", INFERENCE), "EMBEDDING": ("embeddings", INFERENCE),
+    "TOOL": ("execute_tool", TOOL),
+    "AGENT": ("invoke_agent", PIPELINE), "CHAIN": ("invoke_workflow", PIPELINE),
+}  # fmt: skip
+_TRACELOOP = {
+    "tool": ("execute_tool", TOOL),
+    "agent": ("invoke_agent", PIPELINE), "workflow": ("invoke_workflow", PIPELINE),
+}  # fmt: skip
+
+# The first name that a span has wins: the current convention, then older ones, then others'.
+_NUMBERS = {
+    "input_tokens": (
+        "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
+        "llm.usage.prompt_tokens",
+    ),
+    "output_tokens": (
+        "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens",
+        "llm.token_count.completion", "llm.usage.completion_tokens",
+    ),
+    "cache_read_tokens": (
+        "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
+        "gen_ai.usage.details.cache_read_tokens", "llm.token_count.prompt_details.cache_read",
+    ),
+    "cache_write_tokens": (
+        "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.details.cache_write_tokens",
+        "llm.token_count.prompt_details.cache_write",
+    ),
+    "reasoning_tokens": (
+        "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
+        "gen_ai.usage.details.reasoning_tokens", "llm.token_count.completion_details.reasoning",
+    ),
+    "cost_usd": (
+        "gen_ai.usage.cost", "gen_ai.cost.total_cost", "operation.cost", "llm.cost.total",
+    ),
+}  # fmt: skip
+_AGGREGATES = {
+    "aggregated_input_tokens": (
+        "gen_ai.aggregated_usage.input_tokens", *_NUMBERS["input_tokens"],
+    ),
+    "aggregated_output_tokens": (
+        "gen_ai.aggregated_usage.output_tokens", *_NUMBERS["output_tokens"],
+    ),
+}  # fmt: skip
+_TEXTS = {
+    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
+    "model": (
+        "gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "embedding.model_name",
+        "model_name",
+    ),
+    "request_model": ("gen_ai.request.model",),
+    "response_id": ("gen_ai.response.id",),
+    "finish_reason": (
+        "gen_ai.response.finish_reasons", "llm.finish_reason", "anthropic.message.stop_reason",
+    ),
+    "tool_name": ("gen_ai.tool.name", "tool.name"),
+    "tool_call_id": ("gen_ai.tool.call.id", "tool_call.id"),
+    "agent_name": ("gen_ai.agent.name", "agent.name", "agent_name"),
+    "session_id": ("gen_ai.conversation.id", "session.id"),
+    "server": ("server.address",),
+    "status_code": ("http.response.status_code",),
+    "resend_count": ("http.request.resend_count",),
+}  # fmt: skip
+_FIRST_CHUNK_EVENTS = ("First Token Stream Event", "gen_ai.content.completion.chunk")
+_VAGUE_ERRORS = frozenset({"error", "_OTHER", "api_error"})
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedSpan:
+    """What we look at of a span, whoever made it.
+
+    Attributes:
+        scope: name of the instrumentation.
+        attributes: of the span.
+        events: name, time in ns and attributes of each.
+        failed: whether its status is ERROR.
+        start_ns, end_ns: wall time.
+        raised: name of the exception that was under way as it ended, if any.
+    """
+
+    scope: str
+    attributes: Attributes
+    events: Sequence[tuple[str, int, Attributes]] = ()
+    failed: bool = False
+    start_ns: int = 0
+    end_ns: int = 0
+    raised: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A span as an event: its name, measurements and metadata."""
+
+    name: str
+    measurements: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+def operation_of(attributes: Attributes) -> tuple[str, str] | None:
+    """The operation and the event it stands for; None for a span that is not ours to tell."""
+    operation = attributes.get("gen_ai.operation.name")
+    if isinstance(operation, str):
+        prefix = _OPERATIONS.get(operation)
+        return None if prefix is None else (operation, prefix)
+    kind = attributes.get("openinference.span.kind")
+    if isinstance(kind, str):
+        return _OPENINFERENCE.get(kind.upper())
+    kind = attributes.get("traceloop.span.kind")
+    if isinstance(kind, str):
+        return _TRACELOOP.get(kind)
+    kind = attributes.get("llm.request.type")  # OpenLLMetry before 0.50
+    if isinstance(kind, str):
+        return ("embeddings" if kind == "embedding" else "chat"), INFERENCE
+    if "gen_ai.request.model" in attributes and _first(attributes, _TEXTS["provider"]) is not None:
+        return "chat", INFERENCE  # logfire before 4
+    return None
+
+
+def read(span: FinishedSpan) -> Reading | None:
+    """What a finished span says; None if it is no inference, tool or agent."""
+    known = operation_of(span.attributes)
+    if known is None:
+        return None
+    operation, prefix = known
+    metadata: dict[str, Any] = {"operation": operation, "instrumentation": span.scope}
+    for key, names in _TEXTS.items():
+        value = _first(span.attributes, names)
+        if value is not None:
+            metadata[key] = _one(value)
+    measurements: dict[str, Any] = {"duration": max(0, span.end_ns - span.start_ns)}
+    if prefix is INFERENCE:
+        _add_usage(measurements, metadata, span)
+    elif prefix is PIPELINE:
+        # The sum over the calls below, which are events themselves: never under the names that
+        # are added up.
+        _add_numbers(measurements, span.attributes, _AGGREGATES)
+    outcome = _outcome(metadata, measurements, span)
+    return Reading(f"{prefix}.{outcome}", measurements, metadata)
+
+
+def _add_usage(measurements: dict[str, Any], metadata: dict[str, Any], span: FinishedSpan) -> None:
+    attributes = span.attributes
+    _add_numbers(measurements, attributes, _NUMBERS)
+    if "cost_usd" in measurements:
+        metadata["cost_source"] = "reported"
+    if "model" not in metadata:
+        model = _parsed(attributes.get("llm.invocation_parameters")).get("model")
+        if isinstance(model, str):
+            metadata["model"] = model
+    if "gen_ai.usage.raw" in attributes:  # logfire keeps the details there
+        _add_raw(measurements, _parsed(attributes["gen_ai.usage.raw"]))
+    waited = _number(attributes.get("gen_ai.response.time_to_first_chunk"))
+    if waited is not None:
+        measurements["time_to_first_chunk"] = int(waited * 1e9)
+    else:
+        for name, time_ns, _ in span.events:
+            if name in _FIRST_CHUNK_EVENTS:
+                measurements["time_to_first_chunk"] = max(0, time_ns - span.start_ns)
+                break
+    if attributes.get("logfire.span_type") == "log" and "duration" in attributes:
+        # logfire ends a stream's span at the headers; the data follows in one of length zero,
+        # which tells in seconds how long the data took.
+        metadata["continues"] = True
+        measurements["duration"] = int((_number(attributes["duration"]) or 0.0) * 1e9)
+
+
+def _add_numbers(
+    measurements: dict[str, Any], attributes: Attributes, table: Mapping[str, tuple[str, ...]]
+) -> None:
+    for key, names in table.items():
+        value = _number(_first(attributes, names))
+        if value is not None:
+            measurements[key] = value
+
+
+def _add_raw(measurements: dict[str, Any], raw: Mapping[str, Any]) -> None:
+    prompt = raw.get("prompt_tokens_details") or raw.get("input_tokens_details") or {}
+    completion = raw.get("completion_tokens_details") or raw.get("output_tokens_details") or {}
+    found: dict[str, Callable[[], Any]] = {
+        "cache_read_tokens": lambda: raw.get(
+            "cache_read_input_tokens", prompt.get("cached_tokens")
+        ),
+        "cache_write_tokens": lambda: raw.get("cache_creation_input_tokens"),
+        "reasoning_tokens": lambda: completion.get("reasoning_tokens"),
+    }
+    for key, get in found.items():
+        value = _number(get())
+        if value is not None:
+            measurements.setdefault(key, value)
+
+
+def _outcome(
+    metadata: dict[str, Any], measurements: Mapping[str, Any], span: FinishedSpan
+) -> str:
+    error = _error(span)
+    answered = "response_id" in metadata or "output_tokens" in measurements
+    # Some instrumentations only know `Exception`: a cancelled call of theirs looks like one that
+    # went well and brought nothing. What was being raised as the span ended tells them apart.
+    stopped = span.raised in CANCELLATIONS and not answered and not span.failed
+    if error in CANCELLATIONS or (stopped and error is None):
+        metadata["cancelled"] = True
+        metadata["kind"] = error if error in CANCELLATIONS else span.raised
+        return "exception"
+    if error is not None:
+        metadata["error"] = error
+        return "exception"
+    return "stop"
+
+
+def _error(span: FinishedSpan) -> str | None:
+    named = span.attributes.get("error.type")
+    if not span.failed and named is None:
+        return None
+    error = None if named is None else _short(str(named))
+    if error is None or error in _VAGUE_ERRORS:
+        for name, _, attributes in span.events:
+            if name == "exception" and attributes.get("exception.type"):
+                error = _short(str(attributes["exception.type"]))
+    if (error is None or error in _VAGUE_ERRORS) and span.raised:
+        error = span.raised
+    return error or "error"
+
+
+def _short(error: str) -> str:
+    """``openai.RateLimitError`` and ``RateLimitError`` are one error to a reader."""
+    return error.rpartition(".")[2]
+
+
+def _first(attributes: Attributes, names: Sequence[str]) -> Any:
+    for name in names:
+        value = attributes.get(name)
+        if value is not None:
+            return value
+    return None
+
+
+def _number(value: Any) -> float | int | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _one(value: Any) -> Any:
+    """One value out of a list, which logfire and litellm write as JSON."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    if isinstance(value, (list, tuple)):
+        return str(value[0]) if value else None
+    return value if isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _parsed(text: Any) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

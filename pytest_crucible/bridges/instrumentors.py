@@ -1,0 +1,172 @@
+"""Instrumentors: turning on what makes a client's calls spans, one per client, never twice."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from pytest_crucible._errors import DefinitionError
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client library and what can make its calls spans, the best first.
+
+    Attributes:
+        module: of the client.
+        instrumentors: module and class of each.
+        package: what to install if there is none.
+    """
+
+    module: str
+    instrumentors: tuple[tuple[str, str], ...]
+    package: str
+
+
+CLIENTS = {
+    "openai": Client(
+        "openai",
+        (
+            ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor"),
+            ("openinference.instrumentation.openai", "OpenAIInstrumentor"),
+            ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor"),
+        ),
+        "opentelemetry-instrumentation-genai-openai",
+    ),
+    "anthropic": Client(
+        "anthropic",
+        (
+            ("opentelemetry.instrumentation.genai.anthropic", "AnthropicInstrumentor"),
+            ("openinference.instrumentation.anthropic", "AnthropicInstrumentor"),
+            ("opentelemetry.instrumentation.anthropic", "AnthropicInstrumentor"),
+        ),
+        "'anthropic>=2', which needs none",
+    ),
+    "litellm": Client(
+        "litellm",
+        (("openinference.instrumentation.litellm", "LiteLLMInstrumentor"),),
+        "openinference-instrumentation-litellm",
+    ),
+    "google-genai": Client(
+        "google.genai",
+        (
+            ("opentelemetry.instrumentation.google_genai", "GoogleGenAiSdkInstrumentor"),
+            ("openinference.instrumentation.google_genai", "GoogleGenAIInstrumentor"),
+        ),
+        "opentelemetry-instrumentation-google-genai",
+    ),
+    "pydantic-ai": Client("pydantic_ai", (), "pydantic-ai"),
+}
+AUTO, NONE = "auto", "none"
+
+
+def parse_instrument(text: str) -> tuple[str, ...]:
+    """``auto``, ``none`` or names of clients, checked.
+
+    Raises:
+        DefinitionError: a name is unknown.
+    """
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if names in ((), (NONE,)):
+        return ()
+    if names == (AUTO,):
+        return names
+    for name in names:
+        if name not in CLIENTS:
+            valid = ", ".join((AUTO, NONE, *CLIENTS))
+            raise DefinitionError(f"unknown client {name!r}; valid: {valid}")
+    return names
+
+
+def instrument(names: Iterable[str]) -> tuple[list[Callable[[], None]], list[str]]:
+    """Turn instrumentors on.
+
+    Args:
+        names: of clients, or ``auto`` for all that are imported by now: importing a client that
+            nobody uses may be slow, or (litellm) go to the network.
+
+    Returns:
+        What undoes it, and what could not be done, a sentence each.
+    """
+    undo: list[Callable[[], None]] = []
+    problems: list[str] = []
+    wanted = tuple(names)
+    automatic = wanted == (AUTO,)
+    for name in CLIENTS if automatic else wanted:
+        client = CLIENTS[name]
+        if automatic and client.module not in sys.modules:
+            continue
+        if not _installed(client.module):
+            problems.append(f"{name} is not installed")
+            continue
+        try:
+            done = _instrument_one(name, client)
+        except Exception as error:  # of a library: it must not end the session
+            problems.append(f"{name} could not be instrumented: {type(error).__name__}: {error}")
+            continue
+        if isinstance(done, str):
+            problems.append(done)
+        elif done is not None:
+            undo.append(done)
+    return undo, problems
+
+
+def _instrument_one(name: str, client: Client) -> Callable[[], None] | str | None:
+    if name == "pydantic-ai":
+        return _instrument_pydantic_ai()
+    if name == "anthropic" and _anthropic_is_native():
+        return None  # its calls are spans already; an instrumentor would double each
+    available = [each for each in client.instrumentors if _installed(each[0])]
+    if any(_is_on(module, kind) for module, kind in available):
+        return None
+    if not available:
+        return f"{name} has no instrumentor: pip install {client.package}"
+    module, kind = available[0]
+    instrumentor = getattr(import_module(module), kind)()
+    instrumentor.instrument()
+    if not getattr(instrumentor, "is_instrumented_by_opentelemetry", True):
+        return f"{name}: {module} does not work with the installed {client.module}"
+    undo: Callable[[], None] = instrumentor.uninstrument
+    return undo
+
+
+def _instrument_pydantic_ai() -> Callable[[], None] | None:
+    agent: Any = import_module("pydantic_ai").Agent
+    if getattr(agent, "_instrument_default", False):
+        return None
+    agent.instrument_all()
+    return lambda: agent.instrument_all(False)
+
+
+def _anthropic_is_native() -> bool:
+    try:
+        major = int(version("anthropic").partition(".")[0])
+    except (PackageNotFoundError, ValueError):
+        return False
+    return major >= 2
+
+
+def anthropic_is_silent() -> bool:
+    """Whether Anthropic's own spans are switched off by the environment."""
+    off = os.environ.get("ANTHROPIC_OPEN_TELEMETRY", "").lower() == "false"
+    return off and _anthropic_is_native()
+
+
+def _is_on(module: str, kind: str) -> bool:
+    loaded = sys.modules.get(module)
+    if loaded is None:
+        return False
+    return bool(getattr(getattr(loaded, kind)(), "is_instrumented_by_opentelemetry", False))
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

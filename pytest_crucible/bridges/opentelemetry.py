@@ -1,0 +1,439 @@
+"""OpenTelemetry: the spans of code that knows nothing of us become events.
+
+A `SpanProcessor` is added to the provider that the application uses. ``on_start`` runs in the
+caller's thread and settles where the span belongs; ``on_end`` may run anywhere and looks that up.
+The SDK guards no processor: whatever goes wrong in here must not reach the application.
+
+The application's provider, sampler and exporters work as without us, in every order of set-up.
+While nobody has set a provider, a stand-in takes the place of the proxy that answers then; it
+passes for that proxy (applications ask by type) and hands on to the real one as soon as there is
+one. The latch of ``set_tracer_provider`` stays free: taking it would make the application's own
+call fail, and its exporter get nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pytest_crucible import _clock, _recorder, telemetry
+from pytest_crucible._errors import MissingExtraError
+from pytest_crucible._event import CONTEXT, OPENTELEMETRY, PARENT, SOLE, UNATTRIBUTED
+from pytest_crucible._scope import OpenScope
+from pytest_crucible.bridges.genai import FinishedSpan, operation_of, read
+
+try:
+    from opentelemetry import context as otel_context
+    from opentelemetry import trace
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from opentelemetry.sdk.trace import TracerProvider as SdkProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+    from opentelemetry.trace.status import StatusCode
+except ImportError as error:
+    raise MissingExtraError("capturing spans", "otel") from error
+
+Once: Any = type(trace._TRACER_PROVIDER_SET_ONCE)
+_SCOPE_KEY = otel_context.create_key("crucible-scope")
+_NESTING = ("openinference.", "litellm")
+"""Instrumentations that say only at the end what a span is: it may be a parent until then."""
+
+Fault = Callable[[str], None]
+
+
+class _Live:
+    """A span under way.
+
+    Attributes:
+        opened, way: where it belongs, and how that was found.
+        anchor: id that its children name as their parent: its own if it becomes an event, else
+            that of the nearest span above that does.
+        parent: the anchor above it: another span or one of our bus.
+        bus: our own span that was open as it started.
+        strand: thread and task that started it; a double of a call starts in the same one.
+        prefix: name of its events, if it could be told as it started.
+        ref: the span, to notice one that was thrown away without an end.
+    """
+
+    __slots__ = ("anchor", "bus", "opened", "parent", "prefix", "ref", "start_ns", "strand", "way")
+
+    def __init__(self, opened: OpenScope | None, way: int) -> None:
+        self.opened = opened
+        self.way = way
+        self.anchor: str | None = None
+        self.parent: str | None = None
+        self.bus: str | None = None
+        self.strand = ""
+        self.prefix: str | None = None
+        self.ref: Callable[[], object] = lambda: None
+        self.start_ns = 0
+
+
+class Listener(SpanProcessor):
+    """Turns spans into events while experiments are open.
+
+    Args:
+        fault: told, once, what went wrong in here.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._live: dict[int, _Live] = {}
+        # Stretches that are over, with their beginnings and ends: litellm makes its spans later,
+        # in a thread of its own, and gives them the times of the call.
+        self._over: deque[tuple[OpenScope, int, int]] = deque(maxlen=64)
+        self._last_end_ns = 0
+
+    def over(self, opened: OpenScope, began_ns: int, ended_ns: int) -> None:
+        """Remember a stretch that has ended."""
+        self._over.append((opened, began_ns, ended_ns))
+        self._last_end_ns = ended_ns
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if not _recorder.listening() and span.start_time > self._last_end_ns:
+            return
+        try:
+            self._start(span, parent_context)
+        except Exception as error:
+            self._fault(f"on_start: {type(error).__name__}: {error}")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if not self._live:
+            return
+        try:
+            self._end(span)
+        except Exception as error:
+            self._fault(f"on_end: {type(error).__name__}: {error}")
+
+    def shutdown(self) -> None:
+        """The application shut its provider down; what still runs will not end."""
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is buffered here."""
+        return True
+
+    # --- as a span starts ---------------------------------------------------------------------
+
+    def _start(self, span: Any, parent_context: Any) -> None:
+        above = None if span.parent is None else self._live.get(span.parent.span_id)
+        opened, way = _settle(above, parent_context)
+        if way != CONTEXT or opened is None:
+            opened, way = self._backdated(span.start_time, opened, way)
+        if opened is None and way == CONTEXT:
+            return  # nothing was open here
+        live = _Live(opened, way)
+        live.bus = telemetry.current_span_id()
+        # A bus span that is open here but was not as the span above started lies between them.
+        live.parent = above.anchor if above is not None and above.bus == live.bus else live.bus
+        known = operation_of(span.attributes or {})
+        own = f"{span.context.span_id:016x}"
+        scope = span.instrumentation_scope
+        nests = known is not None or (scope is not None and scope.name.startswith(_NESTING))
+        live.anchor = own if nests else live.parent
+        live.strand = _strand()
+        live.ref = weakref.ref(span)
+        live.start_ns = span.start_time
+        self._live[span.context.span_id] = live
+        if known is not None:
+            live.prefix = known[1]
+            metadata = {"operation": known[0], **_ids(span, live)}
+            _say(live, f"{live.prefix}.start", {"system_time": live.start_ns}, metadata, None)
+
+    def _backdated(
+        self, start_ns: int, opened: OpenScope | None, way: int
+    ) -> tuple[OpenScope | None, int]:
+        """The same, unless the span says that it began before: then whose stretch that was."""
+        if start_ns > self._last_end_ns or way in (OPENTELEMETRY, PARENT):
+            return opened, way
+        then = [each for each, began, ended in self._over if began <= start_ns <= ended]
+        if len({each.scope.experiment for each in then}) == 1:
+            return then[-1], SOLE  # recorded as late, which it is
+        return None, UNATTRIBUTED if then else CONTEXT
+
+    # --- as it ends ---------------------------------------------------------------------------
+
+    def _end(self, span: ReadableSpan) -> None:
+        context = span.context
+        live = None if context is None else self._live.pop(context.span_id, None)
+        if live is None:
+            return
+        raised = sys.exc_info()[0]
+        scope = span.instrumentation_scope
+        reading = read(
+            FinishedSpan(
+                scope=scope.name if scope is not None else "",
+                attributes=span.attributes or {},
+                events=[(each.name, each.timestamp, each.attributes or {}) for each in span.events],
+                failed=span.status.status_code is StatusCode.ERROR,
+                start_ns=span.start_time or 0,
+                end_ns=span.end_time or 0,
+                raised=None if raised is None else raised.__name__,
+            )
+        )
+        if reading is not None:
+            metadata = {**reading.metadata, **_ids(span, live)}
+            _say(live, reading.name, reading.measurements, metadata, span.end_time)
+
+    def sweep(self, everything: bool = False) -> None:
+        """Tell of calls that will not end: their span was thrown away, as cancelled calls' are.
+
+        Args:
+            everything: also those that may still be under way; the session is over.
+        """
+        try:
+            for number, live in list(self._live.items()):
+                if not everything and live.ref() is not None:
+                    continue
+                if self._live.pop(number, None) is not None and live.prefix is not None:
+                    metadata = {
+                        "cancelled": True, "kind": "unfinished", "strand": live.strand,
+                        "span_id": f"{number:016x}", "parent_span_id": live.parent,
+                        "start_ns": live.start_ns,
+                    }  # fmt: skip
+                    _say(live, f"{live.prefix}.exception", {}, metadata, None)
+        except Exception as error:
+            self._fault(f"sweep: {type(error).__name__}: {error}")
+
+
+def _settle(above: _Live | None, parent_context: Any) -> tuple[OpenScope | None, int]:
+    opened, way = _recorder.locate()
+    if opened is not None and way == CONTEXT:
+        return opened, way
+    carried = otel_context.get_value(_SCOPE_KEY, parent_context)
+    if isinstance(carried, OpenScope):
+        return carried, OPENTELEMETRY
+    if above is not None and above.opened is not None:
+        return above.opened, PARENT
+    return opened, way
+
+
+def _strand() -> str:
+    """Thread and, in a running loop, task."""
+    thread = threading.get_ident()
+    if asyncio._get_running_loop() is None:
+        return f"{thread:x}"
+    task = asyncio.current_task()
+    return f"{thread:x}.{id(task):x}"
+
+
+def _ids(span: Any, live: _Live) -> dict[str, Any]:
+    context = span.context
+    ids = {
+        "trace_id": f"{context.trace_id:032x}",
+        "span_id": f"{context.span_id:016x}",
+        "strand": live.strand,
+    }
+    if live.parent is not None:
+        ids["parent_span_id"] = live.parent
+    if span.parent is not None:
+        ids["otel_parent_span_id"] = f"{span.parent.span_id:016x}"
+    return ids
+
+
+def _say(
+    live: _Live, name: str, measurements: dict[str, Any], metadata: dict[str, Any], at: int | None
+) -> None:
+    _recorder.record_located(live.opened, live.way, name, measurements, metadata, at)
+    telemetry.tell_handlers(name, measurements, metadata)
+
+
+# --- which provider ---------------------------------------------------------------------------
+
+
+class _StandIn(trace.ProxyTracerProvider):
+    """Answers while no provider is set; to applications it is the proxy that it replaces."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._own = SdkProvider(
+            sampler=ALWAYS_ON, resource=Resource({}), shutdown_on_exit=False
+        )
+        self._own.add_span_processor(listener)
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
+        return _Following(self, args, kwargs)
+
+    def real(self) -> Any:
+        """The provider to use now: the application's if it has set one, else ours or none."""
+        current = trace._TRACER_PROVIDER
+        if current is not None and current is not self:
+            return current
+        return self._own if current is self else None
+
+
+class _Following(trace.Tracer):
+    """A tracer that was asked for before the application had set its provider."""
+
+    def __init__(self, provider: _StandIn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._provider = provider
+        self._arguments = args, kwargs
+        self._known: tuple[Any, Any] = (None, trace.NoOpTracer())
+
+    def _tracer(self) -> Any:
+        real = self._provider.real()
+        if real is not self._known[0]:
+            args, kwargs = self._arguments
+            self._known = (real, trace.NoOpTracer() if real is None else real.get_tracer(*args, **kwargs))
+        return self._known[1]
+
+    def start_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self._tracer().start_span(*args, **kwargs)
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self._tracer().start_as_current_span(*args, **kwargs)
+
+
+class _Latch(Once):  # type: ignore[misc]
+    """The latch of ``set_tracer_provider``, which also tells us when a provider is set."""
+
+    def __init__(self, original: Any, told: Callable[[], None]) -> None:
+        super().__init__()
+        self._lock, self._done = original._lock, original._done
+        self._told = told
+
+    def do_once(self, func: Callable[[], None]) -> bool:
+        done = super().do_once(func)
+        self._told()  # in any case: logfire sets its own again each time it is configured
+        return bool(done)
+
+
+class Bridge:
+    """Listens to the application's provider, whichever that is, while a stretch is measured.
+
+    Args:
+        problem: told what a user should know, a sentence each.
+    """
+
+    def __init__(self, problem: Fault) -> None:
+        self._told: set[str] = set()
+        self._problem = problem
+        self.listener = Listener(self._fault)
+        self._began: dict[OpenScope, int] = {}
+        self._providers: list[Any] = []
+        self._stand_in: _StandIn | None = None
+        self._latch: tuple[Any, _Latch] | None = None
+        self.found: Callable[[Any], None] = lambda provider: None
+
+    def _fault(self, text: str) -> None:
+        kind = text.partition(":")[0]
+        if kind not in self._told:
+            self._told.add(kind)
+            self._problem(f"a span could not be captured ({text})")
+
+    def enter(self, opened: OpenScope) -> None:
+        """A measured stretch begins: listen to the provider that is there now, or will be."""
+        try:
+            self._began[opened] = _clock.wall_ns()
+            self._follow()
+            if self._latch is None or trace._TRACER_PROVIDER_SET_ONCE is not self._latch[1]:
+                original = trace._TRACER_PROVIDER_SET_ONCE
+                self._latch = original, _Latch(original, self._follow)
+                trace._TRACER_PROVIDER_SET_ONCE = self._latch[1]
+            if trace._TRACER_PROVIDER is None and not _named_by_environment():
+                self._stand_in = self._stand_in or _StandIn(self.listener)
+                trace._TRACER_PROVIDER = self._stand_in
+        except Exception as error:
+            self._fault(f"enter: {type(error).__name__}: {error}")
+
+    def leave(self, opened: OpenScope) -> None:
+        """It ends: tell of calls that will not end and, after the last, put back what stood in."""
+        self.listener.sweep()
+        began = self._began.pop(opened, None)
+        if began is not None:
+            self.listener.over(opened, began, _clock.wall_ns())
+        if not self._began:
+            self._put_back()
+
+    def _put_back(self) -> None:
+        if self._stand_in is not None and trace._TRACER_PROVIDER is self._stand_in:
+            trace._TRACER_PROVIDER = None
+        if self._latch is not None:
+            original, ours = self._latch
+            if trace._TRACER_PROVIDER_SET_ONCE is ours:
+                original._done = ours._done
+                trace._TRACER_PROVIDER_SET_ONCE = original
+            self._latch = None
+
+    def close(self) -> None:
+        """The session is over: leave every provider as it was found."""
+        self._began.clear()
+        self._put_back()
+        self.listener.sweep(everything=True)
+        for provider in self._providers:
+            active = getattr(provider, "_active_span_processor", None)
+            known = getattr(active, "_span_processors", ())
+            if active is not None and self.listener in known:
+                active._span_processors = tuple(p for p in known if p is not self.listener)
+        self._providers.clear()
+
+    def _follow(self) -> None:
+        provider = _unwrapped(trace._TRACER_PROVIDER)
+        if provider is None or isinstance(provider, _StandIn):
+            return
+        active = getattr(provider, "_active_span_processor", None)
+        if self.listener in getattr(active, "_span_processors", ()):
+            return
+        if hasattr(provider, "add_span_processor"):
+            provider.add_span_processor(self.listener)
+            self._providers.append(provider)
+            self.found(provider)
+
+
+def _named_by_environment() -> bool:
+    """Whether the API is going to load a provider of its own accord when it is asked for one."""
+    return "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
+
+
+def _unwrapped(provider: Any) -> Any:
+    """The SDK's provider inside wrappers such as logfire's, which keep it in ``provider``."""
+    for _ in range(8):
+        inner = getattr(provider, "provider", None)
+        if inner is None or isinstance(provider, SdkProvider):
+            break
+        provider = inner
+    return provider
+
+
+def carry(opened: OpenScope) -> Any:
+    """Put the scope into OpenTelemetry's own context, which its instrumentations carry along."""
+    return otel_context.attach(otel_context.set_value(_SCOPE_KEY, opened))
+
+
+def drop(token: Any) -> None:
+    """Take it out again, in the same context; elsewhere it ends with that context."""
+    try:
+        otel_context._RUNTIME_CONTEXT.detach(token)
+    except ValueError:
+        pass
+
+
+def canary(provider: Any = None, spans: int = 128) -> tuple[float, str]:
+    """Share of spans that the application's sampler lets through, and what that sampler is.
+
+    Tried on a provider of our own: the application's exporters must not see the canary. Without a
+    provider it is the sampler that the environment asks for.
+    """
+    seen: list[int] = []
+
+    class Count(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            seen.append(1)
+
+    sampler = getattr(_unwrapped(provider), "sampler", None)
+    own = SdkProvider(sampler=sampler, resource=Resource({}), shutdown_on_exit=False)
+    own.add_span_processor(Count())
+    tracer = own.get_tracer("crucible.canary")
+    empty = otel_context.Context()
+    for _ in range(spans):
+        tracer.start_span("canary", context=empty).end()
+    return len(seen) / spans, own.sampler.get_description()
+
+
+def current_provider() -> Any:
+    """The provider that the application has set, or None."""
+    return trace._TRACER_PROVIDER

@@ -1,0 +1,69 @@
+"""What the summary says of calls and their cost, and of calls that could not be seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_crucible.metrics.spending import Spending
+from pytest_crucible.report.numbers import plural
+
+_MAX_REASONS = 3
+_ADVICE = {
+    "openai": "pip install 'pytest-crucible[otel]' opentelemetry-instrumentation-genai-openai and "
+    "run with --crucible-instrument=auto",
+    "anthropic": "pip install 'pytest-crucible[otel]' 'anthropic>=2', which makes spans by itself",
+    "other": "install an OpenTelemetry instrumentor for the client",
+}
+
+
+def spending_lines(spending: Mapping[str, Spending]) -> Iterator[tuple[str, bool]]:
+    """Calls and cost per condition; True marks what needs attention."""
+    for condition, each in spending.items():
+        prefix = f"{condition}: " if len(spending) > 1 else ""
+        if each.calls and (each.judge_calls or each.application_usd is not None):
+            yield prefix + _calls(each), False
+        if each.unpriced:
+            yield prefix + _unpriced(each), True
+    http = sum((Counter(each.http_calls) for each in spending.values()), Counter[str]())
+    if http and not any(each.calls for each in spending.values()):
+        yield _unseen(http), True
+
+
+def _calls(each: Spending) -> str:
+    own = each.calls - each.judge_calls
+    parts = [f"{plural(own, 'call')} {_usd(each.application_usd)}"]
+    if each.judge_calls:
+        parts.append(f"{plural(each.judge_calls, 'call')} of judges {_usd(each.judge_usd)}")
+    if each.usd_per_passed_case is not None:
+        parts.append(f"{_usd(each.usd_per_passed_case)} per passed case")
+    return " · ".join(parts)
+
+
+def _usd(amount: float | None) -> str:
+    return "at unknown cost" if amount is None else f"${amount:.4g}"
+
+
+def _unpriced(each: Spending) -> str:
+    ranked = sorted(each.unpriced.items(), key=lambda item: (-item[1], item[0]))
+    reasons = [f"{count} × {reason}" for reason, count in ranked[:_MAX_REASONS]]
+    if len(ranked) > _MAX_REASONS:
+        reasons.append(f"and {plural(len(ranked) - _MAX_REASONS, 'other reason')}")
+    total = sum(each.unpriced.values())
+    return f"{total} of {plural(each.calls, 'call')} unpriced: {', '.join(reasons)}"
+
+
+def _unseen(http: Mapping[str, int]) -> str:
+    place, calls = max(http.items(), key=lambda item: item[1])
+    host, _, client = place.partition(" (")
+    advice = _ADVICE.get(client.removesuffix(")"), _ADVICE["other"])
+    return (
+        f"{plural(sum(http.values()), 'HTTP call')} to a model host ({host}) but no spans: {advice}"
+    )
+
+
+def capture_lines(problems: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What kept spans from being captured."""
+    for problem, nodes in problems.items():
+        where = sorted({node for node in nodes if node != "main"})
+        yield f"capture: {problem}" + (f" ({', '.join(where)})" if where else "")

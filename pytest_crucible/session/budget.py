@@ -1,0 +1,104 @@
+"""Budget: no further trials once the money is spent.
+
+After each trial its events are priced as in the summary. Under xdist each worker leaves what it has
+spent in a small file beside its spool, where the others see it; workers on other hosts know only
+their own. A trial that runs is never cut off: what it spends beyond the budget is spent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_crucible._pricing import Pricer
+from pytest_crucible.metrics.observations import observe
+from pytest_crucible.node import NodeRecording
+from pytest_crucible.session.marker import IDENTITY
+from pytest_crucible.stores._merge import Node
+
+SUFFIX = ".spent.json"
+
+
+class Budget:
+    """What may be spent and what was, as one process knows it.
+
+    Args:
+        recording: of this process.
+        pricer: as used in the summary.
+        session_usd: for the whole session; None without limit.
+    """
+
+    def __init__(
+        self, recording: NodeRecording, pricer: Pricer, session_usd: float | None
+    ) -> None:
+        self._recording = recording
+        self._pricer = pricer
+        self._session_usd = session_usd
+        self._position = 0
+        self._node = Node(recording.node, ())
+        self._spent: dict[str, float] = {}
+
+    # Not a wrapper: those of others must have begun when we skip. First, so that no fixture runs.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is None:
+            return
+        definition = identity.definition
+        refusal = self.refusal(definition.name, definition.budget_usd)
+        if refusal is not None:
+            # The trial has begun all the same: it is skipped, not missing.
+            raise pytest.skip.Exception(refusal, _use_item_location=True)
+
+    def refusal(self, experiment: str, budget_usd: float | None) -> str | None:
+        """Why another trial of an experiment must not run; None if it may."""
+        if budget_usd is None and self._session_usd is None:
+            return None
+        self._catch_up()
+        spent = self._everybodys()
+        total, own = sum(spent.values()), spent.get(experiment, 0.0)
+        if budget_usd is not None and own >= budget_usd:
+            return f"budget of ${budget_usd:g} of experiment {experiment!r} is spent (${own:.4g})"
+        if self._session_usd is not None and total >= self._session_usd:
+            return f"budget of ${self._session_usd:g} is spent (${total:.4g})"
+        return None
+
+    def _catch_up(self) -> None:
+        """Price what was recorded since the last time; outside every measured stretch."""
+        store = self._recording.store
+        position = store.position()
+        if position == self._position:
+            return
+        self._node.frames = store.frames(self._position)
+        found = observe(self._node, enrichers=(self._pricer,))
+        learned = self._node.learned.items()
+        self._node.scopes = {number: scope for number, scope in learned if scope is not None}
+        self._position = position
+        for (experiment, _), group in found.groups.items():
+            spent = sum(
+                cost
+                for cost, counts in zip(group.cost_usd, group.counted_cost, strict=True)
+                if counts and cost == cost  # NaN: no cost
+            )
+            self._spent[experiment] = self._spent.get(experiment, 0.0) + spent
+        path = self._path(self._recording.folder)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self._spent), encoding="utf-8")
+        os.replace(temporary, path)
+
+    def _path(self, folder: Path) -> Path:
+        return folder / "nodes" / f"{self._recording.node}{SUFFIX}"
+
+    def _everybodys(self) -> dict[str, float]:
+        total: dict[str, float] = {}
+        for path in (self._recording.folder / "nodes").glob(f"*{SUFFIX}"):
+            try:
+                spent = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            for experiment, usd in spent.items():
+                total[experiment] = total.get(experiment, 0.0) + usd
+        return total

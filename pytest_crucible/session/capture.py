@@ -1,0 +1,128 @@
+"""Capture: OpenTelemetry's spans, as far as pytest's session is concerned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from pytest_crucible import _recorder
+from pytest_crucible._event import CAPTURE, CONTEXT
+from pytest_crucible._scope import OpenScope
+from pytest_crucible.bridges.http_calls import HttpWatch
+from pytest_crucible.bridges.instrumentors import AUTO, anthropic_is_silent, instrument
+from pytest_crucible.session.settings import SETTINGS
+
+
+def sdk_installed() -> bool:
+    """Whether the ``otel`` extra is there; imports nothing but the namespace package."""
+    try:
+        return find_spec("opentelemetry.sdk.trace") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def environment_problems() -> list[str]:
+    """What in the environment silences spans; also asked by a controller, which runs no test."""
+    found = []
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        found.append("OTEL_SDK_DISABLED is set: no spans, so calls of unchanged code are not seen")
+    if anthropic_is_silent():
+        found.append("ANTHROPIC_OPEN_TELEMETRY=false: calls of the anthropic client are not seen")
+    return found
+
+
+class Capture:
+    """Captures spans in one process that runs tests.
+
+    Args:
+        config: of this process.
+        write: appends a frame to the store of this process, for what belongs to no experiment.
+    """
+
+    def __init__(self, config: pytest.Config, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        self._http = HttpWatch()
+        self._bridge: Any = None
+        self._undo: list[Callable[[], None]] = []
+        self._tokens: dict[OpenScope, Any] = {}
+        self._wanted = config.stash[SETTINGS].instrument
+        self._said: set[str] = set()
+
+    def preflight(self) -> list[str]:
+        """Get ready before any test runs; says what will not be seen, a sentence each."""
+        if not sdk_installed():
+            return []
+        from pytest_crucible.bridges import opentelemetry as bridge
+
+        before = environment_problems()
+        self._bridge = bridge.Bridge(self._problem)
+        self._bridge.found = self._check_sampler
+        disabled = any(each.startswith("OTEL_SDK_DISABLED") for each in before)
+        if not disabled:
+            self._check_sampler(bridge.current_provider())
+        for text in before:
+            self._problem(text)
+        self._instrument()
+        return sorted(self._said)
+
+    def _instrument(self) -> None:
+        undo, problems = instrument(self._wanted)
+        self._undo += undo
+        for text in problems:
+            self._problem(text)
+
+    def _check_sampler(self, provider: Any) -> None:
+        from pytest_crucible.bridges.opentelemetry import canary
+
+        share, sampler = canary(provider)
+        if share == 0:
+            self._problem(f"the sampler ({sampler}) drops every span: calls are not seen")
+        elif share < 1:
+            self._problem(
+                f"the sampler ({sampler}) lets about {share:.0%} of spans through: calls, tokens "
+                "and cost will be too low"
+            )
+
+    def enter(self, opened: OpenScope) -> None:
+        """A stretch or a trial begins, in this thread."""
+        self._http.open()
+        if self._bridge is not None:
+            from pytest_crucible.bridges.opentelemetry import carry
+
+            if self._wanted == (AUTO,):
+                self._instrument()  # for clients that were imported since
+            self._bridge.enter(opened)
+            self._tokens[opened] = carry(opened)
+
+    def leave(self, opened: OpenScope) -> None:
+        """It has ended."""
+        for (host, client), calls in self._http.close().items():
+            _recorder.record_into(
+                opened, CAPTURE, {"http_calls": calls}, {"host": host, "client": client}
+            )
+        if self._bridge is not None:
+            from pytest_crucible.bridges.opentelemetry import drop
+
+            token = self._tokens.pop(opened, None)
+            if token is not None:
+                drop(token)
+            self._bridge.leave(opened)
+
+    def close(self) -> None:
+        """The session is over."""
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
+        self._http.close()
+        if self._bridge is not None:
+            self._bridge.close()
+            self._bridge = None
+
+    def _problem(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            _recorder.record_aside(self._write, CAPTURE, {"problem": text})

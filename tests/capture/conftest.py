@@ -1,0 +1,44 @@
+"""These tests need the real client libraries: ``make capture`` installs and runs them.
+
+They live in an environment of their own, because one of them (logfire) is a pytest plugin that
+loads OpenTelemetry into every session, and the suite proves that nothing does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from tests.bridges.support import no_provider
+from tests.capture.fake_models import Log, serve
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no network
+LIBRARIES = (
+    "openai", "anthropic", "pydantic_ai", "litellm", "logfire", "openinference",
+)  # fmt: skip
+MISSING = [name for name in LIBRARIES if find_spec(name) is None]
+if MISSING:
+    collect_ignore_glob = ["test_*.py"]
+
+
+def pytest_report_header() -> str | None:
+    if MISSING and any("tests" in each for each in sys.argv):
+        return f"tests/capture: not collected, needs {', '.join(MISSING)}; run `make capture`"
+    return None
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """A server of models, and its log."""
+    with serve() as log:
+        yield log
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    with no_provider():
+        yield

@@ -1,0 +1,70 @@
+"""Runs to compare: the same cases, somewhat slower, worse, or with a few of them gone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pytest_crucible._event import TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible._experiment import Definition
+from pytest_crucible._scope import Scope
+from pytest_crucible.artifact.run import open_run
+from pytest_crucible.report.comparing import RunComparison, compare_runs
+from pytest_crucible.report.results import analyse
+from tests.events import MS, event, recorded, write_run
+
+LINE = 12
+
+
+def observed(
+    cases: Iterable[object] = range(40),
+    *,
+    experiment: str = "exp",
+    condition: str = "default",
+    failed: int = 0,
+    slower: float = 1.0,
+    score: str | None = "score",
+    model: str = "m1",
+) -> Iterator[Event]:
+    """A trial with one request per case; the first ones fail."""
+    for number, case in enumerate(cases):
+        rng = random.Random(str(case))
+        scope = Scope(
+            experiment=experiment,
+            condition=condition,
+            test=f"tests/t.py::test_it[{case}]",
+            case=f"tests/t.py::test_it[{case}]",
+            trial=1,
+            attempt=1,
+        )
+        at = number * 1000
+        place = {"file": "tests/t.py", "line": LINE}
+        yield event(TRIAL_START, metadata=place, scope=scope, at_us=at)
+        measurements = {
+            "duration": round(100 * MS * rng.lognormvariate(0, 0.1) * slower),
+            "cost": 0.001 * rng.uniform(1, 2),
+            "input_tokens": rng.randrange(90, 110),
+        }
+        yield event(measurements=measurements, metadata={"model": model}, scope=scope, at_us=at)
+        if score is not None:
+            yield recorded({score: rng.betavariate(8, 2)}, scope)
+        outcome = {"outcome": "failed" if number < failed else "passed"}
+        yield event(TRIAL_STOP, {"duration": MS}, outcome, scope=scope, at_us=at)
+
+
+def made(folder: Path, events: Iterable[Event], *definitions: Definition) -> Path:
+    """A run folder."""
+    return write_run(folder, events, definitions=definitions)
+
+
+def compared(base: Path, cand: Path) -> RunComparison:
+    """What `crucible compare` compares."""
+    first, second = (open_run(path) for path in (base, cand))
+    return compare_runs((first, analyse(first)), (second, analyse(second)))
+
+
+def verdicts(comparison: RunComparison) -> dict[str, str]:
+    """The verdict per metric, of a comparison with one arm."""
+    (arm,) = comparison.arms
+    return {each.metric: each.verdict for each in arm.comparisons}

@@ -1,0 +1,100 @@
+"""JUnit XML: well-formed whatever names hold, with counts that agree with the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pytest_crucible._experiment import define
+from pytest_crucible.artifact.run import open_run
+from pytest_crucible.report.comparing import FAIL_ON, RunComparison
+from pytest_crucible.report.junit import comparison_junit, results_junit
+from pytest_crucible.report.results import analyse
+from tests.report.support import compared, made, observed
+
+
+def parsed(text: str) -> dict[str, str]:
+    """What became of each test case, after its document's counts were checked."""
+    root = ET.fromstring(text)
+    for element in (root, *root.iter("testsuite")):
+        kinds = Counter(child.tag for case in element.iter("testcase") for child in case)
+        assert element.get("tests") == str(len(list(element.iter("testcase"))))
+        assert element.get("failures") == str(kinds["failure"])
+        assert element.get("skipped") == str(kinds["skipped"])
+        assert element.get("errors") == "0"
+    return {
+        f"{case.get('classname')}.{case.get('name')}": case[0].tag for case in root.iter("testcase")
+    }
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> RunComparison:
+    base = made(tmp_path / "a", [*observed(range(30)), *observed(experiment="gone")])
+    cand = made(tmp_path / "b", observed(range(1, 30), slower=2, score=None))
+    return compared(base, cand)
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "failures"),
+    [
+        (("regression",), {"exp.latency"}),
+        (("missing",), {"exp.score.mean", "gone.experiment", "exp.cases"}),
+        (("inconclusive",), {"exp.success_rate", "exp.latency.p95"}),
+        ((), set()),
+    ],
+)
+def test_what_fails_the_gate_is_a_failure(
+    fail_on: tuple[str, ...], failures: set[str], mixed: RunComparison
+) -> None:
+    """Failures are what the exit code is about; other bad news is skipped, good news passes."""
+    found = parsed(comparison_junit([mixed], fail_on))
+    assert {name for name, kind in found.items() if kind == "failure"} == failures
+    assert found["exp.cost"] == "system-out"
+    assert {kind for name, kind in found.items() if name in failures} <= {"failure"}
+    assert sum(kind in ("failure", "skipped") for kind in found.values()) == 6
+
+
+def test_a_failure_says_what_changed(mixed: RunComparison) -> None:
+    """Before, after, change, interval: enough to see in a CI system what happened."""
+    root = ET.fromstring(comparison_junit([mixed], FAIL_ON))
+    (failure,) = [
+        case[0] for case in root.iter("testcase") if case.get("name") == "latency"
+    ]  # fmt: skip
+    message = failure.get("message", "")
+    assert message.startswith("REGRESSED: ")
+    assert " ms → " in message
+    assert ", +100.0 % [" in message
+
+
+def test_several_candidates_are_kept_apart(tmp_path: Path, mixed: RunComparison) -> None:
+    """With more than one candidate each suite names the candidate it is about."""
+    base = made(tmp_path / "c", observed(range(30)))
+    found = parsed(comparison_junit([mixed, compared(base, base)], FAIL_ON))
+    assert found["b: exp.latency"] == "failure"
+    assert found["c: exp.latency"] == "system-out"
+
+
+def test_characters_that_xml_cannot_hold(tmp_path: Path) -> None:
+    """Control characters in names are replaced: the document is well-formed all the same."""
+    name = 'a\x00\x1b<&">\ufffe\ud7ff'
+    run = made(tmp_path / "a", observed(experiment=name, score="\x0b"))
+    found = parsed(comparison_junit([compared(run, run)], FAIL_ON))
+    assert 'a\ufffd\ufffd<&">\ufffd\ud7ff.\ufffd.mean' in found
+
+
+@pytest.mark.parametrize(
+    ("inconclusive", "kind"), [("warn", "skipped"), ("pass", "skipped"), ("fail", "failure")]
+)
+def test_expectations_are_test_cases(inconclusive: str, kind: str, tmp_path: Path) -> None:
+    """Rejected fails, confirmed passes, and open is as was asked for."""
+    expect = ["success_rate > 0.99", "latency.p50 < 1", "latency.p50 < 1000"]
+    folder = made(tmp_path / "a", observed(), define("exp", expect=expect))
+    found = parsed(results_junit(analyse(open_run(folder)), inconclusive))
+    assert found == {
+        "exp.success_rate > 0.99 (default)": kind,
+        "exp.latency.p50 < 1 (default)": "failure",
+        "exp.latency.p50 < 1000 (default)": "system-out",
+    }

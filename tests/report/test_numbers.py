@@ -1,0 +1,101 @@
+"""Numbers as text: the right unit, as many digits as they deserve, and never nan."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pytest_crucible.report.numbers import (
+    MISSING,
+    decimals,
+    plural,
+    show,
+    show_change,
+    show_change_interval,
+    show_interval,
+    show_p,
+    unit_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"),
+    [
+        ("success_rate", "%"), ("tests.pass_rate", "%"), ("tests.first_pass_rate", "%"),
+        ("reliability.success_rate", "%"), ("flip_rate", "%"), ("pass_at_3", "%"),
+        ("pass_hat_3", "%"), ("pass_if", "%"), ("latency", "ms"), ("latency.p95", "ms"),
+        ("latency.count", ""), ("tests.duration_ms.p50", "ms"), ("cost", "$"),
+        ("cost.total", "$"), ("cost.count", ""), ("tokens", ""), ("tokens.mean_total", ""),
+        ("score.mean", ""), ("my_rate.mean", ""),
+    ],
+)  # fmt: skip
+def test_units(metric: str, unit: str) -> None:
+    """Rates are percent, durations milliseconds, costs dollars, and counts just numbers."""
+    assert unit_of(metric) == unit
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([], 0), ([0.0], 0), ([3.0, 1200.0], 0), ([0.5], 3), ([12.34], 1), ([123.4], 0),
+     ([0.0001234, 5.5], 6), ([0.00000012], 6), ([math.nan], 0), ([math.inf, 0.5], 3)],
+)  # fmt: skip
+def test_three_significant_digits_of_the_smallest(values: list[float], expected: int) -> None:
+    """All numbers of a row have the decimals that its smallest needs; six at most."""
+    assert decimals(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "digits", "text"),
+    [
+        (0.833, "%", 9, "83.3 %"), (1234.5, "ms", 1, "1,234.5 ms"), (0.5, "$", 0, "$0.50"),
+        (0.00123, "$", 5, "$0.00123"), (1234567, "", 0, "1,234,567"), (0.25, "", 3, "0.250"),
+        (None, "ms", 0, MISSING), (math.nan, "", 0, MISSING), (math.inf, "%", 0, MISSING),
+    ],
+)  # fmt: skip
+def test_a_number_with_its_unit(value: float | None, unit: str, digits: int, text: str) -> None:
+    """Thousands are set apart; what is no number is a dash."""
+    assert show(value, unit, digits) == text
+
+
+def test_intervals_are_in_the_unit_of_their_number() -> None:
+    """The unit stands once, with the number; without bounds there is nothing."""
+    assert show_interval(0.699, 0.972, "%", 0) == "[69.9, 97.2]"
+    assert show_interval(1000, 2000.5, "ms", 1) == "[1,000.0, 2,000.5]"
+    assert show_interval(None, 1.0, "ms", 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "unit", "text"),
+    [
+        (1.25, "ratio", "ms", "+25.0 %"), (0.5, "ratio", "", "-50.0 %"),
+        (0.117, "difference", "%", "+11.7 pp"), (-0.5, "difference", "", "-0.50"),
+        (None, "ratio", "", MISSING), (math.nan, "difference", "", MISSING),
+    ],
+)  # fmt: skip
+def test_changes_have_a_sign(value: float | None, scale: str, unit: str, text: str) -> None:
+    """Ratios are percent, differences of rates percentage points, others in their unit."""
+    assert show_change(value, scale, unit, 2) == text
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit", "text"),
+    [("ratio", "ms", "[+20.0, +50.0]"), ("difference", "%", "[+120.0, +150.0]"),
+     ("difference", "", "[+1.20, +1.50]")],
+)  # fmt: skip
+def test_intervals_of_changes(scale: str, unit: str, text: str) -> None:
+    """The interval of a change is in the unit of the change."""
+    assert show_change_interval(1.2, 1.5, scale, unit, 2) == text
+    assert show_change_interval(1.2, None, scale, unit, 2) == ""
+
+
+def test_p_values_are_never_zero() -> None:
+    """Below a thousandth the number says nothing more."""
+    assert [show_p(p) for p in (None, 0.0, 0.0009, 0.001, 0.0456)] == [
+        MISSING, "<0.001", "<0.001", "0.001", "0.046",
+    ]  # fmt: skip
+
+
+def test_one_and_many() -> None:
+    """One event, two thousand events."""
+    assert [plural(n, "event") for n in (0, 1, 2000)] == ["0 events", "1 event", "2,000 events"]

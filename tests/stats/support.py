@@ -1,0 +1,81 @@
+"""Samples and groups for tests of the statistics, made from plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_crucible._event import Event
+from pytest_crucible.metrics.observations import Group, observe
+from pytest_crucible.metrics.summary import flatten, summarise
+from pytest_crucible.stats.expectations import Subject
+from pytest_crucible.stats.samples import MEAN, Sample
+from tests.events import MS, event, recorded, trial, trial_scope
+
+Floats = NDArray[np.float64]
+
+SLEEP_1 = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0, 2])
+SLEEP_2 = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+"""R's `sleep`."""
+
+
+def sample(
+    values: Sequence[float] | Floats,
+    cases: Sequence[int] | None = None,
+    *,
+    kind: str = MEAN,
+    q: float = 0.5,
+    names: Sequence[str] | None = None,
+) -> Sample:
+    """A sample; without cases its values belong to none."""
+    index = None if cases is None else np.array(cases, dtype=np.int64)
+    if names is None:
+        names = [] if index is None else [f"c{i}" for i in range(int(index.max()) + 1)]
+    return Sample(np.array(values, dtype=np.float64), index, tuple(names), kind, q)
+
+
+def events(
+    outcomes: Mapping[str, str], numbers: Mapping[str, Sequence[Any]] | None = None, **more: Any
+) -> list[Event]:
+    """Trials by case, ``{"a": "ppf"}``, and what each of them, counted through, recorded.
+
+    ``latency_ms=[…]`` gives each trial one operation as well.
+    """
+    found: list[Event] = []
+    latency, condition = more.get("latency_ms"), more.get("condition", "default")
+    row = 0
+    for case, letters in outcomes.items():
+        for number, letter in enumerate(letters, 1):
+            scope = trial_scope(case, number, condition=condition)
+            outcome = {"p": "passed", "f": "failed", "s": "skipped", "c": None}[letter]
+            start, *stop = trial(outcome, scope)
+            found.append(start)
+            measured = {
+                name: each[row] for name, each in (numbers or {}).items() if row < len(each)
+            }
+            if measured:
+                found.append(recorded(measured, scope))
+            if latency is not None and row < len(latency):
+                found.append(event(measurements={"duration": latency[row] * MS}, scope=scope))
+            found += stop
+            row += 1
+    return found
+
+
+def group(found: Iterable[Event], condition: str = "default") -> Group:
+    """The observations of one arm."""
+    return observe(found).group("exp", condition)
+
+
+def subject(each: Group) -> Subject:
+    """An arm with its metrics, for `judge`."""
+    return Subject(each, dict(flatten(summarise(each))))
+
+
+def rate_subject(passed: int, n: int) -> Subject:
+    """``n`` cases with one trial each, of which ``passed`` pass."""
+    outcomes = {f"case-{i}": "p" if i < passed else "f" for i in range(n)}
+    return subject(group(events(outcomes)))

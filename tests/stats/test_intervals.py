@@ -1,0 +1,288 @@
+"""Intervals of one sample against published answers, SciPy and direct formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from pytest_crucible.stats import intervals
+from pytest_crucible.stats.intervals import Interval, NoIntervalError
+from tests.stats.support import Floats
+
+numbers = st.floats(-1e3, 1e3, allow_subnormal=False)
+levels = st.sampled_from([0.001, 0.05, 0.1, 0.5])
+
+
+@st.composite
+def counts(draw: st.DrawFn) -> tuple[int, int]:
+    n = draw(st.integers(1, 2000))
+    return draw(st.integers(0, n)), n
+
+
+@st.composite
+def clustered(draw: st.DrawFn) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    sizes = draw(st.lists(st.integers(1, 5), min_size=2, max_size=8))
+    cases = np.repeat(np.arange(len(sizes)), sizes)
+    return draw(arrays(np.float64, cases.size, elements=numbers)), cases
+
+
+# --- rates ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("passed", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611)]
+)
+def test_wilson_published(passed: int, n: int, low: float, high: float) -> None:
+    """Newcombe's examples of Wilson's interval."""
+    assert intervals.wilson(passed, n, 0.05) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_clopper_pearson_published() -> None:
+    """R's `binom.test(682, 925)`: 0.7076683 to 0.7654066, p = 0.38249 for 3/4."""
+    found = intervals.clopper_pearson(682, 925, 0.05)
+    assert found == pytest.approx((0.7076683, 0.7654066), abs=5e-8)
+    assert stats.binomtest(682, 925, 0.75).pvalue == pytest.approx(0.38249, abs=5e-6)
+
+
+@given(counts(), levels)
+def test_rate_intervals_are_scipys(count: tuple[int, int], alpha: float) -> None:
+    """Wilson and Clopper-Pearson are those of `binomtest`."""
+    test = stats.binomtest(*count)
+    for mine, method in ((intervals.wilson, "wilson"), (intervals.clopper_pearson, "exact")):
+        expected = test.proportion_ci(1 - alpha, method=method)
+        assert mine(*count, alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@given(st.floats(0, 1), st.floats(0.5, 1e6), levels)
+def test_rate_intervals_hold_the_rate(rate: float, n: float, alpha: float) -> None:
+    """Also with sizes that are no whole numbers, within 0 and 1."""
+    for interval in (intervals.wilson, intervals.clopper_pearson):
+        low, high = interval(rate * n, n, alpha)
+        assert 0 <= low <= rate + 1e-9
+        assert rate - 1e-9 <= high <= 1
+
+
+@pytest.mark.parametrize("interval", [intervals.wilson, intervals.clopper_pearson])
+def test_no_trials_are_a_reason(interval: Callable[..., Interval]) -> None:
+    """A rate of nothing has no interval, and says so."""
+    with pytest.raises(NoIntervalError, match="no trials"):
+        interval(0, 0, 0.05)
+
+
+# --- differences of rates ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("x1", "n1", "x2", "n2", "low", "high"),
+    [
+        (56, 70, 48, 80, 0.0524, 0.3339),
+        (9, 10, 3, 10, 0.1705, 0.8090),
+        (10, 10, 0, 20, 0.6791, 1.0000),
+        (10, 10, 0, 10, 0.6075, 1.0000),
+        (0, 10, 0, 20, -0.1611, 0.2775),
+    ],
+)
+def test_newcombe_published(x1: int, n1: int, x2: int, n2: int, low: float, high: float) -> None:
+    """Newcombe (1998), table II, method 10: first minus second."""
+    found = intervals.newcombe(x2, n2, x1, n1, 0.05)
+    assert found == pytest.approx((low, high), abs=5e-5)
+
+
+def test_newcombe_paired_published() -> None:
+    """Newcombe (1998b), method 10, of 36 + 12 + 2 + 0 pairs: 0.0569 to 0.3404."""
+    found = intervals.newcombe_paired(36, 2, 12, 0, 0.05)
+    assert found == pytest.approx((0.0569, 0.3404), abs=5e-5)
+
+
+@given(counts(), counts(), levels)
+def test_newcombe_turns_around(
+    first: tuple[int, int], second: tuple[int, int], alpha: float
+) -> None:
+    """Exchanging the sides changes the sign, and nothing else."""
+    low, high = intervals.newcombe(*first, *second, alpha)
+    assert intervals.newcombe(*second, *first, alpha) == pytest.approx((-high, -low))
+
+
+@given(counts(), counts(), st.floats(0, 2))
+def test_newcombe_with_a_factor_holds_the_difference(
+    first: tuple[int, int], second: tuple[int, int], factor: float
+) -> None:
+    """A factor of 0 leaves Wilson's interval of the second side; any holds the estimate."""
+    low, high = intervals.newcombe(*first, *second, 0.05, factor)
+    assert low - 1e-9 <= second[0] / second[1] - factor * first[0] / first[1] <= high + 1e-9
+    alone = intervals.newcombe(*first, *second, 0.05, 0.0)
+    assert alone == pytest.approx(intervals.wilson(*second, 0.05))
+
+
+def test_no_pairs_are_a_reason() -> None:
+    """A difference of nothing has no interval, and says so."""
+    with pytest.raises(NoIntervalError, match="no pairs"):
+        intervals.newcombe_paired(0, 0, 0, 0, 0.05)
+
+
+# --- means ------------------------------------------------------------------------------------
+
+
+@given(arrays(np.float64, st.integers(2, 40), elements=numbers), levels)
+def test_mean_is_scipys_t_interval(values: Floats, alpha: float) -> None:
+    """Independent values: Student's interval of `ttest_1samp`."""
+    assume(np.ptp(values) > 1e-3)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(1 - alpha)
+    assert intervals.mean_t(values, None, alpha) == pytest.approx(tuple(expected), abs=1e-6)
+
+
+@given(clustered())
+def test_variance_is_cr1(
+    data: tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int64]]],
+) -> None:
+    """Clustered: G/(G−1) times the sum of squared sums of residuals by case, over n²."""
+    values, cases = data
+    groups = int(cases.max()) + 1
+    residuals = values - values.mean()
+    sums = [residuals[cases == case].sum() for case in range(groups)]
+    expected = groups / (groups - 1) * sum(each**2 for each in sums) / values.size**2
+    assume(expected > 1e-6)
+    variance, df = intervals.variance_of_mean(values, cases)
+    assert (variance, df) == (pytest.approx(expected), groups - 1)
+
+
+@given(st.integers(2, 10), st.integers(2, 6), st.integers(0, 1000))
+def test_equal_clusters_are_the_t_interval_of_case_means(g: int, m: int, seed: int) -> None:
+    """With as many trials for every case, clustering is averaging per case first."""
+    values = np.random.default_rng(seed).normal(size=(g, m))
+    found = intervals.mean_t(values.ravel(), np.repeat(np.arange(g), m), 0.05)
+    assert found == pytest.approx(intervals.mean_t(values.mean(axis=1), None, 0.05))
+
+
+def test_case_means_that_agree_by_chance_are_no_certainty() -> None:
+    """Trials that vary keep an interval with a width, even if all cases have the same mean."""
+    low, high = intervals.mean_t(np.array([0.0, 1, 0, 1, 1, 0]), np.array([0, 0, 1, 1, 2, 2]), 0.05)
+    assert high - low > 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "cases", "reason"),
+    [
+        ([], None, "0 values: no spread"),
+        ([1.0], None, "1 value: no spread"),
+        ([1.0, 2.0], [0, 0], "one case"),
+        ([3.0, 3.0, 3.0], None, "all 3 values are the same"),
+    ],
+)
+def test_means_without_interval_say_why(
+    values: list[float], cases: list[int] | None, reason: str
+) -> None:
+    """Too few values, one case, or no spread: a reason each."""
+    index = None if cases is None else np.array(cases)
+    with pytest.raises(NoIntervalError, match=reason):
+        intervals.mean_t(np.array(values), index, 0.05)
+
+
+# --- effective sizes --------------------------------------------------------------------------
+
+
+def test_effective_size_is_korn_and_graubards() -> None:
+    """p(1 − p)/variance, times the squared ratio of Student's quantiles for n − 1 and G − 1."""
+    cases = np.repeat(np.arange(10), 4)
+    values = (np.arange(40) % 3 > 0).astype(float)
+    values[:8] = 0
+    p = values.mean()
+    variance, _ = intervals.variance_of_mean(values, cases)
+    expected = p * (1 - p) / variance * (stats.t.isf(0.025, 39) / stats.t.isf(0.025, 9)) ** 2
+    assert 10 < expected < 40
+    assert intervals.effective_size(values, cases, 0.05) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("size", [intervals.effective_size, intervals.rate_size])
+def test_effective_size_without_clusters_is_n(size: Callable[..., float]) -> None:
+    """Independent values are worth what they are."""
+    assert size(np.array([0.0, 1, 1]), None, 0.05) == 3
+    assert size(np.array([0.0, 1, 1]), np.array([0, 1, 2]), 0.05) == 3
+    assert size(np.empty(0), None, 0.05) == 0
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 1000))
+def test_effective_size_lies_between_cases_and_trials(g: int, m: int, seed: int) -> None:
+    """At least the number of cases, at most that of trials; the former if trials agree."""
+    rng = np.random.default_rng(seed)
+    cases = np.repeat(np.arange(g), m)
+    values = (rng.random(g * m) < rng.random()).astype(float)
+    assert g - 1e-9 <= intervals.rate_size(values, cases, 0.05) <= g * m
+    same = (rng.random(g) < 0.5).astype(float)[cases]
+    assert intervals.rate_size(same, cases, 0.05) == pytest.approx(g, rel=0.35)
+
+
+@given(st.integers(3, 150), st.integers(2, 10))
+def test_a_failure_is_never_good_news(g: int, m: int) -> None:
+    """One failure never makes the lower bound of a rate better than none."""
+    cases = np.repeat(np.arange(g), m)
+    values = np.ones(g * m)
+    bounds = []
+    for first in (1, 0):
+        values[0] = first
+        size = intervals.rate_size(values, cases, 0.1)
+        bounds.append(intervals.clopper_pearson(values.mean() * size, size, 0.1)[0])
+    assert bounds[1] < bounds[0] + 1e-5
+
+
+# --- percentiles ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("q", "n"), [(0.5, 6), (0.95, 72), (0.99, 368), (0.01, 368)])
+def test_fewest_observations(q: float, n: int) -> None:
+    """With one less SciPy finds no finite interval either; with as many it does."""
+    assert intervals.smallest_n(q, 0.05) == n
+    for size, finite in ((n - 1, False), (n, True)):
+        test = stats.quantile_test(np.arange(float(size)), q=0, p=q)
+        assert bool(np.isfinite(test.confidence_interval(0.95)).all()) is finite
+
+
+@given(st.integers(1, 400), st.sampled_from([0.5, 0.9, 0.95]), st.integers(0, 1000))
+def test_quantile_is_scipys(n: int, q: float, seed: int) -> None:
+    """Order statistics are those of `quantile_test`; where those are infinite, a reason."""
+    values = np.random.default_rng(seed).normal(size=n)
+    if n < intervals.smallest_n(q, 0.05):
+        with pytest.raises(NoIntervalError, match=rf"needs at least \d+ observations, has {n}"):
+            intervals.quantile(values, None, q, 0.05)
+    else:
+        expected = stats.quantile_test(values, q=0, p=q).confidence_interval(0.95)
+        found = intervals.quantile(values, None, q, 0.05)
+        assert expected.low <= found[0]
+        assert found == (expected.low, expected.high)
+
+
+def test_clustered_quantile_is_wider() -> None:
+    """Copies of a value add nothing: the interval stays about that of the cases."""
+    values = np.random.default_rng(1).normal(size=100)
+    cases = np.arange(100)
+    alone = intervals.quantile(values, cases, 0.5, 0.05)
+    repeated = intervals.quantile(np.repeat(values, 10), np.repeat(cases, 10), 0.5, 0.05)
+    naive = intervals.quantile(np.repeat(values, 10), None, 0.5, 0.05)
+    assert naive[1] - naive[0] < (alone[1] - alone[0]) / 2
+    assert repeated[1] - repeated[0] == pytest.approx(alone[1] - alone[0], rel=0.2)
+
+
+def test_too_few_cases_for_a_quantile_say_so() -> None:
+    """Many trials of few cases are worth few observations."""
+    values = np.repeat(np.arange(30.0), 10)
+    with pytest.raises(NoIntervalError, match="needs at least 72 independent observations; 300"):
+        intervals.quantile(values, np.repeat(np.arange(30), 10), 0.95, 0.05)
+
+
+def test_clusters_cost_what_they_cost() -> None:
+    """A direct sum over pairs of trials of the same case gives the same standard error."""
+    rng = np.random.default_rng(3)
+    cases = rng.integers(0, 12, size=60)
+    values = rng.normal(size=60) + cases / 4
+    r = values - values.mean()
+    pairs = sum(r[i] * r[j] for i in range(60) for j in range(60) if cases[i] == cases[j])
+    g = np.unique(cases).size
+    variance, _ = intervals.variance_of_mean(values, cases)
+    assert math.sqrt(variance) == pytest.approx(math.sqrt(g / (g - 1) * pairs) / 60)

@@ -1,0 +1,164 @@
+"""Samples: the observations behind a metric, and the case each belongs to."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pytest_crucible._scope import Scope
+from pytest_crucible.stats.samples import (
+    MEAN,
+    QUANTILE,
+    RATE,
+    Sample,
+    lower_is_better,
+    per_trial,
+    sample_of,
+)
+from tests.events import MS, event, trial_scope
+from tests.stats.support import events, group, sample
+
+
+def found(path: str, *args: object, **more: object) -> Sample:
+    result = sample_of(group(events(*args, **more)), path)  # type: ignore[arg-type]
+    assert result is not None
+    return result
+
+
+def test_success_rate_is_of_trials() -> None:
+    """Crashes stay in the denominator, skipped trials do not."""
+    rate = found("success_rate", {"a": "ppf", "b": "cs"})
+    assert list(rate.values) == [1, 1, 0, 0]
+    assert (rate.kind, rate.n, rate.units) == (RATE, 4, 2)
+    assert rate.by_case() == pytest.approx({"a": 2 / 3, "b": 0})
+
+
+def test_success_rate_without_trials_is_of_operations() -> None:
+    """Outside pytest the operations are what succeeds or fails."""
+    events = [event(), event("req_llm.request.exception")]
+    rate, failures = (
+        sample_of(group(events), path) for path in ("success_rate", "reliability.failure_rate")
+    )
+    assert rate is not None
+    assert failures is not None
+    assert (list(rate.values), list(failures.values)) == ([1, 0], [0, 1])
+    assert rate.cases is None
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "q", "factor"),
+    [
+        ("latency.mean", MEAN, 0.5, 1),
+        ("latency.median", QUANTILE, 0.5, 1),
+        ("latency.p95", QUANTILE, 0.95, 1),
+        ("cost.per_1k", MEAN, 0.5, 1000),
+        ("cost.per_1m", MEAN, 0.5, 1e6),
+        ("tokens.mean_prompt", MEAN, 0.5, 1),
+        ("tests.duration_ms.p99", QUANTILE, 0.99, 1),
+        ("score.mean", MEAN, 0.5, 1),
+        ("score.p90", QUANTILE, 0.9, 1),
+        ("right.mean", RATE, 0.5, 1),
+    ],
+)
+def test_kinds(path: str, kind: str, q: float, factor: float) -> None:
+    """What a path says about its values; numbers that are all 0 or 1 are a rate."""
+    numbers = {"score": [0.5, 1], "right": [True, False]}
+    each = found(path, {"a": "pp"}, numbers, latency_ms=[1, 2])
+    assert (each.kind, each.q if kind == QUANTILE else q, each.factor) == (kind, q, factor)
+
+
+@pytest.mark.parametrize(
+    "path", ["cost.total", "latency.max", "latency.count", "score.std_dev", "nothing.mean", "score"]
+)
+def test_plain_facts_have_no_sample(path: str) -> None:
+    """Totals, counts and extremes are facts about this run; unknown names are nothing."""
+    assert sample_of(group(events({"a": "p"}, {"score": [0.5]})), path) is None
+
+
+def test_values_that_are_no_finite_numbers_are_counted() -> None:
+    """Text, NaN and infinity are left out, and the sample tells how many there were."""
+    values = ["text", math.nan, math.inf, 3.0]
+    each = found("score.mean", {"a": "pppp"}, {"score": values})
+    assert (list(each.values), each.invalid) == ([3.0], 3)
+
+
+def test_clusters_only_where_cases_repeat() -> None:
+    """One value per case is independent; without cases too."""
+    assert sample([1, 2, 3], [0, 1, 2]).clusters() is None
+    assert sample([1, 2, 3]).clusters() is None
+    assert sample([1, 2, 3], [0, 0, 1]).clusters() is not None
+    assert sample([1, 2, 3]).by_case() == {}
+
+
+def test_by_case_averages() -> None:
+    """A number per case: its mean, or the mean of its logarithms."""
+    each = sample([1.0, 100.0, 5.0], [0, 0, 2], names=["a", "b", "c"])
+    assert each.by_case() == {"a": 50.5, "c": 5.0}
+    assert each.by_case(mean_of_logs=True) == pytest.approx({"a": math.log(10), "c": math.log(5)})
+
+
+def test_values_outside_trials_leave_the_others_together() -> None:
+    """One event outside every trial does not make the trials of a case independent."""
+    scopes = [
+        trial_scope("a", 1),
+        trial_scope("a", 2),
+        trial_scope("b", 1),
+        Scope(experiment="exp"),
+    ]
+    each = sample_of(
+        group(event(measurements={"duration": MS}, scope=scope) for scope in scopes), "latency.mean"
+    )
+    assert each is not None
+    assert each.cases is not None
+    assert (each.units, each.cases[0] == each.cases[1], len(each.by_case())) == (3, True, 3)
+    assert each.clusters() is not None
+
+
+def test_per_trial_sums_the_calls_of_a_trial() -> None:
+    """Two calls of a trial are one observation, in the order of cases and trials."""
+    calls = [("b", 1, 1.0), ("a", 2, 2.0), ("b", 1, 4.0), ("a", 1, 8.0)]
+    one = group(
+        event(metadata={"cost": cost}, scope=trial_scope(case, number))
+        for case, number, cost in calls
+    )
+    each = per_trial(one, "cost_usd", "counted_cost")
+    assert list(each.values) == [5.0, 8.0, 2.0]
+    assert each.by_case() == {"b": 5.0, "a": 5.0}
+
+
+def test_per_trial_outside_trials_counts_calls() -> None:
+    """Without trials every call is an observation; without costs there is none."""
+    calls = group([event(metadata={"cost": 1.0}), event(metadata={"cost": 2.0}), event()])
+    assert list(per_trial(calls, "cost_usd", "counted_cost").values) == [1, 2]
+    assert per_trial(group([event()]), "cost_usd", "counted_cost").n == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [
+        ("latency.p95", True), ("cost", True), ("tokens.mean_total", True), ("val_loss.mean", True),
+        ("response_time.mean", True), ("hallucination_rate.mean", True), ("error_rate.mean", True),
+        ("success_rate", False), ("score.mean", False), ("accuracy.mean", False),
+        ("lossless.mean", False), ("mirror.mean", False), ("rouge_l.mean", False),
+    ],
+)  # fmt: skip
+def test_direction_is_told_by_the_name(metric: str, lower: bool) -> None:
+    """Times, costs and errors should fall; everything else should rise."""
+    assert lower_is_better(metric) is lower
+
+
+def test_direction_is_told_by_the_user_first() -> None:
+    """What the user says holds for the metric and its statistics, and for no other."""
+    told = {"score": True, "latency": False}
+    assert lower_is_better("score.mean", told)
+    assert not lower_is_better("latency", told)
+    assert not lower_is_better("score2.mean", told)
+
+
+def test_no_values_are_an_empty_sample() -> None:
+    """Asking for a latency that nobody measured gives no values, not an error."""
+    each = found("latency.p95", {"a": "p"})
+    assert each.n == each.units == 0
+    assert np.asarray(each.values).size == 0
