@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check suite bench lock clean
+.PHONY: demo test check suite bench lock clean capture
 
 # The main job on real input: installs what is missing, runs the examples as experiments.
 demo: .venv/ready
@@ -30,6 +30,22 @@ lock: .venv/bin/uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --all-extras --group dev \
 	  pyproject.toml -o requirements.lock
+
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --prerelease=if-necessary-or-explicit \
+	  --group capture pyproject.toml -o requirements-capture.lock
+
+# The real client libraries against a local server, in an environment of their own.
+capture: .venv-capture/ready
+	.venv-capture/bin/python -m pytest -c tests/capture/pytest.ini --rootdir=. -p no:logfire \
+	  tests/capture $(ARGS)
+
+.venv-capture/ready: .venv/bin/uv requirements-capture.lock
+	$(PYTHON) -m venv .venv-capture
+	$(BIN)/uv pip install --quiet --python .venv-capture/bin/python --require-hashes \
+	  -r requirements-capture.lock
+	$(BIN)/uv pip install --quiet --python .venv-capture/bin/python --no-deps -e .
+	touch .venv-capture/ready
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv

@@ -6,7 +6,7 @@ import argparse
 import importlib
 
 DEFAULT = "speed"
-NAMES = (DEFAULT, "simulations", "merging")
+NAMES = (DEFAULT, "simulations", "merging", "capture")
 """Modules of this package; each has a ``main()``."""
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pytest_crucible._event import Event as Event
     from pytest_crucible._join import join as join
     from pytest_crucible.artifact.exporters import Exporter as Exporter
+    from pytest_crucible.artifact.run import Run as Run
+    from pytest_crucible.artifact.run import open_run as open_run
+    from pytest_crucible.artifact.view import Events as Events
     from pytest_crucible.handle import ExperimentHandle as ExperimentHandle
     from pytest_crucible.library import archive as archive
     from pytest_crucible.library import calculate_metrics as calculate_metrics
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from pytest_crucible.library import stop as stop
     from pytest_crucible.metrics.observations import Group as Group
     from pytest_crucible.metrics.summary import Metrics as Metrics
+    from pytest_crucible.metrics.windows import Window as Window
     from pytest_crucible.report.results import Results as Results
 
 _HOMES = {
@@ -55,6 +59,7 @@ _HOMES = {
     "DefinitionError": "_errors",
     "Enriched": "_enrich",
     "Event": "_event",
+    "Events": "artifact.view",
     "ExpectationError": "_errors",
     "Exporter": "artifact.exporters",
     "ExperimentHandle": "handle",
@@ -64,6 +69,8 @@ _HOMES = {
     "MissingExtraError": "_errors",
     "OutputError": "_errors",
     "Results": "report.results",
+    "Run": "artifact.run",
+    "Window": "metrics.windows",
     "archive": "library",
     "calculate_metrics": "library",
     "cleanup": "library",
@@ -75,6 +82,7 @@ _HOMES = {
     "is_paused": "library",
     "join": "_join",
     "list_experiments": "library",
+    "open_run": "artifact.run",
     "pause": "library",
     "paused": "library",
     "resume": "library",

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from pytest_crucible._enrich import Enriched, number
 from pytest_crucible._errors import DefinitionError

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible import cli_judge, cli_plan
-from pytest_crucible._errors import CrucibleError
+from pytest_crucible._errors import ArtifactError, CrucibleError, DefinitionError
+from pytest_crucible.artifact.archive import SUFFIX, pack
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
 from pytest_crucible.artifact.merge import merge_shards
-from pytest_crucible.artifact.run import open_folder, open_run
+from pytest_crucible.artifact.run import newest_run, open_folder, open_run, run_files
 from pytest_crucible.report.numbers import plural
 from pytest_crucible.report.recover import recover, unfinished_runs
 from pytest_crucible.report.results import analyse
@@ -62,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--output", "-o", type=Path, required=True, help="run folder to make")
     merge.set_defaults(run=_merge)
 
+    archive = commands.add_parser("archive", help="write a run folder to one checksummed file")
+    archive.add_argument("path", type=Path, help="run folder, or output folder: its newest run")
+    archive.add_argument("--output", "-o", type=Path, required=True, help="file to write (.zip)")
+    archive.set_defaults(run=_archive)
+
     recovery = commands.add_parser("recover", help="finish runs whose pytest was killed")
     recovery.add_argument("path", type=Path, help="run folder, or output folder: all runs in it")
     recovery.set_defaults(run=_recover)
@@ -101,6 +107,18 @@ def _merge(options: argparse.Namespace, show: Print) -> int:
     merged = plural(len(manifest["merged"]), "run")
     results = analyse(open_folder(options.output))
     show([*render(results), Line(f"merged: {merged} into {options.output}")])
+    return 0
+
+
+def _archive(options: argparse.Namespace, show: Print) -> int:
+    if options.output.suffix != SUFFIX:
+        raise DefinitionError(f"{options.output}: an archive is a {SUFFIX} file")
+    if not options.path.is_dir():
+        raise ArtifactError(f"{options.path}: not a run folder, nor an output folder")
+    folder = newest_run(options.path)
+    files = run_files(folder)
+    make_output_folder(options.output.parent)
+    show([Line(str(pack(folder, files, options.output)))])
     return 0
 
 

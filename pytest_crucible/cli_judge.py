@@ -28,6 +28,7 @@ from pytest_crucible.stats.comparison import MARGIN, Options
 from pytest_crucible.stats.expectations import INCONCLUSIVE, REJECTED
 
 PATH_HELP = "run folder, output folder (its newest run), or CSV, JSONL or Parquet file"
+ARTIFACTS = (".csv", ".jsonl", ".parquet", ".zip")
 FINE, BAD, NOTHING, OPEN = 0, 1, 3, 4
 
 Print = Callable[[Iterable[Line]], None]
@@ -101,6 +102,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace, show: Print) -> int:
+    _check_outputs(options)
     fail_on = parse_fail_on(options.fail_on)
     adjust = _adjust(options)
     base = _read(options.baseline)
@@ -197,6 +199,7 @@ def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
 
 
 def _gate(options: argparse.Namespace, show: Print) -> int:
+    _check_outputs(options)
     run = open_run(options.path)
     results = analyse(run, expect=options.expect)
     report = _Report(
@@ -224,6 +227,16 @@ def _tell(text: str) -> None:
 
 
 # --- outputs ----------------------------------------------------------------------------------
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """In ``--json base.csv head.csv`` the first file would be overwritten, not compared."""
+    for name in ("markdown", "json", "junit"):
+        target = getattr(options, name)
+        if target is not None and (Path(target).is_dir() or Path(target).suffix in ARTIFACTS):
+            raise DefinitionError(
+                f"--{name}: {target!r} is an artifact, not a file to write; put --{name} last"
+            )
 
 
 def _write(options: argparse.Namespace, report: _Report, show: Print) -> None:

@@ -19,6 +19,7 @@ from pytest_crucible._event import RECORD, Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._recorder import pause_scope, resume_scope
 from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
+from pytest_crucible.artifact.view import Events
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import Metrics, summarise
 from pytest_crucible.stores import Store
@@ -169,9 +170,16 @@ class ExperimentHandle:
         return {**os.environ, TICKET: self.ticket}
 
     @property
-    def events(self) -> list[Event]:
-        """The events of the code under test that this handle has recorded so far, in order."""
-        return [event for event in self._all_events() if not event.internal]
+    def events(self) -> Events:
+        """The events of the code under test that belong to this handle, in order.
+
+        A sequence that reads them when it is used, and can be queried:
+        ``experiment.events.query(name="req_llm.*", success=False).last(5, "minutes")``.
+        """
+        return Events(
+            lambda: (event for event in self._all_events() if not event.internal),
+            lambda: (os.getpid(), self._store.position()),
+        )
 
     def metrics(self) -> Metrics:
         """Metrics over `events` and the numbers given to `record` so far."""

@@ -23,12 +23,12 @@ from pytest_crucible._frames import (
     PlanFrame,
     encode,
 )
+from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._recorder import close_scope, open_scope, scope_frame, stop_listening
 from pytest_crucible._scope import OpenScope, Scope
 from pytest_crucible.artifact.files import slug
-from pytest_crucible.artifact.run import NODES
 from pytest_crucible.stores._merge import TrialKey
-from pytest_crucible.stores.spool import SUFFIX, SpoolStore
+from pytest_crucible.stores.spool import SpoolStore
 
 
 class NodeRecording:

@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    from pytest_crucible.session.roles import Controller
+    from pytest_crucible.session.controller import Controller
 
     config = node.config
     controller = config.pluginmanager.getplugin(CONTROLLER)

@@ -117,7 +117,7 @@ def attach_many(
         raise ValueError(f"handler {handler_id!r} needs at least one pattern, none of them empty")
     if handler_id in _handlers:
         raise ValueError(f"a handler with the id {handler_id!r} is attached already")
-    matchers = tuple(re.compile(_translate(name)) for name in names)
+    matchers = tuple(matcher(name) for name in names)
     _handlers[handler_id] = HandlerInfo(handler_id, names, function, config, matchers)
     _forget_routes()
 
@@ -151,9 +151,10 @@ def set_tap(tap: Tap | None) -> None:
     _tap = tap
 
 
-def _translate(pattern: str) -> str:
+def matcher(pattern: str) -> re.Pattern[str]:
+    """Tells whether an event's name matches ``pattern``, in which ``*`` stands for any text."""
     # Only "*" is special: event names may hold brackets and question marks.
-    return translate(re.sub(r"([\[?])", r"[\1]", pattern))
+    return re.compile(translate(re.sub(r"([\[?])", r"[\1]", pattern)))
 
 
 def _forget_routes() -> None:

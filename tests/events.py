@@ -17,10 +17,10 @@ from pytest_crucible._frames import (
     ScopeFrame,
     encode,
 )
+from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._scope import Scope
-from pytest_crucible.artifact.run import NODES
 from pytest_crucible.stores._merge import TrialKey
-from pytest_crucible.stores.spool import SUFFIX, SpoolStore
+from pytest_crucible.stores.spool import SpoolStore
 
 T0_US = 1_763_900_000_000_000
 MS = 1_000_000

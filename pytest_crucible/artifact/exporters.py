@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ def check_formats(wanted: Sequence[str], known: Iterable[str]) -> None:
 
 
 def export_events(
-    events: Callable[[], Iterator[Event]],
+    events: Callable[[], Iterable[Event]],
     path: Path,
     exporter: Exporter,
     enrichers: Iterable[Any] = (),

@@ -12,10 +12,11 @@ from typing import Any
 
 from pytest_crucible import _clock
 from pytest_crucible._frames import SCHEMA, Frame, HeaderFrame, encode
+from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.artifact.archive import pack
 from pytest_crucible.artifact.manifest import write_manifest
-from pytest_crucible.artifact.run import BY_INDEX, NODES, run_files
-from pytest_crucible.stores.spool import SUFFIX, SpoolStore
+from pytest_crucible.artifact.run import BY_INDEX, run_files
+from pytest_crucible.stores.spool import SpoolStore
 
 NODE = "main"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import ArtifactError, OutputError
+from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.artifact.enriched import enriched_path
 from pytest_crucible.artifact.manifest import manifest_notes, read_manifest, write_manifest
-from pytest_crucible.artifact.run import NODES, distinct_spools, is_run
-from pytest_crucible.stores.spool import SUFFIX
+from pytest_crucible.artifact.run import distinct_spools, is_run
 
 _SHARED = (
     "command_line", "git", "python", "implementation", "platform", "machine", "cpu_count",

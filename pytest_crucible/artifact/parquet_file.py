@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ _BASE_KINDS = {
 }  # fmt: skip
 
 
-def _pyarrow() -> Any:
+def _pyarrow(feature: str = "Parquet") -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("Parquet", "parquet") from error
+        raise MissingExtraError(feature, "parquet") from error
     return pyarrow
 
 
@@ -42,13 +42,7 @@ def write_parquet(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -
     """
     pyarrow = _pyarrow()
     kinds = _column_kinds(rows())
-    types = {
-        "int": pyarrow.int64(),
-        "float": pyarrow.float64(),
-        "bool": pyarrow.bool_(),
-        "text": pyarrow.string(),
-    }
-    schema = pyarrow.schema([(column, types[kind]) for column, kind in kinds.items()])
+    schema = _schema(pyarrow, kinds)
     with (
         replacing_path(path) as fresh,
         pyarrow.parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
@@ -61,6 +55,35 @@ def write_parquet(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -
                 writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
                 group.clear()
         writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+
+
+def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Nested rows as a ``pyarrow.Table``, typed as in a Parquet file.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow = _pyarrow("to_arrow")
+    return pyarrow.table(fitted_columns(rows), schema=_schema(pyarrow, _column_kinds(rows)))
+
+
+def fitted_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Nested rows as flat columns, each of one type (or None)."""
+    flat = [flat_row(row) for row in rows]
+    return {
+        column: [_fit(row.get(column), kind) for row in flat]
+        for column, kind in _column_kinds(rows).items()
+    }
+
+
+def _schema(pyarrow: Any, kinds: Mapping[str, str]) -> Any:
+    types = {
+        "int": pyarrow.int64(),
+        "float": pyarrow.float64(),
+        "bool": pyarrow.bool_(),
+        "text": pyarrow.string(),
+    }
+    return pyarrow.schema([(column, types[kind]) for column, kind in kinds.items()])
 
 
 def _column_kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._frames import SCHEMA, Frame, HeaderFrame
+from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.artifact import archive
 from pytest_crucible.artifact.csv_file import read_csv
 from pytest_crucible.artifact.enriched import EnrichedReader, enriched_path
@@ -18,10 +19,10 @@ from pytest_crucible.artifact.jsonl_file import read_jsonl
 from pytest_crucible.artifact.manifest import NAME, read_manifest
 from pytest_crucible.artifact.parquet_file import read_parquet
 from pytest_crucible.artifact.rows import REQUIRED, event_from_row
+from pytest_crucible.artifact.view import Events
 from pytest_crucible.stores._merge import Node, TrialKey, merge
-from pytest_crucible.stores.spool import SUFFIX, SpoolReader
+from pytest_crucible.stores.spool import SpoolReader
 
-NODES = "nodes"
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
     ".csv": read_csv,
     ".jsonl": read_jsonl,
@@ -46,9 +47,9 @@ class Run:
     manifest: dict[str, Any] | None = None
     _events: Callable[[], Iterator[Event]] | None = None
 
-    def events(self) -> Iterator[Event]:
-        """All events, in order; each call reads them anew."""
-        return merge(self.nodes) if self._events is None else self._events()
+    def events(self) -> Events:
+        """All events, in order, the plugin's own (trials, recorded numbers) among them."""
+        return Events(lambda: merge(self.nodes) if self._events is None else self._events())
 
     def definitions(self) -> dict[str, Definition]:
         """The experiments by name, as far as the artifact tells."""
@@ -71,16 +72,17 @@ class Run:
         return [each.torn for each in readers if each.torn]
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: str | Path) -> Run:
     """Open a run folder, an output folder (its newest run), an archive, or an exported file.
 
     Raises:
         ArtifactError: there is nothing to read, or nothing that this version can read.
     """
+    path = Path(path)
     if not path.exists():
         raise ArtifactError(f"{path}: no such file or folder")
     if path.is_dir():
-        return open_folder(_newest_run(path))
+        return open_folder(newest_run(path))
     if path.suffix == archive.SUFFIX:
         return _open_archive(path)
     reader = _READERS.get(path.suffix)
@@ -179,7 +181,12 @@ def is_run(folder: Path) -> bool:
     return (folder / NAME).is_file() or (folder / NODES).is_dir()
 
 
-def _newest_run(folder: Path) -> Path:
+def newest_run(folder: Path) -> Path:
+    """The folder itself if it is that of a run, else the newest run in it.
+
+    Raises:
+        ArtifactError: there is none.
+    """
     if is_run(folder):
         return folder
     runs = sorted(each for each in folder.iterdir() if each.is_dir() and is_run(each))

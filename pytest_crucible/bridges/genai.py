@@ -61,13 +61,9 @@ _NUMBERS = {
     ),
 }  # fmt: skip
 _AGGREGATES = {
-    "aggregated_input_tokens": (
-        "gen_ai.aggregated_usage.input_tokens", *_NUMBERS["input_tokens"],
-    ),
-    "aggregated_output_tokens": (
-        "gen_ai.aggregated_usage.output_tokens", *_NUMBERS["output_tokens"],
-    ),
-}  # fmt: skip
+    "aggregated_input_tokens": ("gen_ai.aggregated_usage.input_tokens",),
+    "aggregated_output_tokens": ("gen_ai.aggregated_usage.output_tokens",),
+}
 _TEXTS = {
     "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
     "model": (
@@ -87,6 +83,13 @@ _TEXTS = {
     "status_code": ("http.response.status_code",),
     "resend_count": ("http.request.resend_count",),
 }  # fmt: skip
+# By name of the attribute: which fields it may fill, and how much it is worth there. A span has ten
+# attributes and we know fifty: asking for each of ours cost 30 µs a span, looking up its own 3.
+_FIELDS: dict[str, list[tuple[str, int]]] = {}
+for _table in (_NUMBERS, _AGGREGATES, _TEXTS):
+    for _field, _names in _table.items():
+        for _rank, _name in enumerate(_names):
+            _FIELDS.setdefault(_name, []).append((_field, _rank))
 _FIRST_CHUNK_EVENTS = ("First Token Stream Event", "gen_ai.content.completion.chunk")
 _VAGUE_ERRORS = frozenset({"error", "_OTHER", "api_error"})
 
@@ -150,25 +153,26 @@ def read(span: FinishedSpan) -> Reading | None:
     if known is None:
         return None
     operation, prefix = known
+    fields = _fields(span.attributes)
     metadata: dict[str, Any] = {"operation": operation, "instrumentation": span.scope}
-    for key, names in _TEXTS.items():
-        value = _first(span.attributes, names)
-        if value is not None:
-            metadata[key] = _one(value)
+    for key in fields.keys() & _TEXTS.keys():
+        metadata[key] = _one(fields[key])
     measurements: dict[str, Any] = {"duration": max(0, span.end_ns - span.start_ns)}
     if prefix is INFERENCE:
+        _add_numbers(measurements, fields, _NUMBERS)
         _add_usage(measurements, metadata, span)
     elif prefix is PIPELINE:
         # The sum over the calls below, which are events themselves: never under the names that
         # are added up.
-        _add_numbers(measurements, span.attributes, _AGGREGATES)
+        for key in _AGGREGATES:
+            fields.setdefault(key, fields.get(key.removeprefix("aggregated_")))
+        _add_numbers(measurements, fields, _AGGREGATES)
     outcome = _outcome(metadata, measurements, span)
     return Reading(f"{prefix}.{outcome}", measurements, metadata)
 
 
 def _add_usage(measurements: dict[str, Any], metadata: dict[str, Any], span: FinishedSpan) -> None:
     attributes = span.attributes
-    _add_numbers(measurements, attributes, _NUMBERS)
     if "cost_usd" in measurements:
         metadata["cost_source"] = "reported"
     if "model" not in metadata:
@@ -192,11 +196,22 @@ def _add_usage(measurements: dict[str, Any], metadata: dict[str, Any], span: Fin
         measurements["duration"] = int((_number(attributes["duration"]) or 0.0) * 1e9)
 
 
+def _fields(attributes: Attributes) -> dict[str, Any]:
+    """The values we know, by our names; of several for one field the most current spelling's."""
+    found: dict[str, Any] = {}
+    ranks: dict[str, int] = {}
+    for name, value in attributes.items():
+        for field, rank in _FIELDS.get(name, ()):
+            if value is not None and rank < ranks.get(field, 99):
+                found[field], ranks[field] = value, rank
+    return found
+
+
 def _add_numbers(
-    measurements: dict[str, Any], attributes: Attributes, table: Mapping[str, tuple[str, ...]]
+    measurements: dict[str, Any], fields: Mapping[str, Any], keys: Mapping[str, object]
 ) -> None:
-    for key, names in table.items():
-        value = _number(_first(attributes, names))
+    for key in fields.keys() & keys.keys():
+        value = _number(fields[key])
         if value is not None:
             measurements[key] = value
 
@@ -217,9 +232,7 @@ def _add_raw(measurements: dict[str, Any], raw: Mapping[str, Any]) -> None:
             measurements.setdefault(key, value)
 
 
-def _outcome(
-    metadata: dict[str, Any], measurements: Mapping[str, Any], span: FinishedSpan
-) -> str:
+def _outcome(metadata: dict[str, Any], measurements: Mapping[str, Any], span: FinishedSpan) -> str:
     error = _error(span)
     answered = "response_id" in metadata or "output_tokens" in measurements
     # Some instrumentations only know `Exception`: a cancelled call of theirs looks like one that

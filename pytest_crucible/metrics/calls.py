@@ -132,9 +132,7 @@ class Calls:
         """Two tellings of one call: the outer is the operation, the inner says what was spent."""
         columns = self._columns
         outer, inner = (new, known) if new.start_us <= known.start_us else (known, new)
-        spent = [
-            inner if inner.told[kind] or not outer.told[kind] else outer for kind in range(2)
-        ]
+        spent = [inner if inner.told[kind] or not outer.told[kind] else outer for kind in range(2)]
         self._drop(inner.row)
         for kind, column in enumerate((columns.counted_cost, columns.counted_tokens)):
             loser = outer if spent[kind] is inner else inner

@@ -156,8 +156,6 @@ def observe(
     extra = tuple(enrichers)
     for event in events:
         _count_oddities(found, event)
-        if event.name == CAPTURE:
-            _add_capture(found, event)
         scope = event.scope
         if scope is None:
             continue
@@ -217,6 +215,8 @@ def _count_oddities(found: Observations, event: Event) -> None:
     found.degraded += event.degraded
     if event.name == HANDLER_FAILURE:
         found.failures.append(_handler_failure(event))
+    elif event.name == CAPTURE:
+        _add_capture(found, event)
     match event.attribution:
         case "unattributed":
             found.unattributed += 1

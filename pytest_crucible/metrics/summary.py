@@ -6,6 +6,7 @@ divides by n − 1. A number that cannot be worked out is None, never NaN.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -202,20 +203,27 @@ def distribution(values: Floats) -> Distribution:
     count = int(values.size)
     if not count:
         return Distribution()
-    p50, p90, p95, p99 = (float(p) for p in np.percentile(values, (50, 90, 95, 99)))
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum beyond all floats is None
+        points = [_finite(p) for p in np.percentile(values, (50, 90, 95, 99))]
+        total, mean = _finite(values.sum()), _finite(values.mean())
+        std_dev = _finite(values.std(ddof=1)) if count > 1 else None
     return Distribution(
         count=count,
-        total=float(values.sum()),
-        mean=float(values.mean()),
-        median=p50,
-        std_dev=float(values.std(ddof=1)) if count > 1 else None,
-        min=float(values.min()),
-        max=float(values.max()),
-        p50=p50,
-        p90=p90,
-        p95=p95,
-        p99=p99,
+        total=total,
+        mean=mean,
+        median=points[0],
+        std_dev=std_dev,
+        min=_finite(values.min()),
+        max=_finite(values.max()),
+        p50=points[0],
+        p90=points[1],
+        p95=points[2],
+        p99=points[3],
     )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def summarise_trials(trials: list[Trial]) -> Tests:

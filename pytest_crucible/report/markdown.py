@@ -39,7 +39,7 @@ _FIRST = (REGRESSED, REMOVED)
 
 def compare_markdown(comparison: RunComparison) -> str:
     """A comparison as Markdown: regressions first, the rest folded."""
-    return "\n".join(_compare(comparison)) + "\n"
+    return "\n".join(_compare(comparison)).replace("\n\n\n", "\n\n") + "\n"
 
 
 def _compare(comparison: RunComparison) -> Iterator[str]:

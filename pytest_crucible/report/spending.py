@@ -54,7 +54,7 @@ def _unpriced(each: Spending) -> str:
 
 
 def _unseen(http: Mapping[str, int]) -> str:
-    place, calls = max(http.items(), key=lambda item: item[1])
+    place = max(http, key=lambda each: http[each])
     host, _, client = place.partition(" (")
     advice = _ADVICE.get(client.removesuffix(")"), _ADVICE["other"])
     return (

@@ -31,9 +31,7 @@ class Budget:
         session_usd: for the whole session; None without limit.
     """
 
-    def __init__(
-        self, recording: NodeRecording, pricer: Pricer, session_usd: float | None
-    ) -> None:
+    def __init__(self, recording: NodeRecording, pricer: Pricer, session_usd: float | None) -> None:
         self._recording = recording
         self._pricer = pricer
         self._session_usd = session_usd

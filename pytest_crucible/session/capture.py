@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_crucible import _recorder
-from pytest_crucible._event import CAPTURE, CONTEXT
+from pytest_crucible._event import CAPTURE
 from pytest_crucible._scope import OpenScope
 from pytest_crucible.bridges.http_calls import HttpWatch
 from pytest_crucible.bridges.instrumentors import AUTO, anthropic_is_silent, instrument

@@ -19,26 +19,25 @@ import pytest
 from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.budget import Budget
-from pytest_crucible.session.capture import Capture, environment_problems, sdk_installed
+from pytest_crucible.session.capture import Capture
+from pytest_crucible.session.controller import (
+    NOTES,
+    RESCUED,
+    WORKERINPUT,
+    WORKEROUTPUT,
+    rescue,
+)
 from pytest_crucible.session.expand import counterbalance
 from pytest_crucible.session.finish import finish, print_after_internal_error, print_summary
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
 from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.session.transport import (
     Channel,
-    Inbox,
     Shipper,
     measure_clock,
-    move_to_room,
-    place,
     same_place,
 )
-from pytest_crucible.session.trials import TRIAL, TrialHooks, recorded_status
-
-WORKERINPUT = "crucible"
-WORKEROUTPUT = "crucible_usage_error"
-NOTES = "crucible_notes"
-RESCUED = "crucible_rescued"
+from pytest_crucible.session.trials import TrialHooks
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -79,15 +78,6 @@ def _each(config: pytest.Config) -> str | None:
     """With ``--dist each`` every worker runs every trial, legitimately: the worker's name."""
     told = getattr(config, "workerinput", {})
     return told["workerid"] if told.get(WORKERINPUT, {}).get("each") else None
-
-
-def rescue(folder: Path, rescued: list[Path]) -> tuple[Path, list[str]]:
-    """Where to finish the run, and what is to be said about it."""
-    try:
-        roomy = move_to_room(folder, rescued)
-    except OSError as error:
-        return folder, [f"the record could not be kept elsewhere either: {error.strerror}"]
-    return roomy, [f"the disk was full: the whole record is in {roomy}"] if rescued else []
 
 
 class Recorder:
@@ -212,64 +202,3 @@ class Worker(Recorder):
             output[NOTES] = [f"{self.node}: {note}" for note in notes]
             if not self._remote and RESCUED not in output:
                 output[RESCUED] = os.fspath(self._recording.rescue() or "")
-
-
-class Controller:
-    """The controller of xdist: runs no test, reads what its workers recorded."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._output = config.stash[SETTINGS].output
-        self._run = new_run_id()
-        self._inboxes: list[Inbox] = []
-        self._notes: list[str] = []
-        self._rescued: list[Path] = []
-        self._reported = 0
-
-    def greet(self, node: Any) -> None:
-        """Tell a worker which run it belongs to, where it is kept, and how to reach us."""
-        channel = node.gateway.newchannel()
-        self._inboxes.append(Inbox(self._output, self._run, channel))
-        node.workerinput[WORKERINPUT] = {
-            "run": self._run,
-            "output": os.fspath(self._output),
-            "place": place(self._output),
-            "channel": channel,
-            "each": self._config.getoption("dist", None) == "each",
-        }
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "setup" and getattr(report, TRIAL, False):
-            self._reported += 1
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any, error: object) -> None:
-        # Fires twice where a worker was interrupted, and never if the controller was.
-        output = getattr(node, "workeroutput", {})
-        self._notes += [note for note in output.get(NOTES, ()) if note not in self._notes]
-        rescued = output.get(RESCUED)
-        if rescued and Path(rescued) not in self._rescued:
-            self._rescued.append(Path(rescued))
-        if output.get(WORKEROUTPUT):
-            raise pytest.UsageError(output[WORKEROUTPUT])
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        result = yield
-        folder = self._output / self._run
-        if folder.is_dir() or self._reported:
-            problems = [problem for inbox in self._inboxes for problem in inbox.problems]
-            folder, notes = rescue(folder, self._rescued)
-            finish(session, folder, [*self._notes, *problems, *notes], self._reported)
-            print_after_internal_error(session)
-        return result
-
-    def pytest_report_header(self) -> list[str]:
-        return [f"capture: {each}" for each in environment_problems() if sdk_installed()]
-
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
-        return recorded_status(report)
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        print_summary(terminalreporter, self._config)

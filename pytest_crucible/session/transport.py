@@ -1,9 +1,9 @@
 """How a worker's spool reaches the controller's run folder.
 
 A worker that sees the controller's output folder writes its spool there. One that does not (another
-host, another root) writes it to a folder of its own and sends the bytes at the start and the end of each test,
-each piece with its offset: the controller writes them where they belong, so a piece that comes
-twice changes nothing.
+host, another root) writes it to a folder of its own and sends the bytes at the start and the end of
+each test, each piece with its offset: the controller writes them where they belong, so a piece that
+comes twice changes nothing.
 
 Traps: a signal handler that raises in the middle of an execnet send corrupts the gateway, so
 signals wait; sends come from the main thread only; an exception in a callback closes the channel.
@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_crucible._clock import wall_ns
+from pytest_crucible._layout import NODES, SEGMENT, SUFFIX
 from pytest_crucible.artifact.files import make_run_folder, slug
-from pytest_crucible.artifact.run import NODES
-from pytest_crucible.stores.spool import SEGMENT, SUFFIX
 
 PIECE = 256 * 1024
 PINGS = 8

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sysconfig
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import wraps
@@ -20,14 +18,17 @@ from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
+from pytest_crucible.session.outcome import (
+    RECORDED,
+    TRIAL,
+    error_of,
+    phase_outcome,
+    recorded_status,
+    trial_outcome,
+)
 from pytest_crucible.session.stretch import Stretches
 
 HANDLE = pytest.StashKey[ExperimentHandle]()
-TRIAL = "crucible_trial"
-"""Attribute of reports of trials: the controller counts them, to notice what was lost."""
-
-RECORDED = "crucible_recorded"
-"""Attribute of reports of failed trials that only count; survives the way through xdist."""
 
 
 @dataclass(slots=True)
@@ -118,9 +119,9 @@ class TrialHooks:
             return report
         setattr(report, TRIAL, True)
         if attempt.outcomes.get(call.when) != "failed":  # a failed subtest, reported before
-            attempt.outcomes[call.when] = _phase_outcome(report)
+            attempt.outcomes[call.when] = phase_outcome(report)
         if report.failed and call.excinfo is not None:
-            attempt.error = _error(call.excinfo, self._config)
+            attempt.error = error_of(call.excinfo, self._config)
         recordable = attempt.identity.definition.failures == "record"
         if recordable and report.failed and call.when == "call":
             setattr(report, RECORDED, attempt.identity.definition.name)
@@ -178,7 +179,7 @@ class TrialHooks:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return
-        metadata = {"outcome": outcome or _trial_outcome(attempt.outcomes)}
+        metadata = {"outcome": outcome or trial_outcome(attempt.outcomes)}
         if attempt.error is not None:
             metadata["error"] = attempt.error
         duration = _clock.monotonic_ns() - attempt.began_ns
@@ -186,44 +187,3 @@ class TrialHooks:
         self._capture.leave(attempt.opened)
         self._recording.close_scope(attempt.opened)
         self._stretches.resume()
-
-
-_STDLIB = sysconfig.get_path("stdlib") + os.sep
-
-
-def recorded_status(
-    report: pytest.TestReport | pytest.CollectReport,
-) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-    """How the terminal shows a failed trial that only counts."""
-    if getattr(report, RECORDED, None) and report.outcome == "skipped":
-        return "recorded as failed", "r", ("RECORDED", {"yellow": True})
-    return None
-
-
-def _phase_outcome(report: pytest.TestReport) -> str:
-    if hasattr(report, "wasxfail"):
-        return "xfailed" if report.skipped else "xpassed"
-    return report.outcome
-
-
-def _trial_outcome(outcomes: dict[str, str]) -> str:
-    if outcomes.get("setup") == "failed" or outcomes.get("teardown") == "failed":
-        return "errored"
-    return outcomes.get("call") or outcomes.get("setup") or "interrupted"
-
-
-def _error(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> str:
-    """Type and place. The text stays out: assertion messages quote answers."""
-    entry = excinfo.traceback[-1] if excinfo.traceback else None
-    for each in excinfo.traceback:
-        if not _is_library(str(each.path)):
-            entry = each
-    if entry is None:
-        return excinfo.typename
-    path = os.path.relpath(entry.path, config.rootpath)
-    return f"{excinfo.typename} at {path}:{entry.lineno + 1}"
-
-
-def _is_library(path: str) -> bool:
-    installed = "site-packages" in path or f"{os.sep}_pytest{os.sep}" in path
-    return installed or path.startswith(_STDLIB)

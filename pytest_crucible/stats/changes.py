@@ -250,8 +250,8 @@ def _unvarying(
 def paired_rates(base: dict[str, float], cand: dict[str, float]) -> Change:
     """Exact McNemar with Newcombe's paired interval; with repeated trials t on case rates."""
     cases = [case for case in base if case in cand]
-    first = np.array([base[case] for case in cases])
-    second = np.array([cand[case] for case in cases])
+    first = np.array(list(map(base.__getitem__, cases)))
+    second = np.array(list(map(cand.__getitem__, cases)))
     n, differences = first.size, second - first
     if not differences.any() or set(np.unique([first, second])) <= {0.0, 1.0}:
         # Case rates between 0 and 1 that did not change are pairs that agree, like 0 and 1.

@@ -217,8 +217,8 @@ def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change
 
 
 def _aligned(pairs: tuple[dict[str, float], dict[str, float]]) -> tuple[Floats, Floats]:
-    cases = list(pairs[0])
-    return tuple(np.array([side[case] for case in cases]) for side in pairs)  # type: ignore[return-value]
+    base, cand = pairs
+    return np.array(list(base.values())), np.array(list(map(cand.__getitem__, base)))
 
 
 def _independent(sample: Sample, logs: bool = False) -> Floats:
@@ -236,6 +236,8 @@ def _pairs(
     matched = [case for case in base if case in cand]
     if len(matched) < 2 or 2 * len(matched) < max(len(base), len(cand)):
         return None
+    if len(matched) == len(base) == len(cand):
+        return base, cand
     return {case: base[case] for case in matched}, {case: cand[case] for case in matched}
 
 

@@ -61,7 +61,7 @@ def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Es
         return Estimate(value=value, exact=value is not None)
     if not sample.n:
         return Estimate(value=None, reason="nothing was recorded for it")
-    cases = None if sample.cases is None else int(np.unique(sample.cases).size)
+    cases = None if sample.cases is None else sample.units
     try:
         low, high = interval_for_display(sample, ALPHA)
     except NoIntervalError as error:

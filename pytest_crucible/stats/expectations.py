@@ -135,9 +135,12 @@ def _missing(
         return f"{never_ran} of {len(subject.group.trials)} trials never ran"
     if found.value is None:
         return f"no {path}: {found.reason}" if found.reason else _unknown(path, subject.numbers)
-    without = _trials_without(subject.group, path)
+    name = path.rpartition(".")[0]
+    if found.sample is not None and found.sample.invalid:
+        return f"{name}: values that are no finite numbers, {found.sample.invalid} of them"
+    without = _trials_without(subject.group, name)
     if without:
-        return f"{path.rpartition('.')[0]} is missing in {without}"
+        return f"{name} is missing in {without}"
     if base is not None and base.value is None:
         return f"{expectation.bound.condition} has no {path} to compare with"
     return None
@@ -149,13 +152,11 @@ def _unknown(path: str, numbers: Numbers) -> str:
     return f"no metric {path} was recorded"
 
 
-def _trials_without(group: Group, path: str) -> str | None:
+def _trials_without(group: Group, name: str) -> str | None:
     """Trials that ran but recorded no such number: leaving them out would flatter the mean."""
-    series = group.recorded.get(path.rpartition(".")[0])
+    series = group.recorded.get(name)
     if series is None:
         return None
-    if series.invalid:
-        return f"{series.invalid} values that are no finite numbers"
     judged = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
     have = set(zip(series.cases, series.trials, strict=True))
     lack = sum((group.cases.get(trial.case), trial.trial) not in have for trial in judged)

@@ -55,9 +55,10 @@ def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
 
 def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Ints]:
     """Per cluster: the sum of its values, and how many there are."""
-    _, index = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(index, weights=values).astype(np.float64)
-    return sums, np.bincount(index).astype(np.int64)
+    sizes = np.bincount(clusters)
+    found = np.flatnonzero(sizes)
+    sums: Floats = np.bincount(clusters, weights=values)[found]
+    return sums, sizes[found].astype(np.int64)
 
 
 def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, float]:
@@ -114,7 +115,7 @@ def rate_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
     n = values.size
     if clusters is None or not n:
         return float(n)
-    size = math.ceil(n / np.unique(clusters).size)
+    size = math.ceil(n / np.count_nonzero(np.bincount(clusters)))
     rarer = 0.0 if float(values.mean()) >= 0.5 else 1.0
     more = np.concatenate([values, np.full(size, rarer)])
     cases = np.concatenate([clusters, np.full(size, clusters.max() + 1)])
@@ -154,7 +155,7 @@ def quantile(values: Floats, clusters: Ints | None, q: float, alpha: float) -> I
     ordered = np.sort(values)
     if n < needed:
         raise NoIntervalError(f"needs at least {needed} observations, has {n}")
-    if clusters is None or np.unique(clusters).size == n:
+    if clusters is None or np.count_nonzero(np.bincount(clusters)) == n:
         low = int(stats.binom.ppf(alpha / 2, n, q))
         high = int(stats.binom.isf(alpha / 2, n, q)) + 1
         return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])

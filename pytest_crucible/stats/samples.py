@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 RATE, MEAN, QUANTILE = "rate", "mean", "quantile"
+_LARGEST = 1e150
 
 QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _MEANS = {"mean": 1.0, "per_1k": 1e3, "per_1m": 1e6}
@@ -34,7 +35,7 @@ class Sample:
     """The observations behind one metric.
 
     Attributes:
-        values: finite numbers; for rates 0 and 1.
+        values: finite numbers whose squares are finite too; for rates 0 and 1.
         cases: index of each value's case, or None where values belong to no case.
         names: case ids by index.
         kind: RATE, MEAN or QUANTILE: what the metric says about the values.
@@ -58,22 +59,21 @@ class Sample:
     @property
     def units(self) -> int:
         """Cases; or observations, where they belong to none."""
-        return self.n if self.cases is None else int(np.unique(self.cases).size)
+        return self.n if self.cases is None else int(np.count_nonzero(np.bincount(self.cases)))
 
     def clusters(self) -> Ints | None:
         """The cases, if any has more than one value; else None: then values are independent."""
-        if self.cases is None or np.unique(self.cases).size == self.n:
-            return None
-        return self.cases
+        return None if self.units == self.n else self.cases
 
     def by_case(self, mean_of_logs: bool = False) -> dict[str, float]:
         """One number per case: its mean, or the mean of its logarithms."""
         if self.cases is None:
             return {}
         values = np.log(self.values) if mean_of_logs else self.values
-        found, index = np.unique(self.cases, return_inverse=True)
-        means = np.bincount(index, weights=values) / np.bincount(index)
-        return {self.names[case]: float(mean) for case, mean in zip(found, means, strict=True)}
+        sizes = np.bincount(self.cases)
+        found = np.flatnonzero(sizes)
+        means = np.bincount(self.cases, weights=values)[found] / sizes[found]
+        return dict(zip(map(self.names.__getitem__, found.tolist()), means.tolist(), strict=True))
 
 
 def sample_of(group: Group, path: str) -> Sample | None:
@@ -169,18 +169,22 @@ def _durations(group: Group) -> Sample:
 def _recorded(group: Group, series: Series) -> Sample:
     values = np.frombuffer(series.values, dtype=np.float64)
     cases = np.frombuffer(series.cases, dtype=np.int64)
-    return replace(_made(values, cases, group, MEAN), invalid=series.invalid)
+    found = _made(values, cases, group, MEAN)
+    return replace(found, invalid=series.invalid + found.invalid)
 
 
 def _made(values: Floats, cases: Ints, group: Group, kind: str) -> Sample:
+    usable = np.abs(values) < _LARGEST
+    invalid = int(values.size - np.count_nonzero(usable))
+    values, cases = values[usable], cases[usable]
     outside = cases == NO_CASE
     if outside.all():
-        return Sample(values, None, (), kind)
+        return Sample(values, None, (), kind, invalid=invalid)
     names = tuple(group.cases)
     if outside.any():  # each a case of its own: the others stay together
         cases = np.where(outside, len(names) + np.cumsum(outside) - 1, cases)
         names += tuple(f"outside trials {number}" for number in range(int(outside.sum())))
-    return Sample(values, cases, names, kind)
+    return Sample(values, cases, names, kind, invalid=invalid)
 
 
 _LOWER = re.compile(

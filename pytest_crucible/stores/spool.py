@@ -25,9 +25,7 @@ from zlib import crc32
 
 from pytest_crucible import _clock
 from pytest_crucible._frames import FooterFrame, Frame, HeaderFrame, NoteFrame, decode, encode
-
-SEGMENT = 1 << 20
-SUFFIX = ".spool"
+from pytest_crucible._layout import SEGMENT
 
 _PREFIX = struct.Struct("<II")
 _prefix = _PREFIX.pack

@@ -140,15 +140,19 @@ class _Handler(BaseHTTPRequestHandler):
                 200, {**body, "object": "chat.completion", "choices": [choice], "usage": usage}
             )
             return
-        chunks = []
-        deltas = [message] if wants_tool else [{"role": "assistant", "content": w} for w in ("a ", "b")]
-        for delta in deltas:
-            chunks.append({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+        deltas: list[Json] = [message]
+        if not wants_tool:
+            deltas = [{"role": "assistant", "content": word} for word in ("a ", "b")]
+        chunks: list[Json] = [
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+        ]
         chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
         if (request.get("stream_options") or {}).get("include_usage"):
             chunks.append({"choices": [], "usage": usage})
         head = {**body, "object": "chat.completion.chunk"}
-        self._stream([f"data: {json.dumps({**head, **c})}\n\n" for c in chunks] + ["data: [DONE]\n\n"])
+        self._stream(
+            [f"data: {json.dumps({**head, **c})}\n\n" for c in chunks] + ["data: [DONE]\n\n"]
+        )
 
     def _embeddings(self, request: Json, number: int) -> None:
         texts = request["input"]
@@ -156,9 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._note(request["model"], f"emb-{number}", used, 0)
         rows = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         usage = {"prompt_tokens": used, "total_tokens": used}
-        self._json(
-            200, {"object": "list", "data": rows, "model": request["model"], "usage": usage}
-        )
+        self._json(200, {"object": "list", "data": rows, "model": request["model"], "usage": usage})
 
     # --- Anthropic ----------------------------------------------------------------------------
 
@@ -174,7 +176,12 @@ class _Handler(BaseHTTPRequestHandler):
         }  # fmt: skip
         block: Json = {"type": "text", "text": f"answer {number}"}
         if wants_tool:
-            block = {"type": "tool_use", "id": f"toolu_{number}", "name": "look_up", "input": {"what": "it"}}
+            block = {
+                "type": "tool_use",
+                "id": f"toolu_{number}",
+                "name": "look_up",
+                "input": {"what": "it"},
+            }
         reason = "tool_use" if wants_tool else "end_turn"
         body = {
             "id": f"msg_{number}", "type": "message", "role": "assistant", "model": model,
@@ -185,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, body)
             return
         start = {**body, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
-        empty = {**block, **({"text": ""} if "text" in block else {"input": {}})}
+        empty: Json = {**block, "text": ""} if "text" in block else {**block, "input": {}}
         delta = (
             {"type": "text_delta", "text": block["text"]}
             if "text" in block
@@ -207,7 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _note(self, model: str, id: str, input: int, output: int) -> None:
         self.book.add(model=model, status=200, id=id, input=input, output=output, path=self.path)
 
-    def _refuse(self, status: int, model: str, text: str, headers: dict[str, str] | None = None) -> None:
+    def _refuse(
+        self, status: int, model: str, text: str, headers: dict[str, str] | None = None
+    ) -> None:
         self.book.add(model=model, status=status, id=None, input=0, output=0, path=self.path)
         error = {"type": "error", "message": text, "code": None, "param": None}
         self._json(status, {"type": "error", "error": error}, headers)

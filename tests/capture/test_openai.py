@@ -25,11 +25,22 @@ INSTRUMENTORS = {
     "openinference": "openinference.instrumentation.openai",
     "openllmetry": "opentelemetry.instrumentation.openai",
 }
+WRAPPED: list[tuple[Any, str]] = [
+    (openai.resources.chat.Completions, "create"),
+    (openai.resources.chat.AsyncCompletions, "create"),
+    (openai.resources.Embeddings, "create"),
+    (openai.resources.AsyncEmbeddings, "create"),
+    (openai.OpenAI.__mro__[1], "request"),
+    (openai.AsyncOpenAI.__mro__[1], "request"),
+]
 
 
 @contextmanager
 def instrumented(*names: str) -> Iterator[None]:
     with ExitStack() as stack:
+        # OpenLLMetry leaves some of its wrappers behind; the next test would wrap them again.
+        for kind, method in WRAPPED:
+            stack.callback(setattr, kind, method, kind.__dict__[method])
         for name in names:
             instrumentor = import_module(INSTRUMENTORS[name]).OpenAIInstrumentor()
             instrumentor.instrument()
@@ -90,12 +101,10 @@ def test_streams(source: tuple[str, ...], log: Log) -> None:
             )
             assert sum(1 for _ in stream) == 4
     agrees(captured, log)
-    assert all(0 < end.measurements["time_to_first_chunk"] for end in captured.ends)
+    assert all(end.measurements["time_to_first_chunk"] > 0 for end in captured.ends)
 
 
-def test_a_stream_without_usage_is_counted_but_unpriced(
-    source: tuple[str, ...], log: Log
-) -> None:
+def test_a_stream_without_usage_is_counted_but_unpriced(source: tuple[str, ...], log: Log) -> None:
     """Without include_usage nobody knows the tokens, and nobody makes them up."""
     with capturing() as captured:
         stream = client(log).chat.completions.create(model="m", messages=MESSAGES, stream=True)
@@ -199,7 +208,9 @@ def test_threads(source: tuple[str, ...], log: Log) -> None:
             future.result()
     agrees(captured, log)
     ways = [event.attribution for event in captured.events]
-    assert ways.count("context") == ways.count("sole") == len(ways) // 2
+    assert ways.count("context") == len(ways) // 2
+    # Of several instrumentations, only the outermost span has none above it to tell.
+    assert set(ways) - {"parent"} == {"context", "sole"}
 
 
 def test_an_ensemble_on_our_bus(source: tuple[str, ...], log: Log) -> None:

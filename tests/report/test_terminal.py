@@ -76,6 +76,7 @@ def test_one_condition(folder: Path) -> None:
           cost.total                            $0.0550
           tokens.total                           16,500
           no interval for latency.p95: needs at least 72 observations, has 10
+          12 calls $0.055
 
           failed operations:
             2 × timeout
@@ -103,6 +104,8 @@ def test_two_conditions(folder: Path) -> None:
           latency.p95                  106.7 ms               56.6 ms
           cost.total                    $0.0800                     –
           no interval for latency.p95: needs at least 72 observations, has 8
+          control: 8 calls $0.08 · $0.01333 per passed case
+          treatment: 8 of 8 calls unpriced: 8 × no tokens told
         """
     )
     rows = [line.split() for line in changes.splitlines()]

@@ -38,20 +38,13 @@ def test_show_tells_what_the_session_told(
     folder = support.newest(pytester).path
     assert folder is not None
     capsys.readouterr()
-    for path in (folder, *(folder / f"events.{format}" for format in FORMATS)):
+    for path in (folder, *(folder / f"events.{name}" for name in FORMATS)):
         assert main(["gate", str(path), "--expect", "cost.total <= 1"]) == 1
         out = capsys.readouterr().out
         assert "REJECTED  default  cost.total <= 1  $1.50" in out
     shown = [line.text for line in render(support.results(pytester))]
     assert "  REJECTED  default  cost.total <= 1  $1.50" in shown
     assert set(shown) <= {"", *result.outlines}
-
-
-def test_without_enrichers_nothing_is_added(pytester: pytest.Pytester) -> None:
-    """Runs of suites that have no enricher are as they were."""
-    pytester.makepyfile(SUITE)
-    support.run(pytester)
-    assert list(pytester.path.rglob(f"*{SUFFIX}")) == []
 
 
 def test_an_enricher_that_raises_costs_no_record(pytester: pytest.Pytester) -> None:

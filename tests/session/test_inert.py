@@ -85,15 +85,12 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     return pytester
 
 
-CONTROLLER = "pytest_configure_node imports session.roles, and with it numpy and msgspec"
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
         "-v",
         "-q",
-        pytest.param("-v -n2 --dist=loadfile", marks=pytest.mark.skip(reason=CONTROLLER)),
+        "-v -n2 --dist=loadfile",
     ],
 )
 def test_unmarked_tests_run_as_without_it(suite: pytest.Pytester, arguments: str) -> None:

@@ -71,7 +71,7 @@ def test_needs_the_rule_of_three() -> None:
         ("latency.total < 1e6", CONFIRMED),
         ("latency.count >= 101", REJECTED),
         ("success_rate > 0.9", CONFIRMED),
-        ("tests.trials == 100".replace("==", ">="), CONFIRMED),
+        ("tests.trials >= 100", CONFIRMED),
     ],
 )
 def test_each_kind_of_metric(text: str, verdict: str) -> None:
@@ -159,7 +159,7 @@ def test_needs_is_enough() -> None:
         ("latency.p95 > 0", "no latency.p95: nothing was recorded for it"),
         ("text.mean > 0", "no metric text.mean was recorded"),
         ("some.mean > 0", "some is missing in 1 of 3 trials"),
-        ("bad.mean > 0", "bad is missing in 1 values that are no finite numbers"),
+        ("bad.mean > 0", "bad: values that are no finite numbers, 1 of them"),
     ],
 )
 def test_missing_data_are_rejected_by_name(text: str, reason: str) -> None:

@@ -24,11 +24,12 @@ from pytest_crucible._frames import (
     ScopeFrame,
     encode,
 )
+from pytest_crucible._layout import SEGMENT, SUFFIX
 from pytest_crucible._scope import Scope
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.stores._merge import Node, TrialKey, merge
-from pytest_crucible.stores.spool import SEGMENT, SUFFIX, SpoolReader, SpoolStore
+from pytest_crucible.stores.spool import SpoolReader, SpoolStore
 
 EXPERIMENT = "spread"
 PREFIX = 8  # bytes before each frame

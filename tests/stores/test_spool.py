@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible._frames import EVENT_TAG, FooterFrame, HeaderFrame, NoteFrame, encode
+from pytest_crucible._layout import SEGMENT
 from pytest_crucible.stores import spool
-from pytest_crucible.stores.spool import SEGMENT, SpoolReader, SpoolStore
+from pytest_crucible.stores.spool import SpoolReader, SpoolStore
 from tests.stores.support import SMALL, event, header, note, numbers, positions, read, run
 
 PREFIX = 8

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible._frames import FooterFrame, NoteFrame
+from pytest_crucible._layout import SEGMENT
 from pytest_crucible.stores import spool
-from pytest_crucible.stores.spool import SEGMENT, SpoolReader, SpoolStore
+from pytest_crucible.stores.spool import SpoolReader, SpoolStore
 from tests.stores.support import SMALL, event, header, numbers, positions, read
 
 SETUP = """

@@ -1,0 +1,108 @@
+"""What capturing costs: a whole client call with us against the same call without.
+
+A real ``openai`` client asks a local server. The application has a provider of its own, so that
+its spans cost the same either way. The ways are interleaved, and medians compared: the machine's
+mood hits all alike.
+
+    python -m benchmarks.capture
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+
+ROUNDS, BLOCK = 1500, 10
+LIMITS = {"idle": 1.02, "measuring": 1.05}
+
+
+def measure(rounds: int = ROUNDS) -> dict[str, float]:
+    """Median µs of a call: ``without``, ``idle`` (listening, no trial), ``measuring``."""
+    import fake_openai
+    from openai import DefaultHttpxClient, OpenAI
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from pytest_crucible._recorder import close_scope, open_scope, stop_listening
+    from pytest_crucible._scope import Scope, current_scope
+    from pytest_crucible.bridges.opentelemetry import Bridge
+    from pytest_crucible.stores.memory import MemoryStore
+
+    fake_openai.MODELS = {"cedar-8b": (0.0, 0.0)}
+    provider = TracerProvider(shutdown_on_exit=False)
+    trace.set_tracer_provider(provider)
+    tracer: Any = trace.get_tracer("benchmark")
+    active: Any = provider._active_span_processor
+    store = MemoryStore()
+    times: dict[str, list[int]] = {"without": [], "idle": [], "measuring": []}
+    with (
+        fake_openai.serve() as url,
+        DefaultHttpxClient(trust_env=False) as http,
+        OpenAI(base_url=url, api_key="local", max_retries=0, http_client=http) as client,
+    ):
+
+        def call() -> int:
+            began = perf_counter_ns()
+            with tracer.start_as_current_span(
+                "chat",
+                attributes={
+                    "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai",
+                    "gen_ai.request.model": "cedar-8b",
+                },
+            ) as span:  # fmt: skip
+                answer = client.chat.completions.create(
+                    model="cedar-8b", messages=[{"role": "user", "content": "hi"}]
+                )
+                span.set_attribute("gen_ai.response.id", answer.id)
+                span.set_attribute("gen_ai.response.model", answer.model)
+                span.set_attribute("gen_ai.response.finish_reasons", ("stop",))
+                span.set_attribute("gen_ai.usage.input_tokens", answer.usage.prompt_tokens)  # type: ignore[union-attr]
+                span.set_attribute("gen_ai.usage.output_tokens", answer.usage.completion_tokens)  # type: ignore[union-attr]
+            return perf_counter_ns() - began
+
+        bridge = Bridge(print)
+        opened = open_scope(Scope(experiment="benchmark"), store.append, 1)
+        bridge.enter(opened)
+        bridge.leave(opened)
+        close_scope(opened)
+        stop_listening()
+        with_us = active._span_processors
+        for number in range(rounds // BLOCK):
+            ways = list(times)
+            for way in ways[number % 3 :] + ways[: number % 3]:
+                active._span_processors = () if way == "without" else with_us
+                if way == "measuring":
+                    opened = open_scope(Scope(experiment="benchmark"), store.append, number + 2)
+                    token = current_scope.set(opened)
+                    bridge.enter(opened)
+                call()  # the first of a block pays for what lies between blocks
+                taken = [call() for _ in range(BLOCK)]
+                if way == "measuring":
+                    bridge.leave(opened)
+                    current_scope.reset(token)
+                    close_scope(opened)
+                    stop_listening()
+                if number:
+                    times[way] += taken
+        bridge.close()
+    return {way: median(each) / 1000 for way, each in times.items()}
+
+
+def main() -> int:
+    found = measure()
+    worst = 0
+    print(f"without us  {found['without']:8.1f} µs a call")
+    for way, limit in LIMITS.items():
+        ratio = found[way] / found["without"]
+        worst |= ratio > limit
+        print(f"{way:<10}  {found[way]:8.1f} µs, ratio {ratio:.4f} (at most {limit})")
+    return worst
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

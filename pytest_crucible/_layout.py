@@ -1,0 +1,10 @@
+"""Where things stand on disk. Light: the controller of xdist needs these names in every session."""
+
+from __future__ import annotations
+
+NODES = "nodes"
+"""Folder of a run folder that holds the nodes' spools."""
+
+SUFFIX = ".spool"
+SEGMENT = 1 << 20
+"""Spools grow by whole segments of this many bytes."""

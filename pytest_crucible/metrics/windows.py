@@ -1,0 +1,95 @@
+"""Sliding windows: metrics over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_crucible.metrics.observations import Group
+
+Number = TypeVar("Number", np.int8, np.int64, np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The events from ``start_us`` (included) to ``end_us`` (excluded), µs since the epoch.
+
+    Attributes:
+        count: number of events.
+        mean_latency_ms: of operations; None if none tells its latency.
+        total_cost_usd: None if no event tells its cost.
+        successes, failures: of operations.
+    """
+
+    start_us: int
+    end_us: int
+    count: int
+    mean_latency_ms: float | None
+    total_cost_usd: float | None
+    successes: int
+    failures: int
+
+
+def slide(groups: Iterable[Group], size_us: int, step_us: int) -> list[Window]:
+    """The windows with events in them, in order; the first starts with the first event.
+
+    Args:
+        groups: whose events to take, together.
+        size_us: length of a window in µs, above zero.
+        step_us: from one start to the next in µs, above zero.
+    """
+    found = list(groups)
+    time_us = _column(found, "time_us", np.int64)
+    order = np.argsort(time_us, kind="stable")
+    time_us = time_us[order]
+    counted = _column(found, "counted", np.int8)[order] == 1
+    latency = np.where(counted, _column(found, "latency_ms", np.float64)[order], np.nan)
+    success = np.where(counted, _column(found, "success", np.float64)[order], np.nan)
+    spent = _column(found, "counted_cost", np.int8)[order] == 1
+    cost = np.where(spent, _column(found, "cost_usd", np.float64)[order], np.nan)
+    windows = []
+    for start, end in _spans(time_us, size_us, step_us):
+        rows = slice(*np.searchsorted(time_us, (start, end)))
+        latencies, costs = _numbers(latency[rows]), _numbers(cost[rows])
+        windows.append(
+            Window(
+                start_us=start,
+                end_us=end,
+                count=rows.stop - rows.start,
+                mean_latency_ms=float(latencies.mean()) if latencies.size else None,
+                total_cost_usd=float(costs.sum()) if costs.size else None,
+                successes=int((success[rows] == 1).sum()),
+                failures=int((success[rows] == 0).sum()),
+            )
+        )
+    return windows
+
+
+def _spans(time_us: NDArray[np.int64], size_us: int, step_us: int) -> Iterator[tuple[int, int]]:
+    """The windows that hold an event; a silence of years costs no time."""
+    if not time_us.size:
+        return
+    first, last = int(time_us[0]), int(time_us[-1])
+    number = 0
+    while (start := first + number * step_us) <= last:
+        following = int(time_us[np.searchsorted(time_us, start)])
+        if following < start + size_us:
+            yield start, start + size_us
+            number += 1
+        else:  # on to the first window that reaches beyond the next event
+            number = max(number + 1, (following - first - size_us) // step_us + 1)
+
+
+def _column(groups: list[Group], name: str, kind: type[Number]) -> NDArray[Number]:
+    columns: list[NDArray[Number]] = [
+        np.frombuffer(getattr(group, name), dtype=kind) for group in groups
+    ]
+    return np.concatenate([np.empty(0, dtype=kind), *columns])
+
+
+def _numbers(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[~np.isnan(values)]

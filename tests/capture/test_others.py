@@ -1,0 +1,228 @@
+"""anthropic, pydantic-ai, litellm and logfire, as they are, against the local server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import anthropic
+import logfire
+import openai
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tests.bridges.support import capturing
+from tests.capture.fake_models import Log
+from tests.capture.test_openai import MESSAGES, agrees, async_client, client, instrumented
+
+CLAUDE: Any = {"max_tokens": 10, "messages": MESSAGES}
+
+
+# --- anthropic --------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["native", "with OpenLLMetry"])
+def claude(request: pytest.FixtureRequest, log: Log) -> Iterator[anthropic.Anthropic]:
+    """The client with the spans of its own, and with an instrumentor that doubles them."""
+    with ExitStack() as stack:
+        if request.param != "native":
+            from opentelemetry.instrumentation.anthropic import AnthropicInstrumentor
+
+            AnthropicInstrumentor().instrument()
+            stack.callback(AnthropicInstrumentor().uninstrument)
+        yield anthropic.Anthropic(base_url=log.url, api_key="local")
+
+
+def test_anthropic_calls(claude: anthropic.Anthropic, log: Log) -> None:
+    """Plain, streamed, with tools, with a cache and with retries: the server's own numbers."""
+    with capturing() as captured:
+        claude.messages.create(model="claude-cached", **CLAUDE)
+        for _ in claude.messages.create(model="claude", stream=True, **CLAUDE):
+            pass
+        with claude.messages.stream(model="claude", **CLAUDE) as stream:
+            stream.get_final_message()
+        tool: Any = {"name": "look_up", "input_schema": {"type": "object"}}
+        claude.messages.create(model="claude-tool", tools=[tool], **CLAUDE)
+        claude.messages.create(
+            model="claude-limited", max_tokens=10, messages=[{"role": "user", "content": "again"}]
+        )
+    assert len(log.answers) == len(log.good) + 1 == 6
+    agrees(captured, log)
+    first = captured.ends[0].measurements
+    assert (first["cache_read_tokens"], first["cache_write_tokens"]) == (11, 3)
+
+
+def test_anthropic_errors(claude: anthropic.Anthropic, log: Log) -> None:
+    """A failure has the name of the client's exception."""
+    with capturing() as captured, pytest.raises(anthropic.InternalServerError):
+        claude.with_options(max_retries=0).messages.create(model="claude-broken", **CLAUDE)
+    assert captured.calls == 1
+    assert captured.group.errors == {"InternalServerError": 1}
+
+
+def test_anthropic_at_once_and_cancelled(log: Log) -> None:
+    """Twenty calls at once and one that is cancelled."""
+
+    async def run() -> None:
+        async with anthropic.AsyncAnthropic(base_url=log.url, api_key="local") as client:
+            calls = (client.messages.create(model="claude", **CLAUDE) for _ in range(20))
+            await asyncio.gather(*calls)
+            slow = asyncio.ensure_future(client.messages.create(model="claude-slow", **CLAUDE))
+            await asyncio.sleep(0.1)
+            slow.cancel()
+            await asyncio.gather(slow, return_exceptions=True)
+
+    with capturing() as captured:
+        asyncio.run(run())
+    assert captured.calls == 21
+    assert captured.tokens == log.tokens()
+    assert captured.metrics.reliability.cancelled == 1
+    assert captured.metrics.reliability.failed == 0
+
+
+# --- pydantic-ai ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def agents() -> Iterator[None]:
+    from pydantic_ai import Agent
+
+    Agent.instrument_all()
+    yield
+    Agent.instrument_all(False)
+
+
+def test_pydantic_ai_with_its_test_model(agents: None) -> None:
+    """Two calls and a tool below one agent; the agent's sums are not added."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.test import TestModel
+
+    agent = Agent(TestModel(), name="tester")
+
+    @agent.tool_plain  # type: ignore[untyped-decorator, unused-ignore]
+    def look_up(what: str) -> str:
+        return "it"
+
+    with capturing() as captured:
+        result = agent.run_sync("hello")
+    used = result.usage() if callable(result.usage) else result.usage
+    assert captured.calls == 2
+    assert captured.tokens == (used.input_tokens, used.output_tokens)
+    assert [event.name for event in captured.ends] == [
+        "req_llm.request.stop", "altar.tool.stop", "req_llm.request.stop",
+        "crucible_framework.pipeline.stop",
+    ]  # fmt: skip
+    assert captured.metrics.reliability.total == 1
+
+
+@pytest.mark.parametrize("below", [(), ("genai",), ("openllmetry", "openinference")], ids=str)
+def test_pydantic_ai_over_openai(agents: None, below: tuple[str, ...], log: Log) -> None:
+    """An agent over the real client, instrumented or not, counts each call once."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    async def run() -> None:
+        async with async_client(log) as client:
+            model = OpenAIChatModel("m-tool", provider=OpenAIProvider(openai_client=client))
+            agent = Agent(model, name="real")
+
+            @agent.tool_plain  # type: ignore[untyped-decorator, unused-ignore]
+            def look_up(what: str) -> str:
+                return "it"
+
+            await agent.run("hello")
+
+    with instrumented(*below), capturing() as captured:
+        asyncio.run(run())
+    assert len(log.good) == 2
+    assert captured.calls == 2
+    assert captured.tokens == log.tokens()
+
+
+# --- litellm ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", [(), ("genai",)], ids=str)
+def test_litellm_through_openinference(below: tuple[str, ...], log: Log) -> None:
+    """litellm's call and the openai client's below it are one."""
+    import litellm
+    from openinference.instrumentation.litellm import LiteLLMInstrumentor
+
+    options: Any = {"messages": MESSAGES, "api_base": f"{log.url}/v1", "api_key": "local"}
+    LiteLLMInstrumentor().instrument()
+    try:
+        with instrumented(*below), capturing() as captured:
+            litellm.completion(model="openai/m-cached", **options)
+            stream = litellm.completion(
+                model="openai/m", stream=True, stream_options={"include_usage": True}, **options
+            )
+            list(stream)
+    finally:
+        LiteLLMInstrumentor().uninstrument()
+    agrees(captured, log)
+
+
+def test_litellms_own_callback(log: Log) -> None:
+    """Its spans come later, from a thread without context, with the times of the call."""
+    import litellm
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    from opentelemetry import trace
+
+    trace.set_tracer_provider(provider)
+    options: Any = {"messages": MESSAGES, "api_base": f"{log.url}/v1", "api_key": "local"}
+    litellm.callbacks = ["otel"]
+    try:
+        with capturing() as captured:
+            litellm.completion(model="openai/m", **options)
+            deadline = time.monotonic() + 10
+            while not captured.ends and time.monotonic() < deadline:
+                time.sleep(0.05)
+    finally:
+        litellm.callbacks = []
+    agrees(captured, log)
+
+
+# --- logfire ----------------------------------------------------------------------------------
+
+
+def test_logfire(log: Log) -> None:
+    """Its streams are two spans and one call; its own exporter sees all of them as before."""
+    exporter = InMemorySpanExporter()
+    logfire.configure(
+        send_to_logfire=False, console=False,
+        additional_span_processors=[SimpleSpanProcessor(exporter)],
+    )  # fmt: skip
+    with logfire.instrument_openai(), capturing() as captured:
+        client(log).chat.completions.create(model="m-cached", messages=MESSAGES)
+        for _ in range(2):
+            stream = client(log).chat.completions.create(
+                model="m", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+            )
+            list(stream)
+        with pytest.raises(openai.InternalServerError):
+            client(log, max_retries=0).chat.completions.create(model="m-broken", messages=MESSAGES)
+    assert captured.calls == len(log.good) + 1
+    assert captured.tokens == log.tokens()
+    assert captured.group.errors == {"InternalServerError": 1}
+    assert captured.ends[0].measurements["cache_read_tokens"] == log.answers[0]["input"] // 2
+    assert (captured.metrics.latency.max or 0) > 20  # the data's time too, not the headers' only
+    exported = [each.attributes or {} for each in exporter.get_finished_spans()]
+    assert sum("gen_ai.system" in each for each in exported) == 6
+
+
+def test_logfire_with_anthropics_own_spans(log: Log) -> None:
+    """Three spans of one stream are one call."""
+    logfire.configure(send_to_logfire=False, console=False)
+    with logfire.instrument_anthropic(), capturing() as captured:
+        claude = anthropic.Anthropic(base_url=log.url, api_key="local")
+        claude.messages.create(model="claude-cached", **CLAUDE)
+        for _ in claude.messages.create(model="claude", stream=True, **CLAUDE):
+            pass
+    agrees(captured, log)

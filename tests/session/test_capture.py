@@ -1,0 +1,237 @@
+"""Capturing, pricing and budgets in whole sessions, with hand-made spans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.session import support
+
+SPANS = """
+import pytest
+from opentelemetry import trace
+
+def ask(tokens=1000, model="m"):
+    tracer = trace.get_tracer("lib")
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+    with tracer.start_as_current_span("chat", attributes=attributes) as span:
+        span.set_attribute("gen_ai.usage.input_tokens", tokens)
+        span.set_attribute("gen_ai.usage.output_tokens", 0)
+"""
+PRICES = "[m]\ninput = 1000.0\n"  # a call of 1000 tokens costs a dollar
+
+
+@pytest.fixture
+def priced(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.path.joinpath("prices.toml").write_text(PRICES)
+    pytester.makeini("[pytest]\ncrucible_prices = prices.toml")
+    return pytester
+
+
+def manifest(pytester: pytest.Pytester) -> dict[str, Any]:
+    found: dict[str, Any] = support.newest(pytester).manifest or {}
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def test_spans_are_captured_and_priced(priced: pytest.Pytester, mode: tuple[str, ...]) -> None:
+    """Calls of unchanged code are events of their trials, in every way to run a session."""
+    priced.makepyfile(
+        SPANS
+        + """
+@pytest.mark.experiment("e", trials=4)
+def test_it(experiment):
+    ask()
+    with experiment.judge():
+        ask(2000)
+    ask(model="unknown")
+"""
+    )
+    result = support.run(priced, *mode)
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*8 calls $4 · 4 calls of judges $8 · $4 per passed case",
+            "*4 of 12 calls unpriced: 4 × genai-prices has no unknown",
+        ]
+    )
+    spending = support.only(priced).spending["default"]
+    assert (spending.calls, spending.judge_calls) == (12, 4)
+    roles = [event.scope.role for event in support.events(priced) if event.scope]
+    assert roles.count("judge") == 8  # start and stop
+    assert manifest(priced)["pricing"]["genai_prices"]
+
+
+def test_unmarked_tests_are_left_alone(priced: pytest.Pytester) -> None:
+    """Between trials no span is recorded, and the application still has no provider."""
+    priced.makepyfile(
+        SPANS
+        + """
+@pytest.mark.experiment("e")
+def test_marked():
+    ask()
+
+def test_unmarked():
+    assert not trace.get_tracer("lib").start_span("x").is_recording()
+    assert trace._TRACER_PROVIDER is None
+"""
+    )
+    support.run(priced).assert_outcomes(passed=2)
+    assert support.only(priced).spending["default"].calls == 1
+
+
+@pytest.mark.parametrize("where", ["marker", "option", "ini"])
+def test_a_budget_stops_further_trials(priced: pytest.Pytester, where: str) -> None:
+    """Once it is spent, trials are skipped before their fixtures; what ran is complete."""
+    budget = "budget_usd=2.5" if where == "marker" else ""
+    if where == "ini":
+        priced.makeini("[pytest]\ncrucible_prices = prices.toml\ncrucible_budget = 2.5")
+    priced.makepyfile(
+        SPANS
+        + f"""
+@pytest.fixture
+def costly():
+    ask()
+
+@pytest.mark.experiment("e", trials=6, {budget})
+def test_it(costly):
+    pass
+"""
+    )
+    result = support.run(priced, "-rs", *(["--crucible-budget=2.5"] if where == "option" else []))
+    result.assert_outcomes(passed=3, skipped=3)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["SKIPPED*budget of $2.5* is spent ($3)"])
+    assert manifest(priced)["completeness"]["complete"]
+
+
+def test_workers_share_a_budget(priced: pytest.Pytester) -> None:
+    """Each worker sees what the others have spent; at most one trial each goes beyond."""
+    priced.makepyfile(
+        SPANS
+        + """
+import time
+
+@pytest.mark.experiment("e", trials=20)
+def test_it():
+    ask()
+    time.sleep(0.02)
+"""
+    )
+    result = support.run(priced, "-n2", "--crucible-budget=4")
+    passed = result.parseoutcomes()["passed"]
+    assert 4 <= passed <= 5
+    assert result.parseoutcomes()["skipped"] == 20 - passed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("--crucible-budget=none", "--crucible-budget: 'none' is not an amount of US dollars*"),
+        ("--crucible-budget=-1", "--crucible-budget: '-1' is not an amount of US dollars*"),
+        ("--crucible-prices=nope.toml", "--crucible-prices: *nope.toml: No such file*"),
+        ("--crucible-instrument=opnai", "--crucible-instrument: unknown client 'opnai'; valid: *"),
+    ],
+)
+def test_a_wrong_option_is_one_line(pytester: pytest.Pytester, arguments: str, line: str) -> None:
+    """It names the option, the value and what would be right."""
+    from fnmatch import fnmatch
+
+    assert fnmatch(support.refused(support.run(pytester, arguments)), line)
+
+
+def test_a_wrong_budget_in_the_marker(pytester: pytest.Pytester) -> None:
+    """So is one in the marker."""
+    pytester.makepyfile("""
+import pytest
+@pytest.mark.experiment("e", budget_usd=0)
+def test_it(): pass
+""")
+    assert "budget_usd must be a number" in support.refused(support.run(pytester))
+
+
+def test_a_disabled_sdk_is_told_before_tests_run(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mode: tuple[str, ...]
+) -> None:
+    """It stands above the first result, and again in the summary."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    pytester.makepyfile(
+        SPANS
+        + """
+@pytest.mark.experiment("e")
+def test_it():
+    ask()
+"""
+    )
+    result = support.run(pytester, *mode)
+    result.stdout.fnmatch_lines(
+        ["capture: OTEL_SDK_DISABLED is set*", "*experiments*", "capture: OTEL_SDK_DISABLED*"]
+    )
+
+
+def test_a_sampler_is_told(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler that drops spans makes all sums too low."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    pytester.makepyfile(
+        SPANS
+        + """
+@pytest.mark.experiment("e")
+def test_it(): pass
+"""
+    )
+    support.run(pytester).stdout.fnmatch_lines(["capture: the sampler (AlwaysOff*) drops every*"])
+
+
+def test_a_provider_that_a_fixture_sets(pytester: pytest.Pytester) -> None:
+    """It is followed, its exporter gets every span, and its sampler is looked at."""
+    pytester.makepyfile(
+        SPANS
+        + """
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+EXPORTER = InMemorySpanExporter()
+
+@pytest.fixture(scope="session", autouse=True)
+def provider():
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(EXPORTER))
+    trace.set_tracer_provider(provider)
+
+@pytest.mark.experiment("e", trials=3)
+def test_it():
+    ask()
+
+def test_exported():
+    assert len(EXPORTER.get_finished_spans()) == 3
+"""
+    )
+    result = pytester.runpytest_subprocess(*support.ARGUMENTS, "-W", "error")
+    result.assert_outcomes(passed=4)
+    assert support.only(pytester).spending["default"].calls == 3
+
+
+def test_http_calls_without_spans(pytester: pytest.Pytester) -> None:
+    """Calls of a client that nobody instrumented are noticed, with the one line that helps."""
+    root = str(Path(__file__).parent.parent.parent)
+    pytester.makepyfile(
+        f"import sys\nsys.path.insert(0, {root!r})"
+        + """
+import openai
+import pytest
+from tests.capture.fake_models import serve
+
+@pytest.mark.experiment("e")
+def test_it():
+    with serve() as log, openai.OpenAI(base_url=log.url + "/v1", api_key="x") as client:
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+"""
+    )
+    result = support.run(pytester)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*1 HTTP call to a model host (127.0.0.1) but no spans: pip install*"]
+    )
