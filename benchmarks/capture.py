@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
-ROUNDS, BLOCK = 1500, 10
+ROUNDS, WARM_UP = 1500, 50
 LIMITS = {"idle": 1.02, "measuring": 1.05}
 
 
@@ -72,25 +72,41 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
         close_scope(opened)
         stop_listening()
         with_us = active._span_processors
-        for number in range(rounds // BLOCK):
+        for number in range(rounds + WARM_UP):
             ways = list(times)
             for way in ways[number % 3 :] + ways[: number % 3]:
+                # All ways do the same before their call: what lies between trials is no part of it.
                 active._span_processors = () if way == "without" else with_us
+                opened = open_scope(Scope(experiment="benchmark"), store.append, number + 2)
+                token = current_scope.set(opened)
+                bridge.enter(opened)
+                if way != "measuring":
+                    _close(bridge, opened, token)
+                if way == "without":  # the bridge has added itself again
+                    active._span_processors = ()
+                taken = call()
                 if way == "measuring":
-                    opened = open_scope(Scope(experiment="benchmark"), store.append, number + 2)
-                    token = current_scope.set(opened)
-                    bridge.enter(opened)
-                call()  # the first of a block pays for what lies between blocks
-                taken = [call() for _ in range(BLOCK)]
-                if way == "measuring":
-                    bridge.leave(opened)
-                    current_scope.reset(token)
-                    close_scope(opened)
-                    stop_listening()
-                if number:
-                    times[way] += taken
+                    _close(bridge, opened, token)
+                if number >= WARM_UP:
+                    times[way].append(taken)
         bridge.close()
-    return {way: median(each) / 1000 for way, each in times.items()}
+    # Differences within a round, not of medians: the machine's mood changes between rounds.
+    plain = times["without"]
+    found = {"without": median(plain) / 1000}
+    for way in LIMITS:
+        more = median(a - b for a, b in zip(times[way], plain, strict=True))
+        found[way] = found["without"] + more / 1000
+    return found
+
+
+def _close(bridge: Any, opened: Any, token: Any) -> None:
+    from pytest_crucible._recorder import close_scope, stop_listening
+    from pytest_crucible._scope import current_scope
+
+    bridge.leave(opened)
+    current_scope.reset(token)
+    close_scope(opened)
+    stop_listening()
 
 
 def main() -> int:

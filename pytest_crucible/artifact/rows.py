@@ -56,12 +56,12 @@ def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:
         "time_us": event.time_us,
         "datetime": iso_from_us(event.time_us),
         "attribution": event.attribution,
-        "role": scope.role if scope else None,
     }
     for column in _ENRICHED:
         row[column] = getattr(enriched, column)
     if row["sample_id"] is None:
         row["sample_id"] = row["case"]
+    row["role"] = scope.role if scope else None
     row.update(enriched.extra)
     row["measurements"] = event.measurements
     row["metadata"] = event.metadata

@@ -123,6 +123,9 @@ def _open_archive(path: Path) -> Run:
     unpacked = archive.unpack(path)
     run = open_folder(unpacked.folder)
     run.path = path
+    if run.manifest is None:  # its session was killed: only its spools know what it is called
+        first = next((frame for _, frame in run.nodes[0].frames), None)
+        run.id = first.run if isinstance(first, HeaderFrame) else path.stem
     by_index = (run.manifest or {}).get("positions") == BY_INDEX
     for node in run.nodes:
         node.keep = unpacked  # whoever reads the node's events may not hold on to the run

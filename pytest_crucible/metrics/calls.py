@@ -7,8 +7,8 @@ response ids, and share either the response id or the strand (thread and task) t
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, deque
-from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,10 +22,10 @@ _MAX_RECENT = 4096  # calls of one trial that overlap; keeps memory flat over a 
 class Columns(Protocol):
     """The columns of a group that merging touches."""
 
-    counted: MutableSequence[int]
-    counted_cost: MutableSequence[int]
-    counted_tokens: MutableSequence[int]
-    latency_ms: MutableSequence[float]
+    counted: array[int]
+    counted_cost: array[int]
+    counted_tokens: array[int]
+    latency_ms: array[float]
     failed: dict[int, str]
     cancelled: set[int]
 
@@ -103,7 +103,7 @@ class Calls:
         name, get = event.name, event.metadata.get
         if name.endswith(".start"):
             return
-        span, parent = get("span_id"), get("parent_span_id")
+        span, parent = _key(get("span_id")), _key(get("parent_span_id"))
         is_call = name.startswith(CALL)
         around = span is not None and span in self._above
         if around:
@@ -204,6 +204,10 @@ def _same(known: _Call, new: _Call) -> bool:
     if known.response_id is not None and new.response_id is not None:
         return bool(known.response_id == new.response_id)
     return known.strand == new.strand
+
+
+def _key(span: object) -> object:
+    return span if span is None or isinstance(span, (str, int)) else repr(span)
 
 
 def _differ(one: Any, other: Any) -> bool:

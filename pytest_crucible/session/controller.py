@@ -44,6 +44,7 @@ class Controller:
         self._notes: list[str] = []
         self._rescued: list[Path] = []
         self._reported = 0
+        self._warned = False
         self._finished = False
 
     def greet(self, node: Any) -> None:
@@ -62,6 +63,20 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup" and getattr(report, TRIAL, False):
             self._reported += 1
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        # The folder is there if this worker has found experiments; its first test is yet to run.
+        if self._warned or not (self._output / self._run).is_dir():
+            return
+        self._warned = True
+        from pytest_crucible.session.capture import environment_problems, sdk_installed
+
+        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+        if terminal is not None and sdk_installed():
+            for problem in environment_problems():
+                terminal.ensure_newline()
+                terminal.write_line(f"capture: {problem}")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:

@@ -247,13 +247,13 @@ def _unvarying(
 # --- rates ------------------------------------------------------------------------------------
 
 
-def paired_rates(base: dict[str, float], cand: dict[str, float]) -> Change:
-    """Exact McNemar with Newcombe's paired interval; with repeated trials t on case rates."""
-    cases = [case for case in base if case in cand]
-    first = np.array(list(map(base.__getitem__, cases)))
-    second = np.array(list(map(cand.__getitem__, cases)))
+def paired_rates(first: Floats, second: Floats) -> Change:
+    """Exact McNemar with Newcombe's paired interval; with repeated trials t on case rates.
+
+    One rate per case, in the same order.
+    """
     n, differences = first.size, second - first
-    if not differences.any() or set(np.unique([first, second])) <= {0.0, 1.0}:
+    if not differences.any() or np.isin([first, second], (0.0, 1.0)).all():
         # Case rates between 0 and 1 that did not change are pairs that agree, like 0 and 1.
         lost, won = int((differences < 0).sum()), int((differences > 0).sum())
         both = round(float(np.minimum(first, second).sum()))

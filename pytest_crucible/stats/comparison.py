@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from pytest_crucible.stats.samples import (
     QUANTILE,
     RATE,
     Floats,
+    Ints,
     Sample,
     lower_is_better,
     per_trial,
@@ -180,15 +182,13 @@ def change_of(metric: str, before: Sample, after: Sample) -> Change:
         NoIntervalError: the samples admit no statement.
     """
     if before.kind == RATE and after.kind == RATE:
-        pairs = _pairs(before.by_case(), after.by_case())
-        if pairs:
-            return changes.paired_rates(*pairs)
-        return changes.rates(before, after)
+        pairs = _pairs(before, after)
+        return changes.paired_rates(*pairs) if pairs else changes.rates(before, after)
     if before.kind == QUANTILE:
         if min(before.values.min(), after.values.min()) <= 0:
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
-        pairs = _pairs(before.by_case(), after.by_case())
-        return percentiles.quantile_ratio(before, after, before.q, paired=bool(pairs))
+        paired = _pairs(before, after) is not None
+        return percentiles.quantile_ratio(before, after, before.q, paired)
     if metric in ("latency", "cost", "tokens"):
         positive = min(before.values.min(), after.values.min()) > 0
         if positive:
@@ -197,9 +197,9 @@ def change_of(metric: str, before: Sample, after: Sample) -> Change:
 
 
 def _skewed(before: Sample, after: Sample) -> Change:
-    pairs = _pairs(before.by_case(mean_of_logs=True), after.by_case(mean_of_logs=True))
+    pairs = _pairs(before, after, logs=True)
     if pairs:
-        return changes.paired_log_ratio(*_aligned(pairs))
+        return changes.paired_log_ratio(*pairs)
     return changes.log_shift(_independent(before, logs=True), _independent(after, logs=True))
 
 
@@ -209,36 +209,40 @@ def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change
     Raises:
         NoIntervalError: too few values.
     """
-    pairs = _pairs(before.by_case(), after.by_case())
+    pairs = _pairs(before, after)
     if pairs:
-        base, cand = _aligned(pairs)
-        return changes.paired_means(factor * base, cand)
+        return changes.paired_means(factor * pairs[0], pairs[1])
     return changes.means(factor * _independent(before), _independent(after))
-
-
-def _aligned(pairs: tuple[dict[str, float], dict[str, float]]) -> tuple[Floats, Floats]:
-    base, cand = pairs
-    return np.array(list(base.values())), np.array(list(map(cand.__getitem__, base)))
 
 
 def _independent(sample: Sample, logs: bool = False) -> Floats:
     """One value per case where cases repeat (trials of a case are not independent)."""
-    if sample.clusters() is None:
-        values: Floats = np.log(sample.values) if logs else sample.values
-        return values
-    return np.array(list(sample.by_case(mean_of_logs=logs).values()))
+    if sample.clusters() is not None:
+        return sample.case_means(logs)[1]
+    values: Floats = np.log(sample.values) if logs else sample.values
+    return values
 
 
-def _pairs(
-    base: dict[str, float], cand: dict[str, float]
-) -> tuple[dict[str, float], dict[str, float]] | None:
+def _pairs(before: Sample, after: Sample, logs: bool = False) -> tuple[Floats, Floats] | None:
     """Both sides by matched case, if at least half of the cases of each side match."""
-    matched = [case for case in base if case in cand]
-    if len(matched) < 2 or 2 * len(matched) < max(len(base), len(cand)):
+    if before.cases is None or after.cases is None:
         return None
-    if len(matched) == len(base) == len(cand):
-        return base, cand
-    return {case: base[case] for case in matched}, {case: cand[case] for case in matched}
+    (cases, means), (others, other_means) = (side.case_means(logs) for side in (before, after))
+    of_case = np.full(len(before.names) + 1, np.nan)  # the last is that of no case
+    of_case[cases] = means
+    first = of_case[_numbers(before.names, after.names)[others]]
+    matched = ~np.isnan(first)
+    count = int(np.count_nonzero(matched))
+    if count < 2 or 2 * count < max(cases.size, others.size):
+        return None
+    return first[matched], other_means[matched]
+
+
+@lru_cache(maxsize=1)
+def _numbers(names: tuple[str, ...], others: tuple[str, ...]) -> Ints:
+    """For each of the other names its place among the names, or −1; the same for many metrics."""
+    places = {name: place for place, name in enumerate(names)}
+    return np.array([places.get(name, -1) for name in others], dtype=np.int64)
 
 
 # --- the verdict ------------------------------------------------------------------------------

@@ -65,15 +65,19 @@ class Sample:
         """The cases, if any has more than one value; else None: then values are independent."""
         return None if self.units == self.n else self.cases
 
-    def by_case(self, mean_of_logs: bool = False) -> dict[str, float]:
-        """One number per case: its mean, or the mean of its logarithms."""
+    def case_means(self, of_logs: bool = False) -> tuple[Ints, Floats]:
+        """Which cases have values, by index, and the mean of each, or of its values' logarithms."""
         if self.cases is None:
-            return {}
-        values = np.log(self.values) if mean_of_logs else self.values
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        values = np.log(self.values) if of_logs else self.values
         sizes = np.bincount(self.cases)
         found = np.flatnonzero(sizes)
-        means = np.bincount(self.cases, weights=values)[found] / sizes[found]
-        return dict(zip(map(self.names.__getitem__, found.tolist()), means.tolist(), strict=True))
+        return found, np.bincount(self.cases, weights=values)[found] / sizes[found]
+
+    def by_case(self) -> dict[str, float]:
+        """The mean of each case by its name."""
+        cases, means = self.case_means()
+        return {self.names[c]: mean for c, mean in zip(cases.tolist(), means.tolist(), strict=True)}
 
 
 def sample_of(group: Group, path: str) -> Sample | None:

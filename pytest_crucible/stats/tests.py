@@ -144,7 +144,7 @@ def mcnemar(first_only: int, second_only: int) -> float:
 
 def cliffs_delta(x: Floats, y: Floats) -> float:
     """P(y > x) − P(y < x) (Cliff 1993), between −1 and 1, in O((n + m) log n)."""
-    ordered = np.sort(x)
+    ordered, y = np.sort(x), np.sort(y)  # both sorted: neighbours are found near each other
     less = np.searchsorted(ordered, y, side="left").sum()
     more = (x.size - np.searchsorted(ordered, y, side="right")).sum()
     return float(less - more) / (x.size * y.size)

@@ -203,8 +203,8 @@ def test_too_few_values_say_so(method: Method, n: int, m: int, reason: str) -> N
 # --- rates ------------------------------------------------------------------------------------
 
 
-def by_case(*rates: float) -> dict[str, float]:
-    return {f"c{i}": rate for i, rate in enumerate(rates)}
+def by_case(*rates: float) -> Floats:
+    return np.array(rates, dtype=np.float64)
 
 
 def test_single_trials_are_mcnemars() -> None:
@@ -219,7 +219,7 @@ def test_repeated_trials_are_a_paired_t_of_case_rates() -> None:
     """Several trials per case: the spread between cases decides."""
     before, after = by_case(1, 0.8, 0.6, 0.4, 0.9), by_case(0.8, 0.2, 0.6, 0.1, 0.2)
     found = changes.paired_rates(before, after)
-    expected = stats.ttest_rel(list(after.values()), list(before.values()))
+    expected = stats.ttest_rel(after, before)
     assert found.p == pytest.approx(float(expected.pvalue))
     assert "paired t" in found.method
 

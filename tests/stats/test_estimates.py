@@ -54,7 +54,8 @@ def test_each_kind_has_its_interval() -> None:
     mean, p95 = (estimated(f"latency.{s}", outcomes, latency_ms=latency) for s in ("mean", "p95"))
     assert (mean.low, mean.high) == pytest.approx(mean_t(values, None, 0.05))
     assert (p95.low, p95.high) == pytest.approx(quantile(values, None, 0.95, 0.05))
-    assert (p95.n, p95.cases, p95.value) == (80, 80, pytest.approx(np.quantile(values, 0.95)))
+    assert (p95.n, p95.cases) == (80, 80)
+    assert p95.value == pytest.approx(np.quantile(values, 0.95))
 
 
 def test_factors_apply_to_intervals() -> None:

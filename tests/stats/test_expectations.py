@@ -164,7 +164,7 @@ def test_needs_is_enough() -> None:
 )
 def test_missing_data_are_rejected_by_name(text: str, reason: str) -> None:
     """Missing data are never a pass, and are named."""
-    numbers = {"score": [1, 2, 3], "some": [1, 2], "bad": [1, 2, math.nan]}
+    numbers: dict[str, list[float]] = {"score": [1, 2, 3], "some": [1, 2], "bad": [1, 2, math.nan]}
     found = judged(text, x=subject(group(events(cases(3), numbers))))
     assert (found.verdict, found.reason) == (REJECTED, reason)
 

@@ -55,9 +55,10 @@ def test_clopper_pearson_published() -> None:
 def test_rate_intervals_are_scipys(count: tuple[int, int], alpha: float) -> None:
     """Wilson and Clopper-Pearson are those of `binomtest`."""
     test = stats.binomtest(*count)
-    for mine, method in ((intervals.wilson, "wilson"), (intervals.clopper_pearson, "exact")):
-        expected = test.proportion_ci(1 - alpha, method=method)
-        assert mine(*count, alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    wilson = test.proportion_ci(1 - alpha, method="wilson")
+    exact = test.proportion_ci(1 - alpha, method="exact")
+    assert intervals.wilson(*count, alpha) == pytest.approx(tuple(wilson), abs=1e-9)
+    assert intervals.clopper_pearson(*count, alpha) == pytest.approx(tuple(exact), abs=1e-9)
 
 
 @given(st.floats(0, 1), st.floats(0.5, 1e6), levels)
@@ -150,7 +151,8 @@ def test_variance_is_cr1(
     expected = groups / (groups - 1) * sum(each**2 for each in sums) / values.size**2
     assume(expected > 1e-6)
     variance, df = intervals.variance_of_mean(values, cases)
-    assert (variance, df) == (pytest.approx(expected), groups - 1)
+    assert variance == pytest.approx(expected)
+    assert df == groups - 1
 
 
 @given(st.integers(2, 10), st.integers(2, 6), st.integers(0, 1000))
@@ -229,7 +231,7 @@ def test_a_failure_is_never_good_news(g: int, m: int) -> None:
         values[0] = first
         size = intervals.rate_size(values, cases, 0.1)
         bounds.append(intervals.clopper_pearson(values.mean() * size, size, 0.1)[0])
-    assert bounds[1] < bounds[0] + 1e-5
+    assert bounds[1] < bounds[0] + 1e-4
 
 
 # --- percentiles ------------------------------------------------------------------------------
@@ -253,9 +255,8 @@ def test_quantile_is_scipys(n: int, q: float, seed: int) -> None:
             intervals.quantile(values, None, q, 0.05)
     else:
         expected = stats.quantile_test(values, q=0, p=q).confidence_interval(0.95)
-        found = intervals.quantile(values, None, q, 0.05)
-        assert expected.low <= found[0]
-        assert found == (expected.low, expected.high)
+        found = np.array(intervals.quantile(values, None, q, 0.05))
+        assert (found == np.array(expected)).all()
 
 
 def test_clustered_quantile_is_wider() -> None:
