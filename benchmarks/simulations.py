@@ -41,23 +41,27 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table: how often something happened, of how many, and what is promised."""
+    """One line of a table: how often something happened, of how many, and what is promised.
+
+    ``said`` leaves out runs that gave a reason in place of an interval.
+    """
 
     table: str
     what: str
     hits: int
+    said: int
     runs: int
     promise: float
     at_least: bool
 
     @property
     def share(self) -> float:
-        return self.hits / self.runs
+        return self.hits / max(1, self.said)
 
     @property
     def kept(self) -> bool:
         """Whether the promise is kept, but for what chance does: three standard errors."""
-        error = 3 * math.sqrt(self.promise * (1 - self.promise) / self.runs)
+        error = 3 * math.sqrt(self.promise * (1 - self.promise) / max(1, self.said))
         if self.at_least:
             return self.share >= self.promise - error
         return self.share <= self.promise + error
@@ -125,8 +129,8 @@ def group(design: Design, values: Floats, side: str) -> Group:
 
 # --- coverage ---------------------------------------------------------------------------------
 
-Truth = Callable[[np.random.Generator], bool]
-"""Simulates once: does the interval hold the truth?"""
+Truth = Callable[[np.random.Generator], bool | None]
+"""Simulates once: does the interval hold the truth? None if there is no interval, only a reason."""
 
 
 def _clusters(cases: int) -> tuple[Ints, tuple[str, ...]]:
@@ -162,7 +166,7 @@ def rate_covered(
 
 def number_covered(
     kind: str, q: float, n: int, clustered: bool, naive: bool, rng: np.random.Generator
-) -> bool:
+) -> bool | None:
     sample = _numbers(kind, q, n, clustered, rng)
     sigma = math.hypot(SIGMA, SIGMA_CASE) if clustered else SIGMA
     truth = 100 * math.exp(
@@ -172,8 +176,8 @@ def number_covered(
         sample = replace(sample, cases=None)
     try:
         low, high = interval_for_display(sample, 1 - LEVEL)
-    except NoIntervalError:  # it says that it does not know: that is no false claim
-        return True
+    except NoIntervalError:
+        return None
     return low <= truth <= high
 
 
@@ -186,7 +190,7 @@ def score_covered(n: int, clustered: bool, rng: np.random.Generator) -> bool:
     return low <= 0 <= high
 
 
-def change_covered(metric: str, q: float, design: Design, rng: np.random.Generator) -> bool:
+def change_covered(metric: str, q: float, design: Design, rng: np.random.Generator) -> bool | None:
     """Intervals of a change of +20 %."""
     sides = latencies(design, rng, 1.2)
     kind = QUANTILE if metric == "latency.p95" else MEAN
@@ -201,7 +205,7 @@ def change_covered(metric: str, q: float, design: Design, rng: np.random.Generat
         change = change_of(metric, base, cand)
         low, high = change.interval(1 - LEVEL)
     except NoIntervalError:
-        return True
+        return None
     truth = 1.2
     if change.scale != "ratio":
         varied = design.paired or design.repeats > 1
@@ -254,7 +258,7 @@ def _coverage() -> Iterator[tuple[str, int, Truth]]:
         rates = (0.9, 0.8)
         yield f"change of rate, {what}", 2000, partial(rate_change_covered, rates, design)
     for design, runs in ((Design(100), 1500), (Design(300), 1500), (Design(300, 1, True), 300),
-                         (Design(600, 5), 200), (Design(600, 5, True), 200)):  # fmt: skip
+                         (Design(1000, 5), 200), (Design(1000, 5, True), 200)):  # fmt: skip
         covered = partial(change_covered, "latency.p95", 0.95, design)
         yield f"change of p95, n = {design.n}, {design}", runs, covered
 
@@ -287,15 +291,17 @@ def _designs(n: int) -> list[Design]:
 # --- running ----------------------------------------------------------------------------------
 
 
-def count(what: str, runs: int, once: Truth) -> int:
-    """How many of ``runs`` simulations come true; the seed depends on ``what`` alone."""
+def count(what: str, runs: int, once: Truth) -> tuple[int, int]:
+    """How many of ``runs`` come true, of how many that say anything; seeded by ``what`` alone."""
     rng = np.random.default_rng([SEED, zlib.crc32(what.encode())])
-    return sum(once(rng) for _ in range(runs))
+    said = [found for found in (once(rng) for _ in range(runs)) if found is not None]
+    return sum(said), len(said)
 
 
 def _row(task: tuple[str, str, int, Truth, float, bool]) -> Row:
     table, what, runs, once, promise, at_least = task
-    return Row(table, what, count(what, runs, once), runs, promise, at_least)
+    hits, said = count(what, runs, once)
+    return Row(table, what, hits, said, runs, promise, at_least)
 
 
 COVERAGE = "how often the 95 % interval holds the truth"
@@ -305,13 +311,13 @@ POWER = "+20 % latency called REGRESSED, n = 300"
 
 def tasks() -> list[tuple[str, str, int, Truth, float, bool]]:
     found: list[tuple[str, str, int, Truth, float, bool]] = []
-    for n, runs in ((1000, 150), (100, 700), (30, 1000)):  # the longest first
+    for n, runs in ((1000, 300), (100, 700), (30, 1000)):  # the longest first
         for design in _designs(n):
             once = partial(regressed, design, 1.0)
             found.append((FALSE_ALARMS, f"n = {n}, {design}", runs, once, 0.025, False))
-    for design in (Design(300), Design(300, 1, True)):
+    for design, runs in ((Design(300), 2000), (Design(300, 1, True), 1000)):
         once = partial(regressed, design, 1.2, every=False)
-        found.append((POWER, str(design), 1000, once, 0.88, True))
+        found.append((POWER, str(design), runs, once, 0.88, True))
     for what, runs, truth in _coverage():
         found.append((COVERAGE, what, runs, truth, LEVEL, True))
     return found
@@ -322,15 +328,17 @@ def main() -> None:
     began = time.perf_counter()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(_row, tasks()))
-    naive = count("naive", 2000, naive_mean())
+    naive, _ = count("naive", 2000, naive_mean())
     for table, promise in (
         (COVERAGE, "at least 95 %"), (FALSE_ALARMS, "at most 2.5 %"), (POWER, "at least 88 %"),
     ):  # fmt: skip
-        print(f"\n{table} (promised: {promise})\n\n| | share | of runs | kept |\n|---|--:|--:|---|")
+        print(f"\n**{table[0].upper()}{table[1:]}** (promised: {promise})\n")
+        print("| | share | of runs | no interval | kept |\n|---|--:|--:|--:|---|")
         for row in rows:
             if row.table == table:
                 kept = "yes" if row.kept else "**no**"
-                print(f"| {row.what} | {row.share:.1%} | {row.runs:,} | {kept} |")
+                none = row.runs - row.said
+                print(f"| {row.what} | {row.share:.1%} | {row.said:,} | {none or ''} | {kept} |")
     print(
         f"\nMean, n = 300, 60 cases × 5, trials taken for independent: {naive / 2000:.1%} hold it"
     )

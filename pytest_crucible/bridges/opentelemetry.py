@@ -14,7 +14,6 @@ call fail, and its exporter get nothing.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import threading
 import weakref
@@ -27,19 +26,16 @@ from pytest_crucible._errors import MissingExtraError
 from pytest_crucible._event import CONTEXT, OPENTELEMETRY, PARENT, SOLE, UNATTRIBUTED
 from pytest_crucible._scope import OpenScope
 from pytest_crucible.bridges.genai import FinishedSpan, operation_of, read
+from pytest_crucible.bridges.providers import Latch, StandIn, named_by_environment, unwrapped
 
 try:
     from opentelemetry import context as otel_context
     from opentelemetry import trace
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-    from opentelemetry.sdk.trace import TracerProvider as SdkProvider
-    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
     from opentelemetry.trace.status import StatusCode
 except ImportError as error:
     raise MissingExtraError("capturing spans", "otel") from error
 
-Once: Any = type(trace._TRACER_PROVIDER_SET_ONCE)
 _SCOPE_KEY = otel_context.create_key("crucible-scope")
 _NESTING = ("openinference.", "litellm")
 """Instrumentations that say only at the end what a span is: it may be a parent until then."""
@@ -252,63 +248,6 @@ def _say(
 # --- which provider ---------------------------------------------------------------------------
 
 
-class _StandIn(trace.ProxyTracerProvider):
-    """Answers while no provider is set; to applications it is the proxy that it replaces."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._own = SdkProvider(sampler=ALWAYS_ON, resource=Resource({}), shutdown_on_exit=False)
-        self._own.add_span_processor(listener)
-
-    def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
-        return _Following(self, args, kwargs)
-
-    def real(self) -> Any:
-        """The provider to use now: the application's if it has set one, else ours or none."""
-        current = trace._TRACER_PROVIDER
-        if current is not None and current is not self:
-            return current
-        return self._own if current is self else None
-
-
-class _Following(trace.Tracer):
-    """A tracer that was asked for before the application had set its provider."""
-
-    def __init__(self, provider: _StandIn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._provider = provider
-        self._arguments = args, kwargs
-        self._known: tuple[Any, Any] = (None, trace.NoOpTracer())
-
-    def _tracer(self) -> Any:
-        real = self._provider.real()
-        if real is not self._known[0]:
-            args, kwargs = self._arguments
-            self._known = (
-                real,
-                trace.NoOpTracer() if real is None else real.get_tracer(*args, **kwargs),
-            )
-        return self._known[1]
-
-    def start_span(self, *args: Any, **kwargs: Any) -> Any:
-        return self._tracer().start_span(*args, **kwargs)
-
-    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
-        return self._tracer().start_as_current_span(*args, **kwargs)
-
-
-class _Latch(Once):  # type: ignore[misc]
-    """The latch of ``set_tracer_provider``, which also tells us when a provider is set."""
-
-    def __init__(self, original: Any, told: Callable[[], None]) -> None:
-        super().__init__()
-        self._lock, self._done = original._lock, original._done
-        self._told = told
-
-    def do_once(self, func: Callable[[], None]) -> bool:
-        done = super().do_once(func)
-        self._told()  # in any case: logfire sets its own again each time it is configured
-        return bool(done)
-
-
 class Bridge:
     """Listens to the application's provider, whichever that is, while a stretch is measured.
 
@@ -322,8 +261,8 @@ class Bridge:
         self.listener = Listener(self._fault)
         self._began: dict[OpenScope, int] = {}
         self._providers: list[Any] = []
-        self._stand_in: _StandIn | None = None
-        self._latch: tuple[Any, _Latch] | None = None
+        self._stand_in: StandIn | None = None
+        self._latch: tuple[Any, Latch] | None = None
         self.found: Callable[[Any], None] = lambda provider: None
 
     def _fault(self, text: str) -> None:
@@ -339,10 +278,10 @@ class Bridge:
             self._follow()
             if self._latch is None or trace._TRACER_PROVIDER_SET_ONCE is not self._latch[1]:
                 original = trace._TRACER_PROVIDER_SET_ONCE
-                self._latch = original, _Latch(original, self._follow)
+                self._latch = original, Latch(original, self._follow)
                 trace._TRACER_PROVIDER_SET_ONCE = self._latch[1]
-            if trace._TRACER_PROVIDER is None and not _named_by_environment():
-                self._stand_in = self._stand_in or _StandIn(self.listener)
+            if trace._TRACER_PROVIDER is None and not named_by_environment():
+                self._stand_in = self._stand_in or StandIn(self.listener)
                 trace._TRACER_PROVIDER = self._stand_in
         except Exception as error:
             self._fault(f"enter: {type(error).__name__}: {error}")
@@ -379,8 +318,8 @@ class Bridge:
         self._providers.clear()
 
     def _follow(self) -> None:
-        provider = _unwrapped(trace._TRACER_PROVIDER)
-        if provider is None or isinstance(provider, _StandIn):
+        provider = unwrapped(trace._TRACER_PROVIDER)
+        if provider is None or isinstance(provider, StandIn):
             return
         active = getattr(provider, "_active_span_processor", None)
         if self.listener in getattr(active, "_span_processors", ()):
@@ -389,21 +328,6 @@ class Bridge:
             provider.add_span_processor(self.listener)
             self._providers.append(provider)
             self.found(provider)
-
-
-def _named_by_environment() -> bool:
-    """Whether the API is going to load a provider of its own accord when it is asked for one."""
-    return "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
-
-
-def _unwrapped(provider: Any) -> Any:
-    """The SDK's provider inside wrappers such as logfire's, which keep it in ``provider``."""
-    for _ in range(8):
-        inner = getattr(provider, "provider", None)
-        if inner is None or isinstance(provider, SdkProvider):
-            break
-        provider = inner
-    return provider
 
 
 def carry(opened: OpenScope) -> Any:
@@ -417,30 +341,3 @@ def drop(token: Any) -> None:
         otel_context._RUNTIME_CONTEXT.detach(token)
     except ValueError:
         pass
-
-
-def canary(provider: Any = None, spans: int = 128) -> tuple[float, str]:
-    """Share of spans that the application's sampler lets through, and what that sampler is.
-
-    Tried on a provider of our own: the application's exporters must not see the canary. Without a
-    provider it is the sampler that the environment asks for.
-    """
-    seen: list[int] = []
-
-    class Count(SpanProcessor):
-        def on_end(self, span: ReadableSpan) -> None:
-            seen.append(1)
-
-    sampler = getattr(_unwrapped(provider), "sampler", None)
-    own = SdkProvider(sampler=sampler, resource=Resource({}), shutdown_on_exit=False)
-    own.add_span_processor(Count())
-    tracer = own.get_tracer("crucible.canary")
-    empty = otel_context.Context()
-    for _ in range(spans):
-        tracer.start_span("canary", context=empty).end()
-    return len(seen) / spans, own.sampler.get_description()
-
-
-def current_provider() -> Any:
-    """The provider that the application has set, or None."""
-    return trace._TRACER_PROVIDER

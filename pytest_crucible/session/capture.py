@@ -57,13 +57,14 @@ class Capture:
         if not sdk_installed():
             return []
         from pytest_crucible.bridges import opentelemetry as bridge
+        from pytest_crucible.bridges import providers
 
         before = environment_problems()
         self._bridge = bridge.Bridge(self._problem)
         self._bridge.found = self._check_sampler
         disabled = any(each.startswith("OTEL_SDK_DISABLED") for each in before)
         if not disabled:
-            self._check_sampler(bridge.current_provider())
+            self._check_sampler(providers.current_provider())
         for text in before:
             self._problem(text)
         self._instrument()
@@ -76,7 +77,7 @@ class Capture:
             self._problem(text)
 
     def _check_sampler(self, provider: Any) -> None:
-        from pytest_crucible.bridges.opentelemetry import canary
+        from pytest_crucible.bridges.providers import canary
 
         share, sampler = canary(provider)
         if share == 0:

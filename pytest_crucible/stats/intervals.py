@@ -57,8 +57,8 @@ def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Ints]:
     """Per cluster: the sum of its values, and how many there are."""
     sizes = np.bincount(clusters)
     found = np.flatnonzero(sizes)
-    sums: Floats = np.bincount(clusters, weights=values)[found]
-    return sums, sizes[found].astype(np.int64)
+    sums = np.bincount(clusters, weights=values)[found]
+    return sums.astype(np.float64), sizes[found].astype(np.int64)
 
 
 def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, float]:

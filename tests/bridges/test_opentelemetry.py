@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 
 from pytest_crucible import _clock, telemetry
 from pytest_crucible.bridges import opentelemetry as bridge
+from pytest_crucible.bridges import providers
 from tests.bridges.support import Captured, capturing, no_provider
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "p"}
@@ -349,10 +350,10 @@ def test_a_call_that_is_thrown_away_was_cancelled() -> None:
 def test_the_canary_finds_samplers() -> None:
     """It tells the share that a sampler lets through, and the application exports nothing."""
     exporter = application()
-    assert bridge.canary(trace.get_tracer_provider())[0] == 1
+    assert providers.canary(trace.get_tracer_provider())[0] == 1
     assert exporter.get_finished_spans() == ()
-    assert bridge.canary(TracerProvider(sampler=ALWAYS_OFF))[0] == 0
-    share, name = bridge.canary(TracerProvider(sampler=TraceIdRatioBased(0.5)))
+    assert providers.canary(TracerProvider(sampler=ALWAYS_OFF))[0] == 0
+    share, name = providers.canary(TracerProvider(sampler=TraceIdRatioBased(0.5)))
     assert 0 < share < 1
     assert name == "TraceIdRatioBased{0.5}"
 
@@ -360,4 +361,4 @@ def test_the_canary_finds_samplers() -> None:
 def test_the_canary_finds_a_disabled_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     """With OTEL_SDK_DISABLED there are no spans."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert bridge.canary()[0] == 0
+    assert providers.canary()[0] == 0

@@ -266,10 +266,9 @@ def test_rates_of_repeated_trials_count_less() -> None:
     cases = np.repeat(np.arange(10), 10)
     values = (cases < 7).astype(float)
     other = (cases < 2).astype(float)
-    many = changes.rates(
-        *(Sample(v, cases, tuple(map(str, range(10))), RATE) for v in (values, other))
-    )
-    few = changes.rates(*(sample(v[::10], kind=RATE) for v in (values, other)))
+    repeated = [sample(each, cases.tolist(), kind=RATE) for each in (values, other)]
+    single = [sample(each[::10], kind=RATE) for each in (values, other)]
+    many, few = (changes.rates(sides[0], sides[1]) for sides in (repeated, single))
     assert many.interval(0.05) == pytest.approx(few.interval(0.05), abs=0.05)
     assert many.n == (10, 10)
 

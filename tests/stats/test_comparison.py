@@ -190,7 +190,10 @@ def test_verdicts_survive_the_number_of_metrics() -> None:
     others = {f"m{i}": lognormal(7, i) for i in range(40)}
     base, cand = [1.0] * 7, [1.2, 1.4, 1.2, 1.9, 1.1, 1.3, 1.8]
     alone, found = (
-        compared(*(group(events(cases(7), {"loss": side, **more})) for side in (base, cand)), None)
+        compared(
+            group(events(cases(7), {"loss": base, **more})),
+            group(events(cases(7), {"loss": cand, **more})),
+        )
         for more in ({}, others)
     )
     assert alone["loss.mean"].verdict == REGRESSED
