@@ -247,7 +247,7 @@ def _coverage() -> Iterator[tuple[str, int, Truth]]:
             yield f"mean of scores, n = {n}, {words}", 2000, partial(score_covered, n, clustered)
             covered = partial(number_covered, MEAN, 0.5, n, clustered, False)
             yield f"mean of skewed values, n = {n}, {words}", 2000, covered
-        for q, n in ((0.5, 50), (0.5, 300), (0.95, 100), (0.95, 1000)):
+        for q, n in ((0.5, 50), (0.5, 300), (0.95, 300 if clustered else 100), (0.95, 1000)):
             covered = partial(number_covered, QUANTILE, q, n, clustered, False)
             yield f"p{q * 100:g}, n = {n}, {words}", 2000, covered
     for design in (Design(30), Design(300), Design(30, 1, True), Design(300, 1, True),

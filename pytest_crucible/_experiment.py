@@ -10,6 +10,7 @@ from typing import Any
 from pytest_crucible._errors import DefinitionError
 
 SCOPES = ("test", "class", "module", "session")
+MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection
 FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
 
@@ -92,6 +93,8 @@ def define(name: object = None, /, **given: Any) -> Definition:
     _check_conditions(given.get("condition"), given["conditions"])
     _check_choice("scope", given.get("scope", "test"), SCOPES)
     _check_count("trials", given.get("trials", 1))
+    if given.get("trials", 1) > MAX_TRIALS:
+        raise DefinitionError(f"trials={given['trials']} is more than {MAX_TRIALS:,}")
     if given.get("sample_size") is not None:
         _check_count("sample_size", given["sample_size"])
     metadata = given.setdefault("metadata", {})

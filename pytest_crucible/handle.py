@@ -112,6 +112,8 @@ class ExperimentHandle:
             TypeError: a value is no number. Booleans count as 0 and 1.
             ValueError: a name is that of a built-in metric.
         """
+        if self._opened.state == CLOSED and self._folder is None:
+            raise LifecycleError(f"experiment {self.name!r} is {self.status}: record came too late")
         taken = RESERVED_NAMES.intersection(numbers)
         if taken:
             name = min(taken)
@@ -338,9 +340,12 @@ def _moment(time_ns: int) -> datetime:
 def _number(name: str, value: Any) -> float | int:
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
         return value
     convert: Callable[[], Any] | None = getattr(value, "__float__", None)
     if convert is None or isinstance(value, str):
         raise TypeError(f"record({name}={value!r}): a {type(value).__name__} is not a number")
-    return float(value)
+    try:
+        return float(value)
+    except Exception as error:  # a conversion of somebody else's: say at least which number
+        raise TypeError(f"record({name}=…): {error}") from error

@@ -26,8 +26,8 @@ class Nesting:
     """The spans of one scope that are open, and the operations that no whole has claimed yet.
 
     A span's parts end before it does, so what is kept here stays as small as the number of open
-    spans. Events without span ids (plain ``execute`` calls) are parts of the span, or of the
-    catalog's whole, within whose time they ended.
+    spans. Events without span ids (plain ``execute`` calls) are parts of the catalog's whole
+    within whose time they ended; not of any span, which may just run beside them.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Nesting:
         if span is not None or parent is not None:
             cost, tokens = self._by_span(event, span, parent, cost, tokens)
         parts: list[int] = []
-        if span is not None or is_container(event.name):
+        if is_container(event.name):
             for part, part_cost, part_tokens in self._parts(event, enriched):
                 parts.append(part)
                 told = told[0] or part_cost, told[1] or part_tokens

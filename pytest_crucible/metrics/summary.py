@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.metrics.trials import FAILURES, MISSING, SUCCESSES, Trial
+from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
 
 Floats = NDArray[np.float64]
 
@@ -239,9 +239,9 @@ def summarise_trials(trials: list[Trial]) -> Tests:
     return Tests(
         trials=len(trials),
         passed=sum(outcome in SUCCESSES for outcome in outcomes),
-        failed=sum(outcome in ("failed", "xfailed", "interrupted") for outcome in outcomes),
+        failed=sum(outcome in ("failed", "xfailed") for outcome in outcomes),
         errored=outcomes.count("errored"),
-        crashed=outcomes.count("crashed"),
+        crashed=sum(outcome in BROKEN_OFF for outcome in outcomes),
         skipped=outcomes.count("skipped"),
         missing=outcomes.count(MISSING),
         attempts=sum(len(trial.attempts) for trial in trials),

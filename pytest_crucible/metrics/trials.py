@@ -14,6 +14,9 @@ FAILURES = frozenset({"failed", "errored", "crashed", "xfailed", "interrupted"})
 """Outcomes that count as failed observations: none of them leaves the denominator."""
 
 UNFINISHED = "crashed"
+BROKEN_OFF = frozenset({UNFINISHED, "interrupted"})
+"""Outcomes of trials that began and did not come to their end."""
+
 MISSING = "missing"
 
 Key = tuple[str, str, str, int]

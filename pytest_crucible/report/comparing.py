@@ -119,6 +119,12 @@ class RunComparison:
                 if arm.removed_cases
             ]
             found += [
+                f"{MISSING}: {each.metric} of {arm.name}, {each.reason}"
+                for arm in self.arms
+                for each in arm.comparisons
+                if (each.reason or "").startswith("missing in")
+            ]
+            found += [
                 f"{MISSING}: {each}" for each in self.incomplete if each.startswith(_CANDIDATE)
             ]
         return found

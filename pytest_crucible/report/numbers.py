@@ -24,12 +24,16 @@ def unit_of(metric: str) -> str:
     return "$" if metric.partition(".")[0] == "cost" else ""
 
 
-def decimals(values: Sequence[float]) -> int:
-    """Decimals that show three significant digits of the smallest value, the same for a row."""
+def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> int:
+    """Decimals that show three significant digits of the smallest value, the same for a row.
+
+    Whole numbers have none, unless an interval around them would look as if it ended in them.
+    """
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
-    if not sizes:
-        return 0
-    if all(float(value).is_integer() for value in values):
+    whole = all(float(value).is_integer() for value in values)
+    if whole and any(b is not None and math.isfinite(b) and b % 1 for b in bounds):
+        return 2 if max(sizes, default=0) < 100 else 1
+    if not sizes or whole:
         return 0
     return min(6, max(0, 2 - math.floor(math.log10(min(sizes)))))
 

@@ -10,10 +10,11 @@ from typing import Any
 from pytest_crucible._experiment import Definition
 from pytest_crucible.artifact.manifest import manifest_notes
 from pytest_crucible.artifact.run import Run
+from pytest_crucible.handle import RESERVED_NAMES
 from pytest_crucible.metrics.observations import Enricher, Group, Observations, observe
 from pytest_crucible.metrics.spending import Spending, summarise_spending
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
-from pytest_crucible.metrics.trials import MISSING, UNFINISHED, Trial
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.stats.comparison import Comparison, Options, compare_groups
 from pytest_crucible.stats.expectations import (
     CONFIRMED,
@@ -73,7 +74,7 @@ class ExperimentResult:
     @property
     def recorded(self) -> int:
         """Trials that have an outcome."""
-        return sum(trial.outcome not in (MISSING, UNFINISHED, "skipped") for trial in self.trials)
+        return sum(trial.outcome not in (MISSING, "skipped", *BROKEN_OFF) for trial in self.trials)
 
     def subject(self, condition: str) -> Subject:
         """One condition, for `judge` and for intervals."""
@@ -160,7 +161,7 @@ class Results:
             self.noted
             or any(not node["closed"] for node in self.nodes)
             or any(
-                trial.outcome in (MISSING, UNFINISHED)
+                trial.outcome in (MISSING, *BROKEN_OFF)
                 for each in self.experiments
                 for trial in each.trials
             )
@@ -280,11 +281,25 @@ def _arms(conditions: Sequence[str], groups: Mapping[str, Group]) -> list[str]:
     return [each for each in conditions if groups[each].trials] or list(conditions)
 
 
+def claimed_directions(definition: Definition) -> dict[str, bool]:
+    """Of which recorded numbers less is better, as far as the author's expectations tell."""
+    known = definition.conditions or ()
+    found = {}
+    for text in definition.expect:
+        expectation = parse(text, known)
+        name = expectation.metric.partition(".")[0]
+        if name not in RESERVED_NAMES:  # of those the direction is known
+            found[name] = not expectation.wants_more
+    return found
+
+
 def _comparisons(
     definition: Definition, conditions: Sequence[str], groups: Mapping[str, Group]
 ) -> dict[str, tuple[Comparison, ...]]:
     arms = _arms(conditions, groups)
-    options = comparison_options(definition.margin)
+    options = replace(
+        comparison_options(definition.margin), lower_is_better=claimed_directions(definition)
+    )
     return {
         condition: tuple(compare_groups(groups[arms[0]], groups[condition], options))
         for condition in arms[1:]
@@ -331,8 +346,8 @@ def _incomplete(run: Run, observations: Observations) -> list[str]:
     reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.ended]
     reasons += observations.failures
     trials = [trial for group in observations.groups.values() for trial in group.trials]
-    for outcome, verb in ((MISSING, "never ran"), (UNFINISHED, "crashed")):
-        tests = [trial.test for trial in trials if trial.outcome == outcome]
+    for outcomes, verb in (({MISSING}, "never ran"), (BROKEN_OFF, "crashed")):
+        tests = [trial.test for trial in trials if trial.outcome in outcomes]
         if tests:
             more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
             reasons.append(f"{len(tests)} trial{'s'[: len(tests) > 1]} {verb}: {tests[0]}{more}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from pytest_crucible.metrics.trials import MISSING, UNFINISHED
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.report.numbers import (
     decimals,
     plural,
@@ -93,13 +93,13 @@ def _recorded(experiment: ExperimentResult) -> str:
     parts = []
     if trials:
         parts.append(f"recorded {experiment.recorded}/{len(trials)} trials{_design(experiment)}")
-        for outcome, word in (
-            (UNFINISHED, "crashed"), ("skipped", "skipped"), (MISSING, "missing"),
+        for outcomes, word in (
+            (BROKEN_OFF, "crashed"), ({"skipped"}, "skipped"), ({MISSING}, "missing"),
         ):  # fmt: skip
-            hit = [trial for trial in trials if trial.outcome == outcome]
+            hit = [trial for trial in trials if trial.outcome in outcomes]
             if hit:
                 nodes = sorted({trial.attempts[-1].node[1] for trial in hit if trial.attempts})
-                where = f" ({', '.join(nodes)})" if outcome == UNFINISHED else ""
+                where = f" ({', '.join(nodes)})" if word == "crashed" else ""
                 parts.append(f"{len(hit)} {word}{where}")
         duplicates = sum(trial.duplicates for trial in trials)
         if duplicates:
@@ -153,7 +153,8 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
         found = [subject.estimate(path) for subject in subjects]
         values = [each.value for each in found if each.value is not None]
         if values:
-            digits = decimals(values)
+            bounds = [bound for each in found for bound in (each.low, each.high)]
+            digits = decimals(values, bounds)
             body.append([path, *(estimate_text(path, each, digits) for each in found)])
             for each in found:
                 if each.value is not None and each.reason:
@@ -172,6 +173,20 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
         yield Line((_INDENT + line).rstrip())
     for reason, paths in reasons.items():
         yield Line(f"{_INDENT}no interval for {', '.join(paths)}: {reason}")
+    yield from _left_out(experiment)
+
+
+def _left_out(experiment: ExperimentResult) -> Iterator[Line]:
+    """What was recorded and is no finite number: a mean without it is not the mean of all."""
+    for condition, group in experiment.groups.items():
+        for name, series in group.recorded.items():
+            if series.invalid:
+                said = series.invalid + len(series.values)
+                yield Line(
+                    f"{_INDENT}{_one_line(name)}: {series.invalid} of {said} values of {condition} "
+                    "are no finite numbers and left out",
+                    "yellow",
+                )
 
 
 def estimate_text(path: str, estimate: Estimate, digits: int) -> str:
@@ -226,7 +241,9 @@ def comparison_lines(
 
 def _comparison_cells(each: Comparison, values: bool) -> list[str]:
     unit = unit_of(each.metric)
-    digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
+    values_known = [v for v in (each.baseline, each.candidate) if v is not None]
+    bounds = (each.low, each.high) if each.scale != "ratio" else ()
+    digits = decimals(values_known, bounds)
     return [
         each.verdict,
         _one_line(each.metric),
@@ -263,7 +280,7 @@ def judgement_text(each: Judgement) -> str:
     """What was seen, how certain it is, and what is missing."""
     unit = unit_of(each.metric)
     known = [value for value in (each.observed, each.bound) if value is not None]
-    digits = decimals(known)
+    digits = decimals(known, (each.low, each.high))
     parts = []
     if each.observed is not None:
         parts.append(show(each.observed, unit, digits))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ TRIAL = "crucible_trial"
 RECORDED = "crucible_recorded"
 """Attribute of reports of failed trials that only count; survives the way through xdist."""
 
+_OURS = str(Path(__file__).parent.parent) + os.sep
 _STDLIB = sysconfig.get_path("stdlib") + os.sep
 
 
@@ -53,4 +55,4 @@ def error_of(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config
 
 def _is_library(path: str) -> bool:
     installed = "site-packages" in path or f"{os.sep}_pytest{os.sep}" in path
-    return installed or path.startswith(_STDLIB)
+    return installed or path.startswith((_STDLIB, _OURS))

@@ -26,6 +26,7 @@ from pytest_crucible.stats.samples import (
     lower_is_better,
     per_trial,
     sample_of,
+    trials_without,
 )
 from pytest_crucible.stats.tests import holm
 
@@ -158,6 +159,14 @@ def _compare(metric: str, base: Group, cand: Group, options: Options) -> Compari
         judged = _judged(blank, change_of(metric, before, after), options.alpha)
     except NoIntervalError as error:
         return replace(blank, reason=str(error))
+    lacking = [
+        f"missing in {lack} of the {side}"
+        for side, group in (("baseline", base), ("candidate", cand))
+        if (lack := trials_without(group, metric.rpartition(".")[0]))
+    ]
+    if lacking:
+        # Leaving out what was not recorded would flatter one side: no verdict on that.
+        return replace(judged, verdict=INCONCLUSIVE, reason=", ".join(lacking), needs=None)
     invalid = before.invalid + after.invalid
     if invalid:
         note = f"{invalid} values were no finite numbers and were left out"
@@ -189,7 +198,7 @@ def change_of(metric: str, before: Sample, after: Sample) -> Change:
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
         paired = _pairs(before, after) is not None
         return percentiles.quantile_ratio(before, after, before.q, paired)
-    if metric in ("latency", "cost", "tokens"):
+    if metric == "latency":  # typical; what is paid (cost, tokens) is the mean, outliers and all
         positive = min(before.values.min(), after.values.min()) > 0
         if positive:
             return _skewed(before, after)

@@ -26,7 +26,7 @@ from pytest_crucible.stats.intervals import (
     rate_size,
     smallest_n,
 )
-from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample
+from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample, trials_without
 
 CONFIRMED, REJECTED, INCONCLUSIVE = "CONFIRMED", "REJECTED", "INCONCLUSIVE"
 
@@ -138,7 +138,7 @@ def _missing(
     name = path.rpartition(".")[0]
     if found.sample is not None and found.sample.invalid:
         return f"{name}: values that are no finite numbers, {found.sample.invalid} of them"
-    without = _trials_without(subject.group, name)
+    without = trials_without(subject.group, name)
     if without:
         return f"{name} is missing in {without}"
     if base is not None and base.value is None:
@@ -150,17 +150,6 @@ def _unknown(path: str, numbers: Numbers) -> str:
     if f"{path}.mean" in numbers:
         return f"no metric {path}; did you mean {path}.mean?"
     return f"no metric {path} was recorded"
-
-
-def _trials_without(group: Group, name: str) -> str | None:
-    """Trials that ran but recorded no such number: leaving them out would flatter the mean."""
-    series = group.recorded.get(name)
-    if series is None:
-        return None
-    judged = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
-    have = set(zip(series.cases, series.trials, strict=True))
-    lack = sum((group.cases.get(trial.case), trial.trial) not in have for trial in judged)
-    return f"{lack} of {len(judged)} trials" if lack else None
 
 
 # --- against a number -------------------------------------------------------------------------

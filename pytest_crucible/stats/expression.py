@@ -40,6 +40,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "tests.duration_ms": STATISTICS,
 }  # fmt: skip
 
+_SHORT = ("success_rate", "pass_rate", "flip_rate")
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?%?)"
     r"|(?P<name>[^\W\d][\w-]*)"
@@ -146,6 +148,10 @@ class _Parser:
 
     def check_path(self, parts: list[tuple[str, int]]) -> None:
         """Refuse a path into a built-in metric that leads nowhere; others may be recorded."""
+        (first, column), rest = parts[0], [name for name, _ in parts[1:]]
+        if first not in _GROUPS and rest and (len(rest) > 1 or rest[0] in (*_GROUPS, *_SHORT)):
+            # `record` takes plain names, so what stands before such a path can only be an arm.
+            self.known_condition(first, column)
         path = ""
         for name, column in parts:
             valid = _GROUPS.get(path)

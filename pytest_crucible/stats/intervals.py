@@ -172,7 +172,7 @@ def quantile_size(values: Floats, clusters: Ints, q: float, alpha: float) -> flo
         NoIntervalError: less than a finite interval needs.
     """
     below = (values <= np.quantile(values, q)).astype(np.float64)
-    size, needed = effective_size(below, clusters, alpha), smallest_n(q, alpha)
+    size, needed = rate_size(below, clusters, alpha), smallest_n(q, alpha)
     if size < needed:
         raise NoIntervalError(
             f"needs at least {needed} independent observations; "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics.observations import NO_CASE, Group, Series
-from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
+from pytest_crucible.metrics.trials import FAILURES, MISSING, SUCCESSES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -204,3 +204,14 @@ def lower_is_better(metric: str, overrides: Mapping[str, bool] | None = None) ->
         if metric == name or metric.startswith(f"{name}."):
             return lower
     return _LOWER.search(metric) is not None
+
+
+def trials_without(group: Group, name: str) -> str | None:
+    """Trials that ran but recorded no such number: leaving them out would flatter the mean."""
+    series = group.recorded.get(name)
+    if series is None:
+        return None
+    judged = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
+    have = set(zip(series.cases, series.trials, strict=True))
+    lack = sum((group.cases.get(trial.case), trial.trial) not in have for trial in judged)
+    return f"{lack} of {len(judged)} trials" if lack else None
