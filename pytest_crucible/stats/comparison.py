@@ -159,18 +159,17 @@ def _compare(metric: str, base: Group, cand: Group, options: Options) -> Compari
         judged = _judged(blank, change_of(metric, before, after), options.alpha)
     except NoIntervalError as error:
         return replace(blank, reason=str(error))
+    invalid = before.invalid + after.invalid
     lacking = [
         f"missing in {lack} of the {side}"
         for side, group in (("baseline", base), ("candidate", cand))
         if (lack := trials_without(group, metric.rpartition(".")[0]))
     ]
+    if invalid:
+        lacking = [f"{invalid} values were no finite numbers and were left out"]
     if lacking:
         # Leaving out what was not recorded would flatter one side: no verdict on that.
         return replace(judged, verdict=INCONCLUSIVE, reason=", ".join(lacking), needs=None)
-    invalid = before.invalid + after.invalid
-    if invalid:
-        note = f"{invalid} values were no finite numbers and were left out"
-        judged = replace(judged, reason=note if judged.reason is None else judged.reason)
     return judged
 
 
