@@ -45,11 +45,22 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("arguments", MISTAKES)
-def test_a_mistake_is_one_line(
+def test_a_mistake_is_one_line(pytester: pytest.Pytester, arguments: str) -> None:
+    """A marker that makes no sense is refused before any test runs, in one line that says why."""
+    assert_one_line(pytester, (), arguments)
+
+
+@pytest.mark.parametrize("arguments", ['"e", trials=-1', '"e", expect=["latency.p95 <"]'])
+def test_a_mistake_is_one_line_in_every_mode(
     pytester: pytest.Pytester, mode: tuple[str, ...], arguments: str
 ) -> None:
-    """A marker that makes no sense is refused before any test runs, in one line that says why."""
-    pytester.makepyfile(f"""
+    """A worker's refusal reaches the user as the same one line."""
+    assert_one_line(pytester, mode, arguments)
+
+
+def assert_one_line(pytester: pytest.Pytester, mode: tuple[str, ...], arguments: str) -> None:
+    pytester.makepyfile(
+        test_mistake=f"""
         import pytest
 
         def test_a():
@@ -59,10 +70,11 @@ def test_a_mistake_is_one_line(
 
         def test_fine():
             pass
-    """)
+    """
+    )
     line = support.refused(support.run(pytester, *mode))
     place, _, problem = line.partition(": @pytest.mark.experiment: ")
-    assert place.startswith("test_a_mistake_is_one_line.py::test_a")
+    assert place.startswith("test_mistake.py::test_a")
     assert problem.startswith(MISTAKES[arguments])
     assert not (pytester.path / support.OUTPUT).exists()
 
@@ -137,14 +149,12 @@ SUITES = {
 
 
 @pytest.mark.parametrize("mistake", SUITES)
-def test_a_contradiction_is_one_line(
-    pytester: pytest.Pytester, mode: tuple[str, ...], mistake: str
-) -> None:
+def test_a_contradiction_is_one_line(pytester: pytest.Pytester, mistake: str) -> None:
     """Markers that contradict each other, or cannot be followed, are refused in one line."""
     suite, expected = SUITES[mistake]
     imports = "        import unittest\n        import pytest\n"
     pytester.makepyfile(test_suites=imports + suite)
-    assert support.refused(support.run(pytester, *mode)).endswith(expected)
+    assert support.refused(support.run(pytester)).endswith(expected)
 
 
 def test_a_mistake_shows_in_collection(pytester: pytest.Pytester) -> None:
