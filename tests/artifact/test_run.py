@@ -107,10 +107,10 @@ def test_plan_names_each_trial_once(tmp_path: Path) -> None:
 
 def test_torn_spool_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     """A killed process loses nothing that it had written, and the loss is told."""
-    folder = write_run(tmp_path / "r", [event("a"), event("b")])
+    folder = write_run(tmp_path / "r", [event("a"), event("cut.here")])
     spool = folder / "nodes" / "main.spool"
     data = spool.read_bytes()
-    spool.write_bytes(data[: data.rindex(b"b") + 1])
+    spool.write_bytes(data[: data.rindex(b"cut.here") + 1])
     run = open_run(folder)
     assert [each.name for each in run.events()] == ["a"]
     (sentence,) = run.torn()
