@@ -1,6 +1,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
+# Where this is set, each of the hundreds of processes that the suite starts would compile pytest,
+# NumPy and SciPy anew: it took 18 minutes instead of UNKNOWN.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check suite bench lock clean capture
 
 # The main job on real input: installs what is missing, runs the examples as experiments.
@@ -42,7 +46,7 @@ capture: .venv-capture/ready
 
 .venv-capture/ready: .venv/bin/uv requirements-capture.lock
 	$(PYTHON) -m venv .venv-capture
-	$(BIN)/uv pip install --quiet --python .venv-capture/bin/python --require-hashes \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-capture/bin/python --require-hashes \
 	  -r requirements-capture.lock
 	$(BIN)/uv pip install --quiet --python .venv-capture/bin/python --no-deps -e .
 	touch .venv-capture/ready
@@ -52,7 +56,7 @@ capture: .venv-capture/ready
 	$(BIN)/python -m pip install --quiet uv
 
 .venv/ready: .venv/bin/uv requirements.lock pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	touch .venv/ready
 

@@ -71,6 +71,7 @@ def shown(result: pytest.RunResult) -> list[str]:
     """The output without what differs from run to run, and without the list of plugins."""
     text = re.sub(r"(?m)^plugins: .*\n?", "", result.stdout.str())
     text = re.sub(r"\bin \d+\.\d+s\b", "in a while", text)
+    text = re.sub(r"\[gw\d+\]", "[gw]", text)  # which worker takes the file first is luck
     text = re.sub(r"\d+\.\d+s (call|setup|teardown)", r"some \1", text)
     return re.sub(r"=+", "=", text).splitlines()
 
