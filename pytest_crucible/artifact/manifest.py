@@ -57,7 +57,7 @@ def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
 
 def packages() -> dict[str, str]:
     """The installed packages with their versions, by name."""
-    found = {}
+    found: dict[str, str] = {}
     for dist in distributions():
         # Of each file only its first lines: parsing all of a hundred descriptions, twice each as
         # `dist.metadata` does for name and version, took a quarter of a second.

@@ -28,7 +28,6 @@ from pytest_crucible.session.controller import (
     rescue,
 )
 from pytest_crucible.session.expand import counterbalance
-from pytest_crucible.session.finish import finish, print_after_internal_error, print_summary
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
 from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.session.transport import (
@@ -154,11 +153,16 @@ class Local(Recorder):
         if self.folder is not None and self._recording is not None:
             rescued = self._recording.rescue()
             folder, notes = rescue(self.folder, [rescued] if rescued else [])
+            # Not at the top: it imports SciPy, 0.7 s that no worker and no start should pay.
+            from pytest_crucible.session.finish import finish, print_after_internal_error
+
             finish(session, folder, [*self._recording.store.notes(), *notes])
             print_after_internal_error(session)
         return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        from pytest_crucible.session.finish import print_summary
+
         print_summary(terminalreporter, self._config)
 
 
