@@ -36,9 +36,14 @@ def slug(name: str) -> str:
 
 
 def new_run_id() -> str:
-    """Sortable by time, unique without asking anybody: ``20261123T174502-3f9a1c``."""
-    now = datetime.fromtimestamp(_clock.wall_ns() / 1e9, tz=UTC)
-    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    """Sortable by time, unique without asking anybody: ``20261123T174502123-3f9a1c``.
+
+    To the millisecond: two short sessions may well begin in one second, and the newest run of a
+    folder is told by its name.
+    """
+    ms = _clock.wall_ns() // 1_000_000
+    now = datetime.fromtimestamp(ms // 1000, tz=UTC)
+    return f"{now:%Y%m%dT%H%M%S}{ms % 1000:03}-{secrets.token_hex(3)}"
 
 
 @contextmanager

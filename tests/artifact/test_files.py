@@ -70,12 +70,14 @@ def test_slug_of_a_lone_surrogate() -> None:
 
 
 def test_run_ids_tell_the_time_and_never_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs sort by the time at which they began, and two of one second differ."""
+    """Runs sort by the millisecond in which they began, and two of one millisecond differ."""
     moment = int(datetime(2026, 11, 23, 17, 45, 2, tzinfo=UTC).timestamp() * 1e9)
     monkeypatch.setattr(_clock, "wall_ns", lambda: moment)
     first, second = new_run_id(), new_run_id()
-    assert re.fullmatch(r"20261123T174502-[0-9a-f]{6}", first)
+    assert re.fullmatch(r"20261123T174502\d{3}-[0-9a-f]{6}", first)
     assert first != second
+    monkeypatch.setattr(_clock, "wall_ns", lambda: moment + 1_000_000)
+    assert new_run_id() > max(first, second)
 
 
 # --- writing -----------------------------------------------------------------------------------
