@@ -263,13 +263,29 @@ def _regressions(config: pytest.Config, finished: Finished) -> list[str]:
     return finished.comparison.failures(config.stash[SETTINGS].fail_on)
 
 
+class _OneLine(str):
+    """What failed, in a line. Pytest 8.4 looks for it where a traceback has it, pytest 9 here."""
+
+    __slots__ = ()
+
+    @property
+    def reprcrash(self) -> _OneLine:
+        return self
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
 def _regression(text: str) -> pytest.TestReport:
-    nodeid = "comparison with the baseline"
-    return pytest.TestReport(nodeid, (nodeid, None, nodeid), {}, "failed", text, "call")
+    return _failed("comparison with the baseline", text)
 
 
 def _failure(unmet: tuple[str, Judgement]) -> pytest.TestReport:
     name, judgement = unmet
-    nodeid = f"experiment {name} ({judgement.condition})"
-    text = f"{judgement.verdict}: {judgement.expectation}"
-    return pytest.TestReport(nodeid, (nodeid, None, nodeid), {}, "failed", text, "call")
+    what = f"experiment {name} ({judgement.condition})"
+    return _failed(what, f"{judgement.verdict}: {judgement.expectation}")
+
+
+def _failed(what: str, why: str) -> pytest.TestReport:
+    return pytest.TestReport(what, (what, None, what), {}, "failed", _OneLine(why), "call")
