@@ -51,7 +51,7 @@ class Captured:
 
     @property
     def calls(self) -> int:
-        return self.group.calls.application
+        return round(self.group.calls.application)
 
     @property
     def tokens(self) -> tuple[float, float]:
