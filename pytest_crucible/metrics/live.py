@@ -1,4 +1,4 @@
-"""Live metrics: those of an experiment that still runs, as `ExperimentHandle.metrics` keeps them."""
+"""Live metrics: of an experiment that still runs, as `ExperimentHandle.metrics` keeps them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_crucible.metrics.trials import TrialBook
 
 
 class LiveMetrics:
-    """What is known of one trial, or of an experiment outside pytest, up to a position in its record.
+    """What is known of a trial, or an experiment outside pytest, up to a position in its record.
 
     Attributes:
         pid: process that it is known in.
