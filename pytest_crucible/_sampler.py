@@ -151,7 +151,9 @@ class NodeSampler:
                 weight = 1.0 if unit.weight is None else unit.weight
                 data, error = _encoded(*event, (unit.number, unit.slot, weight))
                 if unit.weight is None:
-                    self._wait(unit, opened, data, ends)
+                    self._wait(unit, opened, data, str(name).endswith(".start"), ends)
+                    if self._waiting > MOST_WAITING:
+                        self._keep(unit)
                 else:
                     opened.write(data)
                 if error is not None:
@@ -241,18 +243,17 @@ class NodeSampler:
 
     # --- those that wait for their end --------------------------------------------------------
 
-    def _wait(self, unit: _Unit, opened: OpenScope, data: bytes, ends: bool) -> None:
+    def _wait(self, unit: _Unit, opened: OpenScope, data: bytes, begins: bool, ends: bool) -> None:
         unit.waiting.append((opened.write, data))
         unit.size += len(data)
         self._waiting += len(data)
+        if begins:
+            return
         name, enriched = _understood(data)
-        if not name.endswith(".start"):
-            unit.failed = unit.failed or enriched.success is False
+        unit.failed = unit.failed or enriched.success is False
         if ends:
             outcome = Outcome(name, enriched.latency_ms, enriched.cost_usd, unit.failed)
             self._settle(unit, *self._strategy.decide(outcome))
-        elif self._waiting > MOST_WAITING:
-            self._keep(unit)
 
     def _keep(self, unit: _Unit) -> None:
         """Keep an operation whose end nobody waits for any longer."""

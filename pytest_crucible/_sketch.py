@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 RELATIVE_ERROR = 0.01
 MAX_BUCKETS = 4096  # of each sign; at 1 % they span 35 orders of magnitude
-_TINY = 1e-300  # anything closer to zero counts as zero: its logarithm would be no use
+TINY = 1e-300  # anything closer to zero counts as zero: its logarithm would be no use
 
 
 class Sketch:
@@ -24,13 +24,18 @@ class Sketch:
 
     Args:
         relative_error: of every quantile, between 0 and 1.
+
+    Attributes:
+        above, below: weight by bucket, of numbers above and below zero; number x is in bucket
+            ⌈log |x| / log_gamma⌉.
+        zeros, count: weight of zeros, and of all.
     """
 
-    __slots__ = ("_log_gamma", "above", "below", "count", "relative_error", "zeros")
+    __slots__ = ("above", "below", "count", "log_gamma", "relative_error", "zeros")
 
     def __init__(self, relative_error: float = RELATIVE_ERROR) -> None:
         self.relative_error = relative_error
-        self._log_gamma = math.log1p(2 * relative_error / (1 - relative_error))
+        self.log_gamma = math.log1p(2 * relative_error / (1 - relative_error))
         self.above: dict[int, float] = {}
         self.below: dict[int, float] = {}
         self.zeros = 0.0
@@ -40,13 +45,20 @@ class Sketch:
         """Count a finite number ``weight`` times."""
         self.count += weight
         size = abs(value)
-        if size <= _TINY:
+        if size <= TINY:
             self.zeros += weight
             return
         store = self.above if value > 0 else self.below
-        index = math.ceil(math.log(size) / self._log_gamma)
+        index = math.ceil(math.log(size) / self.log_gamma)
         store[index] = store.get(index, 0.0) + weight
         if len(store) > MAX_BUCKETS:
+            _collapse(store)
+
+    def count_buckets(self, store: dict[int, float], buckets: dict[int, float]) -> None:
+        """Add counts by bucket to ``above`` or ``below``; ``count`` is left to the caller."""
+        for index, weight in buckets.items():
+            store[index] = store.get(index, 0.0) + weight
+        while len(store) > MAX_BUCKETS:
             _collapse(store)
 
     def merge(self, other: Sketch) -> None:
@@ -61,11 +73,8 @@ class Sketch:
             )
         self.count += other.count
         self.zeros += other.zeros
-        for mine, theirs in ((self.above, other.above), (self.below, other.below)):
-            for index, weight in theirs.items():
-                mine[index] = mine.get(index, 0.0) + weight
-            while len(mine) > MAX_BUCKETS:
-                _collapse(mine)
+        self.count_buckets(self.above, other.above)
+        self.count_buckets(self.below, other.below)
 
     def copy(self) -> Sketch:
         fresh = Sketch(self.relative_error)
@@ -103,8 +112,8 @@ class Sketch:
 
     def _middle(self, index: int) -> float:
         # 2γ^i / (γ + 1): as far from one bound as from the other, relatively.
-        gamma = math.exp(self._log_gamma)
-        return 2 * math.exp(index * self._log_gamma) / (gamma + 1)
+        gamma = math.exp(self.log_gamma)
+        return 2 * math.exp(index * self.log_gamma) / (gamma + 1)
 
 
 def _interpolated(buckets: list[tuple[float, float]], rank: float) -> float:

@@ -10,12 +10,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pytest_crucible._sketch import Sketch
+from pytest_crucible._sketch import TINY, Sketch
 from pytest_crucible.metrics.summary import Distribution, distribution
+
+Floats = NDArray[np.float64]
 
 EXACT = 1000
 """So many numbers are kept as they are."""
+CHUNK = 256
+"""So many are then added up at once."""
 
 
 class Moments:
@@ -30,6 +35,14 @@ class Moments:
 
     def add(self, value: float, weight: float = 1.0) -> None:
         self._take(1, weight, value, 0.0, value, value)
+
+    def add_many(self, values: Floats, weights: Floats) -> None:
+        """Take in some numbers at once, at least one."""
+        weight = float(weights.sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float((values * weights).sum()) / weight
+            squares = float((weights * (values - mean) ** 2).sum())
+        self._take(values.size, weight, mean, squares, float(values.min()), float(values.max()))
 
     def merge(self, other: Moments) -> None:
         """Take in all that another has seen."""
@@ -63,58 +76,54 @@ class Numbers:
         relative_error: of the quantiles beyond that.
     """
 
-    __slots__ = ("_exact", "_kept", "_moments", "_relative_error", "_sketch", "weighted")
+    __slots__ = ("_exact", "_kept", "_moments", "_relative_error", "_sketch", "_weights")
 
     def __init__(self, exact: int, relative_error: float) -> None:
         self._exact = exact
         self._relative_error = relative_error
-        self._kept: list[tuple[float, float]] = []
+        self._kept: list[float] = []
+        self._weights: list[float] | None = None  # None: all 1
         self._moments: Moments | None = None
         self._sketch = Sketch(relative_error)
-        self.weighted = False
 
     def add(self, value: float, weight: float = 1.0) -> None:
-        self.weighted = self.weighted or weight != 1.0
-        if self._moments is None:
-            self._kept.append((value, weight))
-            if len(self._kept) > self._exact:
-                self._spill()
-        else:
-            self._moments.add(value, weight)
-            self._sketch.add(value, weight)
+        self._kept.append(value)
+        if weight != 1.0 or self._weights is not None:
+            if self._weights is None:
+                self._weights = [1.0] * (len(self._kept) - 1)
+            self._weights.append(weight)
+        if len(self._kept) > (self._exact if self._moments is None else CHUNK):
+            self._fold()
 
-    def _spill(self) -> Moments:
-        """From here on there are only moments and the sketch."""
-        if self._moments is None:
-            self._moments = Moments()
-            for value, weight in self._kept:
-                self._moments.add(value, weight)
-                self._sketch.add(value, weight)
-            self._kept = []
-        return self._moments
+    def _fold(self) -> Moments:
+        """Add up what is kept as it is, and keep it no longer."""
+        moments = self._moments = self._moments or Moments()
+        if self._kept:
+            values, weights = self._arrays()
+            moments.add_many(values, weights)
+            _count(self._sketch, values, weights)
+            self._kept, self._weights = [], None
+        return moments
+
+    def _arrays(self) -> tuple[Floats, Floats]:
+        values = np.array(self._kept, dtype=np.float64)
+        return values, np.ones(values.size) if self._weights is None else np.array(self._weights)
 
     def merge(self, other: Numbers) -> None:
         """Take in all that another has seen; in which order does not matter."""
-        if other._moments is None:
-            for value, weight in other._kept:
-                self.add(value, weight)
-            return
-        self.weighted = self.weighted or other.weighted
-        self._spill().merge(other._moments)
-        self._sketch.merge(other._sketch)
-
-    def copy(self) -> Numbers:
-        fresh = Numbers(self._exact, self._relative_error)
-        fresh.merge(self)
-        return fresh
+        weights = [1.0] * len(other._kept) if other._weights is None else other._weights
+        for value, weight in zip(other._kept, weights, strict=True):
+            self.add(value, weight)
+        if other._moments is not None:
+            self._fold().merge(other._moments)
+            self._sketch.merge(other._sketch)
 
     def describe(self) -> Distribution:
         """Exact for few numbers; else percentiles are within the relative error."""
-        moments = self._moments
-        if moments is None:
-            values = np.array([value for value, _ in self._kept], dtype=np.float64)
-            weights = np.array([weight for _, weight in self._kept], dtype=np.float64)
-            return distribution(values, weights if self.weighted else None)
+        if self._moments is None:
+            values, weights = self._arrays()
+            return distribution(values, None if self._weights is None else weights)
+        moments = self._fold()
         points = [
             _finite(min(max(point, moments.smallest), moments.largest))
             for point in self._sketch.quantiles((0.5, 0.9, 0.95, 0.99))
@@ -133,6 +142,19 @@ class Numbers:
             p95=points[2],
             p99=points[3],
         )
+
+
+def _count(sketch: Sketch, values: Floats, weights: Floats) -> None:
+    """`Sketch.add`, for many at once."""
+    sizes = np.abs(values)
+    zero = sizes <= TINY
+    sketch.count += float(weights.sum())
+    sketch.zeros += float(weights[zero].sum())
+    for store, rows in ((sketch.above, ~zero & (values > 0)), (sketch.below, ~zero & (values < 0))):
+        buckets = np.ceil(np.log(sizes[rows]) / sketch.log_gamma).astype(np.int64)
+        found, places = np.unique(buckets, return_inverse=True)
+        counts = np.bincount(places, weights=weights[rows], minlength=found.size)
+        sketch.count_buckets(store, dict(zip(found.tolist(), counts.tolist(), strict=True)))
 
 
 def _finite(value: float) -> float | None:
