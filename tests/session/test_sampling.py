@@ -186,6 +186,18 @@ def test_crash_leaves_a_readable_sample(folder: Path, sampling: str) -> None:
         assert summary.total_events <= 401
 
 
+def test_failures_that_alone_are_left_are_no_rate(folder: Path) -> None:
+    """Where the lot left no success, the record knows all the same that it is a sample."""
+    recording = record(folder, "stratified:0.000001", 50)
+    for _ in range(20):
+        telemetry.execute("req_llm.request.stop", {"duration": 1}, {"error": "boom"})
+    recording.close()
+    current_scope.set(None)
+    found = read(folder)
+    rate = found.subject("default").estimate("reliability.success_rate")
+    assert (rate.value, rate.low, rate.high) == (0.0, None, None)
+
+
 def test_forked_children_sample_on_their_own(folder: Path) -> None:
     """A child draws anew, in a file of its own: nothing is lost and nothing is there twice."""
     recording = record(folder, "reservoir:20", 100)
