@@ -272,7 +272,7 @@ class NodeSampler:
     def close(self, opened: OpenScope) -> None:
         """A scope is over: keep what has not come to its end in it, and say what was seen."""
         with self._lock:
-            for unit in dict.fromkeys(self._open.values()):
+            for unit in dict.fromkeys(list(self._open.values())):
                 if unit.scope == abs(opened.id):
                     self._keep(unit)
             self.flush()

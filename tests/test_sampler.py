@@ -14,7 +14,7 @@ import pytest
 
 from pytest_crucible import _recorder, _sampler, telemetry
 from pytest_crucible._event import Event
-from pytest_crucible._frames import SamplingFrame
+from pytest_crucible._frames import SamplingFrame, ScopeFrame
 from pytest_crucible._recorder import close_scope, open_scope, pause_scope, resume_scope
 from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import OpenScope, Scope, current_scope
@@ -361,6 +361,22 @@ def test_record_tells_seed_and_number_of_operations() -> None:
         ("uniform:0.1", 42, 0),
         ("uniform:0.1", 42, 30),
     ]
+
+
+def test_reservoir_in_a_torn_record_is_read() -> None:
+    """Without the frames that tell scopes and sizes each event stands for what it stood for."""
+    sample = Recording("reservoir:10")
+    with sample:
+        for _ in range(50):
+            telemetry.execute("x")
+    torn = [
+        (position, frame)
+        for position, frame in sample.store.frames()
+        if not isinstance(frame, (SamplingFrame, ScopeFrame))
+    ]
+    events = list(Node("main", torn))
+    assert len(events) == 10
+    assert all(event.scope is None and 1 <= (event.weight or 0) <= 5 for event in events)
 
 
 def test_reading_in_pieces_adds_up_to_an_unbiased_sum() -> None:

@@ -34,7 +34,7 @@ def bound(values: list[float], share: float, relative_error: float) -> float:
 
 
 @given(NUMBERS, st.sampled_from([0.01, 0.05]))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_quantiles_are_within_the_relative_error(values: list[float], error: float) -> None:
     """Whatever the numbers and their signs, NumPy's quantiles are met within the bound."""
     found = sketch_of(values, error).quantiles(SHARES)
@@ -43,7 +43,7 @@ def test_quantiles_are_within_the_relative_error(values: list[float], error: flo
 
 
 @given(NUMBERS, NUMBERS, NUMBERS)
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_merging_is_the_sketch_of_all_numbers(
     a: list[float], b: list[float], c: list[float]
 ) -> None:

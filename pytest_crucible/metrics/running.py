@@ -8,6 +8,8 @@ variances", 1979; with weights, West 1979), and a sketch tells quantiles to with
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +119,39 @@ class Numbers:
         if other._moments is not None:
             self._fold().merge(other._moments)
             self._sketch.merge(other._sketch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        told: dict[str, Any] = {"values": self._kept, "weights": self._weights}
+        if self._moments is not None:
+            moments, sketch = self._fold(), self._sketch
+            told = {
+                "values": [],
+                "weights": None,
+                "moments": [
+                    moments.number, moments.weight, moments.mean, moments.squares,
+                    moments.smallest, moments.largest,
+                ],
+                "above": list(sketch.above.items()),
+                "below": list(sketch.below.items()),
+                "zeros": sketch.zeros,
+            }  # fmt: skip
+        return told
+
+    def take(self, data: Mapping[str, Any]) -> None:
+        """Take in what `to_dict` told."""
+        weights = data["weights"] or [1.0] * len(data["values"])
+        for value, weight in zip(data["values"], weights, strict=True):
+            self.add(float(value), float(weight))
+        if "moments" in data:
+            told = Moments()
+            told.number, told.weight, told.mean, told.squares = data["moments"][:4]
+            told.smallest, told.largest = data["moments"][4:]
+            self._fold().merge(told)
+            self._sketch.count += told.weight
+            self._sketch.zeros += data["zeros"]
+            self._sketch.count_buckets(self._sketch.above, dict(data["above"]))
+            self._sketch.count_buckets(self._sketch.below, dict(data["below"]))
 
     def describe(self) -> Distribution:
         """Exact for few numbers; else percentiles are within the relative error."""

@@ -8,28 +8,18 @@ wait in a window as long as they look back; all others are added up at once and 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
-from pytest_crucible._clock import iso_from_us
-from pytest_crucible._enrich import Enriched, enrich, number
+from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._event import RECORD, Event
 from pytest_crucible._scope import JUDGE, Scope
 from pytest_crucible._sketch import RELATIVE_ERROR
 from pytest_crucible.metrics.calls import MAX_RECENT, CallCounts, Calls
 from pytest_crucible.metrics.nesting import MAX_PARTS, Nesting
-from pytest_crucible.metrics.running import EXACT, Numbers
-from pytest_crucible.metrics.summary import (
-    Cost,
-    EventMetrics,
-    Metrics,
-    Overview,
-    Reliability,
-    Tokens,
-    cost_of,
-    reliability_of,
-    tokens_of,
-)
+from pytest_crucible.metrics.running import EXACT
+from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.metrics.sums import Row, Sums
 
 MAX_SCOPES = 64
 """Trials (and judges of trials) whose events may come interleaved."""
@@ -62,7 +52,7 @@ class StreamingMetrics:
         self.condition = condition
         self._exact = exact
         self._relative_error = relative_error
-        self._sums = _Sums(exact, relative_error)
+        self._sums = Sums(exact, relative_error)
         self._places: OrderedDict[tuple[str, str, Scope], _Place] = OrderedDict()
         self._rows = 0
 
@@ -131,30 +121,45 @@ class StreamingMetrics:
         """The metrics so far."""
         return self._settled().metrics(self.experiment, self.condition)
 
-    def _settled(self) -> _Sums:
+    def to_dict(self) -> dict[str, Any]:
+        """What was seen so far, as plain data that JSON can hold; for `from_dict` elsewhere."""
+        return {
+            "experiment": self.experiment,
+            "condition": self.condition,
+            "exact": self._exact,
+            "relative_error": self._relative_error,
+            "sums": self._settled().to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StreamingMetrics:
+        """What `to_dict` of another process told; to be merged.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            made = cls(
+                data["experiment"],
+                data["condition"],
+                exact=data["exact"],
+                relative_error=data["relative_error"],
+            )
+            made._sums.take(data["sums"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not what StreamingMetrics.to_dict gives: {error!r}") from error
+        return made
+
+    def _settled(self) -> Sums:
         """The sums, with what waits in the windows counted as it stands now."""
         waiting = [row for place in self._places.values() for row in place.waiting()]
         if not waiting:
             return self._sums
-        copy = _Sums(self._exact, self._relative_error)
+        copy = Sums(self._exact, self._relative_error)
         copy.merge(self._sums)
         for row in waiting:
             copy.add(row)
         return copy
-
-
-@dataclass(slots=True)
-class _Row:
-    """One event, as far as it is added up."""
-
-    name: str
-    weight: float | None
-    time_us: int
-    enriched: Enriched
-    counted: int
-    counted_cost: int
-    counted_tokens: int
-    cancelled: bool
 
 
 class _Place:
@@ -163,11 +168,11 @@ class _Place:
     `Nesting` and `Calls` speak of rows by number; this is the table that they see.
     """
 
-    def __init__(self, sums: _Sums, judge: bool) -> None:
+    def __init__(self, sums: Sums, judge: bool) -> None:
         self._sums = sums
         self._nesting = Nesting()
-        self._parts: OrderedDict[int, _Row] = OrderedDict()  # may turn out to be parts
-        self._told: OrderedDict[int, _Row] = OrderedDict()  # calls: may be told of once more
+        self._parts: OrderedDict[int, Row] = OrderedDict()  # may turn out to be parts
+        self._told: OrderedDict[int, Row] = OrderedDict()  # calls: may be told of once more
         self.counted = _Flags(self._find, "counted")
         self.counted_cost = _Flags(self._find, "counted_cost")
         self.counted_tokens = _Flags(self._find, "counted_tokens")
@@ -176,7 +181,7 @@ class _Place:
         self.cancelled = _Cancelled(self._find)
         self._calls = Calls(self, CallCounts(), judge)
 
-    def _find(self, number: int) -> _Row | None:
+    def _find(self, number: int) -> Row | None:
         return self._parts.get(number) or self._told.get(number)
 
     def add(self, event: Event, enriched: Enriched, number: int) -> None:
@@ -186,7 +191,7 @@ class _Place:
             if row is not None:
                 row.counted, row.cancelled = 0, False
                 self._sums.add(row)
-        row = _Row(
+        row = Row(
             name=event.name,
             weight=event.weight,
             time_us=event.time_us,
@@ -206,12 +211,12 @@ class _Place:
             self._calls.add(event, enriched, number)
             self._sums.add(row)
 
-    def _put(self, window: OrderedDict[int, _Row], number: int, row: _Row, most: int) -> None:
+    def _put(self, window: OrderedDict[int, Row], number: int, row: Row, most: int) -> None:
         window[number] = row
         if len(window) > most:
             self._sums.add(window.popitem(last=False)[1])
 
-    def waiting(self) -> Iterator[_Row]:
+    def waiting(self) -> Iterator[Row]:
         yield from self._parts.values()
         yield from self._told.values()
 
@@ -221,7 +226,7 @@ class _Place:
             self._sums.add(row)
 
 
-Find = Callable[[int], _Row | None]
+Find = Callable[[int], Row | None]
 
 
 class _Flags:
@@ -255,157 +260,3 @@ class _Cancelled:
         row = self._find(number)
         if row is not None:
             row.cancelled = False
-
-
-class _Part:
-    """Sums over some events: all that count, or all with one name."""
-
-    def __init__(self, exact: int, error: float) -> None:
-        self.count = self.successful = self.failed = self.cancelled = 0.0
-        self.latency, self.cost = Numbers(exact, error), Numbers(exact, error)
-        self.tokens = tuple(Numbers(exact, error) for _ in range(3))  # input, output, total
-
-    def add_operation(self, row: _Row, weight: float) -> None:
-        enriched = row.enriched
-        if enriched.latency_ms is not None:
-            self.latency.add(enriched.latency_ms, weight)
-        if enriched.success is not None:
-            if enriched.success:
-                self.successful += weight
-            else:
-                self.failed += weight
-
-    def add_cost(self, row: _Row, weight: float) -> None:
-        if row.enriched.cost_usd is not None:
-            self.cost.add(row.enriched.cost_usd, weight)
-
-    def add_tokens(self, row: _Row, weight: float) -> None:
-        told = row.enriched
-        values = told.input_tokens, told.output_tokens, told.total_tokens
-        for numbers, value in zip(self.tokens, values, strict=True):
-            if value is not None:
-                numbers.add(value, weight)
-
-    def merge(self, other: _Part) -> None:
-        self.count += other.count
-        self.successful += other.successful
-        self.failed += other.failed
-        self.cancelled += other.cancelled
-        mine, theirs = ((part.latency, part.cost, *part.tokens) for part in (self, other))
-        for numbers, more in zip(mine, theirs, strict=True):
-            numbers.merge(more)
-
-    def cost_metrics(self) -> Cost:
-        return cost_of(self.cost.describe())
-
-    def token_metrics(self) -> Tokens:
-        return tokens_of(*(numbers.describe() for numbers in self.tokens))
-
-    def reliability(self) -> Reliability:
-        return reliability_of(round(self.successful), round(self.failed), round(self.cancelled))
-
-
-class _Sums:
-    """Everything that is added up."""
-
-    def __init__(self, exact: int, error: float) -> None:
-        self._precision = exact, error
-        self._overall = _Part(exact, error)
-        self._by_name: dict[str, _Part] = {}
-        self._recorded: dict[str, Numbers] = {}
-        self._kept = 0
-        self._sampled = False
-        self._first_us: int | None = None
-        self._last_us = 0
-
-    def add(self, row: _Row) -> None:
-        weight = 1.0 if row.weight is None else row.weight
-        self._sampled = self._sampled or row.weight is not None
-        self._kept += 1
-        self._seen(row.time_us, row.time_us)
-        overall = self._overall
-        overall.count += weight
-        if row.counted:
-            overall.add_operation(row, weight)
-        if row.cancelled:
-            overall.cancelled += weight
-        if row.counted_cost:
-            overall.add_cost(row, weight)
-        if row.counted_tokens:
-            overall.add_tokens(row, weight)
-        part = self._named(row.name)
-        part.count += weight
-        part.add_operation(row, weight)
-        part.add_cost(row, weight)
-        part.add_tokens(row, weight)
-
-    def _seen(self, first_us: int, last_us: int) -> None:
-        known = self._first_us
-        self._first_us = first_us if known is None else min(known, first_us)
-        self._last_us = max(self._last_us, last_us)
-
-    def _named(self, name: str) -> _Part:
-        part = self._by_name.get(name)
-        if part is None:
-            part = self._by_name[name] = _Part(*self._precision)
-        return part
-
-    def add_recorded(self, event: Event) -> None:
-        for name, value in event.measurements.items():
-            numbers = self._numbers(name)
-            numeric = float(value) if isinstance(value, bool) else number(value)
-            if numeric is not None:
-                numbers.add(numeric)
-
-    def _numbers(self, name: str) -> Numbers:
-        numbers = self._recorded.get(name)
-        if numbers is None:
-            numbers = self._recorded[name] = Numbers(*self._precision)
-        return numbers
-
-    def merge(self, other: _Sums) -> None:
-        self._overall.merge(other._overall)
-        for name, part in other._by_name.items():
-            self._named(name).merge(part)
-        for name, numbers in other._recorded.items():
-            self._numbers(name).merge(numbers)
-        self._kept += other._kept
-        self._sampled = self._sampled or other._sampled
-        if other._first_us is not None:
-            self._seen(other._first_us, other._last_us)
-
-    def metrics(self, experiment: str, condition: str) -> Metrics:
-        overall = self._overall
-        return Metrics(
-            experiment=experiment,
-            condition=condition,
-            summary=self._overview(),
-            latency=overall.latency.describe(),
-            cost=overall.cost_metrics(),
-            reliability=overall.reliability(),
-            tokens=overall.token_metrics(),
-            recorded={name: each.describe() for name, each in sorted(self._recorded.items())},
-            events={name: _event_metrics(part) for name, part in sorted(self._by_name.items())},
-        )
-
-    def _overview(self) -> Overview:
-        if self._first_us is None:
-            return Overview()
-        return Overview(
-            total_events=round(self._overall.count),
-            kept_events=self._kept if self._sampled else None,
-            start=iso_from_us(self._first_us),
-            end=iso_from_us(self._last_us),
-            duration_s=(self._last_us - self._first_us) / 1_000_000,
-            event_types={name: round(part.count) for name, part in sorted(self._by_name.items())},
-        )
-
-
-def _event_metrics(part: _Part) -> EventMetrics:
-    return EventMetrics(
-        count=round(part.count),
-        latency=part.latency.describe(),
-        cost=part.cost_metrics(),
-        reliability=part.reliability(),
-        tokens=part.token_metrics(),
-    )

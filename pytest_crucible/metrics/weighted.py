@@ -6,7 +6,7 @@ Totals are sums of number × weight (Horvitz and Thompson 1952), means are ratio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ def weights_of(weight: Iterable[float], rows: int) -> Floats | None:
     """The weight of each row; None if every row stands for itself."""
     found = np.array(weight, dtype=np.float64)
     return None if not found.size or not rows or (found == 1.0).all() else found
+
+
+def row_weights(weight: Sequence[float], rows: int) -> Floats:
+    """The weight of each row, 1 where none is given."""
+    return np.array(weight, dtype=np.float64) if weight else np.ones(rows)
 
 
 def mean(values: Floats, weights: Floats) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.metrics.weighted import mean
+from pytest_crucible.metrics.weighted import mean, row_weights
 
 Number = TypeVar("Number", np.int8, np.int64, np.float64)
 
@@ -51,7 +51,7 @@ def slide(groups: Iterable[Group], size_us: int, step_us: int) -> list[Window]:
     latency = np.where(counted, _column(found, "latency_ms", np.float64)[order], np.nan)
     success = np.where(counted, _column(found, "success", np.float64)[order], np.nan)
     weight = np.concatenate(
-        [np.empty(0), *(np.array(each.weight or [1.0] * len(each.name)) for each in found)]
+        [np.empty(0), *(row_weights(each.weight, len(each.name)) for each in found)]
     )[order]
     spent = _column(found, "counted_cost", np.int8)[order] == 1
     cost = np.where(spent, _column(found, "cost_usd", np.float64)[order], np.nan)

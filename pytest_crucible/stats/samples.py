@@ -170,7 +170,7 @@ def _column(group: Group, column: str, counted: str, kind: str) -> Sample:
 def _weights(group: Group, rows: NDArray[np.bool_]) -> Floats | None:
     if not group.sampled:
         return None
-    return np.array(group.weight or [1.0] * len(group.name))[rows]
+    return weighted.row_weights(group.weight, len(group.name))[rows]
 
 
 def _rate(group: Group, source: str) -> Sample:

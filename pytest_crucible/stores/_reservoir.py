@@ -14,6 +14,7 @@ from pytest_crucible._scope import Scope
 
 Condition = tuple[str, str]
 """experiment, condition"""
+_NOWHERE: Condition = "", ""
 
 
 class Survivors:
@@ -50,7 +51,7 @@ class Survivors:
                 self._learn(frame)
 
     def _place(self, frame: EventFrame) -> None:
-        owner = self._owners[abs(frame.scope)]
+        owner = self._owners.get(abs(frame.scope), _NOWHERE)
         place = owner, frame.slot
         self._last[place] = max(self._last.get(place, 0), frame.unit)
         # A process that died did not say how many there were; at least as many as this.
@@ -65,7 +66,9 @@ class Survivors:
 
     def weight(self, frame: EventFrame) -> float | None:
         """How many events one in a reservoir stands for; None if it has been replaced."""
-        owner = self._owners[abs(frame.scope)]
+        owner = self._owners.get(abs(frame.scope), _NOWHERE)
         if self._last.get((owner, frame.slot)) != frame.unit:
             return None
+        if owner not in self._sizes:  # what told was torn: as many as when it was taken
+            return frame.weight
         return max(1.0, self._seen[owner] / self._sizes[owner])
