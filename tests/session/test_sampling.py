@@ -10,11 +10,13 @@ import pytest
 
 from pytest_crucible import telemetry
 from pytest_crucible._experiment import Definition
+from pytest_crucible._pricing import Pricer
 from pytest_crucible._scope import Scope, current_scope
 from pytest_crucible.artifact.run import Run, open_folder, open_run
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.report.results import ExperimentResult, analyse
 from pytest_crucible.report.terminal import render
+from pytest_crucible.session.budget import Budget
 from tests.session.support import OUTPUT, newest, only, refused, results, run
 
 SUITE = """
@@ -217,3 +219,19 @@ def test_forked_children_sample_on_their_own(folder: Path) -> None:
     cost = found.metrics["default"].cost
     assert cost.total == pytest.approx(2.0, abs=0.3)
     assert OUTPUT not in str(folder)
+
+
+@pytest.mark.parametrize("sampling", ["reservoir:50", "uniform:0.5"])
+def test_budget_counts_what_was_spent_and_not_what_was_kept(folder: Path, sampling: str) -> None:
+    """$2.50 of calls in pieces, of which a part is recorded, are more than $1.50."""
+    recording = record(folder, sampling, 50)
+    budget = Budget(recording, Pricer(), None)
+    assert budget.refusal("e", 1.5) is None
+    for _ in range(4):
+        calls(50)
+        budget.refusal("e", 1.5)
+    refusal = budget.refusal("e", 1.5)
+    recording.close()
+    current_scope.set(None)
+    assert refusal is not None
+    assert refusal.startswith("budget of $1.5 of experiment 'e' is spent ($")
