@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pytest_crucible.library import start as start
     from pytest_crucible.library import stop as stop
     from pytest_crucible.metrics.observations import Group as Group
+    from pytest_crucible.metrics.streaming import StreamingMetrics as StreamingMetrics
     from pytest_crucible.metrics.summary import Metrics as Metrics
     from pytest_crucible.metrics.windows import Window as Window
     from pytest_crucible.report.results import Results as Results
@@ -70,6 +71,7 @@ _HOMES = {
     "OutputError": "_errors",
     "Results": "report.results",
     "Run": "artifact.run",
+    "StreamingMetrics": "metrics.streaming",
     "Window": "metrics.windows",
     "archive": "library",
     "calculate_metrics": "library",

@@ -42,6 +42,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             that process's file, which grows with every event; together its identity.
         scope: where it belongs; None if that could not be told.
         attribution: how ``scope`` was found, one of `ATTRIBUTIONS`.
+        weight: how many events this one stands for, where a sample was taken; None where all are
+            kept, and this one stands for itself.
         degraded: how many values could not be encoded and were kept as their ``repr``.
         enriched: what enrichers set when the run was made, by field of `Enriched`.
     """
@@ -56,6 +58,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     scope: Scope | None
     attribution: str = "context"
     degraded: int = 0
+    weight: float | None = None
     enriched: Mapping[str, Any] | None = None
 
     @property

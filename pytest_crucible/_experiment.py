@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible._sampling import parse_sampling
 
 SCOPES = ("test", "class", "module", "session")
 MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection
@@ -37,7 +38,8 @@ class Definition:
         failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
             expectations decide. Default: ``record`` with ``expect`` or ``pass_if``, else ``fail``.
         budget_usd: what the experiment may spend; once it is spent, further trials are skipped.
-        sampling: reserved.
+        sampling: which operations are recorded: ``uniform:SHARE``, ``reservoir:SIZE``,
+            ``stratified:SHARE``, ``adaptive:SHARE`` or ``importance:SHARE``. Without it, all.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Definition:
     margin: float | Mapping[str, float] | None = None
     failures: str = "fail"
     budget_usd: float | None = None
-    sampling: Any = None
+    sampling: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         # Not `asdict`: it copies deeply, and metadata may hold what cannot be copied (a client).
@@ -109,7 +111,7 @@ def define(name: object = None, /, **given: Any) -> Definition:
     _check_budget(given.get("budget_usd"))
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
-        raise DefinitionError("sampling is reserved and not available yet; every event is kept")
+        parse_sampling(given["sampling"])
     return Definition(name=name, **given)
 
 

@@ -22,6 +22,8 @@ class EventFrame(msgspec.Struct, array_like=True, tag=EVENT_TAG, gc=False):
     """One event. The recorder writes it as a bare tuple, in this order.
 
     ``measurements`` and ``metadata`` are what the caller passed; a reader must expect anything.
+    Only sampled events have the last three: ``weight``, how many events this one stands for;
+    ``slot``, its place in a reservoir, where a later ``unit`` (number of an operation) replaces it.
     """
 
     scope: int
@@ -31,6 +33,9 @@ class EventFrame(msgspec.Struct, array_like=True, tag=EVENT_TAG, gc=False):
     metadata: Any
     attribution: int = 0
     degraded: int = 0
+    unit: int = 0
+    slot: int = -1
+    weight: float = 1.0
 
 
 class HeaderFrame(msgspec.Struct, array_like=True, tag=1):
@@ -85,6 +90,19 @@ class NoteFrame(msgspec.Struct, array_like=True, tag=5):
     text: str
 
 
+class SamplingFrame(msgspec.Struct, array_like=True, tag=7):
+    """How the events of one condition are sampled in this node, and how many operations were seen.
+
+    The first one comes before any event that was sampled; the last one counts.
+    """
+
+    experiment: str
+    condition: str
+    sampling: str
+    seed: int
+    seen: int = 0
+
+
 class FooterFrame(msgspec.Struct, array_like=True, tag=6):
     """Last frame of a node that ended in good order."""
 
@@ -92,7 +110,14 @@ class FooterFrame(msgspec.Struct, array_like=True, tag=6):
 
 
 Frame = (
-    EventFrame | HeaderFrame | ExperimentFrame | ScopeFrame | PlanFrame | NoteFrame | FooterFrame
+    EventFrame
+    | HeaderFrame
+    | ExperimentFrame
+    | ScopeFrame
+    | PlanFrame
+    | NoteFrame
+    | FooterFrame
+    | SamplingFrame
 )
 
 encode = msgspec.msgpack.Encoder().encode
@@ -129,7 +154,13 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 
 def encode_degraded(
-    scope: int, name: object, time_ns: int, measurements: object, metadata: object, attribution: int
+    scope: int,
+    name: object,
+    time_ns: int,
+    measurements: object,
+    metadata: object,
+    attribution: int,
+    sampled: tuple[int, int, float] | tuple[()] = (),
 ) -> tuple[bytes, int]:
     """Encode an event that `encode` refused, with a ``repr`` in place of what does not fit.
 
@@ -142,7 +173,7 @@ def encode_degraded(
     safe_measurements, safe_metadata = plain.convert(measurements), plain.convert(metadata)
     frame = (
         EVENT_TAG, scope, safe_name, time_ns, safe_measurements, safe_metadata,
-        attribution, plain.degraded,
+        attribution, plain.degraded, *sampled,
     )  # fmt: skip
     return encode(frame), plain.degraded
 
@@ -179,11 +210,11 @@ class _Plain:
             self._around.remove(id(value))
 
     def _leaf(self, value: object) -> object:
-        if _encodable(value):
+        if encodable(value):
             return value
         if isinstance(value, str):
             text = str.__str__(value)  # of a subclass, which may print itself in another way
-            return text if _encodable(text) else self._replace(text)
+            return text if encodable(text) else self._replace(text)
         if isinstance(value, float):
             return float(value)
         if isinstance(value, int):
@@ -208,7 +239,8 @@ class _Plain:
         return text[:_MAX_REPR].encode("utf-8", "backslashreplace").decode()
 
 
-def _encodable(value: object) -> bool:
+def encodable(value: object) -> bool:
+    """Whether msgpack can hold it as it is."""
     try:
         encode(value)
     except ENCODE_ERRORS:
@@ -225,4 +257,4 @@ def _scalar(value: object) -> float | int | bool | None:
         number = item()
     except Exception:
         return None
-    return number if isinstance(number, (bool, int, float)) and _encodable(number) else None
+    return number if isinstance(number, (bool, int, float)) and encodable(number) else None

@@ -55,7 +55,7 @@ def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
         recording = NodeRecording(folder, run, node, parent=parent)
     except OSError as error:
         raise OutputError(f"cannot join the run in {folder}: {error.strerror}") from error
-    opened = recording.open(scope)
+    opened = recording.open(scope, definition.sampling)
     handle = ExperimentHandle(definition, opened, recording.store, run, node, folder)
     try:
         with handle.active():

@@ -17,10 +17,20 @@ from pytest_crucible._frames import (
     ENCODE_ERRORS,
     EVENT_TAG,
     ScopeFrame,
+    encodable,
     encode,
     encode_degraded,
 )
-from pytest_crucible._scope import CLOSED, OPEN, PAUSED, OpenScope, Scope, current_scope
+from pytest_crucible._scope import (
+    CLOSED,
+    OPEN,
+    PAUSED,
+    SAMPLED,
+    OpenScope,
+    Sampler,
+    Scope,
+    current_scope,
+)
 
 NO_SCOPE = 0
 """Scope number of events that could not be attributed."""
@@ -53,18 +63,19 @@ def _capture_astray(
     measurements: Mapping[str, Any] | None,
     metadata: Mapping[str, Any] | None,
 ) -> None:
-    """Record an event whose context has no scope, or one that is paused or over."""
+    """Record an event whose context has no scope, or one that is sampled, paused or over."""
     if scope is not None:
-        if scope.state == CLOSED:
-            _emit(scope.id, scope.write, name, measurements, metadata, LATE)
+        if scope.state != PAUSED:
+            way = LATE if scope.state == CLOSED else CONTEXT
+            _emit_into(scope, name, measurements, metadata, way)
         return
     # A copy, not the lock: we may be in a signal handler that interrupted its holder.
     candidates = [each for each in list(_open) if each.state != CLOSED]
     owners = {(each.write, each.scope.experiment) for each in candidates}
     if len(owners) == 1:
         innermost = candidates[-1]
-        if innermost.state == OPEN:
-            _emit(innermost.id, innermost.write, name, measurements, metadata, SOLE)
+        if innermost.state != PAUSED:
+            _emit_into(innermost, name, measurements, metadata, SOLE)
         return
     for write in {each.write for each in candidates}:
         _emit(NO_SCOPE, write, name, measurements, metadata, UNATTRIBUTED)
@@ -105,7 +116,23 @@ def record_located(
                 _emit(NO_SCOPE, write, name, measurements, metadata, UNATTRIBUTED, time_ns)
     elif opened.state != PAUSED:
         way = LATE if opened.state == CLOSED else attribution
-        _emit(opened.id, opened.write, name, measurements, metadata, way, time_ns)
+        if opened.sampler is not None:
+            opened.sampler.capture(opened, name, measurements, metadata, way, time_ns, foreign=True)
+        else:
+            _emit(opened.id, opened.write, name, measurements, metadata, way, time_ns)
+
+
+def _emit_into(
+    opened: OpenScope,
+    name: str,
+    measurements: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any] | None,
+    attribution: int,
+) -> None:
+    if opened.sampler is not None:
+        opened.sampler.capture(opened, name, measurements, metadata, attribution)
+    else:
+        _emit(opened.id, opened.write, name, measurements, metadata, attribution)
 
 
 def _emit(
@@ -138,18 +165,10 @@ def _capture_degraded(
 ) -> None:
     data, degraded = encode_degraded(scope_id, name, now, measurements, metadata, attribution)
     write(data)
-    if not degraded and _encodes(name, measurements, metadata):
+    if not degraded and encodable((name, measurements, metadata)):
         # Nothing in the event was at fault, so the exception came from elsewhere: a signal
         # handler that ran while we encoded. It is not ours to swallow.
         raise error
-
-
-def _encodes(*values: object) -> bool:
-    try:
-        encode(values)
-    except ENCODE_ERRORS:
-        return False
-    return True
 
 
 def record_into(
@@ -164,15 +183,18 @@ def record_aside(write: Callable[[bytes], None], name: str, metadata: Mapping[st
     _emit(NO_SCOPE, write, name, {}, metadata, CONTEXT)
 
 
-def open_scope(scope: Scope, write: Callable[[bytes], None], number: int) -> OpenScope:
+def open_scope(
+    scope: Scope, write: Callable[[bytes], None], number: int, sampler: Sampler | None = None
+) -> OpenScope:
     """Open a scope: tell its store what the number means, and start listening.
 
     Args:
         scope: the names.
         write: appends a frame to the store.
         number: of the scope, unique in that store, above zero.
+        sampler: decides which events are kept; None where all are.
     """
-    opened = OpenScope(number, scope, write)
+    opened = OpenScope(number, scope, write, sampler)
     write(scope_frame(opened))
     with _lock:
         _open[opened] = None
@@ -195,6 +217,8 @@ def close_scope(opened: OpenScope, reason: str | None = None) -> None:
     """End a scope. What still arrives for it by context is recorded as late."""
     opened.state = CLOSED
     opened.timeline.end(reason)
+    if opened.sampler is not None:
+        opened.sampler.close(opened)
     with _lock:
         _open.pop(opened, None)
 
@@ -208,7 +232,7 @@ def pause_scope(opened: OpenScope) -> None:
 def resume_scope(opened: OpenScope) -> None:
     """Record into a paused scope again."""
     opened.timeline.resume()
-    opened.state = OPEN
+    opened.state = OPEN if opened.sampler is None else SAMPLED
 
 
 def stop_listening() -> None:

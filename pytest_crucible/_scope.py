@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pytest_crucible import _clock
 
@@ -29,7 +30,28 @@ class Scope:
     role: str | None = None
 
 
-OPEN, PAUSED, CLOSED = 0, 1, 2
+OPEN, PAUSED, CLOSED, SAMPLED = 0, 1, 2, 3
+"""Of a scope: recording, not recording for a while, over, and recording a sample."""
+
+
+class Sampler(Protocol):
+    """What a sampled scope hands its events to; see `pytest_crucible._sampler`."""
+
+    def capture(
+        self,
+        opened: OpenScope,
+        name: str,
+        measurements: Mapping[str, Any] | None,
+        metadata: Mapping[str, Any] | None,
+        attribution: int,
+        time_ns: int | None = None,
+        foreign: bool = False,
+    ) -> None: ...
+    def enter(self, span: str, parent: str | None) -> None: ...
+    def leave(self, span: str) -> None: ...
+    def close(self, opened: OpenScope) -> None: ...
+    def flush(self) -> None: ...
+    def frame(self) -> Any: ...
 
 
 class Timeline:
@@ -87,18 +109,38 @@ class OpenScope:
         id: number of the scope in its store, written into every event instead of its names.
         scope: the names.
         write: appends one encoded frame to the store that the scope belongs to.
-        state: OPEN, PAUSED or CLOSED. Zero is the common case: one truth test on the emit path.
+        state: OPEN, PAUSED, CLOSED or SAMPLED. Zero is the common case: one truth test on the emit
+            path.
+        sampler: decides which events are kept; None where all are.
         timeline: when it was opened, paused and closed.
     """
 
-    __slots__ = ("id", "scope", "state", "timeline", "write")
+    __slots__ = ("id", "sampler", "scope", "state", "timeline", "write")
 
-    def __init__(self, id: int, scope: Scope, write: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        id: int,
+        scope: Scope,
+        write: Callable[[bytes], None],
+        sampler: Sampler | None = None,
+    ) -> None:
         self.id = id
         self.scope = scope
         self.write = write
-        self.state = OPEN
+        self.sampler = sampler
+        self.state = OPEN if sampler is None else SAMPLED
         self.timeline = Timeline()
+
+    def tell_sampled(self) -> dict[tuple[str, str], Any]:
+        """Have the record say how many operations were seen, for whoever is about to read it.
+
+        Returns:
+            What it said, by experiment and condition; nothing where all events are kept.
+        """
+        if self.sampler is None:
+            return {}
+        self.sampler.flush()
+        return {(self.scope.experiment, self.scope.condition): self.sampler.frame()}
 
 
 current_scope: ContextVar[OpenScope | None] = ContextVar("crucible_scope", default=None)

@@ -87,6 +87,8 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
     first = next(iter(samples.values()))
     if first is None or first.n < 2:
         raise ValueError(f"the pilot has no observations of {options.metric}")
+    if any(each.weights is not None for each in samples.values() if each):
+        raise ValueError(f"the pilot was sampled: it does not tell how {options.metric} varies")
     name = experiment.definition.name
     yield Line(f"pilot: {name}, {options.metric}, {plural(first.n, 'observation')}")
     if first.kind == QUANTILE:

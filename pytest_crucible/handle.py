@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import Token
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,9 +21,10 @@ from pytest_crucible._experiment import Definition
 from pytest_crucible._recorder import pause_scope, resume_scope
 from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
 from pytest_crucible.artifact.view import Events
+from pytest_crucible.metrics.live import LiveMetrics
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import Metrics, summarise
-from pytest_crucible.stores import Store
+from pytest_crucible.stores import Recorded, Store
 from pytest_crucible.stores._merge import Node
 
 RESERVED_NAMES = frozenset(
@@ -65,6 +67,7 @@ class ExperimentHandle:
         self._node = node
         self._folder = folder
         self.archived_to: Path | None = None
+        self._live: LiveMetrics | None = None
 
     @property
     def name(self) -> str:
@@ -139,7 +142,8 @@ class ExperimentHandle:
         """
         opened = self._opened
         # Readers know a judge's scope by its number: no frame is needed to say what it means.
-        judging = OpenScope(-abs(opened.id), replace(self.scope, role=JUDGE), opened.write)
+        scope = replace(self.scope, role=JUDGE)
+        judging = OpenScope(-abs(opened.id), scope, opened.write, opened.sampler)
         judging.state = opened.state
         token = current_scope.set(judging)
         try:
@@ -162,7 +166,11 @@ class ExperimentHandle:
                 "folder": os.fspath(self._folder),
                 "run": self.id,
                 "node": self._node,
-                "definition": {"name": self.name, "hypothesis": self.definition.hypothesis},
+                "definition": {
+                    "name": self.name,
+                    "hypothesis": self.definition.hypothesis,
+                    "sampling": self.definition.sampling,
+                },
                 "scope": asdict(self.scope),
             }
         )
@@ -184,9 +192,25 @@ class ExperimentHandle:
         )
 
     def metrics(self) -> Metrics:
-        """Metrics over `events` and the numbers given to `record` so far."""
-        observations = observe(self._all_events())
-        return summarise(observations.group(self.name, self.condition))
+        """Metrics over `events` and the numbers given to `record` so far.
+
+        While it runs each call reads only what came since the last one, and beyond a thousand
+        numbers percentiles are to within 1 % (`StreamingMetrics`). Afterwards, and where a sample
+        is taken, they are worked out from the record.
+        """
+        if self._opened.state == CLOSED or self._opened.sampler is not None:
+            observations = observe(self._all_events())
+            return summarise(observations.group(self.name, self.condition))
+        live = self._live
+        if live is None or live.pid != os.getpid():  # a forked child has a record of its own
+            live = self._live = LiveMetrics(self.scope, os.getpid())
+            live.position = self._start()
+        with live.lock:
+            until = self._store.position()
+            events = self._events_since(live.position)
+            live.add(takewhile(lambda event: event.sequence < until, events))
+            live.position = until
+            return live.metrics()
 
     def pause(self) -> None:
         """Record nothing until `resume`.
@@ -194,7 +218,7 @@ class ExperimentHandle:
         Raises:
             LifecycleError: it is paused already, or over.
         """
-        if self._opened.state:
+        if self._opened.state in (PAUSED, CLOSED):
             raise LifecycleError(f"experiment {self.name!r} cannot be paused: it is {self.status}")
         pause_scope(self._opened)
 
@@ -272,10 +296,21 @@ class ExperimentHandle:
         """How often it was paused."""
         return self._opened.timeline.pauses
 
-    def _all_events(self) -> Iterator[Event]:
+    def _start(self) -> int:
         # A forked child goes on in a file of its own, and begins at its beginning.
-        frames = self._store.frames(self._since if os.getpid() == self._pid else 0)
-        node = Node(self._node, frames, run=self.id, scopes={self._opened.id: self._opened.scope})
+        return self._since if os.getpid() == self._pid else 0
+
+    def _all_events(self) -> Iterator[Event]:
+        return self._events_since(self._start())
+
+    def _events_since(self, since: int) -> Iterator[Event]:
+        node = Node(
+            self._node,
+            Recorded(self._store, since),
+            run=self.id,
+            scopes={self._opened.id: self._opened.scope},
+            samplings=self._opened.tell_sampled(),
+        )
         scopes = self.scope, replace(self.scope, role=JUDGE)
         return (event for event in node if event.scope in scopes)
 

@@ -14,6 +14,7 @@ from typing import Any
 from pytest_crucible._errors import DefinitionError, LifecycleError
 from pytest_crucible._experiment import Definition, define
 from pytest_crucible._recorder import close_scope, open_scope, stop_listening
+from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import CLOSED, OpenScope, Scope
 from pytest_crucible.artifact.archive import SUFFIX as ARCHIVE
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
@@ -22,6 +23,7 @@ from pytest_crucible.artifact.in_memory import archive_frames
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
+from pytest_crucible.stores import Recorded
 from pytest_crucible.stores._merge import Node, merge
 from pytest_crucible.stores.memory import MemoryStore
 
@@ -64,7 +66,7 @@ def start(name: str, **definition: Any) -> ExperimentHandle:
 
     Args:
         name: what it is called.
-        definition: hypothesis, condition, tags, metadata, sample_size; see `Definition`.
+        definition: hypothesis, condition, tags, metadata, sample_size, sampling; see `Definition`.
 
     Raises:
         DefinitionError: an argument makes no sense.
@@ -72,7 +74,10 @@ def start(name: str, **definition: Any) -> ExperimentHandle:
     checked = _check(define(name, **definition), definition)
     store, run = MemoryStore(), new_run_id()
     scope = Scope(experiment=name, condition=checked.condition or "default")
-    opened = open_scope(scope, store.append, 1)
+    sampler = None
+    if checked.sampling is not None:
+        sampler = NodeSampler(name, scope.condition, checked.sampling, store.append)
+    opened = open_scope(scope, store.append, 1, sampler)
     handle = ExperimentHandle(checked, opened, store, run, "main")
     _started[run] = _Started(handle, opened, store)
     return handle
@@ -273,6 +278,7 @@ def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) 
         raise DefinitionError(f"an archive is a {ARCHIVE} file, {str(target)!r} is not")
     make_output_folder(target.parent)
     described = {"definition": handle.definition.to_dict(), "lifecycle": _lifecycle(handle)}
+    found.opened.tell_sampled()
     archive_frames(target, handle.id, found.store.frames(), {handle.name: described})
     handle.archived_to = target
     return target
@@ -319,4 +325,5 @@ def _find(experiment: ExperimentHandle | str) -> _Started:
 
 
 def _node(found: _Started) -> Node:
-    return Node("main", found.store.frames(), run=found.handle.id)
+    found.opened.tell_sampled()
+    return Node("main", Recorded(found.store), run=found.handle.id)

@@ -25,6 +25,7 @@ from pytest_crucible._frames import (
 )
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._recorder import close_scope, open_scope, scope_frame, stop_listening
+from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import OpenScope, Scope
 from pytest_crucible.artifact.files import slug
 from pytest_crucible.stores._merge import TrialKey
@@ -63,6 +64,7 @@ class NodeRecording:
         self._clock = clock
         self._numbers = count(1)
         self._open: list[OpenScope] = []
+        self._samplers: dict[tuple[str, str], NodeSampler] = {}
         self.store = SpoolStore(self._path(), self._header())
         _recordings.add(self)
 
@@ -91,11 +93,23 @@ class NodeRecording:
             self.store.append(encode(ExperimentFrame(name, _plain(definition))))
         self.store.append(encode(PlanFrame(list(plan))))
 
-    def open(self, scope: Scope) -> OpenScope:
-        """Open a scope in this process's spool."""
-        opened = open_scope(scope, self.store.append, next(self._numbers))
+    def open(self, scope: Scope, sampling: str | None = None) -> OpenScope:
+        """Open a scope in this process's spool.
+
+        Args:
+            scope: the names.
+            sampling: of the experiment; the scopes of one condition draw from one sample.
+        """
+        sampler = None if sampling is None else self._sampler(scope, sampling)
+        opened = open_scope(scope, self.store.append, next(self._numbers), sampler)
         self._open.append(opened)
         return opened
+
+    def _sampler(self, scope: Scope, sampling: str) -> NodeSampler:
+        key = scope.experiment, scope.condition
+        if key not in self._samplers:
+            self._samplers[key] = NodeSampler(*key, sampling, self.store.append)
+        return self._samplers[key]
 
     def close_scope(self, opened: OpenScope) -> None:
         """Close a scope that `open` opened; one that is closed already is left alone."""
@@ -108,6 +122,8 @@ class NodeRecording:
         for opened in self._open[:]:
             self.close_scope(opened)
         stop_listening()
+        for sampler in self._samplers.values():
+            sampler.flush()  # what came late
         self.store.close()
 
     def rescue(self) -> Path | None:
@@ -151,6 +167,8 @@ class NodeRecording:
         self.store.continue_in_child(self._path(), self._header())
         for opened in self._open:
             self.store.append(scope_frame(opened))
+        for sampler in self._samplers.values():
+            sampler.continue_in_child()
 
 
 # Hooks for forks cannot be taken back, so there is one, and it looks up who is still there.

@@ -19,7 +19,7 @@ __all__ = ["_condition", "_trial", "experiment"]
 MARKER = (
     "experiment(name, *, hypothesis=None, condition=None, conditions=(), tags=(), metadata={}, "
     "sample_size=None, scope='test', trials=1, expect=(), pass_if=None, inconclusive=None, "
-    "margin=None, failures=None, budget_usd=None): "
+    "margin=None, failures=None, budget_usd=None, sampling=None): "
     "run this test as an experiment (pytest-crucible)"
 )
 RECORDER = "crucible-recorder"

@@ -70,7 +70,7 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"failures": "ignore"}, "failures='ignore' is not one of fail, record"),
         ({"margin": 0}, "margin must be a number between 0 and 10"),
         ({"margin": {"latency.p95": "5 %"}}, "not '5 %'"),
-        ({"sampling": 0.5}, "sampling is reserved"),
+        ({"sampling": 0.5}, "sampling=0.5 is not one of adaptive:SHARE"),
         ({"trails": 5}, "unknown keyword 'trails'; did you mean 'trials'? valid: hypothesis, "),
         ({"zzz": 5}, "unknown keyword 'zzz'; valid: hypothesis, "),
     ],

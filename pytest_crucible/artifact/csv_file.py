@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.files import replacing
-from pytest_crucible.artifact.rows import BASE_COLUMNS, flat_row, unflatten
+from pytest_crucible.artifact.rows import BASE_COLUMNS, WEIGHT, flat_row, unflatten
 
 # A spreadsheet runs cells that start with one of these. Neutralised by an apostrophe, which
 # spreadsheets hide and `read_csv` takes off again.
@@ -88,7 +88,7 @@ def _value(column: str, cell: str) -> Any:
         return None
     if column in _INTEGERS:
         return int(cell)
-    if column in _FLOATS:
+    if column in _FLOATS or column == WEIGHT:
         return float(cell)
     if column == "success":
         return cell == "True"

@@ -32,7 +32,9 @@ _ENRICHED = (
 _MEASURED = (
     "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
 )  # fmt: skip
-_KNOWN = frozenset({*BASE_COLUMNS, "measurements", "metadata"})
+WEIGHT = "sampling_weight"
+"""Column of how many events a row stands for; only where a sample was taken."""
+_KNOWN = frozenset({*BASE_COLUMNS, WEIGHT, "measurements", "metadata"})
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -63,6 +65,8 @@ def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:
         row["sample_id"] = row["case"]
     row["role"] = scope.role if scope else None
     row.update(enriched.extra)
+    if event.weight is not None:
+        row[WEIGHT] = event.weight
     row["measurements"] = event.measurements
     row["metadata"] = event.metadata
     return row
@@ -136,6 +140,7 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
         sequence=int(row["sequence"]),
         scope=scope,
         attribution=str(row.get("attribution") or "context"),
+        weight=None if row.get(WEIGHT) is None else float(row[WEIGHT]),
     )
     enriched = {} if event.internal else _set_by_enrichers(event, row)
     return msgspec.structs.replace(event, enriched=enriched) if enriched else event

@@ -31,6 +31,7 @@ _DTYPE = np.dtype(
         ("model", object), ("provider", object), ("success", np.float64),
         ("latency_ms", np.float64), ("cost_usd", np.float64), ("input_tokens", np.float64),
         ("output_tokens", np.float64), ("total_tokens", np.float64),
+        ("weight", np.float64),
     ]
 )  # fmt: skip
 _MISSING = object()
@@ -221,7 +222,7 @@ class Events(Sequence[Event]):
 
         Fields: name, time_us, condition, case, model, provider, and as float64 with NaN for "no
         such number" success (1, 0), latency_ms, cost_usd, input_tokens, output_tokens,
-        total_tokens.
+        total_tokens, weight (how many events it stands for).
         """
         return np.array([_record(event) for event in self], dtype=_DTYPE)
 
@@ -290,7 +291,7 @@ def _record(event: Event) -> tuple[object, ...]:
     numbers = (
         None if found.success is None else float(found.success),
         found.latency_ms, found.cost_usd, found.input_tokens, found.output_tokens,
-        found.total_tokens,
+        found.total_tokens, 1.0 if event.weight is None else event.weight,
     )  # fmt: skip
     return (
         event.name, event.time_us, scope.condition if scope else None,

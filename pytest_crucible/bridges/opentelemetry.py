@@ -140,6 +140,8 @@ class Listener(SpanProcessor):
             live.prefix = known[1]
             metadata = {"operation": known[0], **_ids(span, live)}
             _say(live, f"{live.prefix}.start", {"system_time": live.start_ns}, metadata, None)
+        elif nests and opened is not None and opened.sampler is not None:
+            opened.sampler.enter(own, live.parent)  # its parts may be told before it is
 
     def _backdated(
         self, start_ns: int, opened: OpenScope | None, way: int
@@ -175,6 +177,8 @@ class Listener(SpanProcessor):
         if reading is not None:
             metadata = {**reading.metadata, **_ids(span, live)}
             _say(live, reading.name, reading.measurements, metadata, span.end_time)
+        elif live.opened is not None and live.opened.sampler is not None:
+            live.opened.sampler.leave(f"{span.context.span_id:016x}")
 
     def sweep(self, everything: bool = False) -> None:
         """Tell of calls that will not end: their span was thrown away, as cancelled calls' are.

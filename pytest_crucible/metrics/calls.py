@@ -7,27 +7,45 @@ response ids, and share either the response id or the strand (thread and task) t
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pytest_crucible._enrich import Enriched
 from pytest_crucible._event import Event
 
+T = TypeVar("T", contravariant=True)
 CALL = "req_llm.request."
-_MAX_RECENT = 4096  # calls of one trial that overlap; keeps memory flat over a million events
+MAX_RECENT = 4096  # calls of one trial that overlap; keeps memory flat over a million events
+
+
+class Column(Protocol[T]):
+    """One of them."""
+
+    def __setitem__(self, row: int, value: T, /) -> None: ...
+
+
+class Rows(Protocol):
+    """A set of rows."""
+
+    def discard(self, row: int, /) -> None: ...
 
 
 class Columns(Protocol):
     """The columns of a group that merging touches."""
 
-    counted: array[int]
-    counted_cost: array[int]
-    counted_tokens: array[int]
-    latency_ms: array[float]
-    failed: dict[int, str]
-    cancelled: set[int]
+    @property
+    def counted(self) -> Column[int]: ...
+    @property
+    def counted_cost(self) -> Column[int]: ...
+    @property
+    def counted_tokens(self) -> Column[int]: ...
+    @property
+    def latency_ms(self) -> Column[float]: ...
+    @property
+    def failed(self) -> dict[int, str]: ...
+    @property
+    def cancelled(self) -> Rows: ...
 
 
 @dataclass(slots=True)
@@ -40,20 +58,20 @@ class CallCounts:
         merged: spans that told of a call which another span told of, too.
     """
 
-    application: int = 0
-    judge: int = 0
-    unpriced: Counter[str] = field(default_factory=Counter)
-    merged: int = 0
+    application: float = 0
+    judge: float = 0
+    unpriced: dict[str, float] = field(default_factory=dict)
+    merged: float = 0
 
-    def add(self, judge: bool, reason: str | None, by: int = 1) -> None:
-        """Count a call, or with ``by=-1`` one that turned out to be told of twice."""
+    def add(self, judge: bool, reason: str | None, by: float) -> None:
+        """Count a call as so many; negative for one that turned out to be told of twice."""
         if judge:
             self.judge += by
         else:
             self.application += by
         if reason is not None:
-            self.unpriced[reason] += by
-            if not self.unpriced[reason]:
+            self.unpriced[reason] = self.unpriced.get(reason, 0) + by
+            if abs(self.unpriced[reason]) < 1e-6:
                 del self.unpriced[reason]
 
 
@@ -65,6 +83,7 @@ class _Call:
         row: that counts as the operation; ``spent`` the one that counts tokens and cost.
         sources: instrumentations that told of it.
         waiting: those of them that have yet to tell the data of a stream.
+        weight: how many calls it stands for.
     """
 
     row: int
@@ -80,6 +99,7 @@ class _Call:
     waiting: set[object]
     told: tuple[bool, bool]
     reason: str | None
+    weight: float
 
 
 class Calls:
@@ -96,7 +116,7 @@ class Calls:
         self._counts = counts
         self._judge = judge
         self._above: set[object] = set()  # spans with a call below them
-        self._recent: deque[_Call] = deque(maxlen=_MAX_RECENT)
+        self._recent: deque[_Call] = deque(maxlen=MAX_RECENT)
 
     def add(self, event: Event, enriched: Enriched, row: int) -> None:
         """Look at an event whose row has just been appended."""
@@ -114,7 +134,7 @@ class Calls:
             return
         reason = _reason(event, enriched)
         if "strand" not in event.metadata:
-            self._counts.add(self._judge, reason)  # of our bus: told once
+            self._counts.add(self._judge, reason, _weight(event))  # of our bus: told once
             return
         call = _call(event, enriched, row, reason)
         if get("continues") is True and self._continue(call):
@@ -125,7 +145,7 @@ class Calls:
             if _same(known, call):
                 self._merge(known, call)
                 return
-        self._counts.add(self._judge, reason)
+        self._counts.add(self._judge, reason, call.weight)
         self._recent.append(call)
 
     def _merge(self, known: _Call, new: _Call) -> None:
@@ -137,10 +157,10 @@ class Calls:
         for kind, column in enumerate((columns.counted_cost, columns.counted_tokens)):
             loser = outer if spent[kind] is inner else inner
             column[loser.spent] = 0
-        self._counts.add(self._judge, known.reason, -1)
+        self._counts.add(self._judge, known.reason, -known.weight)
         reason = None if known.told[0] or new.told[0] else (inner.reason or outer.reason)
-        self._counts.add(self._judge, reason)
-        self._counts.merged += 1
+        self._counts.add(self._judge, reason, known.weight)
+        self._counts.merged += known.weight
         known.row, known.spent, known.reason = outer.row, spent[1].spent, reason
         known.told = (known.told[0] or new.told[0], known.told[1] or new.told[1])
         known.start_us = min(known.start_us, new.start_us)
@@ -165,8 +185,8 @@ class Calls:
         if known.told[1]:
             columns.counted_cost[data.row] = columns.counted_tokens[data.row] = 0
         else:
-            self._counts.add(self._judge, known.reason, -1)
-            self._counts.add(self._judge, data.reason)
+            self._counts.add(self._judge, known.reason, -known.weight)
+            self._counts.add(self._judge, data.reason, known.weight)
             known.spent, known.told, known.reason = data.row, data.told, data.reason
         known.end_us = max(known.end_us, data.end_us)
         return True
@@ -192,8 +212,12 @@ def _call(event: Event, enriched: Enriched, row: int, reason: str | None) -> _Ca
         row=row, spent=row, start_us=start_us, end_us=end_us, strand=str(get("strand")),
         parent=get("parent_span_id"), provider=provider, model=enriched.model,
         response_id=get("response_id"), sources={source}, waiting=waiting, told=told,
-        reason=reason,
+        reason=reason, weight=_weight(event),
     )  # fmt: skip
+
+
+def _weight(event: Event) -> float:
+    return 1.0 if event.weight is None else event.weight
 
 
 def _same(known: _Call, new: _Call) -> bool:

@@ -14,7 +14,7 @@ from pytest_crucible._catalog import is_container
 from pytest_crucible._enrich import Enriched
 from pytest_crucible._event import Event
 
-_MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
+MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
 
 Counted = tuple[bool, bool, bool]
 """Whether an event's operation, its cost and its tokens count."""
@@ -34,7 +34,7 @@ class Nesting:
         self._open: set[tuple[str, object]] = set()
         self._spent: tuple[set[Any], set[Any]] = (set(), set())
         # When it ended (µs), its row, and whether it told cost and tokens.
-        self._recent: deque[tuple[int, int, bool, bool]] = deque(maxlen=_MAX_PARTS)
+        self._recent: deque[tuple[int, int, bool, bool]] = deque(maxlen=MAX_PARTS)
 
     def place(self, event: Event, enriched: Enriched, row: int) -> tuple[Counted, list[int]]:
         """What of the event counts, and which earlier rows it takes as its parts.
@@ -69,6 +69,10 @@ class Nesting:
             # A plain event may turn out to be a part of something that ends later.
             self._recent.append((event.time_us, row, *told))
         return (operation and not inner, cost, tokens), parts
+
+    def may_claim(self, row: int) -> bool:
+        """Whether the row that was just placed may still turn out to be a part of another."""
+        return bool(self._recent) and self._recent[-1][1] == row
 
     def _parts(self, event: Event, enriched: Enriched) -> Iterator[tuple[int, bool, bool]]:
         """The plain events within the time of a whole; of one without a duration, all so far."""

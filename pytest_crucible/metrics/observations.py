@@ -66,6 +66,8 @@ class Group:
         cancelled: rows of operations stopped from outside.
         models: how many events named which model.
         judge: 1 where the row is a judge's.
+        weight: how many events the row stands for; empty where every row stands for itself.
+        sampled: whether some events may have been dropped.
         calls: of models, each counted once.
         http_calls: calls to model hosts that were seen, by host and protocol.
     """
@@ -93,13 +95,20 @@ class Group:
     cancelled: set[int] = field(default_factory=set)
     models: dict[str, int] = field(default_factory=dict)
     judge: array[int] = field(default_factory=lambda: array("b"))
+    weight: array[float] = field(default_factory=_doubles)
+    sampled: bool = False
     calls: CallCounts = field(default_factory=CallCounts)
     http_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def errors(self) -> dict[str, int]:
-        """Failed operations by error."""
-        return dict(Counter(self.failed.values()))
+        """Failed operations by error; estimates where a sample was taken."""
+        if not self.weight:
+            return dict(Counter(self.failed.values()))
+        counts: dict[str, float] = {}
+        for row, error in self.failed.items():
+            counts[error] = counts.get(error, 0.0) + self.weight[row]
+        return {error: round(count) for error, count in counts.items()}
 
     def case_index(self, case: str | None) -> int:
         if case is None:
@@ -289,6 +298,10 @@ def _add_row(place: _Place, event: Event, enriched: Enriched) -> None:
     group.output_tokens.append(_or_nan(enriched.output_tokens))
     group.total_tokens.append(_or_nan(enriched.total_tokens))
     group.judge.append(place.judge)
+    if event.weight is not None or group.sampled:
+        group.sampled = True
+        group.weight.extend([1.0] * (row - len(group.weight)))
+        group.weight.append(1.0 if event.weight is None else event.weight)
     (counted, cost, tokens), parts = place.nesting.place(event, enriched, row)
     group.counted.append(counted)
     group.counted_cost.append(cost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import SUCCESSES, Trial
@@ -36,20 +37,26 @@ class Spending:
 def summarise_spending(group: Group) -> Spending:
     """Add up what the calls of a group cost."""
     sums: list[float | None] = [None, None]
-    for cost, counts, judge in zip(group.cost_usd, group.counted_cost, group.judge, strict=True):
+    weights = group.weight or repeat(1.0, len(group.judge))
+    for cost, counts, judge, weight in zip(
+        group.cost_usd, group.counted_cost, group.judge, weights, strict=True
+    ):
         if counts and cost == cost:  # NaN: no cost
-            sums[judge] = (sums[judge] or 0.0) + cost
+            sums[judge] = (sums[judge] or 0.0) + cost * weight
     application = sums[0]
     passed = len(passed_cases(group.trials))
     counts_of = group.calls
     return Spending(
-        calls=counts_of.application + counts_of.judge,
-        judge_calls=counts_of.judge,
+        calls=round(counts_of.application + counts_of.judge),
+        judge_calls=round(counts_of.judge),
         application_usd=application,
         judge_usd=sums[1],
         usd_per_passed_case=application / passed if application is not None and passed else None,
-        unpriced=dict(counts_of.unpriced.most_common()),
-        merged=counts_of.merged,
+        unpriced={
+            reason: round(count)
+            for reason, count in sorted(counts_of.unpriced.items(), key=lambda item: -item[1])
+        },
+        merged=round(counts_of.merged),
         http_calls={f"{host} ({client})": n for (host, client), n in group.http_calls.items()},
     )
 

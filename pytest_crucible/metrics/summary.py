@@ -1,7 +1,9 @@
 """Metrics: the numbers of one experiment under one condition.
 
 Percentiles interpolate linearly (type 7 of Hyndman and Fan 1996, NumPy's default); ``std_dev``
-divides by n − 1. A number that cannot be worked out is None, never NaN.
+divides by n − 1. A number that cannot be worked out is None, never NaN. Where a run was sampled,
+counts, totals, means and percentiles are those of all events, as far as the sample tells
+(`weighted`), and extremes are those of the sample.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible._clock import iso_from_us
+from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
 
@@ -40,9 +43,13 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """How much was recorded, and when. ``start`` and ``end`` are ISO 8601 in UTC."""
+    """How much was recorded, and when. ``start`` and ``end`` are ISO 8601 in UTC.
+
+    ``kept_events`` is None unless a sample was taken: then the other numbers are estimates.
+    """
 
     total_events: int = 0
+    kept_events: int | None = None
     start: str | None = None
     end: str | None = None
     duration_s: float = 0.0
@@ -163,9 +170,9 @@ def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metric
         experiment=group.experiment,
         condition=group.condition,
         summary=_overview(group, columns),
-        latency=distribution(columns.latency_ms[counted]),
+        latency=distribution(columns.latency_ms[counted], columns.weights(counted)),
         cost=_cost(columns, columns.counted_cost),
-        reliability=_reliability(columns, counted, len(group.cancelled)),
+        reliability=_reliability(columns, counted, _cancelled(group)),
         tokens=_tokens(columns, columns.counted_tokens),
         tests=summarise_trials(group.trials),
         recorded={
@@ -195,14 +202,31 @@ class _Columns:
         self.counted = np.frombuffer(group.counted, dtype=bool)
         self.counted_cost = np.frombuffer(group.counted_cost, dtype=bool)
         self.counted_tokens = np.frombuffer(group.counted_tokens, dtype=bool)
+        self._weights = weighted.weights_of(group.weight, len(group.name))
+
+    def weights(self, rows: NDArray[np.bool_]) -> Floats | None:
+        """How many events each of the rows stands for; None if each stands for itself."""
+        return None if self._weights is None else self._weights[rows]
+
+    def count(self, rows: NDArray[np.bool_]) -> int:
+        """How many events the rows stand for, to the nearest whole number."""
+        return int(rows.sum()) if self._weights is None else round(self._weights[rows].sum())
 
 
-def distribution(values: Floats) -> Distribution:
-    """Describe numbers; NaNs are "no number here" and are left out."""
-    values = values[~np.isnan(values)]
+def distribution(values: Floats, weights: Floats | None = None) -> Distribution:
+    """Describe numbers; NaNs are "no number here" and are left out.
+
+    Args:
+        values: the numbers.
+        weights: how many others each stands for, itself included; None: each for itself.
+    """
+    known = ~np.isnan(values)
+    values = values[known]
     count = int(values.size)
     if not count:
         return Distribution()
+    if weights is not None:
+        return _weighted(values, weights[known])
     with np.errstate(over="ignore", invalid="ignore"):  # a sum beyond all floats is None
         points = [_finite(p) for p in np.percentile(values, (50, 90, 95, 99))]
         total, mean = _finite(values.sum()), _finite(values.mean())
@@ -213,6 +237,26 @@ def distribution(values: Floats) -> Distribution:
         mean=mean,
         median=points[0],
         std_dev=std_dev,
+        min=_finite(values.min()),
+        max=_finite(values.max()),
+        p50=points[0],
+        p90=points[1],
+        p95=points[2],
+        p99=points[3],
+    )
+
+
+def _weighted(values: Floats, weights: Floats) -> Distribution:
+    with np.errstate(over="ignore", invalid="ignore"):
+        points = [_finite(p) for p in weighted.quantiles(values, weights, (0.5, 0.9, 0.95, 0.99))]
+        total, mean = _finite((values * weights).sum()), weighted.mean(values, weights)
+        std_dev = weighted.std_dev(values, weights)
+    return Distribution(
+        count=round(weights.sum()),
+        total=total,
+        mean=_finite(mean),
+        median=points[0],
+        std_dev=None if std_dev is None else _finite(std_dev),
         min=_finite(values.min()),
         max=_finite(values.max()),
         p50=points[0],
@@ -261,19 +305,26 @@ def _overview(group: Group, columns: _Columns) -> Overview:
     names, time = group.names, columns.time_us
     if not time.size:
         return Overview()
-    counts = np.bincount(columns.name, minlength=len(names))
+    everything = np.ones(time.size, dtype=bool)
+    weights = columns.weights(everything)
+    counts = np.bincount(columns.name, weights=weights, minlength=len(names))
     start, end = int(time.min()), int(time.max())
     return Overview(
-        total_events=int(time.size),
+        total_events=columns.count(everything),
+        kept_events=int(time.size) if group.sampled else None,
         start=iso_from_us(start),
         end=iso_from_us(end),
         duration_s=(end - start) / 1_000_000,
-        event_types={name: int(counts[index]) for name, index in sorted(names.items())},
+        event_types={name: round(counts[index]) for name, index in sorted(names.items())},
     )
 
 
 def _cost(columns: _Columns, rows: NDArray[np.bool_]) -> Cost:
-    spent = distribution(columns.cost_usd[rows])
+    return cost_of(distribution(columns.cost_usd[rows], columns.weights(rows)))
+
+
+def cost_of(spent: Distribution) -> Cost:
+    """What a distribution of costs says."""
     mean = spent.mean
     return Cost(
         count=spent.count,
@@ -286,8 +337,13 @@ def _cost(columns: _Columns, rows: NDArray[np.bool_]) -> Cost:
 
 
 def _reliability(columns: _Columns, rows: NDArray[np.bool_], cancelled: int = 0) -> Reliability:
-    success = columns.success[rows]
-    successful, failed = int((success == 1).sum()), int((success == 0).sum())
+    successful = columns.count(rows & (columns.success == 1))
+    failed = columns.count(rows & (columns.success == 0))
+    return reliability_of(successful, failed, cancelled)
+
+
+def reliability_of(successful: int, failed: int, cancelled: int) -> Reliability:
+    """What counts of operations say."""
     total = successful + failed
     if not total:
         return Reliability(cancelled=cancelled)
@@ -305,11 +361,23 @@ def _reliability(columns: _Columns, rows: NDArray[np.bool_], cancelled: int = 0)
     )
 
 
+def _cancelled(group: Group) -> int:
+    if not group.weight:
+        return len(group.cancelled)
+    return round(sum(group.weight[row] for row in group.cancelled))
+
+
 def _tokens(columns: _Columns, rows: NDArray[np.bool_]) -> Tokens:
-    prompt, completion, total = (
-        distribution(column[rows])
-        for column in (columns.input_tokens, columns.output_tokens, columns.total_tokens)
+    return tokens_of(
+        *(
+            distribution(column[rows], columns.weights(rows))
+            for column in (columns.input_tokens, columns.output_tokens, columns.total_tokens)
+        )
     )
+
+
+def tokens_of(prompt: Distribution, completion: Distribution, total: Distribution) -> Tokens:
+    """What distributions of tokens say."""
     return Tokens(
         count=total.count,
         total_prompt=prompt.total,
@@ -323,8 +391,8 @@ def _tokens(columns: _Columns, rows: NDArray[np.bool_]) -> Tokens:
 
 def _event_metrics(columns: _Columns, rows: NDArray[np.bool_]) -> EventMetrics:
     return EventMetrics(
-        count=int(rows.sum()),
-        latency=distribution(columns.latency_ms[rows]),
+        count=columns.count(rows),
+        latency=distribution(columns.latency_ms[rows], columns.weights(rows)),
         cost=_cost(columns, rows),
         reliability=_reliability(columns, rows),
         tokens=_tokens(columns, rows),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics.observations import Group
+from pytest_crucible.metrics.weighted import mean, row_weights
 
 Number = TypeVar("Number", np.int8, np.int64, np.float64)
 
@@ -49,21 +50,26 @@ def slide(groups: Iterable[Group], size_us: int, step_us: int) -> list[Window]:
     counted = _column(found, "counted", np.int8)[order] == 1
     latency = np.where(counted, _column(found, "latency_ms", np.float64)[order], np.nan)
     success = np.where(counted, _column(found, "success", np.float64)[order], np.nan)
+    weight = np.concatenate(
+        [np.empty(0), *(row_weights(each.weight, len(each.name)) for each in found)]
+    )[order]
     spent = _column(found, "counted_cost", np.int8)[order] == 1
     cost = np.where(spent, _column(found, "cost_usd", np.float64)[order], np.nan)
     windows = []
     for start, end in _spans(time_us, size_us, step_us):
         rows = slice(*np.searchsorted(time_us, (start, end)))
-        latencies, costs = _numbers(latency[rows]), _numbers(cost[rows])
+        told = ~np.isnan(latency[rows])
+        latencies, weights = latency[rows][told], weight[rows][told]
+        costs = _numbers(cost[rows] * weight[rows])
         windows.append(
             Window(
                 start_us=start,
                 end_us=end,
-                count=rows.stop - rows.start,
-                mean_latency_ms=float(latencies.mean()) if latencies.size else None,
+                count=round(weight[rows].sum()),
+                mean_latency_ms=mean(latencies, weights) if latencies.size else None,
                 total_cost_usd=float(costs.sum()) if costs.size else None,
-                successes=int((success[rows] == 1).sum()),
-                failures=int((success[rows] == 0).sum()),
+                successes=round(weight[rows][success[rows] == 1].sum()),
+                failures=round(weight[rows][success[rows] == 0].sum()),
             )
         )
     return windows

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_crucible._experiment import Definition
+from pytest_crucible._sampling import RESERVOIR, parse_sampling
 from pytest_crucible.artifact.manifest import manifest_notes
 from pytest_crucible.artifact.run import Run
 from pytest_crucible.handle import RESERVED_NAMES
@@ -26,6 +27,7 @@ from pytest_crucible.stats.expectations import (
 )
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.passing import failing_cases, parse_pass_if
+from pytest_crucible.stores._merge import Node
 
 CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
 """Called with the observations and the metrics of one condition; returns more numbers."""
@@ -45,6 +47,7 @@ class ExperimentResult:
         comparisons: of every other condition with the baseline, by condition.
         trials: what became of every trial, over all conditions.
         errors: failed operations by error, over all conditions.
+        broken_off: processes that did not say how many operations a reservoir had seen.
     """
 
     definition: Definition
@@ -56,6 +59,7 @@ class ExperimentResult:
     comparisons: Mapping[str, tuple[Comparison, ...]]
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
+    broken_off: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str | None:
@@ -204,6 +208,10 @@ def analyse(
         ExpectationError: one of ``expect`` cannot be parsed.
     """
     observations = observe(run.events(), run.plan, enrichers)
+    for node in run.nodes:
+        for key in node.samplings:
+            if key in observations.groups:
+                observations.groups[key].sampled = True
     definitions = run.definitions()
     custom = custom or _custom_from(run.manifest)
     experiments = []
@@ -217,12 +225,14 @@ def analyse(
             definition = definitions.get(name) or Definition(name=name)
             if expect:
                 definition = replace(definition, expect=tuple(expect))
-            experiments.append(_experiment(definition, groups, custom))
+            result = _experiment(definition, groups, custom)
+            experiments.append(replace(result, broken_off=_broken_off(run, name)))
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
         nodes=tuple(
-            {"name": node.name, "events": node.events, "closed": node.ended} for node in run.nodes
+            {"name": node.name, "events": node.events, "closed": node.ended, **_samplings(node)}
+            for node in run.nodes
         ),
         incomplete=tuple(_incomplete(run, observations)),
         unattributed=observations.unattributed,
@@ -233,6 +243,34 @@ def analyse(
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
+
+
+def _samplings(node: Node) -> dict[str, Any]:
+    """For the manifest: how a node sampled, with which seeds, out of how many operations."""
+    found = [
+        {
+            "experiment": frame.experiment,
+            "condition": frame.condition,
+            "sampling": frame.sampling,
+            "seed": frame.seed,
+            "operations": frame.seen,
+        }
+        for frame in node.samplings.values()
+    ]
+    return {"sampling": found} if found else {}
+
+
+def _broken_off(run: Run, experiment: str) -> tuple[str, ...]:
+    """The nodes that had a reservoir and no end: the number of operations is the last they told."""
+    return tuple(
+        node.name
+        for node in run.nodes
+        if not node.closed
+        and any(
+            frame.experiment == experiment and parse_sampling(frame.sampling).strategy == RESERVOIR
+            for frame in node.samplings.values()
+        )
+    )
 
 
 def _experiment(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
+from pytest_crucible._sampling import parse_sampling
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.report.numbers import (
     decimals,
@@ -66,6 +67,8 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
         yield Line(f"{verdict}  {head}", STYLES[verdict])
     complete = experiment.recorded == len(experiment.trials)
     yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
+    if any(group.sampled for group in experiment.groups.values()):
+        yield Line(_INDENT + _sampled(experiment), "yellow")
     yield from _metrics(experiment)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
@@ -89,7 +92,10 @@ def _one_line(text: str) -> str:
 
 def _recorded(experiment: ExperimentResult) -> str:
     trials = experiment.trials
-    events = sum(metrics.summary.total_events for metrics in experiment.metrics.values())
+    events = sum(
+        each.summary.total_events if each.summary.kept_events is None else each.summary.kept_events
+        for each in experiment.metrics.values()
+    )
     parts = []
     if trials:
         parts.append(f"recorded {experiment.recorded}/{len(trials)} trials{_design(experiment)}")
@@ -107,6 +113,20 @@ def _recorded(experiment: ExperimentResult) -> str:
     if events or not parts:
         parts.append(plural(events, "event"))
     return " · ".join(parts)
+
+
+def _sampled(experiment: ExperimentResult) -> str:
+    """``sampled: uniform 10 %, 1,234 of about 12,340 events kept``."""
+    summaries = [each.summary for each in experiment.metrics.values()]
+    sampled = [each for each in summaries if each.kept_events is not None]
+    kept, total = sum(s.kept_events or 0 for s in sampled), sum(s.total_events for s in sampled)
+    sampling = experiment.definition.sampling
+    how = f"{parse_sampling(sampling).text}, " if sampling else ""
+    text = f"sampled: {how}{kept:,} of about {plural(total, 'event')} kept"
+    if experiment.broken_off:
+        where = ", ".join(experiment.broken_off)
+        text += f"; at least so many: {where} broke off before saying how many there were"
+    return text
 
 
 def _design(experiment: ExperimentResult) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ class Budget:
         self._pricer = pricer
         self._session_usd = session_usd
         self._position = 0
-        self._node = Node(recording.node, ())
+        self._node = Node(recording.node, (), piecewise=True)
         self._spent: dict[str, float] = {}
 
     # Not a wrapper: those of others must have begun when we skip. First, so that no fixture runs.
@@ -76,9 +77,12 @@ class Budget:
         self._node.scopes = {number: scope for number, scope in learned if scope is not None}
         self._position = position
         for (experiment, _), group in found.groups.items():
+            weights = group.weight or repeat(1.0, len(group.cost_usd))
             spent = sum(
-                cost
-                for cost, counts in zip(group.cost_usd, group.counted_cost, strict=True)
+                cost * weight
+                for cost, counts, weight in zip(
+                    group.cost_usd, group.counted_cost, weights, strict=True
+                )
                 if counts and cost == cost  # NaN: no cost
             )
             self._spent[experiment] = self._spent.get(experiment, 0.0) + spent

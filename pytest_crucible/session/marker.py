@@ -218,6 +218,11 @@ def _merged(
             f"{identity.test}: @pytest.mark.experiment: experiment {new.name!r} has the hypothesis "
             f"{new.hypothesis!r} here and {known.hypothesis!r} in {first.test}"
         )
+    if known.sampling != new.sampling:
+        raise pytest.UsageError(
+            f"{identity.test}: @pytest.mark.experiment: experiment {new.name!r} has "
+            f"sampling={new.sampling!r} here and {known.sampling!r} in {first.test}"
+        )
     return replace(
         known,
         hypothesis=known.hypothesis or new.hypothesis,

@@ -41,8 +41,9 @@ class Stretches:
                 known, condition = None, OUTSIDE
             if known is None:
                 scope = Scope(experiment=identity.definition.name, condition=condition)
-                self._open[key] = (node, self._recording.open(scope))
-                self._capture.enter(self._open[key][1])
+                opened = self._recording.open(scope, identity.definition.sampling)
+                self._open[key] = (node, opened)
+                self._capture.enter(opened)
         self.resume()
 
     def leave(self, nextitem: pytest.Item | None) -> None:

@@ -159,7 +159,7 @@ class TrialHooks:
             trial=identity.trial,
             attempt=number,
         )
-        opened = self._recording.open(scope)
+        opened = self._recording.open(scope, identity.definition.sampling)
         file, line, _ = item.location
         record_into(opened, TRIAL_START, {}, {"file": file, "line": (line or 0) + 1})
         item.stash[HANDLE] = ExperimentHandle(

@@ -25,6 +25,7 @@ from pytest_crucible.stats.samples import (
     Sample,
     lower_is_better,
     per_trial,
+    refuse_sampled,
     sample_of,
     trials_without,
 )
@@ -38,6 +39,7 @@ ALPHA = 0.05
 """Of both sides together; 0.025 on the bad side."""
 MARGIN = 0.05
 _MOST_CASES = 1_000_000
+_PER_TRIAL = ("cost", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +178,13 @@ def _compare(metric: str, base: Group, cand: Group, options: Options) -> Compari
 def _centre(sample: Sample, metric: str) -> float | None:
     if not sample.n:
         return None
+    if metric in _PER_TRIAL and sample.weights is not None:
+        return None  # what a trial spent is not known: some of its calls may have been dropped
     if metric == "latency":
-        return float(np.median(sample.values))
+        return sample.quantile(0.5)
     if sample.kind == QUANTILE:
-        return float(np.quantile(sample.values, sample.q))
-    return float(sample.values.mean()) * sample.factor
+        return sample.quantile(sample.q)
+    return sample.mean() * sample.factor
 
 
 def change_of(metric: str, before: Sample, after: Sample) -> Change:
@@ -189,6 +193,7 @@ def change_of(metric: str, before: Sample, after: Sample) -> Change:
     Raises:
         NoIntervalError: the samples admit no statement.
     """
+    refuse_sampled(before, after)
     if before.kind == RATE and after.kind == RATE:
         pairs = _pairs(before, after)
         return changes.paired_rates(*pairs) if pairs else changes.rates(before, after)

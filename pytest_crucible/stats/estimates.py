@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.stats.intervals import (
     Interval,
@@ -18,7 +16,7 @@ from pytest_crucible.stats.intervals import (
     wilson,
 )
 from pytest_crucible.stats.passing import pass_statistic
-from pytest_crucible.stats.samples import QUANTILE, RATE, Sample, sample_of
+from pytest_crucible.stats.samples import QUANTILE, RATE, SAMPLED, Sample, refuse_sampled, sample_of
 
 ALPHA = 0.05
 
@@ -32,7 +30,8 @@ class Estimate:
         low, high: 95 % interval for display, None where there is none.
         n: observations.
         cases: how many cases they come from; None where they belong to none.
-        exact: a plain fact about this run (a total, a count): nothing to infer.
+        exact: a plain fact about this run (a total, a count): nothing to infer. Where a sample was
+            taken there are no such facts about its events.
         reason: why there is no interval.
         sample: the observations, to judge at other levels.
     """
@@ -58,6 +57,8 @@ def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Es
     sample = pass_statistic(group.trials, path) or sample_of(group, path)
     if sample is None:
         value = numbers.get(path)
+        if group.sampled and path.partition(".")[0] not in ("tests", *group.recorded):
+            return Estimate(value=value, reason=SAMPLED)
         return Estimate(value=value, exact=value is not None)
     if not sample.n:
         return Estimate(value=None, reason="nothing was recorded for it")
@@ -74,8 +75,8 @@ def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Es
 def point(sample: Sample) -> float:
     """The metric itself."""
     if sample.kind == QUANTILE:
-        return float(np.quantile(sample.values, sample.q))
-    return float(sample.values.mean()) * sample.factor
+        return sample.quantile(sample.q)
+    return sample.mean() * sample.factor
 
 
 def interval_for_display(sample: Sample, alpha: float) -> Interval:
@@ -84,6 +85,7 @@ def interval_for_display(sample: Sample, alpha: float) -> Interval:
     Raises:
         NoIntervalError: there is none.
     """
+    refuse_sampled(sample)
     if sample.kind == RATE:
         size = rate_size(sample.values, sample.clusters(), alpha)
         return wilson(float(sample.values.mean()) * size, size, alpha)
@@ -96,6 +98,7 @@ def interval_for_gate(sample: Sample, alpha: float) -> Interval:
     Raises:
         NoIntervalError: there is none.
     """
+    refuse_sampled(sample)
     if sample.kind == RATE:
         size = rate_size(sample.values, sample.clusters(), alpha)
         return clopper_pearson(float(sample.values.mean()) * size, size, alpha)

@@ -26,7 +26,14 @@ from pytest_crucible.stats.intervals import (
     rate_size,
     smallest_n,
 )
-from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample, trials_without
+from pytest_crucible.stats.samples import (
+    MEAN,
+    QUANTILE,
+    RATE,
+    Sample,
+    refuse_sampled,
+    trials_without,
+)
 
 CONFIRMED, REJECTED, INCONCLUSIVE = "CONFIRMED", "REJECTED", "INCONCLUSIVE"
 
@@ -159,20 +166,23 @@ def _against_number(
     blank: Judgement, expectation: Expectation, found: Estimate, bound: float
 ) -> Judgement:
     assert found.value is not None
+    if found.sample is None and not found.exact:
+        return replace(blank, verdict=INCONCLUSIVE, reason=found.reason)
     if found.exact or found.sample is None:
         holds = expectation.holds(found.value, bound)
         return replace(
             blank, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
         )
     sample = found.sample
-    if sample.kind == MEAN and sample.units >= _FEWEST and float(np.ptp(sample.values)) == 0.0:
+    if _constant(sample):
         holds = expectation.holds(found.value, bound)
         basis = f"all {sample.n} values are the same"
         return replace(blank, verdict=CONFIRMED if holds else REJECTED, basis=basis)
     try:
         low, high = interval_for_gate(sample, 2 * ALPHA)
     except NoIntervalError as error:
-        needs = smallest_n(sample.q, 2 * ALPHA) if sample.kind == QUANTILE else None
+        too_few = sample.kind == QUANTILE and sample.weights is None
+        needs = smallest_n(sample.q, 2 * ALPHA) if too_few else None
         return replace(blank, verdict=INCONCLUSIVE, reason=str(error), needs=needs)
     judged = replace(
         blank,
@@ -186,6 +196,16 @@ def _against_number(
     if found.value == bound:
         return replace(judged, reason="it lies on the threshold: no number of cases settles that")
     return replace(judged, needs=_needs(sample, (low, high), expectation, bound))
+
+
+def _constant(sample: Sample) -> bool:
+    """Whether so many equal values stand for a mean without spread."""
+    return (
+        sample.kind == MEAN
+        and sample.weights is None
+        and sample.units >= _FEWEST
+        and float(np.ptp(sample.values)) == 0.0
+    )
 
 
 def _verdict(expectation: Expectation, interval: Interval, bound: float) -> str:
@@ -244,6 +264,9 @@ def _against_condition(
 ) -> Judgement:
     assert found.value is not None
     assert blank.bound is not None
+    estimated = [e for e in (found, base) if e.sample is None and not e.exact]
+    if estimated:
+        return replace(blank, verdict=INCONCLUSIVE, reason=estimated[0].reason)
     if found.sample is None or base.sample is None:
         holds = expectation.holds(found.value, blank.bound)
         return replace(
@@ -277,6 +300,7 @@ def _claimed_change(
 
     A ratio for percentiles, else a difference; the baseline's uncertainty is part of its interval.
     """
+    refuse_sampled(found, base)
     bound = expectation.bound
     if found.kind == QUANTILE:
         if bound.offset:

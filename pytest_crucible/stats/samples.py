@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.observations import NO_CASE, Group, Series
 from pytest_crucible.metrics.trials import FAILURES, MISSING, SUCCESSES
+from pytest_crucible.stats.intervals import NoIntervalError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 RATE, MEAN, QUANTILE = "rate", "mean", "quantile"
 _LARGEST = 1e150
+SAMPLED = "sampled: an estimate of which it is not known how far it may be off"
 
 QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _MEANS = {"mean": 1.0, "per_1k": 1e3, "per_1m": 1e6}
@@ -42,6 +45,7 @@ class Sample:
         q: which quantile.
         factor: the metric is this times the mean (``cost.per_1k``: 1000).
         invalid: values that were no finite numbers and had to be left out.
+        weights: how many each value stands for, where a sample was taken; None where all are kept.
     """
 
     values: Floats
@@ -51,6 +55,7 @@ class Sample:
     q: float = 0.5
     factor: float = 1.0
     invalid: int = 0
+    weights: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -60,6 +65,16 @@ class Sample:
     def units(self) -> int:
         """Cases; or observations, where they belong to none."""
         return self.n if self.cases is None else int(np.count_nonzero(np.bincount(self.cases)))
+
+    def mean(self) -> float:
+        if self.weights is not None:
+            return weighted.mean(self.values, self.weights)
+        return float(self.values.mean())
+
+    def quantile(self, q: float) -> float:
+        if self.weights is not None:
+            return weighted.quantiles(self.values, self.weights, [q])[0]
+        return float(np.quantile(self.values, q))
 
     def clusters(self) -> Ints | None:
         """The cases, if any has more than one value; else None: then values are independent."""
@@ -109,6 +124,16 @@ def sample_of(group: Group, path: str) -> Sample | None:
     return None
 
 
+def refuse_sampled(*samples: Sample) -> None:
+    """Raises NoIntervalError where a sample was taken.
+
+    The intervals and tests here are for complete records. What was drawn adds an uncertainty of
+    its own that they know nothing of.
+    """
+    if any(sample.weights is not None for sample in samples):
+        raise NoIntervalError(SAMPLED)
+
+
 def per_trial(group: Group, column: str, counted: str) -> Sample:
     """What each trial spent in all: the sum of a column over the trial's events.
 
@@ -119,8 +144,8 @@ def per_trial(group: Group, column: str, counted: str) -> Sample:
     cases = np.frombuffer(group.case, dtype=np.int64)[keep]
     trials = np.frombuffer(group.trial, dtype=np.int64)[keep]
     spent = values[keep]
-    if not spent.size or (cases == NO_CASE).any():
-        return _made(spent, cases, group, MEAN)
+    if not spent.size or group.sampled or (cases == NO_CASE).any():
+        return _made(spent, cases, group, MEAN, _weights(group, keep))
     repeats = int(trials.max()) + 1
     keys, index = np.unique(cases * repeats + trials, return_inverse=True)
     sums = np.bincount(index, weights=spent).astype(np.float64)
@@ -138,7 +163,14 @@ def _shaped(sample: Sample, statistic: str) -> Sample | None:
 def _column(group: Group, column: str, counted: str, kind: str) -> Sample:
     values = np.frombuffer(getattr(group, column), dtype=np.float64)
     keep = np.frombuffer(getattr(group, counted), dtype=bool) & np.isfinite(values)
-    return _made(values[keep], np.frombuffer(group.case, dtype=np.int64)[keep], group, kind)
+    cases = np.frombuffer(group.case, dtype=np.int64)[keep]
+    return _made(values[keep], cases, group, kind, _weights(group, keep))
+
+
+def _weights(group: Group, rows: NDArray[np.bool_]) -> Floats | None:
+    if not group.sampled:
+        return None
+    return weighted.row_weights(group.weight, len(group.name))[rows]
 
 
 def _rate(group: Group, source: str) -> Sample:
@@ -177,18 +209,21 @@ def _recorded(group: Group, series: Series) -> Sample:
     return replace(found, invalid=series.invalid + found.invalid)
 
 
-def _made(values: Floats, cases: Ints, group: Group, kind: str) -> Sample:
+def _made(
+    values: Floats, cases: Ints, group: Group, kind: str, weights: Floats | None = None
+) -> Sample:
     usable = np.abs(values) < _LARGEST
     invalid = int(values.size - np.count_nonzero(usable))
     values, cases = values[usable], cases[usable]
+    weights = None if weights is None else weights[usable]
     outside = cases == NO_CASE
     if outside.all():
-        return Sample(values, None, (), kind, invalid=invalid)
+        return Sample(values, None, (), kind, invalid=invalid, weights=weights)
     names = tuple(group.cases)
     if outside.any():  # each a case of its own: the others stay together
         cases = np.where(outside, len(names) + np.cumsum(outside) - 1, cases)
         names += tuple(f"outside trials {number}" for number in range(int(outside.sum())))
-    return Sample(values, cases, names, kind, invalid=invalid)
+    return Sample(values, cases, names, kind, invalid=invalid, weights=weights)
 
 
 _LOWER = re.compile(

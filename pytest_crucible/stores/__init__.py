@@ -32,3 +32,14 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Write the footer; nothing may be appended afterwards. May be called twice."""
+
+
+class Recorded:
+    """The frames of a store from a position on, as often as they are wanted."""
+
+    def __init__(self, store: Store, since: int = 0) -> None:
+        self._store = store
+        self._since = since
+
+    def __iter__(self) -> Iterator[tuple[int, Frame]]:
+        return self._store.frames(self._since)

@@ -21,10 +21,13 @@ from pytest_crucible._frames import (
     HeaderFrame,
     NoteFrame,
     PlanFrame,
+    SamplingFrame,
     ScopeFrame,
 )
 from pytest_crucible._recorder import NO_SCOPE
+from pytest_crucible._sampling import NO_SLOT
 from pytest_crucible._scope import JUDGE, Scope
+from pytest_crucible.stores._reservoir import Condition, Survivors
 
 TrialKey = tuple[str, str, str, str, int]
 """experiment, condition, test, case, trial"""
@@ -48,7 +51,14 @@ class Node:
         learned: what scope numbers turned out to mean.
         scopes: what scope numbers mean, where ``frames`` starts after the frames that tell.
         enriched: what enrichers set, by sequence of the event, in order.
+        samplings: how conditions are sampled, by experiment and condition; before reading, where
+            ``frames`` starts after the frames that tell.
+        piecewise: ``frames`` is a piece of a record that grows. Then what is in a reservoir counts
+            as it came, whether or not something takes its place later: sums over all pieces are
+            unbiased, too.
         keep: what must live for as long as the frames are read.
+
+    ``frames`` is read twice where there is a reservoir.
     """
 
     name: str
@@ -64,8 +74,11 @@ class Node:
     scopes: Mapping[int, Scope] = field(default_factory=dict)
     enriched: Iterable[tuple[int, Mapping[str, Any]]] = ()
     learned: dict[int, Scope | None] = field(default_factory=dict)
+    samplings: dict[Condition, SamplingFrame] = field(default_factory=dict)
+    piecewise: bool = False
     keep: object = None
     _offset_ns: int = 0
+    _survivors: Survivors | None = None
 
     @property
     def ended(self) -> bool:
@@ -77,11 +90,13 @@ class Node:
         scopes: dict[int, Scope | None] = {NO_SCOPE: None, **self.scopes}
         self.learned = scopes
         self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
-        self.closed = False
+        self.closed, self._survivors = False, None
         enriched = iter(self.enriched)
         ahead = next(enriched, None)
         for sequence, frame in self.frames:
             if type(frame) is EventFrame:
+                if frame.slot != NO_SLOT and not self._survives(frame, scopes):
+                    continue
                 self.events += 1
                 while ahead is not None and ahead[0] < sequence:
                     ahead = next(enriched, None)
@@ -98,6 +113,16 @@ class Node:
                 )
             else:
                 self._learn(frame)
+
+    def _survives(self, frame: EventFrame, scopes: dict[int, Scope | None]) -> bool:
+        """Whether an event in a reservoir is left at the end; tells it what it stands for."""
+        if self.piecewise:
+            return True
+        if self._survivors is None:
+            self._survivors = Survivors(self.frames, scopes, self.samplings)
+        weight = self._survivors.weight(frame)
+        frame.weight = 1.0 if weight is None else weight
+        return weight is not None
 
     def _event(
         self,
@@ -118,6 +143,7 @@ class Node:
             scope=scopes[frame.scope] if frame.scope in scopes else _judges(frame.scope, scopes),
             attribution=ATTRIBUTIONS[frame.attribution],
             degraded=frame.degraded,
+            weight=frame.weight if frame.unit else None,
             enriched=enriched,
         )
 
@@ -134,6 +160,8 @@ class Node:
                 self.definitions[frame.name] = frame.definition
             case PlanFrame():
                 self.plan.extend(frame.trials)
+            case SamplingFrame():
+                self.samplings[frame.experiment, frame.condition] = frame
             case NoteFrame():
                 self.notes.append(f"{self.name}: {frame.text}")
             case FooterFrame():

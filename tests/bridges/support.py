@@ -12,6 +12,7 @@ from opentelemetry.util._once import Once
 
 from pytest_crucible._event import Event
 from pytest_crucible._recorder import close_scope, open_scope, stop_listening
+from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import OpenScope, Scope, current_scope
 from pytest_crucible.bridges.opentelemetry import Bridge, carry, drop
 from pytest_crucible.metrics.observations import Group, Observations, observe
@@ -51,7 +52,7 @@ class Captured:
 
     @property
     def calls(self) -> int:
-        return self.group.calls.application
+        return round(self.group.calls.application)
 
     @property
     def tokens(self) -> tuple[float, float]:
@@ -60,13 +61,18 @@ class Captured:
 
 
 @contextmanager
-def capturing(experiment: str = "exp", bridge: Bridge | None = None) -> Iterator[Captured]:
+def capturing(
+    experiment: str = "exp", bridge: Bridge | None = None, sampling: str | None = None
+) -> Iterator[Captured]:
     """A measured trial in this context."""
     store, problems = MemoryStore(), list[str]()
     scope = Scope(experiment=experiment, test="t", case="c", trial=1, attempt=1)
     own = bridge is None
     bridge = bridge or Bridge(problems.append)
-    opened = open_scope(scope, store.append, 1)
+    sampler = None
+    if sampling is not None:
+        sampler = NodeSampler(experiment, "default", sampling, store.append, seed=1)
+    opened = open_scope(scope, store.append, 1, sampler)
     token = current_scope.set(opened)
     bridge.enter(opened)
     carried = carry(opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -362,3 +363,27 @@ def test_the_canary_finds_a_disabled_sdk(monkeypatch: pytest.MonkeyPatch) -> Non
     """With OTEL_SDK_DISABLED there are no spans."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert providers.canary()[0] == 0
+
+
+# --- sampling ---------------------------------------------------------------------------------
+
+
+def test_captured_calls_are_kept_but_go_with_a_span_of_ours() -> None:
+    """A sample drops no call of its own accord; inside a span of ours they go with that."""
+    application()
+    agent = trace.get_tracer("openinference.instrumentation.x")
+    with capturing(sampling="uniform:0.5") as captured:
+        for _ in range(20):
+            call()
+        for _ in range(40):
+            with telemetry.span("pipeline"), agent.start_as_current_span("agent"):
+                call()
+    weights = Counter((event.name, event.weight) for event in captured.ends)
+    kept = weights["pipeline.stop", 2.0]
+    assert 8 < kept < 32
+    assert weights == {
+        ("req_llm.request.stop", None): 20,
+        ("req_llm.request.stop", 2.0): kept,
+        ("pipeline.stop", 2.0): kept,
+    }
+    assert captured.calls == 20 + 2 * kept

@@ -31,7 +31,8 @@ MISTAKES = {
     '"e", trials=True': "trials must be a whole number of at least 1, not True",
     '"e", metadata="x"': "metadata must be a mapping, not 'x'",
     '"e", failures="ignore"': "failures='ignore' is not one of fail, record",
-    '"e", sampling=0.1': "sampling is reserved and not available yet; every event is kept",
+    '"e", sampling=0.1': "sampling=0.1 is not one of adaptive:SHARE, importance:SHARE, "
+    "reservoir:SIZE, stratified:SHARE, uniform:SHARE",
     '"e", expect=["success_rate ~ 0.9"]': (
         "expect: cannot read '~' at column 14 of 'success_rate ~ 0.9'"
     ),

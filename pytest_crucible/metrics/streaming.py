@@ -1,0 +1,262 @@
+"""Streaming metrics: the numbers of an experiment that still runs, in memory that does not grow.
+
+What counts is settled as in `observations`: by `Nesting` and `Calls`, which may find out later that
+an event was a part of another, or told of the same call. Events that they may still come back to
+wait in a window as long as they look back; all others are added up at once and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_crucible._enrich import Enriched, enrich
+from pytest_crucible._event import RECORD, Event
+from pytest_crucible._scope import JUDGE, Scope
+from pytest_crucible._sketch import RELATIVE_ERROR
+from pytest_crucible.metrics.calls import MAX_RECENT, CallCounts, Calls
+from pytest_crucible.metrics.nesting import MAX_PARTS, Nesting
+from pytest_crucible.metrics.running import EXACT
+from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.metrics.sums import Row, Sums
+
+MAX_SCOPES = 64
+"""Trials (and judges of trials) whose events may come interleaved."""
+
+Enricher = Callable[[Event, Enriched], None]
+
+
+class StreamingMetrics:
+    """Metrics of the events of one experiment under one condition, as they come.
+
+    The same numbers as from the whole record, but for these: beyond the first ``exact`` numbers of
+    a kind, percentiles are within ``relative_error``; and what became of trials is not told.
+    Memory grows with the number of different event names, not with that of events.
+
+    Args:
+        experiment, condition: whose.
+        exact: so many numbers of a kind are kept as they are.
+        relative_error: of percentiles, between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        experiment: str,
+        condition: str = "default",
+        *,
+        exact: int = EXACT,
+        relative_error: float = RELATIVE_ERROR,
+    ) -> None:
+        self.experiment = experiment
+        self.condition = condition
+        self._exact = exact
+        self._relative_error = relative_error
+        self._sums = Sums(exact, relative_error)
+        self._places: OrderedDict[tuple[str, str, Scope], _Place] = OrderedDict()
+        self._rows = 0
+
+    def add(self, event: Event, enrichers: Iterable[Enricher] = ()) -> None:
+        """Take in one event, in order within its node.
+
+        Events of other experiments and conditions, and the plugin's own but recorded numbers, are
+        left out.
+
+        Args:
+            event: the event.
+            enrichers: as for `observe`.
+        """
+        scope = event.scope
+        if scope is None or (scope.experiment, scope.condition) != (
+            self.experiment,
+            self.condition,
+        ):
+            return
+        if event.internal:
+            if event.name == RECORD:
+                self._sums.add_recorded(event)
+            return
+        enriched = enrich(event)
+        for enricher in enrichers:
+            enricher(event, enriched)
+        self._rows += 1
+        self._place(event, scope).add(event, enriched, self._rows)
+
+    def _place(self, event: Event, scope: Scope) -> _Place:
+        key = event.run, event.node, scope
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = _Place(self._sums, scope.role == JUDGE)
+            if len(self._places) > MAX_SCOPES:
+                self._places.popitem(last=False)[1].settle_all()
+        elif len(self._places) > 1:
+            self._places.move_to_end(key)
+        return place
+
+    def merge(self, other: StreamingMetrics) -> StreamingMetrics:
+        """What both have seen together; both stay as they are.
+
+        In which order several are merged does not matter, but for rounding.
+
+        Raises:
+            ValueError: they are of different experiments or conditions, or of different precision.
+        """
+        mine, theirs = (
+            (each.experiment, each.condition, each._exact, each._relative_error)
+            for each in (self, other)
+        )
+        if mine != theirs:
+            raise ValueError(f"metrics of {mine} and {theirs} do not merge")
+        merged = StreamingMetrics(
+            self.experiment,
+            self.condition,
+            exact=self._exact,
+            relative_error=self._relative_error,
+        )
+        merged._sums.merge(self._settled())
+        merged._sums.merge(other._settled())
+        return merged
+
+    def metrics(self) -> Metrics:
+        """The metrics so far."""
+        return self._settled().metrics(self.experiment, self.condition)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was seen so far, as plain data that JSON can hold; for `from_dict` elsewhere."""
+        return {
+            "experiment": self.experiment,
+            "condition": self.condition,
+            "exact": self._exact,
+            "relative_error": self._relative_error,
+            "sums": self._settled().to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StreamingMetrics:
+        """What `to_dict` of another process told; to be merged.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            made = cls(
+                data["experiment"],
+                data["condition"],
+                exact=data["exact"],
+                relative_error=data["relative_error"],
+            )
+            made._sums.take(data["sums"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not what StreamingMetrics.to_dict gives: {error!r}") from error
+        return made
+
+    def _settled(self) -> Sums:
+        """The sums, with what waits in the windows counted as it stands now."""
+        waiting = [row for place in self._places.values() for row in place.waiting()]
+        if not waiting:
+            return self._sums
+        copy = Sums(self._exact, self._relative_error)
+        copy.merge(self._sums)
+        for row in waiting:
+            copy.add(row)
+        return copy
+
+
+class _Place:
+    """The events of one scope in one node.
+
+    `Nesting` and `Calls` speak of rows by number; this is the table that they see.
+    """
+
+    def __init__(self, sums: Sums, judge: bool) -> None:
+        self._sums = sums
+        self._nesting = Nesting()
+        self._parts: OrderedDict[int, Row] = OrderedDict()  # may turn out to be parts
+        self._told: OrderedDict[int, Row] = OrderedDict()  # calls: may be told of once more
+        self.counted = _Flags(self._find, "counted")
+        self.counted_cost = _Flags(self._find, "counted_cost")
+        self.counted_tokens = _Flags(self._find, "counted_tokens")
+        self.latency_ms = _Latencies(self._find)
+        self.failed: dict[int, str] = {}
+        self.cancelled = _Cancelled(self._find)
+        self._calls = Calls(self, CallCounts(), judge)
+
+    def _find(self, number: int) -> Row | None:
+        return self._parts.get(number) or self._told.get(number)
+
+    def add(self, event: Event, enriched: Enriched, number: int) -> None:
+        (counted, cost, tokens), parts = self._nesting.place(event, enriched, number)
+        for part in parts:
+            row = self._parts.pop(part, None)
+            if row is not None:
+                row.counted, row.cancelled = 0, False
+                self._sums.add(row)
+        row = Row(
+            name=event.name,
+            weight=event.weight,
+            time_us=event.time_us,
+            enriched=enriched,
+            counted=counted,
+            counted_cost=cost,
+            counted_tokens=tokens,
+            cancelled=enriched.cancelled and counted,
+        )
+        if self._nesting.may_claim(number):
+            self._put(self._parts, number, row, MAX_PARTS)
+            self._calls.add(event, enriched, number)
+        elif "strand" in event.metadata:
+            self._put(self._told, number, row, 2 * MAX_RECENT)
+            self._calls.add(event, enriched, number)
+        else:
+            self._calls.add(event, enriched, number)
+            self._sums.add(row)
+
+    def _put(self, window: OrderedDict[int, Row], number: int, row: Row, most: int) -> None:
+        window[number] = row
+        if len(window) > most:
+            self._sums.add(window.popitem(last=False)[1])
+
+    def waiting(self) -> Iterator[Row]:
+        yield from self._parts.values()
+        yield from self._told.values()
+
+    def settle_all(self) -> None:
+        """Nobody will come back to what still waits."""
+        for row in self.waiting():
+            self._sums.add(row)
+
+
+Find = Callable[[int], Row | None]
+
+
+class _Flags:
+    """One of the columns that say what counts. Rows that are added up already stay as they are."""
+
+    def __init__(self, find: Find, name: str) -> None:
+        self._find = find
+        self._name = name
+
+    def __setitem__(self, number: int, value: int, /) -> None:
+        row = self._find(number)
+        if row is not None:
+            setattr(row, self._name, value)
+
+
+class _Latencies:
+    def __init__(self, find: Find) -> None:
+        self._find = find
+
+    def __setitem__(self, number: int, value: float, /) -> None:
+        row = self._find(number)
+        if row is not None:
+            row.enriched.latency_ms = value
+
+
+class _Cancelled:
+    def __init__(self, find: Find) -> None:
+        self._find = find
+
+    def discard(self, number: int, /) -> None:
+        row = self._find(number)
+        if row is not None:
+            row.cancelled = False
