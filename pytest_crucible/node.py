@@ -27,6 +27,7 @@ from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._recorder import close_scope, open_scope, scope_frame, stop_listening
 from pytest_crucible._scope import OpenScope, Scope
 from pytest_crucible.artifact.files import slug
+from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.stores._merge import TrialKey
 from pytest_crucible.stores.spool import SpoolStore
 
@@ -96,6 +97,10 @@ class NodeRecording:
         opened = open_scope(scope, self.store.append, next(self._numbers))
         self._open.append(opened)
         return opened
+
+    def handle(self, definition: Definition, opened: OpenScope) -> ExperimentHandle:
+        """The handle of a scope that `open` opened."""
+        return ExperimentHandle(definition, opened, self.store, self.run, self.node, self.folder)
 
     def close_scope(self, opened: OpenScope) -> None:
         """Close a scope that `open` opened; one that is closed already is left alone."""

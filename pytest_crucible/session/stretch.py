@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_crucible._scope import OpenScope, Scope, current_scope
+from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.marker import IDENTITY
@@ -26,6 +27,7 @@ class Stretches:
         self._recording = recording
         self._capture = capture
         self._open: dict[tuple[str, str], tuple[pytest.Item | pytest.Collector, OpenScope]] = {}
+        self._handles: dict[OpenScope, ExperimentHandle] = {}
 
     def enter(self, item: pytest.Item) -> None:
         """Open the stretch that ``item`` begins, if it does, and make the innermost current."""
@@ -41,7 +43,9 @@ class Stretches:
                 known, condition = None, OUTSIDE
             if known is None:
                 scope = Scope(experiment=identity.definition.name, condition=condition)
-                self._open[key] = (node, self._recording.open(scope))
+                opened = self._recording.open(scope)
+                self._open[key] = (node, opened)
+                self._handles[opened] = self._recording.handle(identity.definition, opened)
                 self._capture.enter(self._open[key][1])
         self.resume()
 
@@ -55,6 +59,7 @@ class Stretches:
         self.resume()
 
     def _close(self, opened: OpenScope) -> None:
+        self._handles.pop(opened).settle()  # what is wrong is in the record, and fails the session
         self._capture.leave(opened)
         self._recording.close_scope(opened)
 
