@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
@@ -129,7 +129,7 @@ class ExperimentHandle:
         self,
         name: str,
         value: Any,
-        step: int | None = None,
+        step: SupportsIndex | None = None,
         *,
         best: str | None = None,
         **more: Any,

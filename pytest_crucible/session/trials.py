@@ -122,7 +122,8 @@ class TrialHooks:
         finally:
             problems = handle.settle()  # after fixtures are gone: they may emit events, too
         if problems and handle.definition.validate == ERROR:
-            pytest.fail(str(ValidationError(handle.name, problems)), pytrace=False)
+            error = ValidationError(handle.name, problems)
+            raise pytest.fail.Exception(str(error), pytrace=False) from error
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
