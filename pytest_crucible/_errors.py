@@ -16,8 +16,6 @@ Messages are one line, meant for the person who reads them: what, where, what to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 
 class CrucibleError(Exception):
     """Base class: catch this to catch everything above."""
@@ -51,8 +49,8 @@ class ValidationError(CrucibleError, ValueError):
         problems: each with how often it was found.
     """
 
-    def __init__(self, experiment: str, problems: Mapping[str, int]) -> None:
-        self.problems = dict(problems)
+    def __init__(self, experiment: str, problems: dict[str, int]) -> None:
+        self.problems = problems
         first, count = next(iter(problems.items()))
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         super().__init__(f"experiment {experiment!r}: {first} ({count} ×){more}")
