@@ -30,7 +30,7 @@ VERDICTS = {
 def run(folder: Path, *command: str) -> str:
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -48,7 +48,7 @@ def test_examples_reach_their_verdicts(folder: Path) -> None:
     options = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
     # The second reading of each digit takes seconds and, as the models are fitted, adds nothing.
     out = run(folder, "-m", "pytest", "examples", *options, "-k", "not (test_digit and trial2)")
-    assert re.search(r"^\d+ passed, 30 recorded as failed", out, re.MULTILINE)
+    assert re.search(r"^\d+ passed, .*\b30 recorded as failed", out, re.MULTILINE)
     results = analyse(open_run(folder / "crucible-results"))
     assert {each.definition.name: each.verdict for each in results.experiments} == VERDICTS
     assert results.incomplete == ()
