@@ -8,6 +8,7 @@ to 0.010 and tokens, and two that fail. Where we differ on purpose, a test here 
 from __future__ import annotations
 
 import csv
+import re
 import statistics
 from collections.abc import Iterator
 from itertools import count
@@ -159,3 +160,14 @@ def test_csv_has_the_columns_of_every_event(
         rows = list(csv.DictReader(file))
     assert len(rows) == 12
     assert [row["metadata.error"] for row in rows[-2:]] == ["timeout", "timeout"]
+
+
+def test_the_table_of_functions_names_what_there_is() -> None:
+    """Every name of ours in the table can be imported, or is one of the handle."""
+    text = (Path(__file__).parent.parent / "docs" / "from-crucible-telemetry.md").read_text("utf-8")
+    ours = set(re.findall(r"`(?:with )?crucible\.(\w+)", text))
+    assert len(ours) > 20
+    assert ours <= set(crucible.__all__)
+    assert all(
+        hasattr(crucible.ExperimentHandle, name) for name in re.findall(r"`exp\.(\w+)", text)
+    )
