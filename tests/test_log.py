@@ -220,6 +220,19 @@ def test_adapter_that_raises_is_detached_and_reported(fail: str, pytester: pytes
     assert only(pytester).metrics["default"].logged["loss"].points == 3
 
 
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_exports_keep_the_curve(
+    format: str, tmp_path: Path, experiment: crucible.ExperimentHandle
+) -> None:
+    """An export that is read again has the same summary, a NaN at the end included."""
+    for value in (2.5, 1.0, 2.0, float("nan")):
+        experiment.log("loss", value, split="val")
+    path = crucible.export(experiment, format, tmp_path / f"x.{format}")
+    (read,) = analyse(open_run(path)).experiments
+    assert read.metrics["sgd"].logged == experiment.metrics().logged
+    assert read.metrics["sgd"].logged["loss"].last is None
+
+
 # --- under pytest ------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ class Curve(NamedTuple):
 class LoggedSeries:
     """Everything that was logged under one name, in the order in which it was.
 
-    ``best`` is the direction that was asked for, if it was. ``invalid`` counts what is no number.
+    ``best`` is the direction that was asked for, if it was. ``invalid`` counts what has no step.
     """
 
     values: array[float] = field(default_factory=lambda: array("d"))
@@ -58,7 +58,7 @@ class Logged:
     Attributes:
         trials: that logged it.
         points: values in all, each step of each trial once.
-        not_finite: how many of them are NaN or infinite; they are never the best.
+        not_finite: how many of them are NaN, infinite or no number; they are never the best.
         steps: of a trial.
         first, last: at the lowest and at the highest step; None if one of them is not finite.
         best, best_step: the extreme, and the first step that has it.
@@ -98,9 +98,11 @@ def add_logged(
     if series is None:
         series = logged[name] = LoggedSeries()
     value, step = event.measurements.get("value"), event.measurements.get("step")
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or type(step) is not int:
+    if type(step) is not int:
         series.invalid += 1
         return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = math.nan  # as JSON wrote it: null
     best = event.metadata.get("best")
     if best in (MIN, MAX):
         series.best = str(best)
@@ -170,8 +172,8 @@ def summarise_logged(series: LoggedSeries, name: str) -> Logged:
     }
     return Logged(
         trials=len(curves),
-        points=int(values.size),
-        not_finite=int(np.count_nonzero(~np.isfinite(values))),
+        points=int(values.size) + series.invalid,
+        not_finite=int(np.count_nonzero(~np.isfinite(values))) + series.invalid,
         best_is=direction(series, name),
         curve=_downsampled(curves),
         **means,

@@ -98,11 +98,11 @@ def test_nothing_finite_has_no_best() -> None:
     )  # fmt: skip
 
 
-def test_what_is_no_number_is_counted_as_invalid() -> None:
-    """Events that others made up under this name break nothing."""
-    found = group(log("x", 0), log(1.0, "0"), log(True, 0), log(1.0, None), log(1, 5))
-    assert found.logged["loss"].invalid == 4
-    assert list(found.logged["loss"].values) == [1]
+def test_what_is_no_number_counts_as_not_finite() -> None:
+    """NaN is null in JSON; events that others made up under this name break nothing."""
+    found = logged(log(1, 5), log("x", 6), log(None, 7), log(1.0, "0"), log(1.0, None))
+    assert (found.points, found.not_finite, found.steps) == (5, 4, 3)
+    assert (found.first, found.last, found.best) == (1, None, 1)
 
 
 def test_trials_have_curves_of_their_own_and_means_over_them() -> None:
