@@ -150,3 +150,22 @@ def test_typo_in_the_level_is_refused(pytester: pytest.Pytester) -> None:
     """An unknown level is a usage error before any test runs."""
     pytester.makepyfile(BODY % ("strict", "warn"))
     assert run(pytester).ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_process_that_joined_is_checked_when_it_leaves(pytester: pytest.Pytester) -> None:
+    """The ticket carries the level; what is wrong over there fails the session over here."""
+    pytester.makepyfile(
+        """
+        import pytest
+        import pytest_crucible as crucible
+
+        @pytest.mark.experiment("exp", validate="error")
+        def test_it(experiment):
+            with crucible.join(experiment.ticket) as joined:  # as another process would
+                joined.execute("altar.tool.stop")
+        """
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert only(pytester).refused == {"altar.tool.stop without duration": 1}
