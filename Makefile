@@ -2,10 +2,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 
 # Where this is set, each of the hundreds of processes that the suite starts would compile pytest,
-# NumPy and SciPy anew: it took 18 minutes instead of UNKNOWN.
+# NumPy and SciPy anew, which takes several times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check suite bench lock clean capture
+.PHONY: demo test check suite bench lock clean capture training
 
 # The main job on real input: installs what is missing, runs the examples as experiments.
 demo: .venv/ready
@@ -50,6 +50,16 @@ capture: .venv-capture/ready
 	  -r requirements-capture.lock
 	$(BIN)/uv pip install --quiet --python .venv-capture/bin/python --no-deps -e .
 	touch .venv-capture/ready
+
+# The callbacks under the real frameworks with tiny models, in an environment of their own.
+training: .venv-training/ready
+	.venv-training/bin/python -m pytest -c tests/integrations/pytest.ini --rootdir=. \
+	  tests/integrations $(ARGS)
+
+.venv-training/ready: .venv/bin/uv pyproject.toml
+	$(PYTHON) -m venv .venv-training
+	$(BIN)/uv pip install --quiet --python .venv-training/bin/python --group training -e .
+	touch .venv-training/ready
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv

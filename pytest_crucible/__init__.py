@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_crucible import telemetry as telemetry
+    from pytest_crucible._catalog import EventInfo as EventInfo
+    from pytest_crucible._catalog import define_event as define_event
+    from pytest_crucible._catalog import event_info as event_info
+    from pytest_crucible._catalog import list_events as list_events
     from pytest_crucible._enrich import Enriched as Enriched
     from pytest_crucible._errors import ArtifactError as ArtifactError
     from pytest_crucible._errors import CrucibleError as CrucibleError
@@ -26,8 +30,12 @@ if TYPE_CHECKING:
     from pytest_crucible._errors import LifecycleError as LifecycleError
     from pytest_crucible._errors import MissingExtraError as MissingExtraError
     from pytest_crucible._errors import OutputError as OutputError
+    from pytest_crucible._errors import ValidationError as ValidationError
     from pytest_crucible._event import Event as Event
     from pytest_crucible._join import join as join
+    from pytest_crucible.adapters import JSONLMetrics as JSONLMetrics
+    from pytest_crucible.adapters import LogEntry as LogEntry
+    from pytest_crucible.adapters import MetricsAdapter as MetricsAdapter
     from pytest_crucible.artifact.exporters import Exporter as Exporter
     from pytest_crucible.artifact.run import Run as Run
     from pytest_crucible.artifact.run import open_run as open_run
@@ -48,41 +56,55 @@ if TYPE_CHECKING:
     from pytest_crucible.library import resume as resume
     from pytest_crucible.library import start as start
     from pytest_crucible.library import stop as stop
+    from pytest_crucible.metrics.curves import Curve as Curve
+    from pytest_crucible.metrics.curves import Logged as Logged
     from pytest_crucible.metrics.observations import Group as Group
     from pytest_crucible.metrics.streaming import StreamingMetrics as StreamingMetrics
     from pytest_crucible.metrics.summary import Metrics as Metrics
     from pytest_crucible.metrics.windows import Window as Window
     from pytest_crucible.report.results import Results as Results
+    from pytest_crucible.training import Training as Training
 
 _HOMES = {
     "ArtifactError": "_errors",
     "CrucibleError": "_errors",
+    "Curve": "metrics.curves",
     "DefinitionError": "_errors",
     "Enriched": "_enrich",
     "Event": "_event",
+    "EventInfo": "_catalog",
     "Events": "artifact.view",
     "ExpectationError": "_errors",
     "Exporter": "artifact.exporters",
     "ExperimentHandle": "handle",
     "Group": "metrics.observations",
+    "JSONLMetrics": "adapters",
     "LifecycleError": "_errors",
+    "LogEntry": "adapters",
+    "Logged": "metrics.curves",
     "Metrics": "metrics.summary",
+    "MetricsAdapter": "adapters",
     "MissingExtraError": "_errors",
     "OutputError": "_errors",
     "Results": "report.results",
     "Run": "artifact.run",
     "StreamingMetrics": "metrics.streaming",
+    "Training": "training",
+    "ValidationError": "_errors",
     "Window": "metrics.windows",
     "archive": "library",
     "calculate_metrics": "library",
     "cleanup": "library",
     "compare": "library",
+    "define_event": "_catalog",
+    "event_info": "_catalog",
     "experiment": "library",
     "export": "library",
     "export_multiple": "library",
     "get": "library",
     "is_paused": "library",
     "join": "_join",
+    "list_events": "_catalog",
     "list_experiments": "library",
     "open_run": "artifact.run",
     "pause": "library",

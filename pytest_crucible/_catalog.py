@@ -1,73 +1,248 @@
-"""The events that the reference system knows, by category."""
+"""The catalog of known events: the reference system's, and those that users define.
+
+Nothing depends on it while events are recorded. It tells readers what a name means, which names
+stand for a whole (`is_container`), and what `_validation` holds a record against.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pytest_crucible._errors import DefinitionError
+
+CATEGORIES = (
+    "llm", "ensemble", "hedging", "training", "deployment", "framework", "trace", "tools",
+)  # fmt: skip
+"""Those of the reference system; events of one's own may have others."""
+
+_NOTHING: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventInfo:
     """One known event.
 
     Attributes:
         name: dotted name.
-        category: llm, ensemble, hedging, training, deployment, framework, trace or tools.
+        category: llm, ensemble, hedging, training, deployment, framework, trace, tools, or one of
+            the user's own.
         description: what it means.
-        fields: measurements and metadata it usually carries.
+        measurements: numbers that belong to every such event, each with its unit (``ns``, ``USD``;
+            empty where there is none).
+        optional: numbers that it may carry, in the same form.
+        metadata: context that it usually carries.
     """
 
     name: str
     category: str
-    description: str
-    fields: tuple[str, ...] = ()
+    description: str = ""
+    measurements: Mapping[str, str] = field(default_factory=dict)
+    optional: Mapping[str, str] = field(default_factory=dict)
+    metadata: tuple[str, ...] = ()
 
 
-_LLM = ("model", "provider", "input_tokens", "output_tokens", "cost")
+_START = {"system_time": "ns", "monotonic_time": "ns"}
+_DURATION = {"duration": "ns"}
+_LLM = ("model", "provider")
+_SPENT = {"input_tokens": "tokens", "output_tokens": "tokens", "cost_usd": "USD"}
+_HEDGE = ("request_id", "primary_model", "backup_model")
+_DEPLOYED = ("model_name", "model_version", "batch_size")
+_PIPELINE = ("pipeline_id",)
+_STAGE = ("pipeline_id", "stage_name", "stage_index")
+
+
+def _info(
+    name: str,
+    category: str,
+    description: str,
+    measurements: Mapping[str, str] = _NOTHING,
+    optional: Mapping[str, str] = _NOTHING,
+    metadata: tuple[str, ...] = (),
+) -> EventInfo:
+    return EventInfo(
+        name=name,
+        category=category,
+        description=description,
+        measurements=measurements,
+        optional=optional,
+        metadata=metadata,
+    )
+
+
 EVENTS: tuple[EventInfo, ...] = (
-    EventInfo("req_llm.request.start", "llm", "LLM request started", ("model", "provider")),
-    EventInfo("req_llm.request.stop", "llm", "LLM request completed", ("duration", *_LLM)),
-    EventInfo("req_llm.request.exception", "llm", "LLM request failed", ("duration", "error")),
-    EventInfo("ensemble.prediction.start", "ensemble", "Ensemble prediction started", ("models",)),
-    EventInfo(
-        "ensemble.prediction.stop", "ensemble", "Ensemble prediction completed",
-        ("duration", "total_cost", "models_succeeded", "models_failed"),
+    _info("req_llm.request.start", "llm", "LLM request started", {}, _START, _LLM),
+    _info("req_llm.request.stop", "llm", "LLM request completed", _DURATION, _SPENT, _LLM),
+    _info(
+        "req_llm.request.exception", "llm", "LLM request failed", {}, _DURATION, (*_LLM, "error")
     ),
-    EventInfo("ensemble.vote.completed", "ensemble", "Ensemble voting completed", ("agreement",)),
-    EventInfo("hedging.request.start", "hedging", "Hedged request started", ("primary_model",)),
-    EventInfo("hedging.request.duplicated", "hedging", "Request duplicated", ("delay_ms",)),
-    EventInfo("hedging.request.stop", "hedging", "Hedged request completed", ("winner",)),
-    EventInfo("crucible_train.training.start", "training", "Training job started", ()),
-    EventInfo("crucible_train.training.stop", "training", "Training job completed", ("duration",)),
-    EventInfo("crucible_train.epoch.start", "training", "Epoch started", ("epoch",)),
-    EventInfo(
+    _info(
+        "ensemble.prediction.start", "ensemble", "Ensemble prediction started", {}, _START,
+        ("models", "strategy"),
+    ),
+    _info(
+        "ensemble.prediction.stop", "ensemble", "Ensemble prediction completed", _DURATION,
+        {"total_cost": "USD", "models_succeeded": "models", "models_failed": "models"},
+        ("models", "strategy"),
+    ),
+    _info(
+        "ensemble.vote.completed", "ensemble", "Ensemble voting completed", {},
+        {"agreement": "share"}, ("votes", "winner"),
+    ),
+    _info("hedging.request.start", "hedging", "Hedged request started", {}, _START, _HEDGE),
+    _info(
+        "hedging.request.duplicated", "hedging", "Request duplicated as a hedge",
+        {"delay_ms": "ms"}, {}, (*_HEDGE, "reason"),
+    ),
+    _info(
+        "hedging.request.stop", "hedging", "Hedged request completed", _DURATION,
+        {"primary_latency": "ms", "backup_latency": "ms", "duplication_cost": "USD"},
+        (*_HEDGE, "winner"),
+    ),
+    _info(
+        "crucible_train.training.start", "training", "Training job started", {}, _START,
+        ("model_name", "config"),
+    ),
+    _info(
+        "crucible_train.training.stop", "training", "Training job completed", _DURATION,
+        {"total_epochs": "epochs", "final_loss": ""}, ("model_name",),
+    ),
+    _info(
+        "crucible_train.epoch.start", "training", "Epoch started", {"epoch": "epoch"}, _START
+    ),
+    _info(
         "crucible_train.epoch.stop", "training", "Epoch completed with metrics",
-        ("epoch", "loss", "accuracy", "learning_rate"),
+        {"epoch": "epoch"}, {**_DURATION, "loss": "", "accuracy": "share", "learning_rate": ""},
     ),
-    EventInfo(
+    _info(
         "crucible_train.batch.stop", "training", "Batch completed with loss",
-        ("epoch", "batch", "loss", "gradient_norm"),
+        {"batch": "batch", "loss": ""},
+        {**_DURATION, "epoch": "epoch", "gradient_norm": "", "learning_rate": ""},
     ),
-    EventInfo(
-        "crucible_train.checkpoint.saved", "training", "Model checkpoint saved",
-        ("epoch", "checkpoint_path"),
+    _info(
+        "crucible_train.checkpoint.saved", "training", "Model checkpoint saved", {},
+        {"epoch": "epoch", "model_size_bytes": "bytes"}, ("checkpoint_path",),
     ),
-    EventInfo(
-        "crucible_deployment.inference.start", "deployment", "Inference request started",
-        ("model_name", "model_version"),
+    _info(
+        "crucible_deployment.inference.start", "deployment", "Inference request started", {},
+        _START, _DEPLOYED,
     ),
-    EventInfo(
+    _info(
         "crucible_deployment.inference.stop", "deployment", "Inference request completed",
-        ("duration", "input_size", "output_size", "batch_size"),
+        _DURATION, {"input_size": "", "output_size": ""}, _DEPLOYED,
     ),
-    EventInfo("crucible_deployment.inference.exception", "deployment", "Inference failed", ()),
-    EventInfo("crucible_framework.pipeline.start", "framework", "Pipeline started", ()),
-    EventInfo("crucible_framework.pipeline.stop", "framework", "Pipeline completed", ()),
-    EventInfo("crucible_framework.stage.start", "framework", "Stage started", ("stage_name",)),
-    EventInfo("crucible_framework.stage.stop", "framework", "Stage completed", ("stage_name",)),
-    EventInfo("causal_trace.event.created", "trace", "Causal reasoning event created", ()),
-    EventInfo("altar.tool.start", "tools", "Tool invocation started", ("tool_name",)),
-    EventInfo("altar.tool.stop", "tools", "Tool invocation completed", ("tool_name", "duration")),
+    _info(
+        "crucible_deployment.inference.exception", "deployment", "Inference request failed", {},
+        _DURATION, (*_DEPLOYED, "error"),
+    ),
+    _info(
+        "crucible_framework.pipeline.start", "framework", "Pipeline execution started", {}, _START,
+        (*_PIPELINE, "stage_count"),
+    ),
+    _info(
+        "crucible_framework.pipeline.stop", "framework", "Pipeline execution completed", _DURATION,
+        {}, _PIPELINE,
+    ),
+    _info(
+        "crucible_framework.stage.start", "framework", "Stage execution started", {}, _START,
+        _STAGE,
+    ),
+    _info(
+        "crucible_framework.stage.stop", "framework", "Stage execution completed", _DURATION, {},
+        _STAGE,
+    ),
+    _info(
+        "causal_trace.event.created", "trace", "Causal reasoning event created", {},
+        {"confidence": "share"},
+        ("trace_id", "event_type", "decision", "alternatives", "reasoning"),
+    ),
+    _info(
+        "altar.tool.start", "tools", "Tool invocation started", {}, _START,
+        ("tool_name", "session_id"),
+    ),
+    _info(
+        "altar.tool.stop", "tools", "Tool invocation completed", _DURATION,
+        {"results_count": "results", "cost_usd": "USD"}, ("tool_name", "session_id"),
+    ),
 )  # fmt: skip
+
+_known: dict[str, EventInfo] = {event.name: event for event in EVENTS}
+
+
+def define_event(
+    name: str,
+    *,
+    category: str = "custom",
+    description: str = "",
+    measurements: Mapping[str, str] | Iterable[str] = (),
+    optional: Mapping[str, str] | Iterable[str] = (),
+    metadata: Iterable[str] = (),
+) -> EventInfo:
+    """Add an event of one's own to the catalog, for this process; best in a ``conftest.py``.
+
+    Args:
+        name: dotted, e.g. ``cache.hit``. Names that begin with ``crucible.`` are the plugin's.
+        category: groups it in ``crucible events``.
+        description: what it means.
+        measurements: numbers that every such event has: names, or names with their units
+            (``{"age_s": "s"}``).
+        optional: numbers that it may have.
+        metadata: context that it usually carries.
+
+    Raises:
+        DefinitionError: the definition makes no sense, or the name is known with another one.
+            Saying the same again is fine.
+    """
+    if "." not in str(name) or not all(str(name).split(".")):
+        raise DefinitionError(f"an event's name is dotted, like 'cache.hit', not {name!r}")
+    if name.startswith("crucible."):
+        raise DefinitionError(f"event {name!r}: names that begin with 'crucible.' are reserved")
+    for key, text in (("category", category), ("description", description)):
+        if not str(text).isprintable():
+            raise DefinitionError(f"event {name!r}: {key} must be printable text, not {text!r}")
+    info = EventInfo(
+        name=name,
+        category=category,
+        description=description,
+        measurements=_units(name, "measurements", measurements),
+        optional=_units(name, "optional", optional),
+        metadata=tuple(_units(name, "metadata", metadata)),
+    )
+    known = _known.setdefault(name, info)
+    if known != info:
+        differing = next(
+            key
+            for key in ("category", "description", "measurements", "optional", "metadata")
+            if getattr(known, key) != getattr(info, key)
+        )
+        raise DefinitionError(
+            f"event {name!r} is known with {differing}={getattr(known, differing)!r}, "
+            f"not {getattr(info, differing)!r}; define another name"
+        )
+    return known
+
+
+def _units(name: str, key: str, given: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise DefinitionError(f"event {name!r}: {key} must be a list of names, not {given!r}")
+    found = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, "")
+    for each, unit in found.items():
+        if not isinstance(each, str) or not each or not isinstance(unit, str):
+            raise DefinitionError(
+                f"event {name!r}: {key} must hold names, or names with units, not {each!r}"
+            )
+    return found
+
+
+def list_events(category: str | None = None) -> list[EventInfo]:
+    """The known events, one's own after the reference system's; with ``category`` only its own."""
+    return [event for event in _known.values() if category in (None, event.category)]
+
+
+def event_info(name: str) -> EventInfo | None:
+    """What is known about an event; None if the name is not in the catalog."""
+    return _known.get(name)
+
 
 CONTAINERS = (
     "ensemble.prediction.",

@@ -6,6 +6,7 @@
     ├── DefinitionError (ValueError)    an experiment, marker or option that makes no sense
     │   └── ExpectationError            an expectation that cannot be parsed; knows the column
     ├── LifecycleError (RuntimeError)   stop after stop, resume without pause, …
+    ├── ValidationError (ValueError)    events that are not as the catalog says
     ├── ArtifactError (ValueError)      a file that is torn, empty, foreign or of another schema
     ├── OutputError (OSError)           a folder that cannot be written
     └── MissingExtraError (ImportError) an optional dependency; names the pip install
@@ -41,6 +42,20 @@ class LifecycleError(CrucibleError, RuntimeError):
     """An experiment was asked for a step that its state does not allow."""
 
 
+class ValidationError(CrucibleError, ValueError):
+    """Events of an experiment with ``validate="error"`` that the catalog says are wrong.
+
+    Attributes:
+        problems: each with how often it was found.
+    """
+
+    def __init__(self, experiment: str, problems: dict[str, int]) -> None:
+        self.problems = problems
+        first, count = next(iter(problems.items()))
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        super().__init__(f"experiment {experiment!r}: {first} ({count} ×){more}")
+
+
 class ArtifactError(CrucibleError, ValueError):
     """A file that is torn, empty, foreign or of another schema."""
 
@@ -52,5 +67,6 @@ class OutputError(CrucibleError, OSError):
 class MissingExtraError(CrucibleError, ImportError):
     """An optional dependency is not installed."""
 
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs: pip install 'pytest-crucible[{extra}]'")
+    def __init__(self, feature: str, extra: str = "", *, package: str = "") -> None:
+        install = package or f"'pytest-crucible[{extra}]'"
+        super().__init__(f"{feature} needs: pip install {install}")

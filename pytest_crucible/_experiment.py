@@ -14,6 +14,7 @@ SCOPES = ("test", "class", "module", "session")
 MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection
 FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
+VALIDATE = ("warn", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class Definition:
         failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
             expectations decide. Default: ``record`` with ``expect`` or ``pass_if``, else ``fail``.
         budget_usd: what the experiment may spend; once it is spent, further trials are skipped.
+        validate: check measurements against the catalog of events when a trial ends: ``warn`` shows
+            what is wrong in the summary, with ``error`` the trial fails, too. Default: no check.
         sampling: which operations are recorded: ``uniform:SHARE``, ``reservoir:SIZE``,
             ``stratified:SHARE``, ``adaptive:SHARE`` or ``importance:SHARE``. Without it, all.
     """
@@ -57,6 +60,7 @@ class Definition:
     margin: float | Mapping[str, float] | None = None
     failures: str = "fail"
     budget_usd: float | None = None
+    validate: str | None = None
     sampling: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,6 +111,8 @@ def define(name: object = None, /, **given: Any) -> Definition:
         given["failures"] = "record" if given["expect"] or given.get("pass_if") else "fail"
     if given.get("inconclusive") is not None:
         _check_choice("inconclusive", given["inconclusive"], INCONCLUSIVE)
+    if given.get("validate") is not None:
+        _check_choice("validate", given["validate"], VALIDATE)
     _check_margin(given.get("margin"))
     _check_budget(given.get("budget_usd"))
     _check_choice("failures", given["failures"], FAILURES)

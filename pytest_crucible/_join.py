@@ -61,4 +61,5 @@ def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
         with handle.active():
             yield handle
     finally:
+        handle.settle()
         recording.close()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_crucible import cli_judge, cli_plan
+from pytest_crucible import cli_events, cli_judge, cli_plan
 from pytest_crucible._errors import ArtifactError, CrucibleError, DefinitionError
 from pytest_crucible.artifact.archive import SUFFIX, pack
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
@@ -24,7 +24,7 @@ from pytest_crucible.artifact.run import newest_run, open_folder, open_run, run_
 from pytest_crucible.report.numbers import plural
 from pytest_crucible.report.recover import recover, unfinished_runs
 from pytest_crucible.report.results import analyse
-from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.report.terminal import Line, has_sparklines, render
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1"}
 Print = Callable[[Iterable[Line]], None]
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_judge.add_commands(commands)
     cli_plan.add_command(commands)
+    cli_events.add_command(commands)
     return parser
 
 
@@ -82,7 +83,8 @@ PATH_HELP = cli_judge.PATH_HELP
 
 def _show(options: argparse.Namespace, show: Print) -> int:
     results = analyse(open_run(options.path))
-    show([*render(results), Line(f"run: {results.run}")])
+    sparklines = has_sparklines(sys.stdout.encoding)
+    show([*render(results, sparklines), Line(f"run: {results.run}")])
     return 0
 
 

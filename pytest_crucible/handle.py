@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
 from dataclasses import asdict, replace
@@ -12,18 +12,22 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
-from pytest_crucible._event import RECORD, Event
+from pytest_crucible._event import INVALID, LOG, RECORD, Event
 from pytest_crucible._experiment import Definition
-from pytest_crucible._recorder import pause_scope, resume_scope
+from pytest_crucible._recorder import pause_scope, record_into, resume_scope
 from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
+from pytest_crucible._validation import problems_of
+from pytest_crucible.adapters import MetricsAdapter
 from pytest_crucible.artifact.view import Events
+from pytest_crucible.metrics.curves import Curve, curve_of
 from pytest_crucible.metrics.live import LiveMetrics
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import Metrics, summarise
+from pytest_crucible.step_log import StepLog, check_log, plain_number, step_number
 from pytest_crucible.stores import Recorded, Store
 from pytest_crucible.stores._merge import Node
 
@@ -68,6 +72,7 @@ class ExperimentHandle:
         self._folder = folder
         self.archived_to: Path | None = None
         self._live: LiveMetrics | None = None
+        self._steps = StepLog()
 
     @property
     def name(self) -> str:
@@ -115,14 +120,91 @@ class ExperimentHandle:
             TypeError: a value is no number. Booleans count as 0 and 1.
             ValueError: a name is that of a built-in metric.
         """
-        if self._opened.state == CLOSED and self._folder is None:
-            raise LifecycleError(f"experiment {self.name!r} is {self.status}: record came too late")
+        self._check_open("record")
         taken = RESERVED_NAMES.intersection(numbers)
         if taken:
             name = min(taken)
             raise ValueError(f"record({name}=…): {name} is a built-in metric; use another name")
-        plain = {name: _number(name, value) for name, value in numbers.items()}
+        plain = {name: plain_number(f"record({name}=", value) for name, value in numbers.items()}
         self.execute(RECORD, plain)
+
+    def log(
+        self,
+        name: str,
+        value: Any,
+        step: SupportsIndex | None = None,
+        *,
+        best: str | None = None,
+        **more: Any,
+    ) -> float:
+        """Log a number of a training step: ``log("loss", 2.5, step=0)``.
+
+        It is on disk as this returns, like every event. Each name becomes a curve, of which the
+        summary shows first, last and best; expectations can say ``loss.last < 0.5``.
+
+        Args:
+            name: of the number, e.g. ``loss``.
+            value: NaN and infinity are kept, too, and counted.
+            step: a whole number; if it was logged before, this value replaces the earlier one.
+                Default: the one after the highest so far, from 0.
+            best: ``min`` or ``max``; default: ``min`` for losses, errors and so on, else ``max``.
+            more: kept with the record, and told to adapters.
+
+        Returns:
+            The value as a plain number.
+
+        Raises:
+            TypeError: the value is no number, or the step no whole number.
+            ValueError: the name is that of a built-in metric, or ``best`` neither min nor max.
+        """
+        self._check_open("log")
+        if name in RESERVED_NAMES:
+            raise ValueError(f"log({name!r}, …): {name} is a built-in metric; use another name")
+        check_log(name, best)
+        number = plain_number(f"log({name!r}, ", value)
+        position = self._steps.place(name, step_number(name, step))
+        told = {"name": name, **more} if best is None else {"name": name, "best": best, **more}
+        self.execute(LOG, {"value": number, "step": position}, told)
+        if self._steps.adapters and not self._opened.state:
+            with self.active():
+                self._steps.tell(self.id, self.scope, name, number, position, more)
+        return number
+
+    def logged(self, name: str) -> Curve:
+        """The curve of ``name`` in this trial so far: ``steps, values = exp.logged("loss")``.
+
+        In the order of the steps; of a step that was logged twice, the later value.
+        """
+        return curve_of(self._all_events(), name)
+
+    def log_to(self, adapter: MetricsAdapter) -> None:
+        """Tell ``adapter`` every number that is logged from now on, in addition to the record.
+
+        It is flushed when the trial, or the experiment, ends. If it raises, it is detached, which
+        the summary reports.
+        """
+        self._steps.adapters.append(adapter)
+
+    def settle(self) -> dict[str, int]:
+        """Before the end: flush the adapters, check against the catalog. For this package's use.
+
+        Returns:
+            What is wrong with recorded events, and with how many; empty without ``validate``.
+        """
+        with self.active():
+            self._steps.flush()
+        level = self.definition.validate
+        if level is None:
+            return {}
+        found = problems_of(event for event in self._all_events() if not event.internal)
+        for problem, count in found.items():
+            told = {"problem": problem, "validate": level}
+            record_into(self._opened, INVALID, {"count": count}, told)
+        return found
+
+    def _check_open(self, what: str) -> None:
+        if self._opened.state == CLOSED and self._folder is None:
+            raise LifecycleError(f"experiment {self.name!r} is {self.status}: {what} came too late")
 
     @contextmanager
     def active(self) -> Iterator[ExperimentHandle]:
@@ -170,6 +252,7 @@ class ExperimentHandle:
                     "name": self.name,
                     "hypothesis": self.definition.hypothesis,
                     "sampling": self.definition.sampling,
+                    "validate": self.definition.validate,
                 },
                 "scope": asdict(self.scope),
             }
@@ -370,17 +453,3 @@ class _BoundSpan(telemetry.Span):
 def _moment(time_ns: int) -> datetime:
     seconds, rest = divmod(time_ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest // 1000)
-
-
-def _number(name: str, value: Any) -> float | int:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return value
-    convert: Callable[[], Any] | None = getattr(value, "__float__", None)
-    if convert is None or isinstance(value, str):
-        raise TypeError(f"record({name}={value!r}): a {type(value).__name__} is not a number")
-    try:
-        return float(value)
-    except Exception as error:  # a conversion of somebody else's: say at least which number
-        raise TypeError(f"record({name}=…): {error}") from error

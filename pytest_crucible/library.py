@@ -5,17 +5,19 @@ Each started experiment is a run of its own, kept in memory.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_crucible._errors import DefinitionError, LifecycleError
+from pytest_crucible._errors import DefinitionError, LifecycleError, ValidationError
 from pytest_crucible._experiment import Definition, define
 from pytest_crucible._recorder import close_scope, open_scope, stop_listening
 from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import CLOSED, OpenScope, Scope
+from pytest_crucible._validation import ERROR
 from pytest_crucible.artifact.archive import SUFFIX as ARCHIVE
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder, new_run_id, slug
@@ -66,7 +68,8 @@ def start(name: str, **definition: Any) -> ExperimentHandle:
 
     Args:
         name: what it is called.
-        definition: hypothesis, condition, tags, metadata, sample_size, sampling; see `Definition`.
+        definition: hypothesis, condition, tags, metadata, sample_size, sampling, validate; see
+            `Definition`.
 
     Raises:
         DefinitionError: an argument makes no sense.
@@ -102,13 +105,28 @@ def stop(experiment: ExperimentHandle | str, reason: str | None = None) -> Exper
     Raises:
         LookupError: there is no such experiment.
         LifecycleError: it has been stopped already.
+        ValidationError: with ``validate="error"``, events are not as the catalog says; the
+            experiment is stopped all the same. With ``"warn"`` that is a ``UserWarning``.
     """
     found = _find(experiment)
     if found.opened.state == CLOSED:
         raise LifecycleError(f"experiment {found.handle.name!r} has been stopped already")
-    close_scope(found.opened, reason)
-    stop_listening()
+    problems = _end(found, reason)
+    if problems:
+        error = ValidationError(found.handle.name, problems)
+        if found.handle.definition.validate == ERROR:
+            raise error
+        warnings.warn(str(error), stacklevel=2)
     return found.handle
+
+
+def _end(found: _Started, reason: str | None) -> dict[str, int]:
+    """Settle and close; returns what the catalog says is wrong."""
+    try:
+        return found.handle.settle()
+    finally:
+        close_scope(found.opened, reason)
+        stop_listening()
 
 
 @contextmanager
@@ -120,16 +138,15 @@ def experiment(name: str, **definition: Any) -> Iterator[ExperimentHandle]:
     can still be read: `list_experiments` has it.
     """
     handle = start(name, **definition)
-    reason = None
     try:
         with handle.active():
             yield handle
     except BaseException as error:
-        reason = type(error).__name__
-        raise
-    finally:
         if handle.stopped_at is None:
-            stop(handle, reason)
+            _end(_find(handle), type(error).__name__)  # what the block raised says it all
+        raise
+    if handle.stopped_at is None:
+        stop(handle)
 
 
 def pause(experiment: ExperimentHandle | str) -> ExperimentHandle:
@@ -310,7 +327,7 @@ def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> N
     """
     found = _find(experiment)
     if found.opened.state != CLOSED:
-        stop(experiment)
+        _end(found, None)
     del _started[found.handle.id]
     if not keep_data:
         found.store.clear()

@@ -28,6 +28,7 @@ from pytest_crucible._recorder import close_scope, open_scope, scope_frame, stop
 from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import OpenScope, Scope
 from pytest_crucible.artifact.files import slug
+from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.stores._merge import TrialKey
 from pytest_crucible.stores.spool import SpoolStore
 
@@ -110,6 +111,10 @@ class NodeRecording:
         if key not in self._samplers:
             self._samplers[key] = NodeSampler(*key, sampling, self.store.append)
         return self._samplers[key]
+
+    def handle(self, definition: Definition, opened: OpenScope) -> ExperimentHandle:
+        """The handle of a scope that `open` opened."""
+        return ExperimentHandle(definition, opened, self.store, self.run, self.node, self.folder)
 
     def close_scope(self, opened: OpenScope) -> None:
         """Close a scope that `open` opened; one that is closed already is left alone."""

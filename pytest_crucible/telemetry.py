@@ -182,16 +182,21 @@ def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata |
             if _handlers.pop(handler.id, None) is None:
                 continue
             _forget_routes()
-            execute(
-                HANDLER_FAILURE,
-                {"monotonic_time": _clock.monotonic_ns(), "system_time": _clock.wall_ns()},
-                {
-                    "handler_id": handler.id,
-                    "event_name": name,
-                    "kind": type(error).__name__,
-                    "reason": _reason(error),
-                },
-            )
+            report_failure(handler.id, name, error)
+
+
+def report_failure(handler_id: str, name: str, error: Exception) -> None:
+    """Say that a handler was detached, because it raised. For this package's own use."""
+    execute(
+        HANDLER_FAILURE,
+        {"monotonic_time": _clock.monotonic_ns(), "system_time": _clock.wall_ns()},
+        {
+            "handler_id": handler_id,
+            "event_name": name,
+            "kind": type(error).__name__,
+            "reason": _reason(error),
+        },
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pytest_crucible._event import TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible._event import LOG, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._scope import Scope
+from pytest_crucible.metrics.curves import LoggedSeries, add_logged, summarise_logged
 from pytest_crucible.metrics.streaming import StreamingMetrics
 from pytest_crucible.metrics.summary import Metrics, summarise_trials
 from pytest_crucible.metrics.trials import TrialBook
@@ -15,6 +16,8 @@ from pytest_crucible.metrics.trials import TrialBook
 
 class LiveMetrics:
     """What is known of a trial, or an experiment outside pytest, up to a position in its record.
+
+    Curves are kept whole: a step may be logged again.
 
     Attributes:
         pid: process that it is known in.
@@ -28,14 +31,18 @@ class LiveMetrics:
         self.lock = threading.Lock()
         self._streaming = StreamingMetrics(scope.experiment, scope.condition)
         self._book = TrialBook()
+        self._logged: dict[str, LoggedSeries] = {}
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.name in (TRIAL_START, TRIAL_STOP):
                 self._book.add(event)
+            elif event.name == LOG and event.scope is not None:
+                add_logged(self._logged, event, event.scope, 0, 0)
             else:
                 self._streaming.add(event)
 
     def metrics(self) -> Metrics:
         trials = self._book.all()
-        return replace(self._streaming.metrics(), tests=summarise_trials(trials))
+        logged = {name: summarise_logged(s, name) for name, s in sorted(self._logged.items())}
+        return replace(self._streaming.metrics(), tests=summarise_trials(trials), logged=logged)

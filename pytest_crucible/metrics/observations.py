@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pytest_crucible._enrich import Enriched, enrich, number
-from pytest_crucible._event import CAPTURE, RECORD, TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible._event import CAPTURE, INVALID, LOG, RECORD, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._scope import JUDGE, Scope
 from pytest_crucible.metrics.calls import CallCounts, Calls
+from pytest_crucible.metrics.curves import LoggedSeries, add_logged
 from pytest_crucible.metrics.nesting import Nesting
 from pytest_crucible.metrics.trials import Trial, TrialBook
 from pytest_crucible.telemetry import HANDLER_FAILURE
@@ -61,7 +62,10 @@ class Group:
         counted: 1 where the row counts in the overall metrics, 0 where its parts do.
         counted_cost, counted_tokens: the same for cost and for tokens.
         recorded: the numbers given to ``record``, by name.
+        logged: the numbers given to ``log``, by name.
         trials: what became of every trial.
+        invalid: how many events the catalog says are wrong, by problem and by what the experiment
+            says to that: ``warn`` or ``error``.
         failed: rows of failed operations, with their errors.
         cancelled: rows of operations stopped from outside.
         models: how many events named which model.
@@ -90,7 +94,9 @@ class Group:
     counted_cost: array[int] = field(default_factory=lambda: array("b"))
     counted_tokens: array[int] = field(default_factory=lambda: array("b"))
     recorded: dict[str, Series] = field(default_factory=dict)
+    logged: dict[str, LoggedSeries] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
+    invalid: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: dict[int, str] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
     models: dict[str, int] = field(default_factory=dict)
@@ -169,13 +175,13 @@ def observe(
         if scope is None:
             continue
         if event.internal:
-            if event.name == RECORD:
+            if event.name in (TRIAL_START, TRIAL_STOP):
+                book.add(event)
+            elif event.name in (RECORD, LOG, INVALID):
                 group = found.group(scope.experiment, scope.condition)
                 attempt = book.current_attempt(event)
                 if attempt >= 0:
-                    _add_recorded(group, event, scope, attempt)
-            elif event.name in (TRIAL_START, TRIAL_STOP):
-                book.add(event)
+                    _add_internal(group, event, scope, attempt)
             continue
         place = places.get(id(scope))
         if place is None:
@@ -208,13 +214,17 @@ def _keep_last_attempts(group: Group) -> None:
     }
     if not last:
         return
-    for series in group.recorded.values():
+    every: list[Series | LoggedSeries] = [*group.recorded.values(), *group.logged.values()]
+    for series in every:
         kept = [
             row
             for row, key in enumerate(zip(series.cases, series.trials, strict=True))
             if series.attempts[row] == last.get(key, series.attempts[row])
         ]
-        for column in ("values", "cases", "trials", "attempts"):
+        columns = ["values", "cases", "trials", "attempts"]
+        if isinstance(series, LoggedSeries):
+            columns.append("steps")
+        for column in columns:
             old = getattr(series, column)
             setattr(series, column, array(old.typecode, [old[row] for row in kept]))
 
@@ -251,6 +261,16 @@ def _handler_failure(event: Event) -> str:
         f"{event.node}: handler {get('handler_id')!r} was detached after it raised "
         f"{get('kind')}: {get('reason')} (on {get('event_name')})"
     )
+
+
+def _add_internal(group: Group, event: Event, scope: Scope, attempt: int) -> None:
+    if event.name == RECORD:
+        _add_recorded(group, event, scope, attempt)
+    elif event.name == LOG:
+        add_logged(group.logged, event, scope, group.case_index(scope.case), attempt)
+    else:
+        problem = str(event.metadata.get("problem")), str(event.metadata.get("validate"))
+        group.invalid[problem] += int(event.measurements.get("count", 1))
 
 
 def _add_recorded(group: Group, event: Event, scope: Scope, attempt: int) -> None:

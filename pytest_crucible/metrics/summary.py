@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.metrics import weighted
+from pytest_crucible.metrics.curves import STATISTICS, Logged, summarise_logged
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
 
@@ -141,6 +142,7 @@ class Metrics:
     Attributes:
         latency: in ms.
         recorded: numbers given to ``record``, by name.
+        logged: numbers given to ``log``, by name.
         events: by event name.
         custom: numbers that plugins added, by name.
     """
@@ -154,6 +156,7 @@ class Metrics:
     tokens: Tokens = field(default_factory=Tokens)
     tests: Tests = field(default_factory=Tests)
     recorded: Mapping[str, Distribution] = field(default_factory=dict)
+    logged: Mapping[str, Logged] = field(default_factory=dict)
     events: Mapping[str, EventMetrics] = field(default_factory=dict)
     custom: Mapping[str, float] = field(default_factory=dict)
 
@@ -178,6 +181,9 @@ def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metric
         recorded={
             name: distribution(np.frombuffer(series.values, dtype=np.float64))
             for name, series in sorted(group.recorded.items())
+        },
+        logged={
+            name: summarise_logged(series, name) for name, series in sorted(group.logged.items())
         },
         events={
             name: _event_metrics(columns, everything & (columns.name == index))
@@ -408,6 +414,9 @@ def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
         yield from _paths(group, getattr(metrics, group))
     for name, recorded in metrics.recorded.items():
         yield from _paths(name, recorded)
+    for name, logged in metrics.logged.items():
+        for statistic in STATISTICS:
+            yield f"{name}.{statistic}", getattr(logged, statistic)
     yield from metrics.custom.items()
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pytest_crucible._experiment import Definition
+from pytest_crucible._experiment import VALIDATE, Definition
 from pytest_crucible._sampling import RESERVOIR, parse_sampling
+from pytest_crucible._validation import ERROR
 from pytest_crucible.artifact.manifest import manifest_notes
 from pytest_crucible.artifact.run import Run
 from pytest_crucible.handle import RESERVED_NAMES
@@ -48,6 +49,8 @@ class ExperimentResult:
         trials: what became of every trial, over all conditions.
         errors: failed operations by error, over all conditions.
         broken_off: processes that did not say how many operations a reservoir had seen.
+        invalid: what the catalog says is wrong with events, with how many of them; over all
+            conditions. ``refused`` are those that ``validate="error"`` does not let pass.
     """
 
     definition: Definition
@@ -60,6 +63,8 @@ class ExperimentResult:
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
     broken_off: tuple[str, ...] = ()
+    invalid: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str | None:
@@ -100,6 +105,7 @@ class ExperimentResult:
                 condition: [asdict(each) for each in comparisons]
                 for condition, comparisons in self.comparisons.items()
             },
+            "invalid": dict(self.invalid),
             "models": sorted({model for group in self.groups.values() for model in group.models}),
         }
 
@@ -157,6 +163,11 @@ class Results:
                 and (each.definition.inconclusive or inconclusive) == "fail"
             )
         ]
+
+    @property
+    def refused(self) -> bool:
+        """Whether events were not as the catalog says, where ``validate="error"`` asks for it."""
+        return any(each.refused for each in self.experiments)
 
     @property
     def lost(self) -> bool:
@@ -293,6 +304,8 @@ def _experiment(
         comparisons=_comparisons(definition, conditions, groups),
         trials=tuple(trial for group in groups.values() for trial in group.trials),
         errors=sum((Counter(group.errors) for group in groups.values()), Counter()),
+        invalid=_invalid(groups.values(), VALIDATE),
+        refused=_invalid(groups.values(), (ERROR,)),
     )
     subjects = {condition: result.subject(condition) for condition in _arms(conditions, groups)}
     judgements = [
@@ -303,6 +316,15 @@ def _experiment(
     if definition.pass_if:
         judgements += [_pass_if(definition, groups[condition]) for condition in conditions]
     return replace(result, judgements=tuple(judgements))
+
+
+def _invalid(groups: Iterable[Group], levels: Sequence[str]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for group in groups:
+        for (problem, level), count in group.invalid.items():
+            if level in levels:
+                found[problem] += count
+    return dict(found.most_common())
 
 
 def comparison_options(margin: float | Mapping[str, float] | None) -> Options:

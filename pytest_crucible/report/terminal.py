@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from pytest_crucible._sampling import parse_sampling
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
+from pytest_crucible.report.logged import logged_lines
 from pytest_crucible.report.numbers import (
     decimals,
     plural,
@@ -38,6 +39,7 @@ STYLES = {
 }  # fmt: skip
 _INDENT = "  "
 _MAX_ERRORS = 3
+_MAX_INVALID = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,20 @@ class Line:
     style: str = ""
 
 
-def render(results: Results) -> Iterator[Line]:
-    """The summary of a run, line by line."""
+def has_sparklines(encoding: str | None) -> bool:
+    """Whether text of this encoding can hold the characters that curves are drawn with."""
+    return (encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
+
+
+def render(results: Results, sparklines: bool = True) -> Iterator[Line]:
+    """The summary of a run, line by line; curves as text without ``sparklines``."""
     for experiment in results.experiments:
-        yield from render_experiment(experiment)
+        yield from render_experiment(experiment, sparklines)
         yield Line("")
     yield from _completeness(results)
 
 
-def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
+def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> Iterator[Line]:
     """One experiment: verdict, claim, completeness, metrics, comparisons, expectations, errors."""
     definition, verdict = experiment.definition, experiment.verdict
     claim = f": {definition.hypothesis}" if definition.hypothesis else ""
@@ -70,6 +77,7 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
     if any(group.sampled for group in experiment.groups.values()):
         yield Line(_INDENT + _sampled(experiment), "yellow")
     yield from _metrics(experiment)
+    yield from _logged(experiment, sparklines)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
     for condition, comparisons in experiment.comparisons.items():
@@ -80,6 +88,7 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
         yield Line("")
         yield from judgement_lines(experiment.judgements, _INDENT)
     yield from _errors(experiment)
+    yield from _invalid(experiment)
 
 
 def _one_line(text: str) -> str:
@@ -194,6 +203,13 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
     for reason, paths in reasons.items():
         yield Line(f"{_INDENT}no interval for {', '.join(paths)}: {reason}")
     yield from _left_out(experiment)
+
+
+def _logged(experiment: ExperimentResult, sparklines: bool) -> Iterator[Line]:
+    for position, (text, attention) in enumerate(logged_lines(experiment, sparklines)):
+        if not position:
+            yield Line("")
+        yield Line(_INDENT + text, "yellow" if attention else "")
 
 
 def _left_out(experiment: ExperimentResult) -> Iterator[Line]:
@@ -333,6 +349,17 @@ def _errors(experiment: ExperimentResult) -> Iterator[Line]:
                 failures[attempt.error] = failures.get(attempt.error, 0) + 1
     yield from _top("failed trials", failures)
     yield from _top("failed operations", experiment.errors)
+
+
+def _invalid(experiment: ExperimentResult) -> Iterator[Line]:
+    """What the catalog says is wrong with the events; red where that fails the session."""
+    ranked = list(experiment.invalid.items())
+    for problem, count in ranked[:_MAX_INVALID]:
+        style = "red" if problem in experiment.refused else "yellow"
+        yield Line(f"{_INDENT}invalid: {_one_line(problem)} ({plural(count, 'event')})", style)
+    if len(ranked) > _MAX_INVALID:
+        more = plural(len(ranked) - _MAX_INVALID, "other kind")
+        yield Line(f"{_INDENT}invalid: and {more}", "red" if experiment.refused else "yellow")
 
 
 def _top(title: str, counts: Mapping[str, int]) -> Iterator[Line]:

@@ -24,7 +24,7 @@ from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.report.compare_text import render_comparison
 from pytest_crucible.report.comparing import RunComparison, compare_runs
 from pytest_crucible.report.results import Results, analyse
-from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.report.terminal import Line, has_sparklines, render
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
 from pytest_crucible.stats.expectations import Judgement
 
@@ -120,7 +120,9 @@ def _compare(config: pytest.Config, run: Run, results: Results, finished: Finish
 def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
     results = finished.results
     unmet = _unmet(session.config, finished)
-    bad = results is None or bool(unmet) or results.lost or bool(finished.problems)
+    bad = (
+        results is None or bool(unmet) or results.lost or results.refused or bool(finished.problems)
+    )
     bad = bad or bool(_regressions(session.config, finished))
     if bad and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -200,10 +202,12 @@ def _custom_metrics(config: pytest.Config) -> Any:
     return custom
 
 
-def summary_lines(config: pytest.Config, finished: Finished) -> Iterator[Line]:
+def summary_lines(
+    config: pytest.Config, finished: Finished, sparklines: bool = True
+) -> Iterator[Line]:
     """Everything that is printed at the end of the session."""
     if finished.results is not None:
-        yield from render(finished.results)
+        yield from render(finished.results, sparklines)
         if finished.comparison is not None:
             yield from render_comparison(finished.comparison)
             yield Line("")
@@ -231,7 +235,8 @@ def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
     if finished is None or terminal.verbosity < -1:
         return
     terminal.section("experiments")
-    for line in summary_lines(config, finished):
+    encoding = getattr(config.get_terminal_writer()._file, "encoding", None)
+    for line in summary_lines(config, finished, has_sparklines(encoding)):
         terminal.write_line(line.text, **({line.style: True} if line.style else {}))
     # The closing line must not be green when the session fails: an expectation that was not met
     # counts there, and in the short summary, like a test that failed.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible._experiment import Definition, define
+from pytest_crucible._experiment import VALIDATE, Definition, define
 from pytest_crucible.stats.expression import parse
 
 CONDITION_PARAM = "_crucible_condition"
@@ -230,5 +230,10 @@ def _merged(
         expect=tuple(dict.fromkeys(known.expect + new.expect)),
         metadata={**new.metadata, **known.metadata},
         sample_size=known.sample_size or new.sample_size,
+        validate=_stricter(known.validate, new.validate),
         budget_usd=known.budget_usd if new.budget_usd is None else new.budget_usd,
     )
+
+
+def _stricter(first: str | None, second: str | None) -> str | None:
+    return max(first, second, key=(None, *VALIDATE).index)

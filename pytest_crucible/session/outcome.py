@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible._errors import ValidationError
+
 TRIAL = "crucible_trial"
 """Attribute of reports of trials: the controller counts them, to notice what was lost."""
 
@@ -42,7 +44,9 @@ def trial_outcome(outcomes: dict[str, str]) -> str:
 
 
 def error_of(excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config) -> str:
-    """Type and place. The text stays out: assertion messages quote answers."""
+    """Type and place. The text stays out: assertion messages quote answers; ours do not."""
+    if isinstance(excinfo.value.__cause__, ValidationError):
+        return str(excinfo.value.__cause__)
     entry = excinfo.traceback[-1] if excinfo.traceback else None
     for each in excinfo.traceback:
         if not _is_library(str(each.path)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_crucible._scope import OpenScope, Scope, current_scope
+from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.marker import IDENTITY
@@ -26,6 +27,7 @@ class Stretches:
         self._recording = recording
         self._capture = capture
         self._open: dict[tuple[str, str], tuple[pytest.Item | pytest.Collector, OpenScope]] = {}
+        self._handles: dict[OpenScope, ExperimentHandle] = {}
 
     def enter(self, item: pytest.Item) -> None:
         """Open the stretch that ``item`` begins, if it does, and make the innermost current."""
@@ -43,6 +45,7 @@ class Stretches:
                 scope = Scope(experiment=identity.definition.name, condition=condition)
                 opened = self._recording.open(scope, identity.definition.sampling)
                 self._open[key] = (node, opened)
+                self._handles[opened] = self._recording.handle(identity.definition, opened)
                 self._capture.enter(opened)
         self.resume()
 
@@ -56,6 +59,7 @@ class Stretches:
         self.resume()
 
     def _close(self, opened: OpenScope) -> None:
+        self._handles.pop(opened).settle()  # what is wrong is in the record, and fails the session
         self._capture.leave(opened)
         self._recording.close_scope(opened)
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from pytest_crucible import _clock
+from pytest_crucible._errors import ValidationError
 from pytest_crucible._event import TRIAL_START, TRIAL_STOP
 from pytest_crucible._recorder import record_into
 from pytest_crucible._scope import OpenScope, Scope, current_scope
+from pytest_crucible._validation import ERROR
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.capture import Capture
@@ -110,6 +112,21 @@ class TrialHooks:
             pyfuncitem.obj = original
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        handle = item.stash.get(HANDLE, None)
+        if self._attempt is None or handle is None:
+            return (yield)
+        problems: dict[str, int] = {}
+        try:
+            result = yield
+        finally:
+            problems = handle.settle()  # after fixtures are gone: they may emit events, too
+        if problems and handle.definition.validate == ERROR:
+            error = ValidationError(handle.name, problems)
+            raise pytest.fail.Exception(str(error), pytrace=False) from error
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -162,14 +179,7 @@ class TrialHooks:
         opened = self._recording.open(scope, identity.definition.sampling)
         file, line, _ = item.location
         record_into(opened, TRIAL_START, {}, {"file": file, "line": (line or 0) + 1})
-        item.stash[HANDLE] = ExperimentHandle(
-            identity.definition,
-            opened,
-            self._recording.store,
-            self._recording.run,
-            self._recording.node,
-            self._recording.folder,
-        )
+        item.stash[HANDLE] = self._recording.handle(identity.definition, opened)
         self._attempt = _Attempt(identity, opened, _clock.monotonic_ns())
         current_scope.set(opened)
         self._capture.enter(opened)

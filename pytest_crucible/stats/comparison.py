@@ -114,18 +114,22 @@ def compare_groups(base: Group, cand: Group, options: Options | None = None) -> 
         options: margins and level.
     """
     options = options or Options()
-    found = [_compare(metric, base, cand, options) for metric in _metrics(base, cand)]
+    found = [_compare(metric, base, cand, options) for metric in _metrics(base, cand, options)]
     return _corrected(found, options.alpha)
 
 
-def _metrics(base: Group, cand: Group) -> list[str]:
+def _metrics(base: Group, cand: Group, options: Options) -> list[str]:
     recorded = dict.fromkeys([*base.recorded, *cand.recorded])
     names = ["success_rate", *(f"{name}.mean" for name in recorded)]
     names += ["latency", "latency.p95"]
     if any(0.0 in group.success for group in (base, cand)):
         names.append("reliability.success_rate")
     names += ["cost", "tokens"]
-    return [name for name in names if _has(base, name) or _has(cand, name)]
+    found = [name for name in names if _has(base, name) or _has(cand, name)]
+    # Of what was logged only what the author claims something about: a correction for every
+    # learning rate that was logged on the way would bury the rest.
+    last = [f"{name}.last" for name in base.logged if name in (options.lower_is_better or ())]
+    return found + [name for name in last if _has(base, name) and _has(cand, name)]
 
 
 def _has(group: Group, metric: str) -> bool:

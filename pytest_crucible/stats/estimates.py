@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_crucible.metrics.curves import STATISTICS
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.stats.intervals import (
     Interval,
@@ -57,11 +58,18 @@ def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Es
     sample = pass_statistic(group.trials, path) or sample_of(group, path)
     if sample is None:
         value = numbers.get(path)
-        if group.sampled and path.partition(".")[0] not in ("tests", *group.recorded):
+        if group.sampled and path.partition(".")[0] not in (
+            "tests",
+            *group.recorded,
+            *group.logged,
+        ):
             return Estimate(value=value, reason=SAMPLED)
-        return Estimate(value=value, exact=value is not None)
+        reason = _why_unknown(group, path) if value is None else None
+        return Estimate(value=value, exact=value is not None, reason=reason)
     if not sample.n:
-        return Estimate(value=None, reason="nothing was recorded for it")
+        left_out = f"none of its {sample.invalid} values is a finite number"
+        reason = left_out if sample.invalid else "nothing was recorded for it"
+        return Estimate(value=None, reason=reason)
     cases = None if sample.cases is None else sample.units
     try:
         low, high = interval_for_display(sample, ALPHA)
@@ -70,6 +78,15 @@ def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Es
             value=point(sample), n=sample.n, cases=cases, reason=str(error), sample=sample
         )
     return Estimate(value=point(sample), low=low, high=high, n=sample.n, cases=cases, sample=sample)
+
+
+def _why_unknown(group: Group, path: str) -> str | None:
+    name, _, statistic = path.rpartition(".")
+    if name in group.logged and statistic in STATISTICS:
+        if statistic.startswith("best"):
+            return "no value is a finite number"
+        return f"the {statistic} value is not a finite number"
+    return None
 
 
 def point(sample: Sample) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics import weighted
+from pytest_crucible.metrics.curves import STATISTICS, LoggedSeries, trial_curves, trial_statistic
+from pytest_crucible.metrics.direction import lower_is_better as lower_is_better
 from pytest_crucible.metrics.observations import NO_CASE, Group, Series
 from pytest_crucible.metrics.trials import FAILURES, MISSING, SUCCESSES
 from pytest_crucible.stats.intervals import NoIntervalError
@@ -120,7 +120,11 @@ def sample_of(group: Group, path: str) -> Sample | None:
         recorded = _recorded(group, group.recorded[head])
         if statistic == "mean" and set(np.unique(recorded.values)) <= {0.0, 1.0}:
             return replace(recorded, kind=RATE)  # right or wrong: a share, not a measurement
-        return _shaped(recorded, statistic)
+        shaped = _shaped(recorded, statistic)
+        if shaped is not None:
+            return shaped
+    if head in group.logged and statistic in STATISTICS:
+        return _logged(group, group.logged[head], head, statistic)
     return None
 
 
@@ -209,6 +213,15 @@ def _recorded(group: Group, series: Series) -> Sample:
     return replace(found, invalid=series.invalid + found.invalid)
 
 
+def _logged(group: Group, series: LoggedSeries, name: str, statistic: str) -> Sample | None:
+    """One observation per trial; None with a single curve: where that ended is a plain fact."""
+    curves = list(trial_curves(series))
+    if len(curves) < 2:
+        return None
+    values = np.array([trial_statistic(series, each, name, statistic) for each in curves])
+    return _made(values, np.array([each.case for each in curves], dtype=np.int64), group, MEAN)
+
+
 def _made(
     values: Floats, cases: Ints, group: Group, kind: str, weights: Floats | None = None
 ) -> Sample:
@@ -226,24 +239,9 @@ def _made(
     return Sample(values, cases, names, kind, invalid=invalid, weights=weights)
 
 
-_LOWER = re.compile(
-    r"(?i)(^|[._])(latency|cost|tokens?|duration\w*|time\w*|loss|errors?|error_rate|failure_rate"
-    r"|wer|cer|mae|mse|rmse|perplexity|toxicity|hallucinations?\w*|flips?|regret|distance"
-    r"|memory|bytes|steps)([._]|$)"
-)
-
-
-def lower_is_better(metric: str, overrides: Mapping[str, bool] | None = None) -> bool:
-    """Whether less of a metric is better: told by the user, else by what its name says."""
-    for name, lower in (overrides or {}).items():
-        if metric == name or metric.startswith(f"{name}."):
-            return lower
-    return _LOWER.search(metric) is not None
-
-
 def trials_without(group: Group, name: str) -> str | None:
     """Trials that ran but recorded no such number: leaving them out would flatter the mean."""
-    series = group.recorded.get(name)
+    series = group.recorded.get(name) or group.logged.get(name)
     if series is None:
         return None
     judged = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
