@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pytest_crucible._errors import OutputError as OutputError
     from pytest_crucible._event import Event as Event
     from pytest_crucible._join import join as join
+    from pytest_crucible.artifact.anomalous import Anomalies as Anomalies
+    from pytest_crucible.artifact.anomalous import Anomaly as Anomaly
     from pytest_crucible.artifact.exporters import Exporter as Exporter
     from pytest_crucible.artifact.run import Run as Run
     from pytest_crucible.artifact.run import open_run as open_run
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from pytest_crucible.report.results import Results as Results
 
 _HOMES = {
+    "Anomalies": "artifact.anomalous",
+    "Anomaly": "artifact.anomalous",
     "ArtifactError": "_errors",
     "CrucibleError": "_errors",
     "DefinitionError": "_errors",

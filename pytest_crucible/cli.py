@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_crucible import cli_judge, cli_plan
 from pytest_crucible._errors import ArtifactError, CrucibleError, DefinitionError
+from pytest_crucible.artifact.anomalous import marks_of
 from pytest_crucible.artifact.archive import SUFFIX, pack
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
@@ -91,7 +92,7 @@ def _export(options: argparse.Namespace, show: Print) -> int:
     check_formats([name], FORMATS)
     run = open_run(options.path)
     make_output_folder(options.output.parent)
-    export_events(run.events, options.output, FORMATS[name])
+    export_events(run.events, options.output, FORMATS[name], mark=marks_of(run.manifest))
     show([Line(str(options.output))])
     return 0
 

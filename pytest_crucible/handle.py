@@ -26,8 +26,20 @@ from pytest_crucible.stores import Store
 from pytest_crucible.stores._merge import Node
 
 RESERVED_NAMES = frozenset(
-    {"latency", "cost", "reliability", "tokens", "tests", "success_rate", "pass_rate", "flip_rate"}
-)
+    {
+        "anomalies",
+        "cost",
+        "ensemble",
+        "flip_rate",
+        "hedging",
+        "latency",
+        "pass_rate",
+        "reliability",
+        "success_rate",
+        "tests",
+        "tokens",
+    }
+)  # fmt: skip
 """Names of built-in metrics, which ``record`` must not take."""
 
 TICKET = "CRUCIBLE_TICKET"

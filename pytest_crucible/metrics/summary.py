@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
+from pytest_crucible.metrics.unusual import Unusual, unusual
 
 Floats = NDArray[np.float64]
 
@@ -136,6 +137,7 @@ class Metrics:
         recorded: numbers given to ``record``, by name.
         events: by event name.
         custom: numbers that plugins added, by name.
+        anomalies: values far from the others: of ``latency``, ``cost`` and each recorded number.
     """
 
     experiment: str
@@ -149,6 +151,7 @@ class Metrics:
     recorded: Mapping[str, Distribution] = field(default_factory=dict)
     events: Mapping[str, EventMetrics] = field(default_factory=dict)
     custom: Mapping[str, float] = field(default_factory=dict)
+    anomalies: Mapping[str, Unusual] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -177,6 +180,7 @@ def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metric
             for name, index in sorted(group.names.items())
         },
         custom=dict(custom or {}),
+        anomalies=unusual(group),
     )
 
 
@@ -340,6 +344,11 @@ def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
         yield from _paths(group, getattr(metrics, group))
     for name, recorded in metrics.recorded.items():
         yield from _paths(name, recorded)
+    for name in ("latency", "cost"):
+        found = metrics.anomalies.get(name)
+        if found is not None:
+            yield f"anomalies.{name}.count", float(found.count)
+            yield f"anomalies.{name}.share", found.share
     yield from metrics.custom.items()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
+from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.numbers import (
     decimals,
     plural,
@@ -69,6 +70,9 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
     yield from _metrics(experiment)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
+    anomalies = anomaly_line(experiment.metrics)
+    if anomalies is not None:
+        yield Line(_INDENT + _one_line(anomalies))
     for condition, comparisons in experiment.comparisons.items():
         yield Line("")
         yield Line(_INDENT + _one_line(f"{condition} against {experiment.baseline}"))
