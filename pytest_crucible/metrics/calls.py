@@ -28,6 +28,7 @@ class Columns(Protocol):
     latency_ms: array[float]
     failed: dict[int, str]
     cancelled: set[int]
+    merged: set[int]
 
 
 @dataclass(slots=True)
@@ -162,6 +163,7 @@ class Calls:
         if known.sources == {source}:  # nobody else has told how long it took
             columns.latency_ms[known.row] = (data.end_us - known.start_us) / 1000
         columns.counted[data.row] = 0
+        columns.merged.add(data.row)
         if known.told[1]:
             columns.counted_cost[data.row] = columns.counted_tokens[data.row] = 0
         else:
@@ -173,6 +175,7 @@ class Calls:
 
     def _drop(self, row: int) -> None:
         self._columns.counted[row] = 0
+        self._columns.merged.add(row)
         self._columns.failed.pop(row, None)
         self._columns.cancelled.discard(row)
 

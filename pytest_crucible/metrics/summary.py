@@ -15,6 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible._clock import iso_from_us
+from pytest_crucible.metrics.ensembles import (
+    EnsembleMetrics,
+    HedgingMetrics,
+    summarise_ensembles,
+    summarise_hedging,
+)
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
 from pytest_crucible.metrics.unusual import Unusual, unusual
@@ -138,6 +144,7 @@ class Metrics:
         events: by event name.
         custom: numbers that plugins added, by name.
         anomalies: values far from the others: of ``latency``, ``cost`` and each recorded number.
+        ensemble, hedging: None where no event is about them.
     """
 
     experiment: str
@@ -152,6 +159,8 @@ class Metrics:
     events: Mapping[str, EventMetrics] = field(default_factory=dict)
     custom: Mapping[str, float] = field(default_factory=dict)
     anomalies: Mapping[str, Unusual] = field(default_factory=dict)
+    ensemble: EnsembleMetrics | None = None
+    hedging: HedgingMetrics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -181,6 +190,8 @@ def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metric
         },
         custom=dict(custom or {}),
         anomalies=unusual(group),
+        ensemble=summarise_ensembles(group, distribution),
+        hedging=summarise_hedging(group, distribution),
     )
 
 
@@ -344,6 +355,9 @@ def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
         yield from _paths(group, getattr(metrics, group))
     for name, recorded in metrics.recorded.items():
         yield from _paths(name, recorded)
+    for part in ("ensemble", "hedging"):
+        if getattr(metrics, part) is not None:
+            yield from _paths(part, getattr(metrics, part))
     for name in ("latency", "cost"):
         found = metrics.anomalies.get(name)
         if found is not None:
@@ -358,5 +372,5 @@ def _paths(prefix: str, part: Any) -> Iterator[tuple[str, float | None]]:
         path = f"{prefix}.{each.name}"
         if isinstance(value, Distribution):
             yield from _paths(path, value)
-        else:
+        elif not isinstance(value, Mapping):
             yield path, None if value is None else float(value)

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.report.anomalies import anomaly_line
+from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.numbers import (
     decimals,
     plural,
@@ -70,6 +71,8 @@ def render_experiment(experiment: ExperimentResult) -> Iterator[Line]:
     yield from _metrics(experiment)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
+    for text in ensemble_lines(experiment.metrics):
+        yield Line((_INDENT + text).rstrip())
     anomalies = anomaly_line(experiment.metrics)
     if anomalies is not None:
         yield Line(_INDENT + _one_line(anomalies))
@@ -218,6 +221,11 @@ def summary_paths(experiment: ExperimentResult) -> Iterator[str]:
         yield "tests.duration_ms.p50"
     if any(each.reliability.failed or not each.tests.trials for each in every):
         yield "reliability.success_rate"
+    if any(each.ensemble is not None for each in every):
+        yield "ensemble.agreement.mean"
+    if any(each.hedging is not None for each in every):
+        yield "hedging.rate"
+        yield "hedging.saved_ms.mean"
     yield "cost.total"
     yield "tokens.total"
     yield from dict.fromkeys(name for each in every for name in each.custom)

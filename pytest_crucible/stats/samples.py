@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible.metrics.ensembles import SERIES
 from pytest_crucible.metrics.observations import NO_CASE, Group, Series
 from pytest_crucible.metrics.trials import FAILURES, MISSING, SUCCESSES
 
@@ -101,6 +102,10 @@ def sample_of(group: Group, path: str) -> Sample | None:
         return _shaped(_column(group, "latency_ms", "counted", MEAN), statistic)
     if head == "tests.duration_ms":
         return _shaped(_durations(group), statistic)
+    if group.wholes is not None and path in SERIES:
+        return replace(_recorded(group, SERIES[path](group)), kind=RATE)
+    if group.wholes is not None and head in SERIES:
+        return _shaped(_recorded(group, SERIES[head](group)), statistic)
     if head in group.recorded:
         recorded = _recorded(group, group.recorded[head])
         if statistic == "mean" and set(np.unique(recorded.values)) <= {0.0, 1.0}:
