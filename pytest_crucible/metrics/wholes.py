@@ -149,8 +149,8 @@ class Wholes:
 
     def _named(self, event: Event, kind: str) -> Whole | None:
         """The whole that an event is about: by its ids, else the innermost that is open."""
-        _, parent = _ids(event)
-        for key in (*_keys(event), ("span", parent)):
+        around = event.metadata.get("parent_span_id") or event.metadata.get("open_span_id")
+        for key in (*_keys(event), ("span", _hashable(around))):
             whole = self._known.get(key)
             if whole is not None and whole.kind == kind:
                 return whole
@@ -239,7 +239,7 @@ class Wholes:
 
 def _ids(event: Event) -> tuple[object, object]:
     get = event.metadata.get
-    return _hashable(get("span_id")), _hashable(get("parent_span_id") or get("open_span_id"))
+    return _hashable(get("span_id")), _hashable(get("parent_span_id"))
 
 
 def _keys(event: Event) -> list[_Key]:
