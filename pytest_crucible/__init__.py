@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pytest_crucible.artifact.exporters import Exporter as Exporter
     from pytest_crucible.artifact.run import Run as Run
     from pytest_crucible.artifact.run import open_run as open_run
+    from pytest_crucible.artifact.trace import Trace as Trace
+    from pytest_crucible.artifact.trace import TraceNode as TraceNode
     from pytest_crucible.artifact.view import Events as Events
     from pytest_crucible.handle import ExperimentHandle as ExperimentHandle
     from pytest_crucible.library import archive as archive
@@ -74,6 +76,8 @@ _HOMES = {
     "OutputError": "_errors",
     "Results": "report.results",
     "Run": "artifact.run",
+    "Trace": "artifact.trace",
+    "TraceNode": "artifact.trace",
     "Window": "metrics.windows",
     "archive": "library",
     "calculate_metrics": "library",

@@ -17,6 +17,7 @@ from pytest_crucible._event import Event
 from pytest_crucible.artifact.anomalous import Anomalies, anomalies
 from pytest_crucible.artifact.parquet_file import arrow_table, fitted_columns
 from pytest_crucible.artifact.rows import nested_row
+from pytest_crucible.artifact.trace import Trace, trace
 from pytest_crucible.metrics.anomalies import MAD
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.windows import Window, slide
@@ -242,6 +243,18 @@ class Events(Sequence[Event]):
             ValueError: there is no such method, or the threshold is not above zero.
         """
         return anomalies(self, metric, method, threshold, log)
+
+    def trace(self, id: str) -> Trace:
+        """The tree of the events that belong together; ``print`` shows it.
+
+        Args:
+            id: a correlation id, a trace id of OpenTelemetry or of causal events; else that of one
+                span or causal event, with what is below it.
+
+        Raises:
+            LookupError: no event has it.
+        """
+        return trace(self, id)
 
     def to_numpy(self) -> NDArray[np.void]:
         """A structured array, one row per event.

@@ -362,3 +362,22 @@ def test_the_canary_finds_a_disabled_sdk(monkeypatch: pytest.MonkeyPatch) -> Non
     """With OTEL_SDK_DISABLED there are no spans."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert providers.canary()[0] == 0
+
+
+# --- correlation ------------------------------------------------------------------------------
+
+
+def test_captured_spans_carry_the_correlation_id() -> None:
+    """The id of the context in which a span began, wherever it ends; none without one."""
+    application()
+    with capturing() as captured:
+        with telemetry.correlate("job"), telemetry.span("app"):
+            call()
+            late = trace.get_tracer("lib").start_span("chat", attributes=CHAT)
+        late.end()
+        call()
+    found = [(event.name, event.metadata.get("correlation_id")) for event in captured.ends]
+    assert found == [
+        ("req_llm.request.stop", "job"), ("app.stop", "job"), ("req_llm.request.stop", "job"),
+        ("req_llm.request.stop", None),
+    ]  # fmt: skip
