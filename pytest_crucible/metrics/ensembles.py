@@ -1,6 +1,6 @@
 """Ensembles and hedging: what voting and asking twice gave, and what they cost.
 
-The costs here are parts of ``cost.total``, never an addition to it.
+The costs of calls here are parts of ``cost.total``, never an addition to it.
 """
 
 from __future__ import annotations

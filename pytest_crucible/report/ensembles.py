@@ -35,13 +35,15 @@ def ensemble_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:
 
 
 def _ensemble(each: EnsembleMetrics) -> str:
-    parts = [f"ensemble: {plural(each.predictions, 'prediction')}"]
-    if each.votes:
-        parts.append(plural(each.votes, "vote"))
+    parts = [
+        plural(count, noun)
+        for count, noun in ((each.predictions, "prediction"), (each.votes, "vote"))
+        if count
+    ]
     if each.agreement.mean is not None:
         told = each.agreement.count
         parts.append(f"agreement {each.agreement.mean * 100:.1f} % over {told:,}")
-    return " · ".join(parts)
+    return "ensemble: " + " · ".join(parts)
 
 
 def _hedging(each: HedgingMetrics) -> str:
