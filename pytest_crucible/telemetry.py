@@ -155,7 +155,7 @@ def set_tap(tap: Tap | None) -> None:
         _tap = _correlating_tap
 
 
-# Only once something was correlated does anything look for an id: it costs plain events 40 ns.
+# Only once something was correlated does anything look for an id: it costs plain events 150 ns.
 _correlating = False
 _plain_tap: Tap | None = None
 

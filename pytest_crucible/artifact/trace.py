@@ -16,6 +16,7 @@ from pytest_crucible._event import Event
 
 CAUSAL = "causal_trace."
 _CAUSES = ("parent_ids", "parents", "parent_id", "parent_event_id")
+_IDS = frozenset({*_CAUSES, KEY, OPEN_SPAN, "event_id", "parent_span_id", "span_id", "trace_id"})
 _INDENT = "  "
 
 
@@ -103,7 +104,7 @@ class _Draft:
 
 def trace(events: Iterable[Event], id: str) -> Trace:
     """See `Events.trace`."""
-    members = _members(list(events), id)
+    members = _members([each for each in events if not _IDS.isdisjoint(each.metadata)], id)
     if not members:
         raise LookupError(f"no event has the correlation, trace or span id {id!r}")
     drafts, known = _drafts(members)
