@@ -149,13 +149,13 @@ def _drafts(events: Iterable[Event]) -> tuple[list[_Draft], dict[str, _Draft]]:
     for event in events:
         own = _own_id(event)
         draft = known.get(own) if own is not None else None
-        starts = event.name.endswith(".start")
+        starts = event.name.endswith(".start") and _said(event, "span_id") is not None
         if draft is None or not _fits(draft, event, starts):
             draft = _Draft()
             drafts.append(draft)
             if own is not None:
                 known.setdefault(own, draft)
-        if starts and event.metadata.get("span_id") is not None:
+        if starts:
             draft.start = event
         else:
             draft.end = event
@@ -168,7 +168,9 @@ def _fits(draft: _Draft, event: Event, starts: bool) -> bool:
     """Whether an event is the other half of a span."""
     half = draft.start or draft.end
     assert half is not None
-    if (draft.start if starts else draft.end) is not None or half.metadata.get("span_id") is None:
+    if (draft.start if starts else draft.end) is not None:
+        return False
+    if _said(half, "span_id") is None or _said(event, "span_id") is None:
         return False
     return half.name.rpartition(".")[0] == event.name.rpartition(".")[0]
 

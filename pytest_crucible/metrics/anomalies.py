@@ -199,6 +199,8 @@ def _zscore(values: Floats, asked: _Asked) -> _Scored:
     if far >= (n - 1) / math.sqrt(n):  # Shiffler 1988
         raise _CannotJudgeError(f"none of {n} numbers can lie {far:g} standard deviations off")
     mean, spread = float(values.mean()), float(values.std(ddof=1))
+    if spread == 0.0:  # squares below all floats
+        raise _CannotJudgeError(f"the {n} numbers are too close together")
     return _Scored(
         _over(values - mean, spread), mean, (mean - far * spread, mean + far * spread), far
     )

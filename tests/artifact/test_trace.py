@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import pytest_crucible as crucible
@@ -234,6 +234,14 @@ events_with_ids = st.lists(
 
 
 @settings(max_examples=200)
+@example(
+    [
+        ("a.start", {"span_id": "1", "correlation_id": "job"}),
+        ("a.stop", {"span_id": "2", "correlation_id": "job"}),
+        ("a.start", {"parent_span_id": "1", "event_id": "2"}),
+    ],
+    "job",
+)
 @given(events_with_ids, st.sampled_from(["job", "1"]))
 def test_nothing_is_lost_or_endless(made: list[tuple[str, dict[str, Any]]], id: str) -> None:
     """Cycles, missing parents, doubled ids: each event of the trace is in it exactly once."""

@@ -102,6 +102,12 @@ def test_no_spread_is_a_reason(method: str, reason: str) -> None:
     assert detect(np.array([1.0] * 8 + [50]), method).reason == reason
 
 
+def test_squares_too_small_for_floats_are_a_reason() -> None:
+    """Numbers that differ by 1e-279 have no standard deviation."""
+    found = detect(np.array([0.0, 0.0, 4.5e-279]), "zscore", 1.0)
+    assert found.reason == "the 3 numbers are too close together"
+
+
 def test_numbers_that_are_none_are_left_out_and_counted() -> None:
     """NaN and infinities keep their places, so that rows are those of the caller's array."""
     values = np.concatenate([[math.nan], PLAIN, [math.inf, 100.0]])
@@ -151,11 +157,13 @@ def test_the_threshold_grows_with_the_number_of_values() -> None:
     assert min(usual_threshold(n) for n in range(5, 2000)) >= 3.5
 
 
-numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1.0, -1.0, 5e-324])
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from(
+    [0.0, 1.0, -1.0, 5e-324, 4e-279, 9e149, -9e149]
+)
 
 
 @each_method
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(values=st.lists(numbers, max_size=40), log=st.booleans(), threshold=st.none() | st.just(1.0))
 def test_never_a_nan(method: str, values: list[float], log: bool, threshold: float | None) -> None:
     """Whatever the numbers: no warning, no NaN, every number accounted for, a reason if none."""
