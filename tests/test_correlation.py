@@ -173,6 +173,17 @@ def test_recorded_numbers_belong_to_it(exp: crucible.ExperimentHandle) -> None:
     assert exp.metrics().recorded["score"].mean == 0.5
 
 
+def test_a_block_may_be_left_in_another_context(exp: crucible.ExperimentHandle) -> None:
+    """As fixtures that are async generators do: no error, and the id stays where it was."""
+    block = telemetry.correlate("job")
+    elsewhere = copy_context()
+    elsewhere.run(block.__enter__)
+    block.__exit__(None, None, None)
+    telemetry.execute("here")
+    elsewhere.run(telemetry.execute, "there")
+    assert ids(exp.events) == {"here": None, "there": "job"}
+
+
 UNUSED = """
 from pytest_crucible import telemetry, _recorder
 import pytest_crucible as crucible

@@ -346,6 +346,23 @@ def test_a_hedged_member_of_an_ensemble_counts_for_both() -> None:
     assert found.cost.total == 0.02
 
 
+def test_many_requests_are_not_confused() -> None:
+    """Ids of thousands of requests are forgotten in time, those of open ones are not."""
+    events = [hedge("start", 0, request_id="first", **MODELS)]
+    for number in range(1500):
+        at = 10 * number + 1
+        events += [
+            hedge("start", at, request_id=number, **MODELS),
+            call("big", at + 5, 4, cost=0.5),
+            hedge("stop", at + 6, {"duration": 6 * MS}, request_id=number, winner="big"),
+        ]
+    events.append(hedge("duplicated", 20_000, request_id="first"))
+    events.append(hedge("stop", 20_001, {"duration": 20_001 * MS}, request_id="first"))
+    found = hedging(events)
+    assert (found.requests, found.duplicated) == (1501, 1)
+    assert (found.models["big"].calls, found.models["big"].cost_usd) == (1500, 750)
+
+
 # --- paths, and what is not concerned ---------------------------------------------------------
 
 
