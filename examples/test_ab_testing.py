@@ -24,6 +24,8 @@ def vote(client: OpenAI, question: str) -> str:
                 votes[ask(client, model, question)] += 1
             except APIError:
                 continue
+        agreement = votes.most_common(1)[0][1] / votes.total()
+        telemetry.execute("ensemble.vote.completed", {"agreement": agreement})
         span.measure(models_succeeded=votes.total(), models_failed=len(ENSEMBLE) - votes.total())
         return votes.most_common(1)[0][0]
 

@@ -36,9 +36,13 @@ if TYPE_CHECKING:
     from pytest_crucible.adapters import JSONLMetrics as JSONLMetrics
     from pytest_crucible.adapters import LogEntry as LogEntry
     from pytest_crucible.adapters import MetricsAdapter as MetricsAdapter
+    from pytest_crucible.artifact.anomalous import Anomalies as Anomalies
+    from pytest_crucible.artifact.anomalous import Anomaly as Anomaly
     from pytest_crucible.artifact.exporters import Exporter as Exporter
     from pytest_crucible.artifact.run import Run as Run
     from pytest_crucible.artifact.run import open_run as open_run
+    from pytest_crucible.artifact.trace import Trace as Trace
+    from pytest_crucible.artifact.trace import TraceNode as TraceNode
     from pytest_crucible.artifact.view import Events as Events
     from pytest_crucible.handle import ExperimentHandle as ExperimentHandle
     from pytest_crucible.library import archive as archive
@@ -66,6 +70,8 @@ if TYPE_CHECKING:
     from pytest_crucible.training import Training as Training
 
 _HOMES = {
+    "Anomalies": "artifact.anomalous",
+    "Anomaly": "artifact.anomalous",
     "ArtifactError": "_errors",
     "CrucibleError": "_errors",
     "Curve": "metrics.curves",
@@ -89,6 +95,8 @@ _HOMES = {
     "Results": "report.results",
     "Run": "artifact.run",
     "StreamingMetrics": "metrics.streaming",
+    "Trace": "artifact.trace",
+    "TraceNode": "artifact.trace",
     "Training": "training",
     "ValidationError": "_errors",
     "Window": "metrics.windows",

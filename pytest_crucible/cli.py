@@ -16,11 +16,13 @@ from typing import Any
 
 from pytest_crucible import cli_events, cli_judge, cli_plan
 from pytest_crucible._errors import ArtifactError, CrucibleError, DefinitionError
+from pytest_crucible.artifact.anomalous import marks_of
 from pytest_crucible.artifact.archive import SUFFIX, pack
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
 from pytest_crucible.artifact.merge import merge_shards
-from pytest_crucible.artifact.run import newest_run, open_folder, open_run, run_files
+from pytest_crucible.artifact.run import Run, newest_run, open_folder, open_run, run_files
+from pytest_crucible.artifact.trace import Trace
 from pytest_crucible.report.numbers import plural
 from pytest_crucible.report.recover import recover, unfinished_runs
 from pytest_crucible.report.results import analyse
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="print the summary of a run")
     show.add_argument("path", type=Path, help=PATH_HELP)
+    show.add_argument("--trace", metavar="ID", help="print one trace instead, as a tree")
     show.set_defaults(run=_show)
 
     export = commands.add_parser("export", help="convert a run to another format")
@@ -82,10 +85,21 @@ PATH_HELP = cli_judge.PATH_HELP
 
 
 def _show(options: argparse.Namespace, show: Print) -> int:
-    results = analyse(open_run(options.path))
+    run = open_run(options.path)
+    if options.trace is not None:
+        show(map(Line, _trace(run, options.trace).lines()))
+        return 0
+    results = analyse(run)
     sparklines = has_sparklines(sys.stdout.encoding)
     show([*render(results, sparklines), Line(f"run: {results.run}")])
     return 0
+
+
+def _trace(run: Run, id: str) -> Trace:
+    try:
+        return run.events().trace(id)
+    except LookupError as error:
+        raise ArtifactError(f"{run.path}: {error}") from error
 
 
 def _export(options: argparse.Namespace, show: Print) -> int:
@@ -93,7 +107,7 @@ def _export(options: argparse.Namespace, show: Print) -> int:
     check_formats([name], FORMATS)
     run = open_run(options.path)
     make_output_folder(options.output.parent)
-    export_events(run.events, options.output, FORMATS[name])
+    export_events(run.events, options.output, FORMATS[name], mark=marks_of(run.manifest))
     show([Line(str(options.output))])
     return 0
 

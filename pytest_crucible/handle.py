@@ -32,8 +32,20 @@ from pytest_crucible.stores import Recorded, Store
 from pytest_crucible.stores._merge import Node
 
 RESERVED_NAMES = frozenset(
-    {"latency", "cost", "reliability", "tokens", "tests", "success_rate", "pass_rate", "flip_rate"}
-)
+    {
+        "anomalies",
+        "cost",
+        "ensemble",
+        "flip_rate",
+        "hedging",
+        "latency",
+        "pass_rate",
+        "reliability",
+        "success_rate",
+        "tests",
+        "tokens",
+    }
+)  # fmt: skip
 """Names of built-in metrics, which ``record`` must not take."""
 
 TICKET = "CRUCIBLE_TICKET"
@@ -278,12 +290,12 @@ class ExperimentHandle:
         """Metrics over `events` and the numbers given to `record` so far.
 
         While it runs each call reads only what came since the last one, and beyond a thousand
-        numbers percentiles are to within 1 % (`StreamingMetrics`). Afterwards, and where a sample
-        is taken, they are worked out from the record.
+        numbers percentiles are to within 1 % (`StreamingMetrics`); anomalies are not looked for.
+        Afterwards, and where a sample is taken or there are ensembles or hedged requests, all is
+        worked out from the record.
         """
         if self._opened.state == CLOSED or self._opened.sampler is not None:
-            observations = observe(self._all_events())
-            return summarise(observations.group(self.name, self.condition))
+            return self._recorded_metrics()
         live = self._live
         if live is None or live.pid != os.getpid():  # a forked child has a record of its own
             live = self._live = LiveMetrics(self.scope, os.getpid())
@@ -293,7 +305,11 @@ class ExperimentHandle:
             events = self._events_since(live.position)
             live.add(takewhile(lambda event: event.sequence < until, events))
             live.position = until
-            return live.metrics()
+            return self._recorded_metrics() if live.partial else live.metrics()
+
+    def _recorded_metrics(self) -> Metrics:
+        observations = observe(self._all_events())
+        return summarise(observations.group(self.name, self.condition))
 
     def pause(self) -> None:
         """Record nothing until `resume`.

@@ -18,6 +18,7 @@ from pytest_crucible._recorder import close_scope, open_scope, stop_listening
 from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import CLOSED, OpenScope, Scope
 from pytest_crucible._validation import ERROR
+from pytest_crucible.artifact.anomalous import marks
 from pytest_crucible.artifact.archive import SUFFIX as ARCHIVE
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder, new_run_id, slug
@@ -265,7 +266,10 @@ def export_multiple(
     found = [_find(each) for each in experiments]
     target = Path(path)
     make_output_folder(target.parent)
-    return export_events(lambda: merge([_node(each) for each in found]), target, FORMATS[format])
+    mark = marks(calculate_metrics(each) for each in experiments)
+    return export_events(
+        lambda: merge([_node(each) for each in found]), target, FORMATS[format], mark=mark
+    )
 
 
 def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) -> Path:

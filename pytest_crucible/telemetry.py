@@ -24,7 +24,9 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from pytest_crucible import _clock
+from pytest_crucible import _clock, _correlation
+from pytest_crucible._correlation import correlate as correlate
+from pytest_crucible._correlation import current_correlation_id as current_correlation_id
 
 Measurements = Mapping[str, Any]
 Metadata = Mapping[str, Any]
@@ -147,8 +149,33 @@ def tell_handlers(name: str, measurements: Measurements, metadata: Metadata) -> 
 
 def set_tap(tap: Tap | None) -> None:
     """Install the recorder (or, with None, take it away). For this package's own use."""
-    global _tap
-    _tap = tap
+    global _tap, _plain_tap
+    _plain_tap = _tap = tap
+    if _correlating and tap is not None:
+        _tap = _correlating_tap
+
+
+# Only once something was correlated does anything look for an id: it costs plain events 150 ns.
+_correlating = False
+_plain_tap: Tap | None = None
+
+
+def _correlating_tap(
+    name: str, measurements: Measurements | None, metadata: Metadata | None
+) -> None:
+    tap = _plain_tap
+    if tap is not None:
+        tap(name, measurements, _correlation.correlated(metadata, _current_span.get()))
+
+
+def _begin_correlating() -> None:
+    global _correlating, _tap
+    _correlating = True
+    if _plain_tap is not None:
+        _tap = _correlating_tap
+
+
+_correlation.on_first_use.append(_begin_correlating)
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
@@ -174,6 +201,8 @@ def _resolve(name: str) -> tuple[HandlerInfo, ...]:
 
 
 def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata | None) -> None:
+    if _correlating:
+        metadata = _correlation.correlated(metadata, _current_span.get())
     for handler in _resolve(str(name)):
         try:
             handler.function(name, measurements or {}, metadata or {}, handler.config)
@@ -233,14 +262,17 @@ class Span:
 
     Emits ``NAME.start`` with ``monotonic_time`` and ``system_time`` (ns), then ``NAME.stop`` or,
     if the block raised, ``NAME.exception``, both with ``duration`` (ns). Start metadata is merged
-    into the end's, and all carry ``span_id`` and ``parent_span_id``.
+    into the end's, and all carry ``span_id`` and ``parent_span_id``;
+    inside `correlate` also ``correlation_id``.
 
     As a decorator it opens a new span for each call. Around a generator it lasts from the first
     item to the last and does not become the parent of spans inside, because a generator shares its
     caller's context.
     """
 
-    __slots__ = ("_began", "_childless", "_measured", "_metadata", "_token", "id", "name")
+    __slots__ = (
+        "_began", "_childless", "_correlated", "_measured", "_metadata", "_token", "id", "name",
+    )  # fmt: skip
 
     def __init__(self, name: str, metadata: Metadata, childless: bool = False) -> None:
         self.name = name
@@ -250,6 +282,7 @@ class Span:
         self._measured: dict[str, Any] = {}
         self._token: Token[str | None] | None = None
         self._began = 0
+        self._correlated: str | None = None
 
     def measure(self, **numbers: Any) -> None:
         """Add measurements to the end event: ``span.measure(input_tokens=12)``."""
@@ -352,6 +385,8 @@ class Span:
         for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
             self._metadata.pop(leftover, None)
         self._metadata["span_id"] = self.id
+        if _correlating:
+            self._correlated = _correlation.renewed(self._metadata, self._correlated)
         if parent is not None:
             self._metadata["parent_span_id"] = parent
         self._began = _clock.monotonic_ns()

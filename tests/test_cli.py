@@ -183,6 +183,22 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
     assert capsys.readouterr().err.startswith("usage: crucible")
 
 
+# --- traces ------------------------------------------------------------------------------------
+
+
+def test_show_prints_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One trace as a tree; an id that nobody has is one line and exit code 2."""
+    events = [
+        event("outer.stop", metadata={"span_id": "1", "correlation_id": "job"}),
+        event("inner.stop", metadata={"span_id": "2", "parent_span_id": "1"}),
+    ]
+    folder = write_run(tmp_path / "run-1", events)
+    assert main(["show", str(folder), "--trace", "job"]) == 0
+    assert capsys.readouterr().out == "trace job\n  outer\n    inner\n"
+    told = failure(capsys, "show", folder, "--trace", "nope")
+    assert told == f"{folder}: no event has the correlation, trace or span id 'nope'"
+
+
 # --- as a process ------------------------------------------------------------------------------
 
 

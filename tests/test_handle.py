@@ -236,3 +236,14 @@ def test_recording_no_number_is_an_error(value: object) -> None:
     with crucible.experiment("exp") as handle, pytest.raises(TypeError):
         handle.record(fine=1, score=value)
     assert handle.metrics().recorded == {}
+
+
+def test_running_metrics_tell_of_hedging() -> None:
+    """What takes the whole record is worked out from it, while the experiment runs too."""
+    with crucible.experiment("hedged") as handle:
+        assert handle.metrics().hedging is None
+        with telemetry.span("hedging.request"):
+            telemetry.execute("hedging.request.duplicated", {"delay_ms": 5})
+        hedging = handle.metrics().hedging
+    assert hedging is not None
+    assert hedging == handle.metrics().hedging

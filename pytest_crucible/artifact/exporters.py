@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._event import Event
+from pytest_crucible.artifact.anomalous import Mark
 from pytest_crucible.artifact.csv_file import write_csv
 from pytest_crucible.artifact.jsonl_file import write_jsonl
 from pytest_crucible.artifact.parquet_file import write_parquet
@@ -36,6 +37,7 @@ def export_events(
     path: Path,
     exporter: Exporter,
     enrichers: Iterable[Any] = (),
+    mark: Mark | None = None,
 ) -> Path:
     """Write events to ``path``.
 
@@ -44,7 +46,11 @@ def export_events(
         path: the file to make; its folder must exist.
         exporter: one of `FORMATS`, or a plugin's.
         enrichers: as for `observe`.
+        mark: adds to the rows of anomalies that they are.
     """
     extra = tuple(enrichers)
-    exporter(lambda: (nested_row(event, extra) for event in events()), path)
+    if mark is None:
+        exporter(lambda: (nested_row(event, extra) for event in events()), path)
+    else:
+        exporter(lambda: (mark(event, nested_row(event, extra)) for event in events()), path)
     return path

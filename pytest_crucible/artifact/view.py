@@ -14,8 +14,11 @@ from pytest_crucible import telemetry
 from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._errors import MissingExtraError
 from pytest_crucible._event import Event
+from pytest_crucible.artifact.anomalous import Anomalies, anomalies
 from pytest_crucible.artifact.parquet_file import arrow_table, fitted_columns
 from pytest_crucible.artifact.rows import nested_row
+from pytest_crucible.artifact.trace import Trace, trace
+from pytest_crucible.metrics.anomalies import MAD
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.windows import Window, slide
 
@@ -216,6 +219,43 @@ class Events(Sequence[Event]):
         size_us = _length_us("size", size)
         step_us = size_us if step is None else _length_us("step", step)
         return slide(observe(self).groups.values(), size_us, step_us)
+
+    def anomalies(
+        self,
+        metric: str = "latency_ms",
+        method: str = MAD,
+        threshold: float | None = None,
+        *,
+        log: bool | None = None,
+    ) -> Anomalies:
+        """The events one of whose numbers lies far from those of the others.
+
+        Compared are events of the same name, experiment and condition. The defaults are those of
+        the summary.
+
+        Args:
+            metric: ``latency_ms``, ``cost_usd``, ``input_tokens``, ``output_tokens``,
+                ``total_tokens``, or a measurement; so also a number given to ``record``.
+            method: ``mad``, ``zscore``, ``iqr`` or ``ewma``: see docs/anomalies.md.
+            threshold: of the score; default: that of the literature.
+            log: compare logarithms; default: of latency and cost.
+
+        Raises:
+            ValueError: there is no such method, or the threshold is not above zero.
+        """
+        return anomalies(self, metric, method, threshold, log)
+
+    def trace(self, id: str) -> Trace:
+        """The tree of the events that belong together; ``print`` shows it.
+
+        Args:
+            id: a correlation id, a trace id of OpenTelemetry or of causal events; else that of one
+                span or causal event, with what is below it.
+
+        Raises:
+            LookupError: no event has it.
+        """
+        return trace(self, id)
 
     def to_numpy(self) -> NDArray[np.void]:
         """A structured array, one row per event.

@@ -53,11 +53,15 @@ class _Live:
         parent: the anchor above it: another span or one of our bus.
         bus: our own span that was open as it started.
         strand: thread and task that started it; a double of a call starts in the same one.
+        correlation: id of the context in which it started.
         prefix: name of its events, if it could be told as it started.
         ref: the span, to notice one that was thrown away without an end.
     """
 
-    __slots__ = ("anchor", "bus", "opened", "parent", "prefix", "ref", "start_ns", "strand", "way")
+    __slots__ = (
+        "anchor", "bus", "correlation", "opened", "parent", "prefix", "ref", "start_ns", "strand",
+        "way",
+    )  # fmt: skip
 
     def __init__(self, opened: OpenScope | None, way: int) -> None:
         self.opened = opened
@@ -66,6 +70,7 @@ class _Live:
         self.parent: str | None = None
         self.bus: str | None = None
         self.strand = ""
+        self.correlation = telemetry.current_correlation_id()
         self.prefix: str | None = None
         self.ref: Callable[[], object] = lambda: None
         self.start_ns = 0
@@ -196,6 +201,8 @@ class Listener(SpanProcessor):
                         "span_id": f"{number:016x}", "parent_span_id": live.parent,
                         "start_ns": live.start_ns,
                     }  # fmt: skip
+                    if live.correlation is not None:
+                        metadata["correlation_id"] = live.correlation
                     _say(live, f"{live.prefix}.exception", {}, metadata, None)
         except Exception as error:
             self._fault(f"sweep: {type(error).__name__}: {error}")
@@ -235,6 +242,8 @@ def _ids(span: Any, live: _Live) -> dict[str, Any]:
         "span_id": f"{context.span_id:016x}",
         "strand": live.strand,
     }
+    if live.correlation is not None:
+        ids["correlation_id"] = live.correlation
     if live.parent is not None:
         ids["parent_span_id"] = live.parent
     if span.parent is not None:

@@ -31,6 +31,12 @@ class Rows(Protocol):
     def discard(self, row: int, /) -> None: ...
 
 
+class Marks(Protocol):
+    """Rows that something is noted about."""
+
+    def add(self, row: int, /) -> None: ...
+
+
 class Columns(Protocol):
     """The columns of a group that merging touches."""
 
@@ -46,6 +52,8 @@ class Columns(Protocol):
     def failed(self) -> dict[int, str]: ...
     @property
     def cancelled(self) -> Rows: ...
+    @property
+    def merged(self) -> Marks: ...
 
 
 @dataclass(slots=True)
@@ -182,6 +190,7 @@ class Calls:
         if known.sources == {source}:  # nobody else has told how long it took
             columns.latency_ms[known.row] = (data.end_us - known.start_us) / 1000
         columns.counted[data.row] = 0
+        columns.merged.add(data.row)
         if known.told[1]:
             columns.counted_cost[data.row] = columns.counted_tokens[data.row] = 0
         else:
@@ -193,6 +202,7 @@ class Calls:
 
     def _drop(self, row: int) -> None:
         self._columns.counted[row] = 0
+        self._columns.merged.add(row)
         self._columns.failed.pop(row, None)
         self._columns.cancelled.discard(row)
 

@@ -12,6 +12,7 @@ from pytest_crucible.metrics.curves import LoggedSeries, add_logged, summarise_l
 from pytest_crucible.metrics.streaming import StreamingMetrics
 from pytest_crucible.metrics.summary import Metrics, summarise_trials
 from pytest_crucible.metrics.trials import TrialBook
+from pytest_crucible.metrics.wholes import concerns
 
 
 class LiveMetrics:
@@ -23,11 +24,13 @@ class LiveMetrics:
         pid: process that it is known in.
         position: where in the record to go on reading.
         lock: hold it while adding.
+        partial: an event was about ensembles or hedging, which only the whole record can tell.
     """
 
     def __init__(self, scope: Scope, pid: int) -> None:
         self.pid = pid
         self.position = 0
+        self.partial = False
         self.lock = threading.Lock()
         self._streaming = StreamingMetrics(scope.experiment, scope.condition)
         self._book = TrialBook()
@@ -40,6 +43,7 @@ class LiveMetrics:
             elif event.name == LOG and event.scope is not None:
                 add_logged(self._logged, event, event.scope, 0, 0)
             else:
+                self.partial = self.partial or concerns(event.name)
                 self._streaming.add(event)
 
     def metrics(self) -> Metrics:

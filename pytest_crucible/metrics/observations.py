@@ -18,6 +18,7 @@ from pytest_crucible.metrics.calls import CallCounts, Calls
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged
 from pytest_crucible.metrics.nesting import Nesting
 from pytest_crucible.metrics.trials import Trial, TrialBook
+from pytest_crucible.metrics.wholes import Whole, Wholes, concerns
 from pytest_crucible.telemetry import HANDLER_FAILURE
 
 NAN = float("nan")
@@ -74,6 +75,8 @@ class Group:
         sampled: whether some events may have been dropped.
         calls: of models, each counted once.
         http_calls: calls to model hosts that were seen, by host and protocol.
+        merged: rows that tell of a call which another row stands for.
+        wholes: ensemble predictions and hedged requests; None where no event is about them.
     """
 
     experiment: str
@@ -105,6 +108,8 @@ class Group:
     sampled: bool = False
     calls: CallCounts = field(default_factory=CallCounts)
     http_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    merged: set[int] = field(default_factory=set)
+    wholes: list[Whole] | None = None
 
     @property
     def errors(self) -> dict[str, int]:
@@ -301,12 +306,25 @@ class _Place:
         self.nesting = Nesting()
         self.judge = scope.role == JUDGE
         self.calls = Calls(group, group.calls, self.judge)
+        self.wholes: Wholes | None = None
+
+    def add_to_wholes(self, event: Event, enriched: Enriched, row: int) -> None:
+        """Only in groups in which an event was about ensembles or hedging."""
+        if self.wholes is None:
+            assert self.group.wholes is not None
+            self.wholes = Wholes(self.group.wholes, self.case, self.trial)
+        self.wholes.add(event, enriched, row)
 
 
 def _add_row(place: _Place, event: Event, enriched: Enriched) -> None:
     group = place.group
     row = len(group.counted)
-    group.name.append(group.names.setdefault(event.name, len(group.names)))
+    name = group.names.get(event.name)
+    if name is None:
+        name = group.names[event.name] = len(group.names)
+        if group.wholes is None and concerns(event.name):
+            group.wholes = []
+    group.name.append(name)
     group.case.append(place.case)
     group.trial.append(place.trial)
     group.time_us.append(event.time_us)
@@ -336,6 +354,8 @@ def _add_row(place: _Place, event: Event, enriched: Enriched) -> None:
     if enriched.cancelled and counted:
         group.cancelled.add(row)
     place.calls.add(event, enriched, row)
+    if group.wholes is not None:
+        place.add_to_wholes(event, enriched, row)
     if enriched.model is not None:
         model = str(enriched.model)
         group.models[model] = group.models.get(model, 0) + 1

@@ -31,7 +31,8 @@ class StreamingMetrics:
     """Metrics of the events of one experiment under one condition, as they come.
 
     The same numbers as from the whole record, but for these: beyond the first ``exact`` numbers of
-    a kind, percentiles are within ``relative_error``; and what became of trials is not told.
+    a kind, percentiles are within ``relative_error``; and what became of trials, anomalies,
+    ensembles and hedging are not told, which takes the whole record.
     Memory grows with the number of different event names, not with that of events.
 
     Args:
@@ -179,6 +180,7 @@ class _Place:
         self.latency_ms = _Latencies(self._find)
         self.failed: dict[int, str] = {}
         self.cancelled = _Cancelled(self._find)
+        self.merged = _Unheard()
         self._calls = Calls(self, CallCounts(), judge)
 
     def _find(self, number: int) -> Row | None:
@@ -260,3 +262,9 @@ class _Cancelled:
         row = self._find(number)
         if row is not None:
             row.cancelled = False
+
+
+class _Unheard:
+    """Takes notes that nobody reads."""
+
+    def add(self, number: int, /) -> None: ...

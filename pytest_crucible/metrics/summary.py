@@ -19,8 +19,15 @@ from numpy.typing import NDArray
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.curves import STATISTICS, Logged, summarise_logged
+from pytest_crucible.metrics.ensembles import (
+    EnsembleMetrics,
+    HedgingMetrics,
+    summarise_ensembles,
+    summarise_hedging,
+)
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
+from pytest_crucible.metrics.unusual import Unusual, unusual
 
 Floats = NDArray[np.float64]
 
@@ -145,6 +152,8 @@ class Metrics:
         logged: numbers given to ``log``, by name.
         events: by event name.
         custom: numbers that plugins added, by name.
+        anomalies: values far from the others: of ``latency``, ``cost`` and each recorded number.
+        ensemble, hedging: None where no event is about them.
     """
 
     experiment: str
@@ -159,6 +168,9 @@ class Metrics:
     logged: Mapping[str, Logged] = field(default_factory=dict)
     events: Mapping[str, EventMetrics] = field(default_factory=dict)
     custom: Mapping[str, float] = field(default_factory=dict)
+    anomalies: Mapping[str, Unusual] = field(default_factory=dict)
+    ensemble: EnsembleMetrics | None = None
+    hedging: HedgingMetrics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -190,6 +202,9 @@ def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metric
             for name, index in sorted(group.names.items())
         },
         custom=dict(custom or {}),
+        anomalies=unusual(group),
+        ensemble=summarise_ensembles(group, distribution),
+        hedging=summarise_hedging(group, distribution),
     )
 
 
@@ -417,6 +432,14 @@ def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
     for name, logged in metrics.logged.items():
         for statistic in STATISTICS:
             yield f"{name}.{statistic}", getattr(logged, statistic)
+    for part in ("ensemble", "hedging"):
+        if getattr(metrics, part) is not None:
+            yield from _paths(part, getattr(metrics, part))
+    for name in ("latency", "cost"):
+        found = metrics.anomalies.get(name)
+        if found is not None:
+            yield f"anomalies.{name}.count", float(found.count)
+            yield f"anomalies.{name}.share", found.share
     yield from metrics.custom.items()
 
 
@@ -426,5 +449,5 @@ def _paths(prefix: str, part: Any) -> Iterator[tuple[str, float | None]]:
         path = f"{prefix}.{each.name}"
         if isinstance(value, Distribution):
             yield from _paths(path, value)
-        else:
+        elif not isinstance(value, Mapping):
             yield path, None if value is None else float(value)

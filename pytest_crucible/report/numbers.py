@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 MISSING = "–"
 
-_PERCENT = ("success_rate", "pass_rate", "failure_rate", "flip_rate")
+_PERCENT = (
+    "success_rate", "pass_rate", "failure_rate", "flip_rate", "backup_share"
+)  # fmt: skip
 
 
 def unit_of(metric: str) -> str:
@@ -15,13 +17,13 @@ def unit_of(metric: str) -> str:
     last = metric.rpartition(".")[2]
     if last in _PERCENT or metric.startswith(("pass_at_", "pass_hat_", "first_pass_rate")):
         return "%"
-    if last == "first_pass_rate" or metric == "pass_if":
+    if last == "first_pass_rate" or metric in ("pass_if", "hedging.rate"):
         return "%"
     if last == "count":
         return ""
-    if metric.partition(".")[0] == "latency" or ".duration_ms" in metric:
+    if metric.partition(".")[0] == "latency" or "_ms." in metric:
         return "ms"
-    return "$" if metric.partition(".")[0] == "cost" else ""
+    return "$" if metric.partition(".")[0] == "cost" or last.endswith("_usd") else ""
 
 
 def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> int:

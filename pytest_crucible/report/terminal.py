@@ -9,6 +9,8 @@ from tabulate import tabulate
 
 from pytest_crucible._sampling import parse_sampling
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
+from pytest_crucible.report.anomalies import anomaly_line
+from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.logged import logged_lines
 from pytest_crucible.report.numbers import (
     decimals,
@@ -80,6 +82,11 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
     yield from _logged(experiment, sparklines)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
+    for text in ensemble_lines(experiment.metrics):
+        yield Line((_INDENT + text).rstrip())
+    anomalies = anomaly_line(experiment.metrics)
+    if anomalies is not None:
+        yield Line(_INDENT + _one_line(anomalies))
     for condition, comparisons in experiment.comparisons.items():
         yield Line("")
         yield Line(_INDENT + _one_line(f"{condition} against {experiment.baseline}"))
@@ -250,6 +257,11 @@ def summary_paths(experiment: ExperimentResult) -> Iterator[str]:
         yield "tests.duration_ms.p50"
     if any(each.reliability.failed or not each.tests.trials for each in every):
         yield "reliability.success_rate"
+    if any(each.ensemble is not None for each in every):
+        yield "ensemble.agreement.mean"
+    if any(each.hedging is not None for each in every):
+        yield "hedging.rate"
+        yield "hedging.saved_ms.mean"
     yield "cost.total"
     yield "tokens.total"
     yield from dict.fromkeys(name for each in every for name in each.custom)

@@ -15,6 +15,7 @@ import pytest
 from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible._pricing import genai_prices_version
+from pytest_crucible.artifact.anomalous import marks
 from pytest_crucible.artifact.enriched import keep_enriched
 from pytest_crucible.artifact.exporters import FORMATS, export_events
 from pytest_crucible.artifact.manifest import surroundings, write_manifest
@@ -76,7 +77,7 @@ def finish(
             notes = [*notes, f"{reported} attempts were reported, {found} are in the record"]
         results = finished.results = results.with_notes(notes)
         _compare(config, replace(run, manifest=around), results, finished)
-        _export(config, run, enrichers, finished)
+        _export(config, run, enrichers, finished, results)
         write_manifest(folder, {**around, **_manifest(config, run, results, finished)})
     except (CrucibleError, OSError) as error:
         finished.problems.append(str(error))
@@ -128,12 +129,19 @@ def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _export(config: pytest.Config, run: Run, enrichers: list[Enricher], finished: Finished) -> None:
+def _export(
+    config: pytest.Config,
+    run: Run,
+    enrichers: list[Enricher],
+    finished: Finished,
+    results: Results,
+) -> None:
     exporters = {**FORMATS, **plugin_exporters(config)}
+    mark = marks(each for found in results.experiments for each in found.metrics.values())
     for name in config.stash[SETTINGS].export:
         path = finished.folder / f"events.{name}"
         try:
-            export_events(run.events, path, exporters[name], enrichers)
+            export_events(run.events, path, exporters[name], enrichers, mark)
         except Exception as error:
             # A plugin's exporter may raise anything, and the run is worth more than one file of it.
             kind = (

@@ -38,6 +38,15 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "pass_rate", "first_pass_rate", "duration_ms",
     ),
     "tests.duration_ms": STATISTICS,
+    "anomalies": ("latency", "cost"),
+    "anomalies.latency": ("count", "share"),
+    "anomalies.cost": ("count", "share"),
+    "ensemble": ("predictions", "votes", "agreement"),
+    "ensemble.agreement": STATISTICS,
+    "hedging": (
+        "requests", "duplicated", "rate", "backup_share", "duplication_cost_usd", "saved_ms",
+    ),
+    "hedging.saved_ms": STATISTICS,
 }  # fmt: skip
 
 _SHORT = ("success_rate", "pass_rate", "flip_rate")

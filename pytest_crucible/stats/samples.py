@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.curves import STATISTICS, LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.direction import lower_is_better as lower_is_better
+from pytest_crucible.metrics.ensembles import SERIES
 from pytest_crucible.metrics.observations import NO_CASE, Group, Series
 from pytest_crucible.metrics.trials import FAILURES, MISSING, SUCCESSES
 from pytest_crucible.stats.intervals import NoIntervalError
@@ -116,6 +117,19 @@ def sample_of(group: Group, path: str) -> Sample | None:
         return _shaped(_column(group, "latency_ms", "counted", MEAN), statistic)
     if head == "tests.duration_ms":
         return _shaped(_durations(group), statistic)
+    if group.wholes is not None and (path in SERIES or head in SERIES):
+        return _of_wholes(group, path, head, statistic)
+    return _given(group, head, statistic)
+
+
+def _of_wholes(group: Group, path: str, head: str, statistic: str) -> Sample | None:
+    if path in SERIES:
+        return replace(_recorded(group, SERIES[path](group)), kind=RATE)
+    return _shaped(_recorded(group, SERIES[head](group)), statistic)
+
+
+def _given(group: Group, head: str, statistic: str) -> Sample | None:
+    """What was given to ``record`` or ``log``."""
     if head in group.recorded:
         recorded = _recorded(group, group.recorded[head])
         if statistic == "mean" and set(np.unique(recorded.values)) <= {0.0, 1.0}:

@@ -387,3 +387,22 @@ def test_captured_calls_are_kept_but_go_with_a_span_of_ours() -> None:
         ("pipeline.stop", 2.0): kept,
     }
     assert captured.calls == 20 + 2 * kept
+
+
+# --- correlation ------------------------------------------------------------------------------
+
+
+def test_captured_spans_carry_the_correlation_id() -> None:
+    """The id of the context in which a span began, wherever it ends; none without one."""
+    application()
+    with capturing() as captured:
+        with telemetry.correlate("job"), telemetry.span("app"):
+            call()
+            late = trace.get_tracer("lib").start_span("chat", attributes=CHAT)
+        late.end()
+        call()
+    found = [(event.name, event.metadata.get("correlation_id")) for event in captured.ends]
+    assert found == [
+        ("req_llm.request.stop", "job"), ("app.stop", "job"), ("req_llm.request.stop", "job"),
+        ("req_llm.request.stop", None),
+    ]  # fmt: skip

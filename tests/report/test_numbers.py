@@ -28,6 +28,9 @@ from pytest_crucible.report.numbers import (
         ("latency.count", ""), ("tests.duration_ms.p50", "ms"), ("cost", "$"),
         ("cost.total", "$"), ("cost.count", ""), ("tokens", ""), ("tokens.mean_total", ""),
         ("score.mean", ""), ("my_rate.mean", ""),
+        ("hedging.rate", "%"), ("hedging.backup_share", "%"), ("hedging.saved_ms.mean", "ms"),
+        ("hedging.duplication_cost_usd", "$"), ("hedging.requests", ""),
+        ("ensemble.agreement.mean", ""),
     ],
 )  # fmt: skip
 def test_units(metric: str, unit: str) -> None:

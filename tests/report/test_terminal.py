@@ -145,7 +145,7 @@ def test_three_conditions(folder: Path) -> None:
 
 def test_nothing_measured_makes_no_table(folder: Path) -> None:
     """An experiment with events but no numbers is told, without an empty table."""
-    assert text(lines(folder, [event("ensemble.vote.completed")])) == "exp\n  1 event\n"
+    assert text(lines(folder, [event("cache.hit")])) == "exp\n  1 event\n"
 
 
 def test_metrics_show_where_they_say_something(folder: Path) -> None:

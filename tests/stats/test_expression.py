@@ -123,6 +123,19 @@ def test_errors_point_at_the_first_character_that_does_not_fit(
     assert str(caught.value).endswith(f"at column {column} of {text!r}")
 
 
+def test_metrics_of_ensembles_hedging_and_anomalies() -> None:
+    """Their paths are checked like those of every built-in metric; arms may have their names."""
+    for metric in ("ensemble.agreement.mean", "hedging.rate", "hedging.saved_ms.p95",
+                   "hedging.backup_share", "anomalies.latency.count"):  # fmt: skip
+        assert parse(f"{metric} > 0").metric == metric
+    with pytest.raises(ExpectationError, match="ensemble has no 'models'"):
+        parse("ensemble.models > 0")
+    with pytest.raises(ExpectationError, match="latency needs more"):
+        parse("anomalies.latency > 0")
+    arm = parse("ensemble.success_rate > single", ("single", "ensemble"))
+    assert (arm.condition, arm.metric) == ("ensemble", "success_rate")
+
+
 def test_relative_bound_without_conditions_says_so() -> None:
     """An experiment with one arm has nothing to compare itself with."""
     with pytest.raises(ExpectationError, match="none, this experiment has one condition"):

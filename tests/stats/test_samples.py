@@ -162,3 +162,34 @@ def test_no_values_are_an_empty_sample() -> None:
     each = found("latency.p95", {"a": "p"})
     assert each.n == each.units == 0
     assert np.asarray(each.values).size == 0
+
+
+def test_hedging_and_ensembles_have_their_observations() -> None:
+    """A rate of requests, and means of what votes and savings tell, each with its case."""
+    observed = []
+    for case, duplicated in (("a", True), ("b", False), ("c", True)):
+        scope = trial_scope(case)
+        observed.append(event("hedging.request.start", scope=scope))
+        if duplicated:
+            observed.append(event("hedging.request.duplicated", scope=scope))
+        told = {"winner": "backup" if case == "a" else "primary", "primary_latency_ms": 90}
+        observed.append(event("hedging.request.stop", {"duration": 50 * MS}, told, scope=scope))
+        observed.append(event("ensemble.vote.completed", {"agreement": 0.5}, scope=scope))
+    made = group(observed)
+    rate, backup, saved, agreement = (
+        sample_of(made, path)
+        for path in (
+            "hedging.rate", "hedging.backup_share", "hedging.saved_ms.p95",
+            "ensemble.agreement.mean",
+        )
+    )  # fmt: skip
+    assert rate is not None
+    assert (list(rate.values), rate.kind, rate.by_case()["b"]) == ([1, 0, 1], RATE, 0)
+    assert backup is not None
+    assert (list(backup.values), backup.kind) == ([1, 0, 0], RATE)
+    assert saved is not None
+    assert (list(saved.values), saved.kind, saved.q) == ([40, 0], QUANTILE, 0.95)
+    assert agreement is not None
+    assert (list(agreement.values), agreement.kind) == ([0.5] * 3, MEAN)
+    assert sample_of(made, "hedging.requests") is None  # a plain fact
+    assert sample_of(group([event()]), "hedging.rate") is None
