@@ -21,7 +21,9 @@ from pytest_crucible.integrations.scikit_learn import log_partial_fit
 def digits() -> Any:
     """Images to train on, images to validate on, and what each shows."""
     images, labels = load_digits(return_X_y=True)
-    return train_test_split(images / 16, labels, train_size=800, test_size=400, stratify=labels, random_state=0)
+    return train_test_split(
+        images / 16, labels, train_size=800, test_size=400, stratify=labels, random_state=0
+    )
 
 
 @pytest.mark.experiment(
