@@ -21,7 +21,9 @@ from pytest_crucible.integrations.scikit_learn import log_partial_fit
 def digits() -> Any:
     """Images to train on, images to validate on, and what each shows."""
     images, labels = load_digits(return_X_y=True)
-    return train_test_split(images / 16, labels, test_size=500, stratify=labels, random_state=0)
+    return train_test_split(
+        images / 16, labels, train_size=800, test_size=400, stratify=labels, random_state=0
+    )
 
 
 @pytest.mark.experiment(
@@ -30,10 +32,10 @@ def digits() -> Any:
     conditions=("sgd", "adam"),
     tags=["training"],
     # A trial's last value is one observation: the intervals are over seeds.
-    expect=["adam.loss.last < sgd", "adam.val_score.last >= 0.9", "adam.val_score.last > sgd"],
+    expect=["adam.loss.last < sgd", "adam.val_score.last >= 0.85", "adam.val_score.last > sgd"],
     validate="error",
 )
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_training(seed: int, digits: Any, experiment: ExperimentHandle, tmp_path: Path) -> None:
     x, x_val, y, y_val = digits
     sink = JSONLMetrics(tmp_path / "metrics.jsonl")
