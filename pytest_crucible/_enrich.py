@@ -14,7 +14,7 @@ import msgspec
 
 from pytest_crucible._event import Event
 
-_NS_PER_MS = 1_000_000
+NS_PER_MS = 1_000_000
 _OK = frozenset({"ok", "success", "succeeded", "completed"})
 _FAILED = frozenset({"error", "failed", "failure", "timeout", "exception"})
 _CONTEXT_FIELDS = ("session_id", "user_id", "sample_id", "cohort", "model", "provider")
@@ -58,10 +58,10 @@ class Enriched(msgspec.Struct, kw_only=True, gc=False):
     extra: dict[str, Any] = {}
 
 
-_Places = tuple[tuple[bool, str], ...]
+Places = tuple[tuple[bool, str], ...]
 
 
-class _Plan(msgspec.Struct, frozen=True, gc=False):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """Where to look in events of one shape: the same name, the same keys.
 
     Nearly all events of a run have one of a few shapes, and nearly all the keys that could hold
@@ -80,10 +80,10 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
 
     latency: bool
     success: bool
-    cost: _Places
-    asked: _Places
-    answered: _Places
-    total: _Places
+    cost: Places
+    asked: Places
+    answered: Places
+    total: Places
     nested: bool
     otherwise: bool | None
     context: tuple[str, ...]
@@ -99,14 +99,14 @@ _OUTPUT = ("output_tokens", "completion_tokens", "completion", "output")
 _TOTAL = ("total_tokens", "total")
 _EXACT = 2**53
 _MAX_PLANS = 4096
-_plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
+_plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Plan] = {}
 
 
-def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> _Plan:
+def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan:
     keys = {*numbers, *context}
     named = False if name.endswith(".exception") else True if name.endswith(".stop") else None
 
-    def places(wanted: tuple[str, ...], *, context_first: bool = False) -> _Places:
+    def places(wanted: tuple[str, ...], *, context_first: bool = False) -> Places:
         sources = ((False, numbers), (True, context))
         return tuple(
             (is_context, key)
@@ -119,7 +119,7 @@ def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> _Pla
     asked, answered, total = (
         places(tuple(key for key in keys if "_" in key)) for keys in (_INPUT, _OUTPUT, _TOTAL)
     )
-    plan = _Plan(
+    plan = Plan(
         latency=not _LATENCY_KEYS.isdisjoint(numbers),
         success=not _SUCCESS_KEYS.isdisjoint(keys),
         cost=places(_COST, context_first=True),
@@ -140,24 +140,29 @@ def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> _Pla
     return plan
 
 
+def plan_of(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan:
+    """Where to look in events of this name with these keys in measurements and metadata."""
+    shape = (name, numbers, context)
+    return _plans.get(shape) or _plan(*shape)
+
+
 def enrich(event: Event) -> Enriched:
     """Work out the fields above for one event. Never raises, whatever the event holds."""
     name, numbers, context = event.name, event.measurements, event.metadata
-    shape = (name, tuple(numbers), tuple(context))
-    plan = _plans.get(shape) or _plan(*shape)
+    plan = plan_of(name, tuple(numbers), tuple(context))
     found = Enriched()
     if plan.latency:
-        found.latency_ms = _latency_ms(numbers)
+        found.latency_ms = latency_ms_of(numbers)
     if plan.cost:
         found.cost_usd = _first(plan.cost, numbers, context)
     if plan.cancelled:
         found.cancelled = context["cancelled"] is True
     if not found.cancelled:
-        found.success = _success(plan, numbers, context) if plan.success else plan.otherwise
+        found.success = success_of(plan, numbers, context) if plan.success else plan.otherwise
     for field in plan.context:
         setattr(found, field, context[field])
     if plan.nested:
-        asked, answered, total = _nested_tokens(numbers, context)
+        asked, answered, total = nested_tokens_of(numbers, context)
     else:
         asked = _first(plan.asked, numbers, context) if plan.asked else None
         answered = _first(plan.answered, numbers, context) if plan.answered else None
@@ -207,19 +212,21 @@ def number(value: object) -> float | None:
     return None
 
 
-def _latency_ms(numbers: Mapping[str, Any]) -> float | None:
+def latency_ms_of(numbers: Mapping[str, Any]) -> float | None:
+    """Latency in ms that measurements tell, if they do."""
     duration = number(numbers.get("duration"))
     if duration is None:
         duration = number(numbers.get("duration_ns"))
     if duration is not None:
-        return duration / _NS_PER_MS
+        return duration / NS_PER_MS
     start, stop = number(numbers.get("start")), number(numbers.get("stop"))
     if start is not None and stop is not None:
-        return (stop - start) / _NS_PER_MS
+        return (stop - start) / NS_PER_MS
     return number(numbers.get("latency_ms"))
 
 
-def _success(plan: _Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> bool | None:
+def success_of(plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> bool | None:
+    """Whether an event succeeded, as its keys tell, else its name; None if neither does."""
     explicit = context.get("success", numbers.get("success"))
     if isinstance(explicit, bool):
         return explicit
@@ -239,7 +246,7 @@ def _success(plan: _Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
     return plan.otherwise
 
 
-def _first(places: _Places, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
+def _first(places: Places, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
     for is_context, key in places:
         value = (context if is_context else numbers)[key]
         if type(value) is float and isfinite(value):
@@ -249,9 +256,10 @@ def _first(places: _Places, numbers: Mapping[str, Any], context: Mapping[str, An
     return None
 
 
-def _nested_tokens(
+def nested_tokens_of(
     numbers: Mapping[str, Any], context: Mapping[str, Any]
 ) -> tuple[float | None, ...]:
+    """Input, output and total tokens where they may stand in ``tokens: {…}``."""
     nested = context.get("tokens", numbers.get("tokens"))
     sources = [numbers, context, nested if isinstance(nested, Mapping) else {}]
     return tuple(_any(sources, keys) for keys in (_INPUT, _OUTPUT, _TOTAL))

@@ -126,20 +126,26 @@ encode = msgspec.msgpack.Encoder().encode
 Raises for what msgpack cannot hold; see `encode_event`.
 """
 
-_decode = msgspec.msgpack.Decoder(Frame).decode
+decode_frame = msgspec.msgpack.Decoder(Frame).decode
+"""Decode a frame; raises one of `UNREADABLE` if it cannot be read."""
+
+UNREADABLE = (msgspec.DecodeError, RecursionError)
+"""Not all that can be encoded can be decoded: a frozen dataclass may be the key of a dict, but
+comes back as a dict itself, which may not."""
 
 
 def decode(data: bytes | msgspec.Raw) -> Frame:
-    """The frame in ``data``; a `NoteFrame` that says why, if it cannot be read.
-
-    Not all that can be encoded can be decoded: a frozen dataclass may be the key of a dict, but
-    comes back as a dict itself, which may not.
-    """
+    """The frame in ``data``; a `NoteFrame` that says why, if it cannot be read."""
     try:
-        frame: Frame = _decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return NoteFrame(f"a frame could not be read: {error}")
+        frame: Frame = decode_frame(data)
+    except UNREADABLE as error:
+        return unreadable(error)
     return frame
+
+
+def unreadable(error: Exception) -> NoteFrame:
+    """What stands in for a frame that cannot be read."""
+    return NoteFrame(f"a frame could not be read: {error}")
 
 
 # What encoding really raises: unknown types, ints of 2**64 and more, lone surrogates

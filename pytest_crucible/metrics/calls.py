@@ -16,6 +16,7 @@ from pytest_crucible._event import Event
 
 T = TypeVar("T", contravariant=True)
 CALL = "req_llm.request."
+NO_PRICE, NO_TOKENS = "no price", "no tokens told"
 MAX_RECENT = 4096  # calls of one trial that overlap; keeps memory flat over a million events
 
 
@@ -257,4 +258,4 @@ def _reason(event: Event, enriched: Enriched) -> str | None:
     given = enriched.extra.get("unpriced")
     if given is not None:
         return str(given)
-    return "no price" if enriched.total_tokens is not None else "no tokens told"
+    return NO_PRICE if enriched.total_tokens is not None else NO_TOKENS

@@ -7,7 +7,7 @@ felt: an ensemble that asks three models is one operation, as long as its caller
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytest_crucible._catalog import is_container
@@ -69,6 +69,16 @@ class Nesting:
             # A plain event may turn out to be a part of something that ends later.
             self._recent.append((event.time_us, row, *told))
         return (operation and not inner, cost, tokens), parts
+
+    def remember(
+        self,
+        ended_us: Sequence[int],
+        rows: Sequence[int],
+        cost: Sequence[bool],
+        tokens: Sequence[bool],
+    ) -> None:
+        """Plain events that were not placed one by one: each may turn out to be a part."""
+        self._recent.extend(zip(ended_us, rows, cost, tokens, strict=True))
 
     def may_claim(self, row: int) -> bool:
         """Whether the row that was just placed may still turn out to be a part of another."""

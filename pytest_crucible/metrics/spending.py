@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import repeat
+
+import numpy as np
 
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import SUCCESSES, Trial
@@ -36,13 +37,14 @@ class Spending:
 
 def summarise_spending(group: Group) -> Spending:
     """Add up what the calls of a group cost."""
-    sums: list[float | None] = [None, None]
-    weights = group.weight or repeat(1.0, len(group.judge))
-    for cost, counts, judge, weight in zip(
-        group.cost_usd, group.counted_cost, group.judge, weights, strict=True
-    ):
-        if counts and cost == cost:  # NaN: no cost
-            sums[judge] = (sums[judge] or 0.0) + cost * weight
+    cost = np.frombuffer(group.cost_usd, dtype=np.float64)
+    told = np.frombuffer(group.counted_cost, dtype=bool) & ~np.isnan(cost)
+    judge = np.frombuffer(group.judge, dtype=bool)
+    if group.weight:
+        cost = cost * np.frombuffer(group.weight, dtype=np.float64)
+    sums = [
+        float(cost[rows].sum()) if rows.any() else None for rows in (told & ~judge, told & judge)
+    ]
     application = sums[0]
     passed = len(passed_cases(group.trials))
     counts_of = group.calls

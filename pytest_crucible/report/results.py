@@ -13,7 +13,13 @@ from pytest_crucible._validation import ERROR
 from pytest_crucible.artifact.manifest import manifest_notes
 from pytest_crucible.artifact.run import Run
 from pytest_crucible.handle import RESERVED_NAMES
-from pytest_crucible.metrics.observations import Enricher, Group, Observations, observe
+from pytest_crucible.metrics.observations import (
+    Enricher,
+    Group,
+    Observations,
+    observe,
+    observe_nodes,
+)
 from pytest_crucible.metrics.spending import Spending, summarise_spending
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
@@ -218,7 +224,11 @@ def analyse(
         ArtifactError: the run cannot be read.
         ExpectationError: one of ``expect`` cannot be parsed.
     """
-    observations = observe(run.events(), run.plan, enrichers)
+    extra = tuple(enrichers)
+    if run.nodes and not extra:
+        observations = observe_nodes(run.nodes, run.plan)
+    else:
+        observations = observe(run.events(), run.plan, extra)
     for node in run.nodes:
         for key in node.samplings:
             if key in observations.groups:

@@ -7,11 +7,12 @@ depends on the order in which files are listed.
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
-from pytest_crucible._event import ATTRIBUTIONS, Event
+from pytest_crucible._event import ATTRIBUTIONS, RESERVED, Event
 from pytest_crucible._frames import (
     SCHEMA,
     EventFrame,
@@ -33,6 +34,15 @@ TrialKey = tuple[str, str, str, str, int]
 """experiment, condition, test, case, trial"""
 
 _EMPTY: Mapping[str, Any] = {}
+_MAX_WAITING = 8192  # events that wait to be set aside, as they are
+
+
+class Aside(Protocol):
+    """Takes usual events of the code under test out of the stream, many at once."""
+
+    def take(self, node: Node, scope: Scope, frames: list[EventFrame]) -> None:
+        """Take events of one scope, in order."""
+        ...
 
 
 @dataclass
@@ -87,29 +97,48 @@ class Node:
 
     def __iter__(self) -> Iterator[Event]:
         """Read the node's events in order, learning its tables on the way."""
+        return self.read()
+
+    def read(self, aside: Aside | None = None) -> Iterator[Event]:
+        """The same. ``aside`` gets the usual events many at once, and they are left out.
+
+        It has them before the next event that is not left out.
+        """
         scopes: dict[int, Scope | None] = {NO_SCOPE: None, **self.scopes}
         self.learned = scopes
         self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
         self.closed, self._survivors = False, None
-        enriched = iter(self.enriched)
-        ahead = next(enriched, None)
+        told = _Told(self.enriched)
+        if told.any:
+            aside = None
+        waiting: defaultdict[int, list[EventFrame]] = defaultdict(list)
+        count = 0
         for sequence, frame in self.frames:
             if type(frame) is EventFrame:
+                if aside is not None and not (
+                    # There is nothing to be said about it but what it says itself.
+                    frame.attribution
+                    or frame.degraded
+                    or frame.unit
+                    or type(frame.name) is not str
+                    or frame.name.startswith(RESERVED)
+                ):
+                    waiting[frame.scope].append(frame)
+                    count += 1
+                    if count == _MAX_WAITING:
+                        count = self._set_aside(waiting, scopes, aside)
+                    continue
+                if count and aside is not None:
+                    count = self._set_aside(waiting, scopes, aside)
                 if frame.slot != NO_SLOT and not self._survives(frame, scopes):
                     continue
                 self.events += 1
-                more = None
-                if ahead is not None:
-                    while ahead is not None and ahead[0] < sequence:
-                        ahead = next(enriched, None)
-                    more = ahead[1] if ahead is not None and ahead[0] == sequence else None
-                # Written out here: this runs for every event that is read.
                 numbers, context, name = frame.measurements, frame.metadata, frame.name
                 number = frame.scope
                 yield Event(
                     name=name if type(name) is str else str(name),
-                    measurements=numbers if type(numbers) is dict else _as_mapping(numbers),
-                    metadata=context if type(context) is dict else _as_mapping(context),
+                    measurements=numbers if type(numbers) is dict else as_mapping(numbers),
+                    metadata=context if type(context) is dict else as_mapping(context),
                     time_us=(frame.time_ns - self._offset_ns) // 1000,
                     run=self.run,
                     node=self.name,
@@ -118,7 +147,7 @@ class Node:
                     attribution=ATTRIBUTIONS[frame.attribution],
                     degraded=frame.degraded,
                     weight=frame.weight if frame.unit else None,
-                    enriched=more,
+                    enriched=told.of(sequence) if told.any else None,
                 )
             elif isinstance(frame, ScopeFrame):
                 scopes[frame.id] = Scope(
@@ -131,6 +160,27 @@ class Node:
                 )
             else:
                 self._learn(frame)
+        if count and aside is not None:
+            self._set_aside(waiting, scopes, aside)
+
+    def _set_aside(
+        self,
+        waiting: dict[int, list[EventFrame]],
+        scopes: dict[int, Scope | None],
+        aside: Aside,
+    ) -> int:
+        for number, frames in waiting.items():
+            self.events += len(frames)
+            scope = scopes[number] if number in scopes else _judges(number, scopes)
+            if scope is not None:
+                aside.take(self, scope, frames)
+        waiting.clear()
+        return 0
+
+    @property
+    def offset_ns(self) -> int:
+        """This node's wall clock minus the controller's."""
+        return self._offset_ns
 
     def _survives(self, frame: EventFrame, scopes: dict[int, Scope | None]) -> bool:
         """Whether an event in a reservoir is left at the end; tells it what it stands for."""
@@ -163,21 +213,45 @@ class Node:
                 self.closed = True
 
 
-def merge(nodes: Iterable[Node]) -> Iterator[Event]:
-    """All events of all nodes: in order within a node, by wall time across nodes."""
+def merge(nodes: Iterable[Node], aside: Aside | None = None) -> Iterator[Event]:
+    """All events of all nodes: in order within a node, by wall time across nodes.
+
+    Args:
+        nodes: each is read once.
+        aside: see `Node.read`.
+    """
     nodes = list(nodes)
     if len(nodes) == 1:
-        return iter(nodes[0])
-    streams = [_timed(node) for node in nodes]
+        return nodes[0].read(aside)
+    streams = [_timed(node, aside) for node in nodes]
     return (event for *_, event in heapq.merge(*streams, key=lambda item: item[:3]))
 
 
-def _timed(node: Node) -> Iterator[tuple[int, str, int, Event]]:
+def _timed(node: Node, aside: Aside | None) -> Iterator[tuple[int, str, int, Event]]:
     latest = 0
-    for event in node:
+    for event in node.read(aside):
         # A wall clock may be set back; the order within a node must survive that.
         latest = max(latest, event.time_us)
         yield latest, event.node, event.sequence, event
+
+
+class _Told:
+    """What enrichers set, looked up in order of the events.
+
+    Attributes:
+        any: whether there is something left.
+    """
+
+    def __init__(self, enriched: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        self._rest = iter(enriched)
+        self._ahead = next(self._rest, None)
+        self.any = self._ahead is not None
+
+    def of(self, sequence: int) -> Mapping[str, Any] | None:
+        while self._ahead is not None and self._ahead[0] < sequence:
+            self._ahead = next(self._rest, None)
+        self.any = self._ahead is not None
+        return self._ahead[1] if self._ahead and self._ahead[0] == sequence else None
 
 
 def _judges(number: int, scopes: dict[int, Scope | None]) -> Scope | None:
@@ -187,8 +261,10 @@ def _judges(number: int, scopes: dict[int, Scope | None]) -> Scope | None:
     return found
 
 
-def _as_mapping(value: object) -> Mapping[str, Any]:
-    """What a caller passed as measurements or metadata, if it was no mapping with string keys."""
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """What a caller passed as measurements or metadata, which may be anything."""
+    if type(value) is dict:
+        return value
     if value is None:
         return _EMPTY
     return {"value": value}

@@ -24,7 +24,17 @@ from pathlib import Path
 from zlib import crc32
 
 from pytest_crucible import _clock
-from pytest_crucible._frames import FooterFrame, Frame, HeaderFrame, NoteFrame, decode, encode
+from pytest_crucible._frames import (
+    UNREADABLE,
+    FooterFrame,
+    Frame,
+    HeaderFrame,
+    NoteFrame,
+    decode,
+    decode_frame,
+    encode,
+    unreadable,
+)
 from pytest_crucible._layout import SEGMENT
 
 _PREFIX = struct.Struct("<II")
@@ -238,7 +248,7 @@ class SpoolReader:
     def _read(self, file: int) -> Iterator[tuple[int, Frame]]:
         size = os.fstat(file).st_size
         offset, prefix = self._since, _PREFIX.size
-        unpack, check, load = _PREFIX.unpack_from, crc32, decode
+        unpack, check = _PREFIX.unpack_from, crc32
         while offset + prefix <= size:
             # One segment, or what is left of it. Only its first frame may be larger than it is.
             base, end = offset, (offset // SEGMENT + 1) * SEGMENT
@@ -256,5 +266,9 @@ class SpoolReader:
                     self.torn = f"{self._name}: torn at byte {base + here}"
                     at = 0
                     break
-                yield base + here, load(data)
+                try:
+                    frame: Frame = decode_frame(data)
+                except UNREADABLE as error:
+                    frame = unreadable(error)
+                yield base + here, frame
             offset = max(end, base + at)

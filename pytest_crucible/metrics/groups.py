@@ -1,0 +1,150 @@
+"""Groups: the observations of a run, as columns per experiment and condition.
+
+Columns are ``array`` objects: 8 bytes a value, no garbage for the collector, and NumPy reads them
+without copying.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pytest_crucible.metrics.calls import CallCounts
+from pytest_crucible.metrics.curves import LoggedSeries
+from pytest_crucible.metrics.trials import Trial
+from pytest_crucible.metrics.wholes import Whole
+
+NAN = float("nan")
+NO_CASE = -1
+
+
+def _doubles() -> array[float]:
+    return array("d")
+
+
+def _longs() -> array[int]:
+    return array("q")
+
+
+@dataclass(slots=True)
+class Series:
+    """Finite numbers with the case (index into `Group.cases`) and trial each belongs to.
+
+    ``invalid`` counts what was recorded under the name but is no finite number.
+    """
+
+    values: array[float] = field(default_factory=_doubles)
+    cases: array[int] = field(default_factory=_longs)
+    trials: array[int] = field(default_factory=_longs)
+    attempts: array[int] = field(default_factory=_longs)
+    invalid: int = 0
+
+
+@dataclass(slots=True)
+class Group:
+    """The observations of one experiment under one condition.
+
+    One row per event of the code under test; NaN stands for "this event has no such number".
+
+    Attributes:
+        names: event names; ``name`` holds indices into it.
+        cases: case ids; ``case`` holds indices into it, `NO_CASE` for events outside trials.
+        trial: number of the trial, 0 outside trials.
+        time_us: when, µs.
+        latency_ms, cost_usd, input_tokens, output_tokens, total_tokens: as enriched.
+        success: 1, 0, or NaN for events that neither succeed nor fail.
+        counted: 1 where the row counts in the overall metrics, 0 where its parts do.
+        counted_cost, counted_tokens: the same for cost and for tokens.
+        recorded: the numbers given to ``record``, by name.
+        logged: the numbers given to ``log``, by name.
+        trials: what became of every trial.
+        invalid: how many events the catalog says are wrong, by problem and by what the experiment
+            says to that: ``warn`` or ``error``.
+        failed: rows of failed operations, with their errors.
+        cancelled: rows of operations stopped from outside.
+        models: how many events named which model.
+        judge: 1 where the row is a judge's.
+        weight: how many events the row stands for; empty where every row stands for itself.
+        sampled: whether some events may have been dropped.
+        calls: of models, each counted once.
+        http_calls: calls to model hosts that were seen, by host and protocol.
+        merged: rows that tell of a call which another row stands for.
+        wholes: ensemble predictions and hedged requests; None where no event is about them.
+    """
+
+    experiment: str
+    condition: str
+    names: dict[str, int] = field(default_factory=dict)
+    cases: dict[str, int] = field(default_factory=dict)
+    name: array[int] = field(default_factory=_longs)
+    case: array[int] = field(default_factory=_longs)
+    trial: array[int] = field(default_factory=_longs)
+    time_us: array[int] = field(default_factory=_longs)
+    latency_ms: array[float] = field(default_factory=_doubles)
+    cost_usd: array[float] = field(default_factory=_doubles)
+    success: array[float] = field(default_factory=_doubles)
+    input_tokens: array[float] = field(default_factory=_doubles)
+    output_tokens: array[float] = field(default_factory=_doubles)
+    total_tokens: array[float] = field(default_factory=_doubles)
+    counted: array[int] = field(default_factory=lambda: array("b"))
+    counted_cost: array[int] = field(default_factory=lambda: array("b"))
+    counted_tokens: array[int] = field(default_factory=lambda: array("b"))
+    recorded: dict[str, Series] = field(default_factory=dict)
+    logged: dict[str, LoggedSeries] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
+    invalid: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed: dict[int, str] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)
+    models: dict[str, int] = field(default_factory=dict)
+    judge: array[int] = field(default_factory=lambda: array("b"))
+    weight: array[float] = field(default_factory=_doubles)
+    sampled: bool = False
+    calls: CallCounts = field(default_factory=CallCounts)
+    http_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    merged: set[int] = field(default_factory=set)
+    wholes: list[Whole] | None = None
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Failed operations by error; estimates where a sample was taken."""
+        if not self.weight:
+            return dict(Counter(self.failed.values()))
+        counts: dict[str, float] = {}
+        for row, error in self.failed.items():
+            counts[error] = counts.get(error, 0.0) + self.weight[row]
+        return {error: round(count) for error, count in counts.items()}
+
+    def case_index(self, case: str | None) -> int:
+        if case is None:
+            return NO_CASE
+        return self.cases.setdefault(case, len(self.cases))
+
+
+@dataclass(slots=True)
+class Observations:
+    """Everything that one pass over a run's events yields.
+
+    Attributes:
+        groups: by (experiment, condition), in order of appearance.
+        events: number of events of the code under test that belong to an experiment.
+        unattributed, late, sole, degraded: how many events were so.
+        failures: handlers that were detached because they raised, in a sentence each.
+        capture: what kept spans from being captured, a sentence each, with their nodes.
+    """
+
+    groups: dict[tuple[str, str], Group] = field(default_factory=dict)
+    events: int = 0
+    unattributed: int = 0
+    late: int = 0
+    sole: int = 0
+    degraded: int = 0
+    failures: list[str] = field(default_factory=list)
+    capture: dict[str, list[str]] = field(default_factory=dict)
+
+    def group(self, experiment: str, condition: str) -> Group:
+        key = (experiment, condition)
+        found = self.groups.get(key)
+        if found is None:
+            found = self.groups[key] = Group(experiment, condition)
+        return found

@@ -1,0 +1,330 @@
+"""Plain events: those that are no part of anything, by the thousand instead of one by one.
+
+A run of a million events is mostly events of a few shapes: the same name, the same keys. For those
+without spans, wholes and cancellations all that `places.add_row` does comes down to whole columns.
+What is worked out is the same, and a property test holds one against the other.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_crucible._catalog import is_container
+from pytest_crucible._enrich import (
+    NS_PER_MS,
+    Places,
+    Plan,
+    latency_ms_of,
+    nested_tokens_of,
+    number,
+    plan_of,
+    success_of,
+)
+from pytest_crucible._event import Event
+from pytest_crucible._frames import EventFrame
+from pytest_crucible._scope import Scope
+from pytest_crucible.metrics.calls import CALL, NO_PRICE, NO_TOKENS
+from pytest_crucible.metrics.groups import Group, Observations
+from pytest_crucible.metrics.nesting import MAX_PARTS
+from pytest_crucible.metrics.places import Place, name_index
+from pytest_crucible.metrics.wholes import concerns
+from pytest_crucible.stores._merge import Node, as_mapping
+from pytest_crucible.telemetry import HANDLER_FAILURE
+
+Keys = tuple[str, ...]
+Frames = list[EventFrame]
+"""Of one shape: with the same name and the same keys in measurements and metadata."""
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_NOT_PLAIN = frozenset({"span_id", "parent_span_id", "strand", "continues", "cancelled"})
+_MANY = 32  # shapes
+_FEW = 64  # below this NumPy's calls cost more than they save
+_NANS = ("latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Rows to be: one array per column, and what else the events tell."""
+
+    time_us: Ints
+    name: Ints
+    latency_ms: Floats
+    cost_usd: Floats
+    success: Floats
+    input_tokens: Floats
+    output_tokens: Floats
+    total_tokens: Floats
+    starts: Bools
+    errors: list[tuple[int, str]]
+
+
+class PlainEvents:
+    """Takes plain events out of a stream and adds them to their groups.
+
+    Args:
+        found: what they are added to.
+        place: where the events of a scope and run go; None if they do not count.
+        add: adds one event in the usual way.
+    """
+
+    def __init__(
+        self,
+        found: Observations,
+        place: Callable[[Scope, str], Place | None],
+        add: Callable[[Event], None],
+    ) -> None:
+        self._found = found
+        self._place = place
+        self._add = add
+
+    def take(self, node: Node, scope: Scope, frames: Frames) -> None:
+        place = self._place(scope, node.run)
+        if place is None:
+            return
+        group = place.group
+        shapes = None
+        if len(frames) >= _FEW and group.wholes is None and not group.sampled:
+            shapes = _by_shape(frames)
+        if shapes is None:
+            self._one_by_one(node, scope, frames)
+        else:
+            self._found.events += len(frames)
+            _add_columns(place, node, shapes)
+
+    def _one_by_one(self, node: Node, scope: Scope, frames: Frames) -> None:
+        for frame in frames:
+            self._add(
+                Event(
+                    name=frame.name,
+                    measurements=as_mapping(frame.measurements),
+                    metadata=as_mapping(frame.metadata),
+                    time_us=(frame.time_ns - node.offset_ns) // 1000,
+                    run=node.run,
+                    node=node.name,
+                    sequence=-1,  # no row tells it
+                    scope=scope,
+                )
+            )
+
+
+def _by_shape(frames: Frames) -> list[Frames] | None:
+    """The events by name and keys; None if they are not all plain, or hardly two are alike."""
+    numbers = [frame.measurements for frame in frames]
+    context = [frame.metadata for frame in frames]
+    kinds = set(map(type, context))
+    if set(map(type, numbers)) != {dict} or not kinds <= {dict, NoneType}:
+        return None
+    if not _is_plain(frames[0].name, context[0] or ()):
+        return None
+    names = [frame.name for frame in frames]
+    if NoneType in kinds:
+        context = [each or {} for each in context]
+    if len(set(names)) == len(set(map(tuple, numbers))) == len(set(map(tuple, context))) == 1:
+        return [frames]
+    keys = list(zip(names, map(tuple, numbers), map(tuple, context), strict=True))
+    shapes: dict[tuple[str, Keys, Keys], Frames] = {key: [] for key in dict.fromkeys(keys)}
+    if len(shapes) > _MANY or not all(_is_plain(name, keys) for name, _, keys in shapes):
+        return None
+    for key, frame in zip(keys, frames, strict=True):
+        shapes[key].append(frame)
+    return list(shapes.values())
+
+
+def _is_plain(name: str, context: Collection[str]) -> bool:
+    return not (
+        name == HANDLER_FAILURE
+        or is_container(name)
+        or concerns(name)
+        or not _NOT_PLAIN.isdisjoint(context)
+    )
+
+
+def _add_columns(place: Place, node: Node, shapes: list[Frames]) -> None:
+    group = place.group
+    parts = [_columns(group, node, shape) for shape in shapes]
+    for shape, part in zip(shapes, parts, strict=True):
+        _count_calls(place, shape[0].name, part)
+        _count_models(group, shape)
+    sizes = np.cumsum([0, *(part.time_us.size for part in parts)]).tolist()
+    errors = {
+        size + row: error
+        for size, part in zip(sizes, parts, strict=False)
+        for row, error in part.errors
+    }
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("time_us", "name", "starts", *_NANS)
+    }
+    if len(parts) > 1:
+        order = np.argsort(joined["time_us"], kind="stable")
+        joined = {name: column[order] for name, column in joined.items()}
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        errors = {int(rank[row]): error for row, error in errors.items()}
+    _append(place, joined, errors)
+
+
+def _append(place: Place, columns: Mapping[str, NDArray[Any]], errors: Mapping[int, str]) -> None:
+    group, first, size = place.group, len(place.group.counted), columns["time_us"].size
+    known = ~np.isnan(columns["latency_ms"]) | ~np.isnan(columns["success"])
+    operation = known & ~columns["starts"]
+    cost, tokens = ~np.isnan(columns["cost_usd"]), ~np.isnan(columns["total_tokens"])
+    for name in ("time_us", "name", *_NANS):
+        _extend(getattr(group, name), columns[name])
+    _extend(group.case, np.full(size, place.case, dtype=np.int64))
+    _extend(group.trial, np.full(size, place.trial, dtype=np.int64))
+    _extend(group.judge, np.full(size, place.judge, dtype=np.int8))
+    _extend(group.counted, operation.astype(np.int8))
+    _extend(group.counted_cost, cost.astype(np.int8))
+    _extend(group.counted_tokens, tokens.astype(np.int8))
+    for row in sorted(errors):
+        group.failed[first + row] = errors[row]
+    # Any of them may turn out to be a part of a whole that ends later.
+    claimable = np.flatnonzero((operation | cost | tokens) & ~columns["starts"])[-MAX_PARTS:]
+    place.nesting.remember(
+        columns["time_us"][claimable].tolist(),
+        (claimable + first).tolist(),
+        cost[claimable].tolist(),
+        tokens[claimable].tolist(),
+    )
+
+
+def _extend(column: array[Any], values: NDArray[Any]) -> None:
+    column.frombytes(values.view(np.uint8).data)
+
+
+def _columns(group: Group, node: Node, frames: Frames) -> _Columns:
+    name, number_keys = frames[0].name, tuple(frames[0].measurements)
+    plan = plan_of(name, number_keys, tuple(frames[0].metadata or ()))
+    numbers = [frame.measurements for frame in frames]
+    context = [frame.metadata for frame in frames]
+    size = len(frames)
+    success = _success(plan, numbers, context)
+    asked, answered, total = _tokens(plan, numbers, context)
+    starts = name.endswith(".start")
+    return _Columns(
+        time_us=(np.array([frame.time_ns for frame in frames]) - node.offset_ns) // 1000,
+        name=np.full(size, name_index(group, name), dtype=np.int64),
+        latency_ms=_latency_ms(plan, number_keys, numbers),
+        cost_usd=_first(plan.cost, numbers, context),
+        success=success,
+        input_tokens=asked,
+        output_tokens=answered,
+        total_tokens=total,
+        starts=np.full(size, starts),
+        errors=[] if starts else _errors(success, context),
+    )
+
+
+def _latency_ms(plan: Plan, keys: Keys, numbers: Sequence[Mapping[str, Any]]) -> Floats:
+    if not plan.latency:
+        return _unknown(len(numbers))
+    if "start" in keys and "stop" in keys:  # their difference is exact for whole numbers only
+        return _of([latency_ms_of(each) for each in numbers])
+    found = _unknown(len(numbers))
+    for key in ("duration", "duration_ns"):
+        if key in keys:
+            found = _fill(found, _of([each[key] for each in numbers]) / NS_PER_MS)
+    if "latency_ms" in keys:
+        found = _fill(found, _of([each["latency_ms"] for each in numbers]))
+    return found
+
+
+def _success(
+    plan: Plan, numbers: Sequence[Mapping[str, Any]], context: Sequence[Mapping[str, Any]]
+) -> Floats:
+    if not plan.success:
+        return np.full(len(numbers), np.nan if plan.otherwise is None else float(plan.otherwise))
+    told = [success_of(plan, each, of or {}) for each, of in zip(numbers, context, strict=True)]
+    return np.array([np.nan if each is None else float(each) for each in told])
+
+
+def _tokens(
+    plan: Plan, numbers: Sequence[Mapping[str, Any]], context: Sequence[Mapping[str, Any]]
+) -> tuple[Floats, Floats, Floats]:
+    if plan.nested:
+        told = [nested_tokens_of(n, c or {}) for n, c in zip(numbers, context, strict=True)]
+        asked, answered, total = (_of([each[kind] for each in told]) for kind in range(3))
+    else:
+        asked, answered, total = (
+            _first(places, numbers, context) for places in (plan.asked, plan.answered, plan.total)
+        )
+    some = ~(np.isnan(asked) & np.isnan(answered))
+    summed = np.where(some, np.nan_to_num(asked) + np.nan_to_num(answered), np.nan)
+    return asked, answered, _fill(total, summed)
+
+
+def _first(
+    places: Places, numbers: Sequence[Mapping[str, Any]], context: Sequence[Mapping[str, Any]]
+) -> Floats:
+    found = _unknown(len(numbers))
+    for is_context, key in places:
+        found = _fill(found, _of([each[key] for each in (context if is_context else numbers)]))
+    return found
+
+
+def _fill(found: Floats, more: Floats) -> Floats:
+    return np.where(np.isnan(found), more, found)
+
+
+def _unknown(size: int) -> Floats:
+    return np.full(size, np.nan)
+
+
+def _of(values: Sequence[object]) -> Floats:
+    """Finite numbers as they are, NaN for anything else."""
+    if set(map(type, values)) <= {int, float}:
+        try:
+            found: Floats = np.frombuffer(
+                array("d", cast("Sequence[float]", values)), dtype=np.float64
+            )
+        except OverflowError:  # an int beyond every float
+            pass
+        else:
+            return np.where(np.isfinite(found), found, np.nan)
+    plain = (number(value) for value in values)
+    return np.array([np.nan if each is None else float(each) for each in plain])
+
+
+def _errors(success: Floats, context: Sequence[Mapping[str, Any] | None]) -> list[tuple[int, str]]:
+    found = []
+    for row in np.flatnonzero(success == 0).tolist():
+        told = context[row] or {}
+        found.append((row, str(told.get("error") or told.get("exception") or "unknown")))
+    return found
+
+
+def _count_calls(place: Place, name: str, part: _Columns) -> None:
+    if not name.startswith(CALL) or name.endswith(".start"):
+        return
+    counts, size = place.group.calls, part.time_us.size
+    unpriced = np.isnan(part.cost_usd) & (part.success != 0)
+    no_price = int(np.count_nonzero(unpriced & ~np.isnan(part.total_tokens)))
+    no_tokens = int(np.count_nonzero(unpriced)) - no_price
+    for reason, count in (
+        (None, size - no_price - no_tokens),
+        (NO_PRICE, no_price),
+        (NO_TOKENS, no_tokens),
+    ):
+        if count:
+            counts.add(place.judge, reason, count)
+
+
+def _count_models(group: Group, frames: Frames) -> None:
+    if "model" not in (frames[0].metadata or ()):
+        return
+    models = [frame.metadata["model"] for frame in frames]
+    if set(map(type, models)) != {str}:
+        models = [str(each) for each in models if each is not None]
+    for model, count in Counter(models).items():
+        group.models[model] = group.models.get(model, 0) + count
