@@ -83,10 +83,27 @@ class Node:
         for sequence, frame in self.frames:
             if type(frame) is EventFrame:
                 self.events += 1
-                while ahead is not None and ahead[0] < sequence:
-                    ahead = next(enriched, None)
-                more = ahead[1] if ahead is not None and ahead[0] == sequence else None
-                yield self._event(sequence, frame, scopes, more)
+                more = None
+                if ahead is not None:
+                    while ahead is not None and ahead[0] < sequence:
+                        ahead = next(enriched, None)
+                    more = ahead[1] if ahead is not None and ahead[0] == sequence else None
+                # Written out here: this runs for every event that is read.
+                numbers, context, name = frame.measurements, frame.metadata, frame.name
+                number = frame.scope
+                yield Event(
+                    name=name if type(name) is str else str(name),
+                    measurements=numbers if type(numbers) is dict else _as_mapping(numbers),
+                    metadata=context if type(context) is dict else _as_mapping(context),
+                    time_us=(frame.time_ns - self._offset_ns) // 1000,
+                    run=self.run,
+                    node=self.name,
+                    sequence=sequence,
+                    scope=scopes[number] if number in scopes else _judges(number, scopes),
+                    attribution=ATTRIBUTIONS[frame.attribution],
+                    degraded=frame.degraded,
+                    enriched=more,
+                )
             elif isinstance(frame, ScopeFrame):
                 scopes[frame.id] = Scope(
                     experiment=frame.experiment,
@@ -98,28 +115,6 @@ class Node:
                 )
             else:
                 self._learn(frame)
-
-    def _event(
-        self,
-        sequence: int,
-        frame: EventFrame,
-        scopes: dict[int, Scope | None],
-        enriched: Mapping[str, Any] | None,
-    ) -> Event:
-        numbers, context, name = frame.measurements, frame.metadata, frame.name
-        return Event(
-            name=name if type(name) is str else str(name),
-            measurements=numbers if type(numbers) is dict else _as_mapping(numbers),
-            metadata=context if type(context) is dict else _as_mapping(context),
-            time_us=(frame.time_ns - self._offset_ns) // 1000,
-            run=self.run,
-            node=self.name,
-            sequence=sequence,
-            scope=scopes[frame.scope] if frame.scope in scopes else _judges(frame.scope, scopes),
-            attribution=ATTRIBUTIONS[frame.attribution],
-            degraded=frame.degraded,
-            enriched=enriched,
-        )
 
     def _learn(self, frame: Frame) -> None:
         match frame:
@@ -142,9 +137,10 @@ class Node:
 
 def merge(nodes: Iterable[Node]) -> Iterator[Event]:
     """All events of all nodes: in order within a node, by wall time across nodes."""
+    nodes = list(nodes)
+    if len(nodes) == 1:
+        return iter(nodes[0])
     streams = [_timed(node) for node in nodes]
-    if len(streams) == 1:
-        return (event for *_, event in streams[0])
     return (event for *_, event in heapq.merge(*streams, key=lambda item: item[:3]))
 
 

@@ -237,28 +237,24 @@ class SpoolReader:
 
     def _read(self, file: int) -> Iterator[tuple[int, Frame]]:
         size = os.fstat(file).st_size
-        offset, window, base = self._since, b"", 0
-        while offset + _PREFIX.size <= size:
-            if SEGMENT - offset % SEGMENT < _PREFIX.size:
-                offset = (offset // SEGMENT + 1) * SEGMENT
-                continue
-            at = offset - base
-            if at + _PREFIX.size > len(window):
-                window, base, at = os.pread(file, SEGMENT, offset), offset, 0
-                if len(window) < _PREFIX.size:
-                    return
-            length, checksum = _PREFIX.unpack_from(window, at)
-            if not length and not checksum:
-                offset = (offset // SEGMENT + 1) * SEGMENT
-                continue
-            at += _PREFIX.size
-            data = window[at : at + length]
-            if len(data) < length and offset + _PREFIX.size + length <= size:
-                window, base = os.pread(file, max(SEGMENT, length + _PREFIX.size), offset), offset
-                data = window[_PREFIX.size : _PREFIX.size + length]
-            if len(data) < length or crc32(data) != checksum:
-                self.torn = f"{self._name}: torn at byte {offset}"
-                offset = (offset // SEGMENT + 1) * SEGMENT
-                continue
-            yield offset, decode(data)
-            offset += _PREFIX.size + length
+        offset, prefix = self._since, _PREFIX.size
+        unpack, check, load = _PREFIX.unpack_from, crc32, decode
+        while offset + prefix <= size:
+            # One segment, or what is left of it. Only its first frame may be larger than it is.
+            base, end = offset, (offset // SEGMENT + 1) * SEGMENT
+            window = os.pread(file, end - base, base)
+            filled, at = len(window), 0
+            while at + prefix <= filled:
+                length, checksum = unpack(window, at)
+                if not length and not checksum:
+                    break
+                here, at = at, at + prefix + length
+                data = window[here + prefix : at]
+                if at > filled and base + at <= size:
+                    data = os.pread(file, length, base + here + prefix)
+                if len(data) < length or check(data) != checksum:
+                    self.torn = f"{self._name}: torn at byte {base + here}"
+                    at = 0
+                    break
+                yield base + here, load(data)
+            offset = max(end, base + at)
