@@ -6,8 +6,8 @@ event does not hold is None.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -58,28 +58,91 @@ class Enriched(msgspec.Struct, kw_only=True, gc=False):
     extra: dict[str, Any] = {}
 
 
+class _Plan(msgspec.Struct, frozen=True, gc=False):
+    """Where to look in events of one shape: the same name, the same keys.
+
+    Nearly all events of a run have one of a few shapes, and nearly all the keys that could hold
+    something are not there; to find that out once per shape saves most of the work.
+
+    Attributes:
+        latency, cost, success: whether any key is there that could tell.
+        otherwise: success where no key tells.
+        context: context fields that are there.
+        cancelled: whether there is such a key.
+        tokens: where input, output and total tokens may stand; None if in ``tokens: {…}``, too.
+        fields: of the event's category, that are there.
+    """
+
+    latency: bool
+    cost: bool
+    success: bool
+    otherwise: bool | None
+    context: tuple[str, ...]
+    cancelled: bool
+    tokens: tuple[tuple[tuple[int, str], ...], ...] | None
+    fields: tuple[str, ...]
+
+
+_LATENCY_KEYS = frozenset({"duration", "duration_ns", "start", "stop", "latency_ms"})
+_COST_KEYS = frozenset({"cost_usd", "cost", "total_cost"})
+_SUCCESS_KEYS = frozenset({"success", "error", "exception", "status", "response"})
+_INPUT = ("input_tokens", "prompt_tokens", "prompt", "input")
+_OUTPUT = ("output_tokens", "completion_tokens", "completion", "output")
+_TOTAL = ("total_tokens", "total")
+_MAX_PLANS = 4096
+_plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
+
+
+def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> _Plan:
+    keys = {*numbers, *context}
+    named = False if name.endswith(".exception") else True if name.endswith(".stop") else None
+    tokens = tuple(
+        tuple(
+            (source, key)
+            for source, there in enumerate((numbers, context))
+            for key in wanted
+            # The short ones (prompt, total) only mean tokens inside ``tokens: {…}``.
+            if "_" in key and key in there
+        )
+        for wanted in (_INPUT, _OUTPUT, _TOTAL)
+    )
+    plan = _Plan(
+        latency=not _LATENCY_KEYS.isdisjoint(numbers),
+        cost=not _COST_KEYS.isdisjoint(keys),
+        success=not _SUCCESS_KEYS.isdisjoint(keys),
+        otherwise=named,
+        context=tuple(field for field in _CONTEXT_FIELDS if field in context),
+        cancelled="cancelled" in context,
+        tokens=None if "tokens" in keys else tokens,
+        fields=tuple(
+            each for each in _CATEGORY_FIELDS.get(name.partition(".")[0], ()) if each in keys
+        ),
+    )
+    if len(_plans) >= _MAX_PLANS:  # names or keys that are made up as it goes
+        _plans.clear()
+    _plans[name, numbers, context] = plan
+    return plan
+
+
 def enrich(event: Event) -> Enriched:
     """Work out the fields above for one event. Never raises, whatever the event holds."""
-    numbers, context = event.measurements, event.metadata
-    found = Enriched(
-        latency_ms=_latency_ms(numbers),
-        cost_usd=_cost_usd(numbers, context),
-        cancelled=context.get("cancelled") is True,
-        model=context.get("model"),
-        provider=context.get("provider"),
-    )
-    found.success = None if found.cancelled else _success(event.name, numbers, context)
-    for field in ("session_id", "user_id", "sample_id", "cohort"):
-        if field in context:
-            setattr(found, field, context[field])
-    _add_tokens(found, numbers, context)
-    fields = _CATEGORY_FIELDS.get(event.name.partition(".")[0])
-    if fields:
-        found.extra = {
-            field: context.get(field, numbers.get(field))
-            for field in fields
-            if field in context or field in numbers
-        }
+    name, numbers, context = event.name, event.measurements, event.metadata
+    shape = (name, tuple(numbers), tuple(context))
+    plan = _plans.get(shape) or _plan(*shape)
+    found = Enriched()
+    if plan.latency:
+        found.latency_ms = _latency_ms(numbers)
+    if plan.cost:
+        found.cost_usd = _cost_usd(numbers, context)
+    if plan.cancelled:
+        found.cancelled = context["cancelled"] is True
+    if not found.cancelled:
+        found.success = _success(plan, numbers, context) if plan.success else plan.otherwise
+    for field in plan.context:
+        setattr(found, field, context[field])
+    _add_tokens(found, plan, numbers, context)
+    if plan.fields:
+        found.extra = {field: context.get(field, numbers.get(field)) for field in plan.fields}
     if event.enriched:
         _apply(found, event.enriched)
     return found
@@ -112,7 +175,7 @@ def number(value: object) -> float | None:
     """``value`` as a finite number, or None. Booleans are not numbers here."""
     if type(value) is int or type(value) is float:
         try:
-            return value if math.isfinite(value) else None
+            return value if isfinite(value) else None
         except OverflowError:  # an int beyond every float
             return None
     return None
@@ -133,13 +196,14 @@ def _latency_ms(numbers: Mapping[str, Any]) -> float | None:
 def _cost_usd(numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
     for source in (context, numbers):
         for key in ("cost_usd", "cost", "total_cost"):
-            cost = number(source.get(key))
-            if cost is not None:
-                return cost
+            if key in source:
+                cost = number(source[key])
+                if cost is not None:
+                    return cost
     return None
 
 
-def _success(name: str, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> bool | None:
+def _success(plan: _Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> bool | None:
     explicit = context.get("success", numbers.get("success"))
     if isinstance(explicit, bool):
         return explicit
@@ -155,37 +219,42 @@ def _success(name: str, numbers: Mapping[str, Any], context: Mapping[str, Any]) 
         return status < 400
     if context.get("response") is not None:
         return True
-    if name.endswith(".exception"):
-        return False
     # A span that ended without an exception did what it was asked to.
-    return True if name.endswith(".stop") else None
+    return plan.otherwise
 
 
-def _add_tokens(found: Enriched, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-    nested = context.get("tokens", numbers.get("tokens"))
-    sources = [numbers, context]
-    if isinstance(nested, Mapping):
-        sources.append(nested)
-    found.input_tokens = _first(sources, ("input_tokens", "prompt_tokens", "prompt", "input"))
-    found.output_tokens = _first(
-        sources, ("output_tokens", "completion_tokens", "completion", "output")
-    )
-    found.total_tokens = _first(sources, ("total_tokens", "total"))
-    if found.total_tokens is None and not (
-        found.input_tokens is None and found.output_tokens is None
-    ):
-        found.total_tokens = (found.input_tokens or 0) + (found.output_tokens or 0)
+def _add_tokens(
+    found: Enriched, plan: _Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
+) -> None:
+    if plan.tokens is None:
+        nested = context.get("tokens", numbers.get("tokens"))
+        sources = [numbers, context, nested if isinstance(nested, Mapping) else {}]
+        asked, answered, total = (_any(sources, keys) for keys in (_INPUT, _OUTPUT, _TOTAL))
+    else:
+        places_asked, places_answered, places_total = plan.tokens
+        asked = _first(places_asked, numbers, context) if places_asked else None
+        answered = _first(places_answered, numbers, context) if places_answered else None
+        total = _first(places_total, numbers, context) if places_total else None
+    if total is None and not (asked is None and answered is None):
+        total = (asked or 0) + (answered or 0)
+    found.input_tokens, found.output_tokens, found.total_tokens = asked, answered, total
 
 
 def _first(
-    sources: list[Mapping[str, Any]], keys: tuple[str, str, *tuple[str, ...]]
+    places: tuple[tuple[int, str], ...], numbers: Mapping[str, Any], context: Mapping[str, Any]
 ) -> float | None:
-    # The long spellings may stand anywhere; the short ones (prompt, total) only mean tokens
-    # inside ``tokens: {…}``, which comes third.
+    for source, key in places:
+        value = number((context if source else numbers)[key])
+        if value is not None:
+            return value
+    return None
+
+
+def _any(sources: Sequence[Mapping[str, Any]], keys: tuple[str, ...]) -> float | None:
     for position, source in enumerate(sources):
         for key in keys:
-            if "_" in key or position == 2:
-                value = number(source.get(key))
+            if key in source and ("_" in key or position == 2):
+                value = number(source[key])
                 if value is not None:
                     return value
     return None
