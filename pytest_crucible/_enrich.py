@@ -58,6 +58,9 @@ class Enriched(msgspec.Struct, kw_only=True, gc=False):
     extra: dict[str, Any] = {}
 
 
+_Places = tuple[tuple[bool, str], ...]
+
+
 class _Plan(msgspec.Struct, frozen=True, gc=False):
     """Where to look in events of one shape: the same name, the same keys.
 
@@ -65,30 +68,36 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
     something are not there; to find that out once per shape saves most of the work.
 
     Attributes:
-        latency, cost, success: whether any key is there that could tell.
+        latency, success: whether any key is there that could tell.
+        cost, asked, answered, total: where costs and tokens may stand: whether in the metadata,
+            and under which key.
         otherwise: success where no key tells.
         context: context fields that are there.
         cancelled: whether there is such a key.
-        tokens: where input, output and total tokens may stand; None if in ``tokens: {…}``, too.
+        nested: whether tokens may stand in ``tokens: {…}``, too.
         fields: of the event's category, that are there.
     """
 
     latency: bool
-    cost: bool
     success: bool
+    cost: _Places
+    asked: _Places
+    answered: _Places
+    total: _Places
+    nested: bool
     otherwise: bool | None
     context: tuple[str, ...]
     cancelled: bool
-    tokens: tuple[tuple[tuple[int, str], ...], ...] | None
     fields: tuple[str, ...]
 
 
 _LATENCY_KEYS = frozenset({"duration", "duration_ns", "start", "stop", "latency_ms"})
-_COST_KEYS = frozenset({"cost_usd", "cost", "total_cost"})
 _SUCCESS_KEYS = frozenset({"success", "error", "exception", "status", "response"})
+_COST = ("cost_usd", "cost", "total_cost")
 _INPUT = ("input_tokens", "prompt_tokens", "prompt", "input")
 _OUTPUT = ("output_tokens", "completion_tokens", "completion", "output")
 _TOTAL = ("total_tokens", "total")
+_EXACT = 2**53
 _MAX_PLANS = 4096
 _plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
 
@@ -96,24 +105,31 @@ _plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Plan] = {}
 def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> _Plan:
     keys = {*numbers, *context}
     named = False if name.endswith(".exception") else True if name.endswith(".stop") else None
-    tokens = tuple(
-        tuple(
-            (source, key)
-            for source, there in enumerate((numbers, context))
+
+    def places(wanted: tuple[str, ...], *, context_first: bool = False) -> _Places:
+        sources = ((False, numbers), (True, context))
+        return tuple(
+            (is_context, key)
+            for is_context, there in (reversed(sources) if context_first else sources)
             for key in wanted
-            # The short ones (prompt, total) only mean tokens inside ``tokens: {…}``.
-            if "_" in key and key in there
+            if key in there
         )
-        for wanted in (_INPUT, _OUTPUT, _TOTAL)
+
+    # The short ones (prompt, total) only mean tokens inside ``tokens: {…}``.
+    asked, answered, total = (
+        places(tuple(key for key in keys if "_" in key)) for keys in (_INPUT, _OUTPUT, _TOTAL)
     )
     plan = _Plan(
         latency=not _LATENCY_KEYS.isdisjoint(numbers),
-        cost=not _COST_KEYS.isdisjoint(keys),
         success=not _SUCCESS_KEYS.isdisjoint(keys),
+        cost=places(_COST, context_first=True),
+        asked=asked,
+        answered=answered,
+        total=total,
+        nested="tokens" in keys,
         otherwise=named,
         context=tuple(field for field in _CONTEXT_FIELDS if field in context),
         cancelled="cancelled" in context,
-        tokens=None if "tokens" in keys else tokens,
         fields=tuple(
             each for each in _CATEGORY_FIELDS.get(name.partition(".")[0], ()) if each in keys
         ),
@@ -133,14 +149,24 @@ def enrich(event: Event) -> Enriched:
     if plan.latency:
         found.latency_ms = _latency_ms(numbers)
     if plan.cost:
-        found.cost_usd = _cost_usd(numbers, context)
+        found.cost_usd = _first(plan.cost, numbers, context)
     if plan.cancelled:
         found.cancelled = context["cancelled"] is True
     if not found.cancelled:
         found.success = _success(plan, numbers, context) if plan.success else plan.otherwise
     for field in plan.context:
         setattr(found, field, context[field])
-    _add_tokens(found, plan, numbers, context)
+    if plan.nested:
+        asked, answered, total = _nested_tokens(numbers, context)
+    else:
+        asked = _first(plan.asked, numbers, context) if plan.asked else None
+        answered = _first(plan.answered, numbers, context) if plan.answered else None
+        total = _first(plan.total, numbers, context) if plan.total else None
+    if asked is not None or answered is not None:
+        found.input_tokens, found.output_tokens = asked, answered
+        if total is None:
+            total = (asked or 0) + (answered or 0)
+    found.total_tokens = total
     if plan.fields:
         found.extra = {field: context.get(field, numbers.get(field)) for field in plan.fields}
     if event.enriched:
@@ -193,16 +219,6 @@ def _latency_ms(numbers: Mapping[str, Any]) -> float | None:
     return number(numbers.get("latency_ms"))
 
 
-def _cost_usd(numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
-    for source in (context, numbers):
-        for key in ("cost_usd", "cost", "total_cost"):
-            if key in source:
-                cost = number(source[key])
-                if cost is not None:
-                    return cost
-    return None
-
-
 def _success(plan: _Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> bool | None:
     explicit = context.get("success", numbers.get("success"))
     if isinstance(explicit, bool):
@@ -223,31 +239,22 @@ def _success(plan: _Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
     return plan.otherwise
 
 
-def _add_tokens(
-    found: Enriched, plan: _Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
-) -> None:
-    if plan.tokens is None:
-        nested = context.get("tokens", numbers.get("tokens"))
-        sources = [numbers, context, nested if isinstance(nested, Mapping) else {}]
-        asked, answered, total = (_any(sources, keys) for keys in (_INPUT, _OUTPUT, _TOTAL))
-    else:
-        places_asked, places_answered, places_total = plan.tokens
-        asked = _first(places_asked, numbers, context) if places_asked else None
-        answered = _first(places_answered, numbers, context) if places_answered else None
-        total = _first(places_total, numbers, context) if places_total else None
-    if total is None and not (asked is None and answered is None):
-        total = (asked or 0) + (answered or 0)
-    found.input_tokens, found.output_tokens, found.total_tokens = asked, answered, total
-
-
-def _first(
-    places: tuple[tuple[int, str], ...], numbers: Mapping[str, Any], context: Mapping[str, Any]
-) -> float | None:
-    for source, key in places:
-        value = number((context if source else numbers)[key])
-        if value is not None:
+def _first(places: _Places, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
+    for is_context, key in places:
+        value = (context if is_context else numbers)[key]
+        if type(value) is float and isfinite(value):
+            return value
+        if type(value) is int and (-_EXACT < value < _EXACT or number(value) is not None):
             return value
     return None
+
+
+def _nested_tokens(
+    numbers: Mapping[str, Any], context: Mapping[str, Any]
+) -> tuple[float | None, ...]:
+    nested = context.get("tokens", numbers.get("tokens"))
+    sources = [numbers, context, nested if isinstance(nested, Mapping) else {}]
+    return tuple(_any(sources, keys) for keys in (_INPUT, _OUTPUT, _TOTAL))
 
 
 def _any(sources: Sequence[Mapping[str, Any]], keys: tuple[str, ...]) -> float | None:
