@@ -11,7 +11,7 @@ from pytest_crucible._event import Event
 from pytest_crucible.artifact.csv_file import write_csv
 from pytest_crucible.artifact.jsonl_file import write_jsonl
 from pytest_crucible.artifact.parquet_file import write_parquet
-from pytest_crucible.artifact.rows import nested_row
+from pytest_crucible.artifact.rows import Rows
 
 
 class Exporter(Protocol):
@@ -45,6 +45,5 @@ def export_events(
         exporter: one of `FORMATS`, or a plugin's.
         enrichers: as for `observe`.
     """
-    extra = tuple(enrichers)
-    exporter(lambda: (nested_row(event, extra) for event in events()), path)
+    exporter(Rows(events, enrichers), path)
     return path
