@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_crucible._event import Event as Event
     from pytest_crucible._join import join as join
     from pytest_crucible.artifact.exporters import Exporter as Exporter
+    from pytest_crucible.artifact.options import ExportOptions as ExportOptions
     from pytest_crucible.artifact.run import Run as Run
     from pytest_crucible.artifact.run import open_run as open_run
     from pytest_crucible.artifact.view import Events as Events
@@ -61,8 +62,9 @@ _HOMES = {
     "Event": "_event",
     "Events": "artifact.view",
     "ExpectationError": "_errors",
-    "Exporter": "artifact.exporters",
     "ExperimentHandle": "handle",
+    "ExportOptions": "artifact.options",
+    "Exporter": "artifact.exporters",
     "Group": "metrics.observations",
     "LifecycleError": "_errors",
     "Metrics": "metrics.summary",

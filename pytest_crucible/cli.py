@@ -14,10 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_crucible import cli_judge, cli_plan
+from pytest_crucible import cli_export, cli_judge, cli_plan
 from pytest_crucible._errors import ArtifactError, CrucibleError, DefinitionError
 from pytest_crucible.artifact.archive import SUFFIX, pack
-from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
 from pytest_crucible.artifact.merge import merge_shards
 from pytest_crucible.artifact.run import newest_run, open_folder, open_run, run_files
@@ -52,11 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("path", type=Path, help=PATH_HELP)
     show.set_defaults(run=_show)
 
-    export = commands.add_parser("export", help="convert a run to another format")
-    export.add_argument("path", type=Path, help=PATH_HELP)
-    export.add_argument("--format", "-f", help=f"{', '.join(FORMATS)}; default: by file ending")
-    export.add_argument("--output", "-o", type=Path, required=True, help="file to write")
-    export.set_defaults(run=_export)
+    cli_export.add_command(commands)
 
     merge = commands.add_parser("merge", help="make one run of the shards of a CI matrix")
     merge.add_argument("shards", type=Path, nargs="+", help="run folders, or output folders")
@@ -83,16 +78,6 @@ PATH_HELP = cli_judge.PATH_HELP
 def _show(options: argparse.Namespace, show: Print) -> int:
     results = analyse(open_run(options.path))
     show([*render(results), Line(f"run: {results.run}")])
-    return 0
-
-
-def _export(options: argparse.Namespace, show: Print) -> int:
-    name = options.format or options.output.suffix.lstrip(".")
-    check_formats([name], FORMATS)
-    run = open_run(options.path)
-    make_output_folder(options.output.parent)
-    export_events(run.events, options.output, FORMATS[name])
-    show([Line(str(options.output))])
     return 0
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from pytest_crucible._errors import ArtifactError, MissingExtraError
+from pytest_crucible._layout import COMPRESSIONS
 from pytest_crucible.artifact.files import replacing_path
 
-ENDINGS = (".gz", ".zst")
 _GZIP_LEVEL = 6  # 9 takes three times as long and saves a percent
 
 
 def compression(path: Path) -> str:
     """The ending that tells how a file is compressed, or an empty text."""
-    return path.suffix if path.suffix in ENDINGS else ""
+    return path.suffix if path.suffix in COMPRESSIONS else ""
 
 
 def inner_suffix(path: Path) -> str:
@@ -60,7 +60,7 @@ def lines(path: Path) -> Iterator[bytes]:
         with open(path, "rb") as file:
             yield from file
         return
-    source: IO[bytes] = gzip.open(path) if kind == ".gz" else _zstd_reader(path)  # noqa: SIM115  (closed below)
+    source: Any = gzip.open(path) if kind == ".gz" else _zstd(path)  # noqa: SIM115  (below)
     with source:
         while True:
             try:
@@ -78,7 +78,7 @@ def lines(path: Path) -> Iterator[bytes]:
             number += 1
 
 
-def _zstd_reader(path: Path) -> IO[bytes]:
+def _zstd(path: Path) -> Any:
     stream = _pyarrow().CompressedInputStream(str(path), "zstd")
     return io.BufferedReader(stream, 1 << 16)
 

@@ -93,7 +93,8 @@ class Table:
         outlines = rows.outlines() if isinstance(rows, Rows) else map(outline, rows())
         for keys, extra, measurements, metadata in outlines:
             kinds = tuple(map(type, extra.values())) if extra else ()
-            shapes = _spread(measurements, ignored := []), _spread(metadata, ignored)
+            values: list[Any] = []
+            shapes = _spread(measurements, values), _spread(metadata, values)
             shape = keys, kinds, shapes
             if shape not in known:
                 if len(known) >= _MAX_SHAPES:

@@ -69,7 +69,7 @@ def _write(pyarrow: Any, table: Table, kinds: Mapping[str, str], path: Path) -> 
         cells = iter(table)
         while True:
             # Arrow's columns are a tenth of the size of Python's objects: turned into them often.
-            parts = []
+            parts: list[Any] = []
             while len(parts) * BATCH < ROW_GROUP and (rows := list(islice(cells, BATCH))):
                 parts.append(_arrow(pyarrow, zip(*rows, strict=True), kinds, schema))
             if not parts:

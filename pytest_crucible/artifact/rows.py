@@ -253,14 +253,18 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat row (CSV, Parquet) as a nested one; empty cells are absent."""
+def unflatten(flat: Mapping[str, Any], *, absent: bool = True) -> dict[str, Any]:
+    """A flat row as a nested one.
+
+    Args:
+        absent: whether None stands for what is not there (CSV, Parquet) or for itself (JSON).
+    """
     row: dict[str, Any] = {"measurements": {}, "metadata": {}}
     for column, value in flat.items():
         prefix, dot, rest = column.partition(".")
         if not dot or prefix not in ("measurements", "metadata"):
             row[column] = value
-        elif value is not None:
+        elif value is not None or not absent:
             target = row[prefix]
             *path, last = rest.split(".")
             for depth, part in enumerate(path):

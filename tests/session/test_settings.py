@@ -18,7 +18,7 @@ def test_a(experiment):
     telemetry.execute("x", {"n": 1}, {"model": "m"})
 """
 
-UNKNOWN = "unknown export format 'xlsx'; valid: csv, jsonl, parquet"
+UNKNOWN = "unknown export format 'xlsx'; valid: csv, json, jsonl, parquet"
 
 
 @pytest.mark.parametrize("marked", [True, False])
