@@ -39,7 +39,7 @@ HARMLESS = (
     "model", "model_name", "model_version", "provider", "status", "outcome", "cohort", "role",
     "error_type", "exception_type", "finish_reason", "stage_name", "operation_name", "unit",
 )  # fmt: skip
-"""Fields whose text stays, in one line of at most 100 characters."""
+"""Fields whose text stays, if it is a label: at most 100 characters, no space in it."""
 
 _OURS = frozenset(
     {
@@ -72,7 +72,8 @@ class Anonymiser:
         kept = {_plain(name) for name in options.anonymize_keep}
         given = {_plain(name) for name in options.anonymize_fields}
         self._personal = (given | set(map(_plain, PERSONAL))) - kept
-        self._harmless = (kept | set(map(_plain, HARMLESS))) - given
+        self._kept = kept
+        self._harmless = set(map(_plain, HARMLESS)) - given
         self._textual = set(map(_plain, TEXTUAL)) - kept - given
         self._cases_stay = "case" in kept
         self._hashed = options.anonymize == "hash"
@@ -172,10 +173,11 @@ class Anonymiser:
             if self._learning and text:
                 self._people.add(text)
             return self._token(text) if self._hashed and text else _GONE
-        if kind == "harmless" and len(text) <= _LABEL and text.isprintable():
+        label = 0 < len(text) <= _LABEL and not any(map(str.isspace, text))
+        if kind == "kept" or (kind == "harmless" and label):
             shown = self._show(text)
             return shown if shown == text or self._hashed else _GONE
-        if kind == "textual" or len(text) > _LABEL or not text or any(map(str.isspace, text)):
+        if kind == "textual" or not label:
             return _GONE
         return self._token(text) if self._hashed else _GONE
 
@@ -185,6 +187,7 @@ class Anonymiser:
             parts = key.split(".")
             names = {_plain("".join(parts[start:])) for start in range(len(parts))}
             kinds = {
+                "kept": self._kept,
                 "personal": self._personal,
                 "textual": self._textual,
                 "harmless": self._harmless,
