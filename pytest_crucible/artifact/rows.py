@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from pytest_crucible._clock import iso_from_us
-from pytest_crucible._enrich import Enriched, changed, enrich, has_fields
-from pytest_crucible._event import Event
+from pytest_crucible._enrich import add_enriched, changed, enrich, has_fields
+from pytest_crucible._event import RESERVED, Event
 from pytest_crucible._frames import encode_degraded
 from pytest_crucible._scope import Scope
 
@@ -92,31 +92,37 @@ def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:
 def nested_rows(events: Iterable[Event], enrichers: Iterable[Any] = ()) -> Iterator[dict[str, Any]]:
     """A nested row for each event."""
     extra = tuple(enrichers)
-    templates: dict[tuple[int, str, str], tuple[Scope | None, dict[str, Any]]] = {}
+    templates: dict[tuple[int, str, str], tuple[Scope | None, str, dict[str, Any]]] = {}
+    last: Event | None = None
     second, day = -1, ""
     for event in events:
-        key = id(event.scope), event.run, event.node
-        found = templates.get(key)
-        if found is None:
-            if len(templates) >= _MAX_TEMPLATES:
-                templates.clear()
-            # With the scope itself, so that its id stays its own.
-            found = templates[key] = event.scope, _template(event)
-        row = found[1].copy()
-        sequence, time_us = event.sequence, event.time_us
-        if time_us // 1_000_000 != second:
-            second, day = time_us // 1_000_000, iso_from_us(time_us)[:20]
-        row["event_id"] = f"{event.run}-{event.node}-{sequence}"
+        if (
+            last is None
+            or event.scope is not last.scope
+            or event.node is not last.node
+            or event.run is not last.run
+        ):
+            last = event
+            key = id(event.scope), event.run, event.node
+            if key not in templates:
+                if len(templates) >= _MAX_TEMPLATES:
+                    templates.clear()
+                # With the scope itself, so that its id stays its own.
+                templates[key] = event.scope, f"{event.run}-{event.node}-", _template(event)
+            _, prefix, template = templates[key]
+        row = template.copy()
+        sequence, time_us, name = event.sequence, event.time_us, event.name
+        micro = time_us % 1_000_000
+        if time_us - micro != second:
+            second, day = time_us - micro, iso_from_us(time_us)[:20]
+        row["event_id"] = prefix + str(sequence)
         row["sequence"] = sequence
-        row["event"] = event.name
+        row["event"] = name
         row["time_us"] = time_us
-        row["datetime"] = f"{day}{time_us % 1_000_000:06d}+00:00"
+        row["datetime"] = f"{day}{micro:06d}+00:00"
         row["attribution"] = event.attribution
-        if not event.internal:
-            enriched = enrich(event)
-            for enricher in extra:
-                enricher(event, enriched)
-            _add_enriched(row, enriched)
+        if not name.startswith(RESERVED):
+            add_enriched(row, event, extra)
         row["measurements"] = event.measurements
         row["metadata"] = event.metadata
         yield row
@@ -132,24 +138,6 @@ def _template(event: Event) -> dict[str, Any]:
             row[column] = getattr(scope, column)
         row["sample_id"] = scope.case
     return row
-
-
-def _add_enriched(row: dict[str, Any], enriched: Enriched) -> None:
-    row["latency_ms"] = enriched.latency_ms
-    row["cost_usd"] = enriched.cost_usd
-    row["success"] = enriched.success
-    row["input_tokens"] = enriched.input_tokens
-    row["output_tokens"] = enriched.output_tokens
-    row["total_tokens"] = enriched.total_tokens
-    row["model"] = enriched.model
-    row["provider"] = enriched.provider
-    row["session_id"] = enriched.session_id
-    row["user_id"] = enriched.user_id
-    row["cohort"] = enriched.cohort
-    if enriched.sample_id is not None:
-        row["sample_id"] = enriched.sample_id
-    if enriched.extra:
-        row.update(enriched.extra)
 
 
 def to_json(value: Any) -> bytes:
