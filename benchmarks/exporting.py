@@ -24,19 +24,19 @@ LARGEST = {"jsonl.gz": 1_000_000}  # gzip takes its time, and memory is told by 
 
 
 def export(folder: Path, format: str) -> None:
-    """Export a run folder; print seconds, peak MB and MB of the file. In a process of its own."""
+    """Export a run folder and print what it took, in a process of its own."""
     from pytest_crucible.artifact.exporters import export_as
     from pytest_crucible.artifact.run import open_folder
 
     target = folder.parent / f"events.{format}"
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     if format == "floor":
         _floor(folder, target)
     else:
         export_as(open_folder(folder).events, target, format)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(seconds, peak, target.stat().st_size / 2**20)
+    print(seconds, cpu, peak, target.stat().st_size / 2**20)
     target.unlink()
 
 
@@ -57,14 +57,13 @@ def _floor(folder: Path, target: Path) -> None:
                 file.write(encoder.encode_lines([row] * 128))
 
 
-def _measure(folder: Path, format: str) -> tuple[float, float, float]:
+def _measure(folder: Path, format: str) -> tuple[float, ...]:
     code = (
         f"from pathlib import Path; from benchmarks.exporting import export;"
         f"export(Path({str(folder)!r}), {format!r})"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    seconds, peak, size = done.stdout.split()
-    return float(seconds), float(peak), float(size)
+    return tuple(map(float, done.stdout.split()))
 
 
 def main() -> None:
@@ -81,15 +80,15 @@ def main() -> None:
         for events in SIZES:
             folder = Path(temporary) / str(events)
             (folder / "nodes").mkdir(parents=True)
-            recorder = "from benchmarks.exporting import record; from pathlib import Path;"
+            recorder = "from benchmarks.merging import record; from pathlib import Path;"
             recorder += f"record(Path({str(folder)!r}), 'main', {events})"
             subprocess.run([sys.executable, "-c", recorder], check=True)
             for name in FORMATS:
                 if events > LARGEST.get(name, events):
                     continue
-                seconds, peak, size = _measure(folder, name)
+                seconds, cpu, peak, size = _measure(folder, name)
                 print(
-                    f"{name:10} {events:>9,} {seconds:8.2f} {events / seconds:10,.0f} "
+                    f"{name:10} {events:>9,} {seconds:8.2f} {cpu:8.2f} {cpu / events * 1e6:8.2f} "
                     f"{peak:8.0f} {size:8.1f}",
                     flush=True,
                 )

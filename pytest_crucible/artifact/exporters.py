@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._event import Event
-from pytest_crucible._layout import TEXT_FORMATS, split_format
+from pytest_crucible._layout import COMPRESSIONS, TEXT_FORMATS, split_format
 from pytest_crucible.artifact.anonymous import Anonymiser
 from pytest_crucible.artifact.compressed import compression, inner_suffix
 from pytest_crucible.artifact.csv_file import write_csv
@@ -39,6 +39,9 @@ def check_formats(wanted: Sequence[str], known: Iterable[str]) -> None:
     """Raises DefinitionError for the first format that nobody knows."""
     valid = sorted(known)
     for each in wanted:
+        plain = Path(each).stem if Path(each).suffix in COMPRESSIONS else each
+        if plain != each and plain in valid and plain not in TEXT_FORMATS:
+            raise DefinitionError(f"{each!r}: {plain} compresses itself; use {plain!r}")
         if split_format(each)[0] not in valid and each not in valid:
             raise DefinitionError(f"unknown export format {each!r}; valid: {', '.join(valid)}")
 

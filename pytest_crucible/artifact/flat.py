@@ -87,15 +87,17 @@ class Table:
 
     def __init__(self, rows: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
         self._rows = rows
+        self._complete = isinstance(rows, Rows) and rows.complete
         self.kinds: dict[str, set[type]] = {}
         known: set[Any] = set()
         fixed: dict[str, None] = {}
         outlines = rows.outlines() if isinstance(rows, Rows) else map(outline, rows())
         for keys, extra, measurements, metadata in outlines:
-            kinds = tuple(map(type, extra.values())) if extra else ()
             values: list[Any] = []
             shapes = _spread(measurements, values), _spread(metadata, values)
-            shape = keys, kinds, shapes
+            usual = keys is BASE_COLUMNS  # not to be hashed for every row
+            kinds = () if usual else tuple(map(type, extra.values()))
+            shape = shapes if usual else (keys, kinds, shapes)
             if shape not in known:
                 if len(known) >= _MAX_SHAPES:
                     known.clear()
@@ -114,11 +116,16 @@ class Table:
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """One tuple of cells per row; None where a row does not have the column."""
         pickers: dict[Any, Callable[[list[Any]], tuple[Any, ...]]] = {}
+        # Our own rows of this length have the keys that every row has.
+        usual = len(BASE_COLUMNS) + len(NESTED) if self._complete else -1
         for row in self._rows():
             values = list(row.values())
-            shapes = [_spread(row.get(prefix, _EMPTY), values) for prefix in NESTED]
+            shapes = (
+                _spread(row.get("measurements", _EMPTY), values),
+                _spread(row.get("metadata", _EMPTY), values),
+            )
             values.append(None)
-            shape = (tuple(row), *shapes)
+            shape = (None if len(row) == usual else tuple(row), *shapes)
             picker = pickers.get(shape)
             if picker is None:
                 if len(pickers) >= _MAX_SHAPES:

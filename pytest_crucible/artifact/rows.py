@@ -32,6 +32,7 @@ _KNOWN = frozenset({*BASE_COLUMNS, "measurements", "metadata"})
 NESTED = ("measurements", "metadata")
 _EMPTY: Mapping[str, Any] = {}
 _MAX_TEMPLATES = 256
+_MAX_NAMES = 4096
 
 _encoder = msgspec.json.Encoder()
 _to_json = _encoder.encode
@@ -61,6 +62,11 @@ class Rows:
         self._enrichers = tuple(enrichers)
         self._change = change
 
+    @property
+    def complete(self) -> bool:
+        """Whether each row has all of `BASE_COLUMNS`, in their order."""
+        return self._change is None
+
     def __call__(self) -> Iterator[dict[str, Any]]:
         rows = nested_rows(self._events(), self._enrichers)
         return rows if self._change is None else self._change(rows)
@@ -70,8 +76,14 @@ class Rows:
         if self._change is not None or self._enrichers:
             yield from map(outline, self())
             return
+        special: dict[str, bool] = {}
         for event in self._events():
-            if event.enriched or (not event.internal and has_fields(event.name)):
+            name = event.name
+            if name not in special:
+                if len(special) >= _MAX_NAMES:
+                    special.clear()
+                special[name] = not event.internal and has_fields(name)
+            if event.enriched or special[name]:
                 yield outline(nested_row(event))
             else:
                 yield BASE_COLUMNS, _EMPTY, event.measurements, event.metadata

@@ -69,7 +69,7 @@ def test_endings_that_do_not_fit(tmp_path: Path) -> None:
         export_as(lambda: iter(EVENTS), tmp_path / "e.parquet.gz", "parquet")
     with pytest.raises(DefinitionError, match=r"a csv\.gz file ends with \.gz"):
         export_as(lambda: iter(EVENTS), tmp_path / "e.csv", "csv.gz")
-    with pytest.raises(DefinitionError, match=r"unknown export format 'parquet\.gz'"):
+    with pytest.raises(DefinitionError, match="compresses itself; use 'parquet'"):
         export_as(lambda: iter(EVENTS), tmp_path / "e.parquet.gz", "parquet.gz")
     (tmp_path / "e.parquet.gz").write_bytes(b"x")
     with pytest.raises(ArtifactError, match="not a run folder, nor a"):
