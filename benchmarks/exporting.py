@@ -74,7 +74,8 @@ def main() -> None:
         + ", ".join(f"{part} {version(part)}" for part in parts)
     )
     print(
-        f"{'format':10} {'events':>9} {'seconds':>8} {'events/s':>10} {'peak MB':>8} {'file MB':>8}"
+        f"{'format':10} {'events':>9} {'seconds':>8} {'CPU s':>8} {'µs/event':>8} "
+        f"{'peak MB':>8} {'file MB':>8}"
     )
     with tempfile.TemporaryDirectory() as temporary:
         for events in SIZES:
