@@ -6,7 +6,7 @@ import argparse
 import importlib
 
 DEFAULT = "speed"
-NAMES = (DEFAULT, "simulations", "merging", "capture")
+NAMES = (DEFAULT, "simulations", "merging", "capture", "exporting")
 """Modules of this package; each has a ``main()``."""
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_crucible.artifact.anomalous import Anomalies as Anomalies
     from pytest_crucible.artifact.anomalous import Anomaly as Anomaly
     from pytest_crucible.artifact.exporters import Exporter as Exporter
+    from pytest_crucible.artifact.options import ExportOptions as ExportOptions
     from pytest_crucible.artifact.run import Run as Run
     from pytest_crucible.artifact.run import open_run as open_run
     from pytest_crucible.artifact.trace import Trace as Trace
@@ -81,8 +82,9 @@ _HOMES = {
     "EventInfo": "_catalog",
     "Events": "artifact.view",
     "ExpectationError": "_errors",
-    "Exporter": "artifact.exporters",
     "ExperimentHandle": "handle",
+    "ExportOptions": "artifact.options",
+    "Exporter": "artifact.exporters",
     "Group": "metrics.observations",
     "JSONLMetrics": "adapters",
     "LifecycleError": "_errors",

@@ -76,6 +76,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
         cancelled: whether there is such a key.
         nested: whether tokens may stand in ``tokens: {…}``, too.
         fields: of the event's category, that are there.
+        numbers: by field where its number stands, if nothing above leaves a choice; else None.
     """
 
     latency: bool
@@ -89,8 +90,13 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     context: tuple[str, ...]
     cancelled: bool
     fields: tuple[str, ...]
+    numbers: tuple[tuple[str, bool, str], ...] | None
 
 
+_COLUMNS = (
+    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
+    "model", "provider", "session_id", "user_id", "sample_id", "cohort",
+)  # fmt: skip
 _LATENCY_KEYS = frozenset({"duration", "duration_ns", "start", "stop", "latency_ms"})
 _SUCCESS_KEYS = frozenset({"success", "error", "exception", "status", "response"})
 _COST = ("cost_usd", "cost", "total_cost")
@@ -104,6 +110,8 @@ _plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Plan] = {}
 
 def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan:
     keys = {*numbers, *context}
+    category = _CATEGORY_FIELDS.get(name.partition(".")[0], ())
+    fields = tuple(each for each in category if each in keys)
     named = False if name.endswith(".exception") else True if name.endswith(".stop") else None
 
     def places(wanted: tuple[str, ...], *, context_first: bool = False) -> Places:
@@ -119,10 +127,21 @@ def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan
     asked, answered, total = (
         places(tuple(key for key in keys if "_" in key)) for keys in (_INPUT, _OUTPUT, _TOTAL)
     )
+    cost = places(_COST, context_first=True)
+    told = {
+        "latency_ms": places(("duration",)) if "duration" in numbers else (),
+        "cost_usd": cost,
+        "input_tokens": asked,
+        "output_tokens": answered,
+        "total_tokens": total,
+    }
+    only = not (_SUCCESS_KEYS | {"tokens", "cancelled"}) & keys and not fields
+    only = only and _LATENCY_KEYS & {*numbers} <= {"duration"}
+    only = only and all(len(each) < 2 for each in (cost, asked, answered, total))
     plan = Plan(
         latency=not _LATENCY_KEYS.isdisjoint(numbers),
         success=not _SUCCESS_KEYS.isdisjoint(keys),
-        cost=places(_COST, context_first=True),
+        cost=cost,
         asked=asked,
         answered=answered,
         total=total,
@@ -130,9 +149,8 @@ def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan
         otherwise=named,
         context=tuple(field for field in _CONTEXT_FIELDS if field in context),
         cancelled="cancelled" in context,
-        fields=tuple(
-            each for each in _CATEGORY_FIELDS.get(name.partition(".")[0], ()) if each in keys
-        ),
+        fields=fields,
+        numbers=tuple((field, *each[0]) for field, each in told.items() if each) if only else None,
     )
     if len(_plans) >= _MAX_PLANS:  # names or keys that are made up as it goes
         _plans.clear()
@@ -177,6 +195,49 @@ def enrich(event: Event) -> Enriched:
     if event.enriched:
         _apply(found, event.enriched)
     return found
+
+
+def add_enriched(row: dict[str, Any], event: Event, enrichers: Sequence[Any] = ()) -> None:
+    """Set what `enrich` finds, and then ``enrichers``, in a row in which all of that is None."""
+    name, numbers, context = event.name, event.measurements, event.metadata
+    shape = (name, tuple(numbers), tuple(context))
+    plan = _plans.get(shape) or _plan(*shape)
+    if plan.numbers is None or enrichers or event.enriched:
+        _add_all(row, event, enrichers)
+        return
+    # Half of the time that an export takes per event would go into an `Enriched`.
+    row["success"] = plan.otherwise
+    for field, is_context, key in plan.numbers:
+        value = (context if is_context else numbers)[key]
+        if type(value) is int and -_EXACT < value < _EXACT:
+            row[field] = value
+        else:
+            row[field] = number(value)
+    for field in plan.context:
+        if context[field] is not None:
+            row[field] = context[field]
+    if plan.latency and row["latency_ms"] is not None:
+        row["latency_ms"] /= NS_PER_MS
+    if row["total_tokens"] is None and (plan.asked or plan.answered):
+        asked, answered = row["input_tokens"], row["output_tokens"]
+        if asked is not None or answered is not None:
+            row["total_tokens"] = (asked or 0) + (answered or 0)
+
+
+def _add_all(row: dict[str, Any], event: Event, enrichers: Sequence[Any]) -> None:
+    enriched = enrich(event)
+    for enricher in enrichers:
+        enricher(event, enriched)
+    for field in _COLUMNS:
+        value = getattr(enriched, field)
+        if value is not None:
+            row[field] = value
+    row.update(enriched.extra)
+
+
+def has_fields(name: str) -> bool:
+    """Whether events of this name are of a category with fields of its own."""
+    return name.partition(".")[0] in _CATEGORY_FIELDS
 
 
 def _apply(found: Enriched, fields: Mapping[str, Any]) -> None:

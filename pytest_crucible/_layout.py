@@ -8,3 +8,15 @@ NODES = "nodes"
 SUFFIX = ".spool"
 SEGMENT = 1 << 20
 """Spools grow by whole segments of this many bytes."""
+
+TEXT_FORMATS = ("csv", "json", "jsonl")
+COMPRESSIONS = (".gz", ".zst")
+"""Endings of compressed files; Parquet compresses itself."""
+
+
+def split_format(name: str) -> tuple[str, str]:
+    """``csv.gz`` as ``csv`` and ``.gz``; anything else as itself and nothing."""
+    for ending in COMPRESSIONS:
+        if name.removesuffix(ending) in TEXT_FORMATS:
+            return name.removesuffix(ending), name[len(name.removesuffix(ending)) :]
+    return name, ""

@@ -14,11 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_crucible import cli_events, cli_judge, cli_plan
+from pytest_crucible import cli_events, cli_export, cli_judge, cli_plan
 from pytest_crucible._errors import ArtifactError, CrucibleError, DefinitionError
-from pytest_crucible.artifact.anomalous import marks_of
 from pytest_crucible.artifact.archive import SUFFIX, pack
-from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
 from pytest_crucible.artifact.files import make_output_folder
 from pytest_crucible.artifact.merge import merge_shards
 from pytest_crucible.artifact.run import Run, newest_run, open_folder, open_run, run_files
@@ -55,11 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--trace", metavar="ID", help="print one trace instead, as a tree")
     show.set_defaults(run=_show)
 
-    export = commands.add_parser("export", help="convert a run to another format")
-    export.add_argument("path", type=Path, help=PATH_HELP)
-    export.add_argument("--format", "-f", help=f"{', '.join(FORMATS)}; default: by file ending")
-    export.add_argument("--output", "-o", type=Path, required=True, help="file to write")
-    export.set_defaults(run=_export)
+    cli_export.add_command(commands)
 
     merge = commands.add_parser("merge", help="make one run of the shards of a CI matrix")
     merge.add_argument("shards", type=Path, nargs="+", help="run folders, or output folders")
@@ -100,16 +94,6 @@ def _trace(run: Run, id: str) -> Trace:
         return run.events().trace(id)
     except LookupError as error:
         raise ArtifactError(f"{run.path}: {error}") from error
-
-
-def _export(options: argparse.Namespace, show: Print) -> int:
-    name = options.format or options.output.suffix.lstrip(".")
-    check_formats([name], FORMATS)
-    run = open_run(options.path)
-    make_output_folder(options.output.parent)
-    export_events(run.events, options.output, FORMATS[name], mark=marks_of(run.manifest))
-    show([Line(str(options.output))])
-    return 0
 
 
 def _merge(options: argparse.Namespace, show: Print) -> int:

@@ -20,9 +20,10 @@ from pytest_crucible._scope import CLOSED, OpenScope, Scope
 from pytest_crucible._validation import ERROR
 from pytest_crucible.artifact.anomalous import marks
 from pytest_crucible.artifact.archive import SUFFIX as ARCHIVE
-from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_events
+from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_as
 from pytest_crucible.artifact.files import make_output_folder, new_run_id, slug
 from pytest_crucible.artifact.in_memory import archive_frames
+from pytest_crucible.artifact.options import ExportOptions
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import Metrics, flatten, summarise
@@ -235,7 +236,10 @@ def compare(
 
 
 def export(
-    experiment: ExperimentHandle | str, format: str = "csv", path: str | Path | None = None
+    experiment: ExperimentHandle | str,
+    format: str = "csv",
+    path: str | Path | None = None,
+    options: ExportOptions | None = None,
 ) -> Path:
     """Write an experiment's events to a file, see `export_multiple`.
 
@@ -244,32 +248,36 @@ def export(
     """
     handle = _find(experiment).handle
     target = Path(OUTPUT) / f"{slug(handle.name)}-{handle.id}.{format}" if path is None else path
-    return export_multiple([experiment], format, target)
+    return export_multiple([experiment], format, target, options)
 
 
 def export_multiple(
-    experiments: Sequence[ExperimentHandle | str], format: str, path: str | Path
+    experiments: Sequence[ExperimentHandle | str],
+    format: str,
+    path: str | Path,
+    options: ExportOptions | None = None,
 ) -> Path:
     """Write the events of several experiments to one file, in order of time.
 
     Args:
         experiments: handles or ids.
-        format: csv, jsonl or parquet.
-        path: the file; its folder is made.
+        format: csv, json, jsonl or parquet, or compressed: ``csv.gz``, ``jsonl.zst``.
+        path: the file; its folder is made. ``.gz`` and ``.zst`` compress it.
+        options: flatten, pretty, columns, anonymize; see `ExportOptions`.
 
     Raises:
-        DefinitionError: unknown format.
+        DefinitionError: unknown format or column, or options that do not fit it.
+        MissingExtraError: Parquet or zstd, and pyarrow is not installed.
         LookupError: there is no such experiment.
         OutputError: the folder cannot be made.
     """
     check_formats([format], FORMATS)
+    chosen = options or ExportOptions()
     found = [_find(each) for each in experiments]
     target = Path(path)
     make_output_folder(target.parent)
     mark = marks(calculate_metrics(each) for each in experiments)
-    return export_events(
-        lambda: merge([_node(each) for each in found]), target, FORMATS[format], mark=mark
-    )
+    return export_as(lambda: merge([_node(each) for each in found]), target, format, chosen, mark)
 
 
 def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) -> Path:

@@ -160,7 +160,7 @@ def test_unknown_format_is_one_line(
     for output in ("events.xlsx", "events"):
         line = failure(capsys, "export", run, "-o", tmp_path / "new" / output)
         assert line.startswith("unknown export format ")
-        assert line.endswith("valid: csv, jsonl, parquet")
+        assert line.endswith("valid: csv, json, jsonl, parquet")
     assert not (tmp_path / "new").exists()
 
 

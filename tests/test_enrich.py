@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_crucible._clock import iso_from_us
-from pytest_crucible._enrich import Enriched, enrich, number
+from pytest_crucible._enrich import Enriched, add_enriched, enrich, number
 from pytest_crucible._event import Event
 
 
@@ -259,3 +260,20 @@ def test_enriching_never_raises(
     for value in (found.latency_ms, found.cost_usd, found.input_tokens, found.total_tokens):
         assert value is None or type(value) in (int, float)
     assert found.success in (True, False, None)
+
+
+@given(st.sampled_from(["x", "a.stop", "a.exception", "crucible_train.x"]), FIELDS, FIELDS)
+@example("a.stop", {"duration": 5, "input_tokens": True}, {"cost": 10**400, "output_tokens": 1.5})
+@example("a.stop", {"duration": float("nan")}, {"total_tokens": 10**300, "prompt_tokens": 2})
+@example("a", {"cost": 1}, {"cost_usd": "x", "model": None, "sample_id": None})
+def test_rows_say_what_enrichment_says(
+    name: str, measurements: dict[str, Any], metadata: dict[str, Any]
+) -> None:
+    """The short way that rows take gives the same values, whatever stands in the event."""
+    made = msgspec.structs.replace(event(name, measurements), metadata=metadata)
+    found = enrich(made)
+    columns = [each for each in Enriched.__struct_fields__ if each not in ("cancelled", "extra")]
+    row: dict[str, Any] = dict.fromkeys(columns)
+    add_enriched(row, made)
+    expected = {column: getattr(found, column) for column in columns} | found.extra
+    assert repr(row) == repr(expected)

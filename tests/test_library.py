@@ -227,6 +227,19 @@ def test_export_goes_to_a_safe_name_in_the_results_folder(
     assert [each.name for each in open_run(path).events()] == ["x"]
 
 
+def test_export_takes_options_and_compresses(tmp_path: Path) -> None:
+    """The options are those of the command line; the format may say how to compress."""
+    with crucible.experiment("x") as handle:
+        handle.execute("a.stop", {"n": 1}, {"user_id": "ann"})
+    options = crucible.ExportOptions(columns=["event", "metadata.*"], anonymize="drop")
+    path = crucible.export(handle, "jsonl", tmp_path / "x.jsonl", options)
+    assert path.read_text() == '{"event":"a.stop"}\n'
+    packed = crucible.export(handle, "csv.gz", tmp_path / "x.csv.gz")
+    assert list(crucible.open_run(packed).events()) == list(handle.events)
+    with pytest.raises(crucible.DefinitionError, match=r"a csv\.gz file ends with \.gz"):
+        crucible.export(handle, "csv.gz", tmp_path / "x.csv")
+
+
 def test_export_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     """An unknown format, and a file where the folder should be, are one line each."""
     handle = crucible.start("exp")

@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_crucible._enrich import enrich, number
 from pytest_crucible._event import Event
+from pytest_crucible.artifact.rows import Mark
 from pytest_crucible.metrics.anomalies import detect
 from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.metrics.unusual import COLUMNS, Limits
@@ -115,9 +116,6 @@ def _reader(metric: str) -> Callable[[Event], float | None]:
 
 
 # --- marks in exports -------------------------------------------------------------------------
-
-Mark = Callable[[Event, dict[str, Any]], dict[str, Any]]
-"""Adds what is to be said of an event to its row, and returns the row."""
 
 
 def marks(metrics: Iterable[Metrics]) -> Mark | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import ArtifactError
-from pytest_crucible.artifact.files import replacing
-from pytest_crucible.artifact.rows import BASE_COLUMNS, WEIGHT, flat_row, unflatten
+from pytest_crucible.artifact.compressed import lines, writing
+from pytest_crucible.artifact.flat import Table
+from pytest_crucible.artifact.rows import WEIGHT, unflatten
 
 # A spreadsheet runs cells that start with one of these. Neutralised by an apostrophe, which
-# spreadsheets hide and `read_csv` takes off again.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# spreadsheets hide and `read_csv` takes off again; as it does one that was there before.
+_FORMULA = frozenset("=+-@\t\r'")
+_BATCH = 128
 _INTEGERS = frozenset({"time_us", "sequence", "trial", "attempt"})
 _FLOATS = frozenset({"latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens"})
 
@@ -25,31 +28,36 @@ def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> No
 
     Args:
         rows: called twice; yields nested rows.
-        path: the file; replaced as a whole or not at all.
+        path: the file; replaced as a whole or not at all, compressed as its ending says.
     """
-    columns = flat_columns(rows())
-    with replacing(path) as file:
-        writer = csv.writer(file)
-        writer.writerow([_cell(column) for column in columns])
-        for row in rows():
-            flat = flat_row(row)
-            writer.writerow([_cell(flat.get(column)) for column in columns])
+    table = Table(rows)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(map(_cell, table.columns))
+    batch: list[list[Any]] = []
+    with writing(path) as file:
+        for cells in table:
+            batch.append(
+                [
+                    # Most texts start with a letter: that is asked first, being quicker.
+                    f"'{cell}"
+                    if isinstance(cell, str) and cell < "A" and cell[:1] in _FORMULA
+                    else cell
+                    for cell in cells
+                ]
+            )
+            if len(batch) >= _BATCH:
+                writer.writerows(batch)
+                batch.clear()
+                file.write(text.getvalue().encode())
+                text.seek(0)
+                text.truncate()
+        writer.writerows(batch)
+        file.write(text.getvalue().encode())
 
 
-def flat_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The columns of all rows: the fixed ones first, the others by name."""
-    seen: set[str] = set()
-    for row in rows:
-        seen.update(flat_row(row))
-    return [*BASE_COLUMNS, *sorted(seen.difference(BASE_COLUMNS))]
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    if isinstance(value, str) and value.startswith("'"):
-        return "'" + value
-    return value
+def _cell(value: Any) -> Any:
+    return "'" + value if isinstance(value, str) and value[:1] in _FORMULA else value
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -60,16 +68,17 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     csv.field_size_limit(1 << 30)
     # Decoded line by line: a text file is decoded in blocks, which hides where a bad byte is.
-    with open(path, "rb") as file:
-        reader = csv.reader((line.decode() for line in file), strict=True)
-        try:
-            columns = [_text(column) for column in next(reader, ())]
-            for cells in reader:
-                yield reader.line_num, unflatten(_flat(columns, cells))
-        except UnicodeDecodeError as error:
-            raise ArtifactError(f"{path}:{reader.line_num + 1}: not UTF-8 text") from error
-        except (csv.Error, ValueError) as error:
-            raise ArtifactError(f"{path}:{reader.line_num}: {error}") from error
+    reader = csv.reader((line.decode() for line in lines(path)), strict=True)
+    try:
+        columns = [_text(column) for column in next(reader, ())]
+        for cells in reader:
+            yield reader.line_num, unflatten(_flat(columns, cells))
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{path}:{reader.line_num + 1}: not UTF-8 text") from error
+    except ArtifactError:
+        raise
+    except (csv.Error, ValueError) as error:
+        raise ArtifactError(f"{path}:{reader.line_num}: {error}") from error
 
 
 def _flat(columns: list[str], cells: list[str]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Any
 import jsonlines
 
 from pytest_crucible._errors import ArtifactError
-from pytest_crucible.artifact.files import replacing
-from pytest_crucible.artifact.rows import to_json
+from pytest_crucible.artifact.compressed import lines, writing
+from pytest_crucible.artifact.rows import to_json_lines
+
+_BATCH = 128
 
 
 def write_jsonl(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
@@ -18,11 +20,16 @@ def write_jsonl(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> 
 
     Args:
         rows: called once; yields nested rows.
-        path: the file; replaced as a whole or not at all.
+        path: the file; replaced as a whole or not at all, compressed as its ending says.
     """
-    with replacing(path) as file:
+    batch: list[Mapping[str, Any]] = []
+    with writing(path) as file:
         for row in rows():
-            file.write(to_json(row).decode() + "\n")
+            batch.append(row)
+            if len(batch) >= _BATCH:
+                file.write(to_json_lines(batch))
+                batch.clear()
+        file.write(to_json_lines(batch))
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -32,7 +39,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         ArtifactError: names the line.
     """
     try:
-        with open(path, "rb") as file, jsonlines.Reader(file) as reader:
+        with jsonlines.Reader(lines(path)) as reader:
             yield from enumerate(reader.iter(type=dict), 1)
     except jsonlines.InvalidLineError as error:
         raise ArtifactError(f"{path}:{error.lineno}: not a JSON object in UTF-8") from error

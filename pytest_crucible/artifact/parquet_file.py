@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import ArtifactError, MissingExtraError
 from pytest_crucible.artifact.files import replacing_path
-from pytest_crucible.artifact.rows import BASE_COLUMNS, flat_row, unflatten
+from pytest_crucible.artifact.flat import Table
+from pytest_crucible.artifact.rows import unflatten
 
 ROW_GROUP = 20_000
+BATCH = 1_000
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 _BASE_KINDS = {
     "trial": "int", "attempt": "int", "sequence": "int", "time_us": "int",
@@ -41,20 +45,36 @@ def write_parquet(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -
         MissingExtraError: pyarrow is not installed.
     """
     pyarrow = _pyarrow()
-    kinds = _column_kinds(rows())
+    table = Table(rows)
+    kinds = _column_kinds(table)
+    while True:
+        try:
+            _write(pyarrow, table, kinds, path)
+            return
+        except _TooLargeError as found:  # no 64-bit integer: as text, then; seldom, so tried first
+            kinds[found.column] = "text"
+
+
+class _TooLargeError(Exception):
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+
+def _write(pyarrow: Any, table: Table, kinds: Mapping[str, str], path: Path) -> None:
     schema = _schema(pyarrow, kinds)
     with (
         replacing_path(path) as fresh,
         pyarrow.parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
     ):
-        group: list[dict[str, Any]] = []
-        for row in rows():
-            flat = flat_row(row)
-            group.append({column: _fit(flat.get(column), kind) for column, kind in kinds.items()})
-            if len(group) >= ROW_GROUP:
-                writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
-                group.clear()
-        writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+        cells = iter(table)
+        while True:
+            # Arrow's columns are a tenth of the size of Python's objects: turned into them often.
+            parts: list[Any] = []
+            while len(parts) * BATCH < ROW_GROUP and (rows := list(islice(cells, BATCH))):
+                parts.append(_arrow(pyarrow, zip(*rows, strict=True), kinds, schema))
+            if not parts:
+                break
+            writer.write_table(pyarrow.concat_tables(parts))
 
 
 def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -64,16 +84,28 @@ def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
         MissingExtraError: pyarrow is not installed.
     """
     pyarrow = _pyarrow("to_arrow")
-    return pyarrow.table(fitted_columns(rows), schema=_schema(pyarrow, _column_kinds(rows)))
+    table = Table(lambda: rows)
+    columns = _fitted(table)
+    kinds = {column: kind for column, (kind, _) in columns.items()}
+    return pyarrow.table({c: v for c, (_, v) in columns.items()}, schema=_schema(pyarrow, kinds))
 
 
 def fitted_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Nested rows as flat columns, each of one type (or None)."""
-    flat = [flat_row(row) for row in rows]
-    return {
-        column: [_fit(row.get(column), kind) for row in flat]
-        for column, kind in _column_kinds(rows).items()
-    }
+    return {column: values for column, (_, values) in _fitted(Table(lambda: rows)).items()}
+
+
+def _fitted(table: Table) -> dict[str, tuple[str, list[Any]]]:
+    kinds = _column_kinds(table)
+    cells = list(table)
+    columns: Iterable[Iterable[Any]] = zip(*cells, strict=True) if cells else ((),) * len(kinds)
+    found = {}
+    for (column, kind), given in zip(kinds.items(), columns, strict=True):
+        values = list(given)
+        if kind == "int" and not all(v is None or _LEAST <= v <= _MOST for v in values):
+            kind = "text"
+        found[column] = kind, [_fit(value, kind) for value in values]
+    return found
 
 
 def _schema(pyarrow: Any, kinds: Mapping[str, str]) -> Any:
@@ -86,25 +118,38 @@ def _schema(pyarrow: Any, kinds: Mapping[str, str]) -> Any:
     return pyarrow.schema([(column, types[kind]) for column, kind in kinds.items()])
 
 
-def _column_kinds(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    kinds: dict[str, str] = {}
-    for row in rows:
-        for column, value in flat_row(row).items():
-            if value is not None and column not in BASE_COLUMNS:
-                kind = _kind(value)
-                known = kinds.setdefault(column, kind)
-                if known != kind:
-                    kinds[column] = "float" if {known, kind} == {"int", "float"} else "text"
-    base = {column: _BASE_KINDS.get(column, "text") for column in BASE_COLUMNS}
-    return {**base, **dict(sorted(kinds.items()))}
+def _arrow(
+    pyarrow: Any, columns: Iterable[Sequence[Any]], kinds: Mapping[str, str], schema: Any
+) -> Any:
+    arrays = []
+    for (column, kind), values, field in zip(kinds.items(), columns, schema, strict=True):
+        try:
+            arrays.append(pyarrow.array(values, field.type))
+        except (pyarrow.ArrowException, OverflowError):
+            if kind == "int":
+                raise _TooLargeError(column) from None
+            fitted = [_fit(value, kind) for value in values]
+            arrays.append(pyarrow.array(fitted, field.type))
+    return pyarrow.Table.from_arrays(arrays, schema=schema)
 
 
-def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int" if -(2**63) <= value < 2**63 else "text"
-    return "float" if isinstance(value, float) else "text"
+def _column_kinds(table: Table) -> dict[str, str]:
+    return {
+        column: _kind(table.kinds[column])
+        if column in table.kinds
+        else _BASE_KINDS.get(column, "text")
+        for column in table.columns
+    }
+
+
+def _kind(types: set[type]) -> str:
+    """The narrowest kind that holds values of all these types."""
+    for kind, fitting in (("bool", (bool,)), ("int", (int,)), ("float", (int, float))):
+        if types and all(
+            issubclass(each, fitting) and (kind == "bool" or each is not bool) for each in types
+        ):
+            return kind
+    return "text"
 
 
 def _fit(value: Any, kind: str) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from pytest_crucible._clock import iso_from_us
-from pytest_crucible._enrich import Enriched, changed, enrich
-from pytest_crucible._event import Event
+from pytest_crucible._enrich import add_enriched, changed, enrich, has_fields
+from pytest_crucible._event import RESERVED, Event
 from pytest_crucible._frames import encode_degraded
 from pytest_crucible._scope import Scope
 
@@ -24,11 +24,6 @@ BASE_COLUMNS = (
 
 REQUIRED = ("run", "experiment", "condition", "node", "sequence", "event", "time_us")
 
-_ENRICHED = (
-    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
-    "model", "provider", "session_id", "user_id", "sample_id", "cohort",
-)  # fmt: skip
-
 _MEASURED = (
     "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
 )  # fmt: skip
@@ -36,72 +31,138 @@ WEIGHT = "sampling_weight"
 """Column of how many events a row stands for; only where a sample was taken."""
 _KNOWN = frozenset({*BASE_COLUMNS, WEIGHT, "measurements", "metadata"})
 
-_to_json = msgspec.json.Encoder().encode
+NESTED = ("measurements", "metadata")
+_EMPTY: Mapping[str, Any] = {}
+_MAX_TEMPLATES = 256
+_MAX_NAMES = 4096
+
+_encoder = msgspec.json.Encoder()
+_to_json = _encoder.encode
+
+
+Outline = tuple[tuple[str, ...], Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
+"""Of a row: the columns that are not nested; those among them that not every export has, with
+their values; measurements; metadata."""
+
+
+Mark = Callable[[Event, dict[str, Any]], dict[str, Any]]
+"""Adds what is to be said of an event to its row, and returns the row."""
+
+
+class Rows:
+    """The rows of some events, as exporters get them: each call gives all of them anew.
+
+    Args:
+        events: called once per pass.
+        enrichers: as for `observe`.
+        change: gets the rows of a pass and gives those to be written.
+        mark: adds to the row of an event what is to be said of it.
+    """
+
+    def __init__(
+        self,
+        events: Callable[[], Iterable[Event]],
+        enrichers: Iterable[Any] = (),
+        change: Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]] | None = None,
+        mark: Mark | None = None,
+    ) -> None:
+        self._events = events
+        self._enrichers = tuple(enrichers)
+        self._change = change
+        self._mark = mark
+
+    @property
+    def complete(self) -> bool:
+        """Whether each row has all of `BASE_COLUMNS`, in their order."""
+        return self._change is None
+
+    def __call__(self) -> Iterator[dict[str, Any]]:
+        rows = nested_rows(self._events(), self._enrichers, self._mark)
+        return rows if self._change is None else self._change(rows)
+
+    def outlines(self) -> Iterator[Outline]:
+        """What tells the columns, in less time than the rows take."""
+        if self._change is not None or self._enrichers or self._mark is not None:
+            yield from map(outline, self())
+            return
+        special: dict[str, bool] = {}
+        for event in self._events():
+            name = event.name
+            if name not in special:
+                if len(special) >= _MAX_NAMES:
+                    special.clear()
+                special[name] = not event.internal and has_fields(name)
+            if event.enriched or special[name] or event.weight is not None:
+                yield outline(nested_row(event))
+            else:
+                yield BASE_COLUMNS, _EMPTY, event.measurements, event.metadata
+
+
+def outline(row: Mapping[str, Any]) -> Outline:
+    """The outline of a nested row."""
+    keys = tuple(key for key in row if key not in NESTED)
+    extra = {key: row[key] for key in keys if key not in BASE_COLUMNS}
+    return keys, extra, row.get("measurements", _EMPTY), row.get("metadata", _EMPTY)
 
 
 def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:
     """An event with everything known about it; measurements and metadata keep their nesting."""
+    return next(nested_rows((event,), enrichers))
+
+
+def nested_rows(
+    events: Iterable[Event], enrichers: Iterable[Any] = (), mark: Mark | None = None
+) -> Iterator[dict[str, Any]]:
+    """A nested row for each event."""
+    extra = tuple(enrichers)
+    templates: dict[tuple[int, str, str], tuple[Scope | None, str, dict[str, Any]]] = {}
+    last: Event | None = None
+    second, day = -1, ""
+    for event in events:
+        if (
+            last is None
+            or event.scope is not last.scope
+            or event.node is not last.node
+            or event.run is not last.run
+        ):
+            last = event
+            key = id(event.scope), event.run, event.node
+            if key not in templates:
+                if len(templates) >= _MAX_TEMPLATES:
+                    templates.clear()
+                # With the scope itself, so that its id stays its own.
+                templates[key] = event.scope, f"{event.run}-{event.node}-", _template(event)
+            _, prefix, template = templates[key]
+        row = template.copy()
+        sequence, time_us, name = event.sequence, event.time_us, event.name
+        micro = time_us % 1_000_000
+        if time_us - micro != second:
+            second, day = time_us - micro, iso_from_us(time_us)[:20]
+        row["event_id"] = prefix + str(sequence)
+        row["sequence"] = sequence
+        row["event"] = name
+        row["time_us"] = time_us
+        row["datetime"] = f"{day}{micro:06d}+00:00"
+        row["attribution"] = event.attribution
+        if not name.startswith(RESERVED):
+            add_enriched(row, event, extra)
+        if event.weight is not None:
+            row[WEIGHT] = event.weight
+        row["measurements"] = event.measurements
+        row["metadata"] = event.metadata
+        yield row if mark is None else mark(event, row)
+
+
+def _template(event: Event) -> dict[str, Any]:
+    """The row of an event as far as it is the same for all events of its scope."""
+    row: dict[str, Any] = dict.fromkeys(BASE_COLUMNS)
+    row["run"], row["node"] = event.run, event.node
     scope = event.scope
-    enriched = _enriched(event, enrichers)
-    row: dict[str, Any] = {
-        "run": event.run,
-        "event_id": event.id,
-        "experiment": scope.experiment if scope else None,
-        "condition": scope.condition if scope else None,
-        "test": scope.test if scope else None,
-        "case": scope.case if scope else None,
-        "trial": scope.trial if scope else None,
-        "attempt": scope.attempt if scope else None,
-        "node": event.node,
-        "sequence": event.sequence,
-        "event": event.name,
-        "time_us": event.time_us,
-        "datetime": iso_from_us(event.time_us),
-        "attribution": event.attribution,
-    }
-    for column in _ENRICHED:
-        row[column] = getattr(enriched, column)
-    if row["sample_id"] is None:
-        row["sample_id"] = row["case"]
-    row["role"] = scope.role if scope else None
-    row.update(enriched.extra)
-    if event.weight is not None:
-        row[WEIGHT] = event.weight
-    row["measurements"] = event.measurements
-    row["metadata"] = event.metadata
+    if scope is not None:
+        for column in ("experiment", "condition", "test", "case", "trial", "attempt", "role"):
+            row[column] = getattr(scope, column)
+        row["sample_id"] = scope.case
     return row
-
-
-def _enriched(event: Event, enrichers: Iterable[Any]) -> Enriched:
-    if event.internal:
-        return Enriched()
-    enriched = enrich(event)
-    for enricher in enrichers:
-        enricher(event, enriched)
-    return enriched
-
-
-def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested row with ``measurements.…`` and ``metadata.…`` as columns of their own."""
-    flat = {key: value for key, value in row.items() if key not in ("measurements", "metadata")}
-    for prefix in ("measurements", "metadata"):
-        for key, value in _leaves(prefix, row[prefix]):
-            while key in flat:  # {"a.b": 1, "a": {"b": 2}}: both are kept
-                key += "'"
-            flat[key] = value
-    return flat
-
-
-def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _leaves(f"{prefix}.{key}", item)
-    elif isinstance(value, Mapping):
-        return
-    elif isinstance(value, (str, int, float, bool)) or value is None:
-        yield prefix, value
-    else:
-        yield prefix, to_json(value).decode()
 
 
 def to_json(value: Any) -> bytes:
@@ -111,6 +172,14 @@ def to_json(value: Any) -> bytes:
     except (TypeError, ValueError, RecursionError):
         frame, _ = encode_degraded(0, "", 0, value, None, 0)
         return _to_json(msgspec.msgpack.decode(frame)[4])
+
+
+def to_json_lines(rows: list[Any]) -> bytes:
+    """Each of ``rows`` as by `to_json`, in a line of its own."""
+    try:
+        return _encoder.encode_lines(rows)
+    except (TypeError, ValueError, RecursionError):
+        return b"".join(to_json(row) + b"\n" for row in rows)
 
 
 def event_from_row(row: Mapping[str, Any]) -> Event:
@@ -198,14 +267,18 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat row (CSV, Parquet) as a nested one; empty cells are absent."""
+def unflatten(flat: Mapping[str, Any], *, absent: bool = True) -> dict[str, Any]:
+    """A flat row as a nested one.
+
+    Args:
+        absent: whether None stands for what is not there (CSV, Parquet) or for itself (JSON).
+    """
     row: dict[str, Any] = {"measurements": {}, "metadata": {}}
     for column, value in flat.items():
         prefix, dot, rest = column.partition(".")
         if not dot or prefix not in ("measurements", "metadata"):
             row[column] = value
-        elif value is not None:
+        elif value is not None or not absent:
             target = row[prefix]
             *path, last = rest.split(".")
             for depth, part in enumerate(path):

@@ -13,18 +13,21 @@ from pytest_crucible._experiment import Definition
 from pytest_crucible._frames import SCHEMA, Frame, HeaderFrame
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.artifact import archive
+from pytest_crucible.artifact.compressed import compression, inner_suffix
 from pytest_crucible.artifact.csv_file import read_csv
 from pytest_crucible.artifact.enriched import EnrichedReader, enriched_path
+from pytest_crucible.artifact.json_file import read_json
 from pytest_crucible.artifact.jsonl_file import read_jsonl
 from pytest_crucible.artifact.manifest import NAME, read_manifest
 from pytest_crucible.artifact.parquet_file import read_parquet
-from pytest_crucible.artifact.rows import REQUIRED, event_from_row
+from pytest_crucible.artifact.rows import REQUIRED, event_from_row, unflatten
 from pytest_crucible.artifact.view import Events
 from pytest_crucible.stores._merge import Node, TrialKey, merge
 from pytest_crucible.stores.spool import SpoolReader
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
     ".csv": read_csv,
+    ".json": read_json,
     ".jsonl": read_jsonl,
     ".parquet": read_parquet,
 }
@@ -85,10 +88,10 @@ def open_run(path: str | Path) -> Run:
         return open_folder(newest_run(path))
     if path.suffix == archive.SUFFIX:
         return _open_archive(path)
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        if path.name == NAME:
-            return open_folder(path.parent)
+    if path.name == NAME:
+        return open_folder(path.parent)
+    reader = _READERS.get(inner_suffix(path))
+    if reader is None or (compression(path) and reader is read_parquet):
         endings = ", ".join([*_READERS, archive.SUFFIX])
         raise ArtifactError(f"{path}: not a run folder, nor a {endings} file")
     if path.stat().st_size == 0:
@@ -204,9 +207,11 @@ def _file_events(
     for line, row in reader(path):
         missing = [column for column in REQUIRED if column not in row]
         if missing:
-            raise ArtifactError(
-                f"{path}:{line}: not written by pytest-crucible: it has no {missing[0]!r}"
-            )
+            partly = len(missing) < len(REQUIRED)
+            what = "only some columns were exported" if partly else "not written by pytest-crucible"
+            raise ArtifactError(f"{path}:{line}: {what}: it has no {missing[0]!r}")
+        if "metadata" not in row and "measurements" not in row:  # written with `flatten`
+            row = unflatten(row, absent=False)
         try:
             yield event_from_row(row)
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
+from pytest_crucible._layout import split_format
 from pytest_crucible._pricing import genai_prices_version
 from pytest_crucible.artifact.anomalous import marks
 from pytest_crucible.artifact.enriched import keep_enriched
@@ -141,7 +142,8 @@ def _export(
     for name in config.stash[SETTINGS].export:
         path = finished.folder / f"events.{name}"
         try:
-            export_events(run.events, path, exporters[name], enrichers, mark)
+            exporter = exporters.get(name) or exporters[split_format(name)[0]]
+            export_events(run.events, path, exporter, enrichers, mark)
         except Exception as error:
             # A plugin's exporter may raise anything, and the run is worth more than one file of it.
             kind = (

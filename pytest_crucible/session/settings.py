@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from pytest_crucible._layout import TEXT_FORMATS, split_format
+
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
-_BUILT_IN = ("csv", "jsonl", "parquet")
 INCONCLUSIVE = ("fail", "pass", "warn")
 FAIL_ON = ("regression", "inconclusive", "missing")
 
@@ -56,7 +57,8 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("crucible", "experiments (pytest-crucible)")
     group.addoption(
         "--crucible-export", metavar="FORMATS",
-        help="write the run's events as csv, jsonl, parquet (comma-separated)",
+        help="write the run's events as csv, json, jsonl, parquet (comma-separated), "
+        "or compressed: csv.gz, jsonl.zst",
     )  # fmt: skip
     group.addoption(
         "--crucible-output", metavar="DIR",
@@ -204,14 +206,17 @@ def _formats(config: pytest.Config) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not wanted:
         return ()
-    valid = sorted({*_BUILT_IN, *plugin_exporters(config)})
+    valid = sorted({*TEXT_FORMATS, "parquet", *plugin_exporters(config)})
     for each in wanted:
-        if each not in valid:
+        if each not in valid and split_format(each)[0] not in TEXT_FORMATS:
             raise pytest.UsageError(
                 f"{where}: unknown export format {each!r}; valid: {', '.join(valid)}"
             )
-    if "parquet" in wanted and find_spec("pyarrow") is None:
-        raise pytest.UsageError(f"{where}: parquet needs: pip install 'pytest-crucible[parquet]'")
+        needs_pyarrow = each == "parquet" or split_format(each)[1] == ".zst"
+        if needs_pyarrow and find_spec("pyarrow") is None:
+            raise pytest.UsageError(
+                f"{where}: {each} needs: pip install 'pytest-crucible[parquet]'"
+            )
     return wanted
 
 

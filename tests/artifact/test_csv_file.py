@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
-from pytest_crucible.artifact.csv_file import flat_columns, read_csv, write_csv
+from pytest_crucible.artifact.csv_file import read_csv, write_csv
+from pytest_crucible.artifact.flat import Table
 from pytest_crucible.artifact.rows import BASE_COLUMNS, nested_row
 from tests.events import MS, event
 
@@ -52,7 +53,7 @@ def test_fixed_columns_come_first_and_others_by_name() -> None:
     """The order of columns depends on no event."""
     rows = [nested_row(event(metadata={"b": 1})), nested_row(event(metadata={"a": 1}))]
     expected = [*BASE_COLUMNS, "metadata.a", "metadata.b"]
-    assert flat_columns(rows) == flat_columns(rows[::-1]) == expected
+    assert Table(lambda: rows).columns == Table(lambda: rows[::-1]).columns == expected
 
 
 @given(dangerous, dangerous)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pytest_crucible._enrich import Enriched
 from pytest_crucible._event import Event
+from pytest_crucible.artifact.flat import flat_row
 from pytest_crucible.artifact.rows import (
     BASE_COLUMNS,
     event_from_row,
-    flat_row,
     nested_row,
     to_json,
     unflatten,

@@ -168,7 +168,7 @@ def test_foreign_ending_is_named(tmp_path: Path) -> None:
     """A file of another kind is told, with the kinds there are."""
     path = tmp_path / "notes.txt"
     path.write_text("hello")
-    assert problem(path) == ": not a run folder, nor a .csv, .jsonl, .parquet, .zip file"
+    assert problem(path) == ": not a run folder, nor a .csv, .json, .jsonl, .parquet, .zip file"
 
 
 @pytest.mark.parametrize(

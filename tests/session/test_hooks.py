@@ -117,7 +117,7 @@ def test_an_added_format_is_listed_as_valid(pytester: pytest.Pytester) -> None:
     """The line about an unknown format names the formats that plugins add."""
     pytester.makeconftest(EXPORTER)
     line = support.refused(support.run(pytester, "--crucible-export=name"))
-    assert line.endswith("unknown export format 'name'; valid: csv, jsonl, names, parquet")
+    assert line.endswith("unknown export format 'name'; valid: csv, json, jsonl, names, parquet")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from pytest_crucible.artifact.run import open_run
 from tests.session import support
 
 SUITE = """
@@ -18,7 +19,7 @@ def test_a(experiment):
     telemetry.execute("x", {"n": 1}, {"model": "m"})
 """
 
-UNKNOWN = "unknown export format 'xlsx'; valid: csv, jsonl, parquet"
+UNKNOWN = "unknown export format 'xlsx'; valid: csv, json, jsonl, parquet"
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -188,3 +189,23 @@ def test_strict_markers_know_the_marker(pytester: pytest.Pytester) -> None:
     """The marker is registered: ``--strict-markers`` accepts it."""
     pytester.makepyfile(SUITE)
     support.run(pytester, "--strict-markers").assert_outcomes(passed=2)
+
+
+def test_exports_may_be_compressed(pytester: pytest.Pytester) -> None:
+    """Formats with an ending are written compressed, and read equal to the run."""
+    pytester.makepyfile(SUITE)
+    result = support.run(pytester, "--crucible-export=csv.gz,jsonl.zst,json")
+    assert result.ret == 0
+    run = support.newest(pytester)
+    assert run.path is not None
+    for name in ("csv.gz", "jsonl.zst", "json"):
+        found = open_run(run.path / f"events.{name}")
+        assert [each.name for each in found.events()] == [each.name for each in run.events()]
+
+
+@pytest.mark.parametrize("name", ["parquet.gz", "csv.bz2", ".gz", "xlsx.gz"])
+def test_an_unknown_compression(pytester: pytest.Pytester, name: str) -> None:
+    """What cannot be compressed that way is refused like an unknown format."""
+    pytester.makepyfile("def test_a(): pass")
+    line = support.refused(support.run(pytester, f"--crucible-export={name}"))
+    assert line.startswith(f"--crucible-export: unknown export format {name!r}; valid: csv,")

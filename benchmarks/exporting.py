@@ -1,0 +1,99 @@
+"""Exports: seconds and peak memory per format and number of events, each in a process of its own.
+
+``floor`` is what no export can do without: the frames of the spool are decoded, and as many rows
+of the same shape are encoded by msgspec and written, with nothing in between. Absolute figures
+wobble on shared machines; compare a line with the floor of its size.
+``python -m benchmarks exporting``
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+SIZES = (10_000, 250_000, 1_000_000, 4_000_000)
+FORMATS = ("floor", "jsonl", "csv", "parquet", "jsonl.gz")
+LARGEST = {"jsonl.gz": 1_000_000}  # gzip takes its time, and memory is told by then
+
+
+def export(folder: Path, format: str) -> None:
+    """Export a run folder and print what it took, in a process of its own."""
+    from pytest_crucible.artifact.exporters import export_as
+    from pytest_crucible.artifact.run import open_folder
+
+    target = folder.parent / f"events.{format}"
+    began, began_cpu = time.perf_counter(), time.process_time()
+    if format == "floor":
+        _floor(folder, target)
+    else:
+        export_as(open_folder(folder).events, target, format)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(seconds, cpu, peak, target.stat().st_size / 2**20)
+    target.unlink()
+
+
+def _floor(folder: Path, target: Path) -> None:
+    import msgspec
+
+    from pytest_crucible.artifact.rows import nested_row
+    from pytest_crucible.artifact.run import open_folder
+    from pytest_crucible.stores.spool import SpoolReader
+
+    run, encoder = open_folder(folder), msgspec.json.Encoder()
+    row = nested_row(next(each for each in run.events() if each.scope and not each.internal))
+    frames = 0
+    with open(target, "wb") as file:
+        for _ in SpoolReader(folder / "nodes" / "main.spool"):
+            frames += 1
+            if frames % 128 == 0:
+                file.write(encoder.encode_lines([row] * 128))
+
+
+def _measure(folder: Path, format: str) -> tuple[float, ...]:
+    code = (
+        f"from pathlib import Path; from benchmarks.exporting import export;"
+        f"export(Path({str(folder)!r}), {format!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return tuple(map(float, done.stdout.split()))
+
+
+def main() -> None:
+    """Record runs of each size, export each in each format, print a line per export."""
+    parts = ("pytest-crucible", "msgspec", "pyarrow")
+    print(
+        f"{platform.platform()}, {os.cpu_count()} cores, CPython {platform.python_version()}, "
+        + ", ".join(f"{part} {version(part)}" for part in parts)
+    )
+    print(
+        f"{'format':10} {'events':>9} {'seconds':>8} {'CPU s':>8} {'µs/event':>8} "
+        f"{'peak MB':>8} {'file MB':>8}"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        for events in SIZES:
+            folder = Path(temporary) / str(events)
+            (folder / "nodes").mkdir(parents=True)
+            recorder = "from benchmarks.merging import record; from pathlib import Path;"
+            recorder += f"record(Path({str(folder)!r}), 'main', {events})"
+            subprocess.run([sys.executable, "-c", recorder], check=True)
+            for name in FORMATS:
+                if events > LARGEST.get(name, events):
+                    continue
+                seconds, cpu, peak, size = _measure(folder, name)
+                print(
+                    f"{name:10} {events:>9,} {seconds:8.2f} {cpu:8.2f} {cpu / events * 1e6:8.2f} "
+                    f"{peak:8.0f} {size:8.1f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""JSON: one array of all events, one event per line or indented."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_crucible._errors import ArtifactError
+from pytest_crucible.artifact.compressed import lines, writing
+from pytest_crucible.artifact.rows import to_json
+
+
+def write_json(
+    rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path, *, pretty: bool = False
+) -> None:
+    """Write rows to a JSON file in one pass and flat memory.
+
+    Args:
+        rows: called once; yields nested rows.
+        path: the file; replaced as a whole or not at all, compressed as its ending says.
+        pretty: indented by two.
+    """
+    with writing(path) as file:
+        before = b"[\n"
+        for row in rows():
+            text = to_json(row)
+            if pretty:
+                # No line break stands inside a value: JSON escapes them.
+                text = b"  " + msgspec.json.format(text, indent=2).replace(b"\n", b"\n  ")
+            file.write(before + text)
+            before = b",\n"
+        file.write(b"[\n]\n" if before == b"[\n" else b"\n]\n")
+
+
+def read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Nested rows of a JSON file that `write_json` made, with the lines at which they start.
+
+    Raises:
+        ArtifactError: names the line.
+    """
+    parts: list[bytes] = []
+    start, closed, number = 0, False, 0
+    for number, line in enumerate(lines(path), 1):
+        text = line.rstrip()
+        if closed or (number == 1) != (text == b"["):
+            raise ArtifactError(f"{path}:{number}: not an array as `crucible export` writes it")
+        if number == 1:
+            continue
+        if text == b"]" and not parts:
+            closed = True
+            continue
+        start = start if parts else number
+        parts.append(text)
+        # Indented, only the brace that ends an event stands this far left.
+        if text.rstrip(b",") == b"  }" or (text.startswith(b"{") and len(parts) == 1):
+            yield start, _row(path, start, b"\n".join(parts).rstrip(b","))
+            parts.clear()
+    if not closed:
+        raise ArtifactError(f"{path}:{number}: torn: the array does not end")
+
+
+def _row(path: Path, number: int, text: bytes) -> dict[str, Any]:
+    problem = f"{path}:{number}: not a JSON object in UTF-8"
+    try:
+        # Not msgspec, which refuses integers of more than 64 bits.
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(problem) from error
+    if not isinstance(row, dict):
+        raise ArtifactError(problem)
+    return row

@@ -1,0 +1,60 @@
+"""What an export may be asked for, beyond its format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pytest_crucible._errors import DefinitionError
+
+MODES = ("hash", "drop")
+MIN_KEY = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """Options of an export; all may be combined.
+
+    Attributes:
+        flatten: dotted keys in JSON and JSONL, as CSV and Parquet always have.
+        pretty: indented JSON; for the format ``json`` only.
+        columns: the only ones to write, by name or with ``*``: ``["event", "metadata.*"]``. They
+            keep their usual order. Empty: all.
+        anonymize: ``hash`` or ``drop``; None writes everything as it is. See docs/exports.md.
+        anonymize_fields: further fields that tell who somebody is, by name, at any depth.
+        anonymize_keep: fields whose text may be shown, besides models, providers and the like.
+        anonymize_key: secret for ``hash``, at least 16 bytes. Exports with the same key can be
+            joined. Default: a random one for each export, which nobody keeps.
+
+    Raises:
+        DefinitionError: options that make no sense.
+    """
+
+    flatten: bool = False
+    pretty: bool = False
+    columns: Sequence[str] = ()
+    anonymize: str | None = None
+    anonymize_fields: Sequence[str] = ()
+    anonymize_keep: Sequence[str] = ()
+    anonymize_key: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "anonymize_fields", "anonymize_keep"):
+            if isinstance(getattr(self, name), str):
+                raise DefinitionError(f"{name}={getattr(self, name)!r}: it takes a list of names")
+        if self.anonymize not in (None, *MODES):
+            raise DefinitionError(f"anonymize={self.anonymize!r} is not one of {', '.join(MODES)}")
+        if self.anonymize is None and (
+            self.anonymize_fields or self.anonymize_keep or self.anonymize_key is not None
+        ):
+            raise DefinitionError("fields and keys for anonymizing, but anonymize is not set")
+        if self.anonymize == "drop" and self.anonymize_key is not None:
+            raise DefinitionError("a key for anonymizing is for anonymize='hash'")
+        if self.anonymize_key is not None and len(self.anonymize_key) < MIN_KEY:
+            raise DefinitionError(
+                f"the key for anonymizing has {len(self.anonymize_key)} bytes, "
+                f"it takes at least {MIN_KEY}"
+            )
+        both = sorted(set(self.anonymize_fields) & set(self.anonymize_keep))
+        if both:
+            raise DefinitionError(f"{both[0]!r} is to be anonymized and to be kept")
