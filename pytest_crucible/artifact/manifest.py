@@ -51,12 +51,17 @@ def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
-        "packages": {
-            dist.metadata["Name"]: dist.version
-            for dist in sorted(distributions(), key=lambda dist: str(dist.metadata["Name"]).lower())
-            if dist.metadata["Name"]
-        },
+        "packages": _packages(),
     }
+
+
+def _packages() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in distributions():
+        about = each.metadata  # parsed anew each time it is asked for
+        if about["Name"]:
+            found.setdefault(about["Name"], about["Version"])
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def redact(arguments: Sequence[str]) -> str:
