@@ -103,7 +103,7 @@ class ExperimentHandle:
         self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any
     ) -> telemetry.Span:
         """`telemetry.span`, for this experiment whatever the context."""
-        return _BoundSpan(self._opened, name, {**(metadata or {}), **more})
+        return _BoundSpan(self._opened, name, {**metadata, **more} if metadata else more)
 
     def record(self, **numbers: Any) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
@@ -292,7 +292,7 @@ class _BoundSpan(telemetry.Span):
         self,
         opened: OpenScope,
         name: str,
-        metadata: Mapping[str, Any],
+        metadata: dict[str, Any],
         childless: bool = False,
     ) -> None:
         super().__init__(name, metadata, childless)
@@ -329,7 +329,7 @@ class _BoundSpan(telemetry.Span):
                 pass  # left in another context than entered; see Span.__exit__
 
     def _again(self, childless: bool = False) -> telemetry.Span:
-        return _BoundSpan(self._opened, self.name, self._metadata, childless)
+        return _BoundSpan(self._opened, self.name, dict(self._metadata), childless)
 
 
 def _moment(time_ns: int) -> datetime:
