@@ -1,4 +1,4 @@
-"""Rounds: every way of doing something takes its turn in each, so that the machine's mood hits all."""
+"""Rounds: each way of doing something takes its turn in each: the machine's mood hits all alike."""
 
 from __future__ import annotations
 
