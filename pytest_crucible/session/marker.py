@@ -10,10 +10,9 @@ import pytest
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._experiment import Definition, define
+from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.stats.expression import parse
 
-CONDITION_PARAM = "_crucible_condition"
-TRIAL_PARAM = "_crucible_trial"
 _REPEAT_PARAM = "__pytest_repeat_step_number"  # pytest-repeat: its repetitions are trials too
 
 
