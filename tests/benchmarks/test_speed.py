@@ -16,7 +16,7 @@ def test_every_way_of_emitting_is_measured() -> None:
     """Each line has a figure, and a peer that is not installed has a line that says so."""
     rows = {row.work: row for row in emit.rows(events=50, rounds=2)}
     assert set(rows) == {
-        "append a tuple to a bounded list",
+        f"append a tuple to a list of at most {peers.BOUND:,}",
         *(f"execute: {name}" for name in emit.LIMITS),
         *(f"{name}, storing it" for name in peers.PEERS),
     }
