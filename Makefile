@@ -26,8 +26,16 @@ suite: .venv/ready
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95
 
-bench: .venv/ready
-	$(BIN)/python -m benchmarks
+# The table of speeds, beside the peers, in an environment of its own.
+bench: .venv-bench/ready
+	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+.venv-bench/ready: .venv/bin/uv requirements-bench.lock
+	$(PYTHON) -m venv .venv-bench
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python \
+	  --require-hashes -r requirements-bench.lock
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --no-deps -e .
+	touch .venv-bench/ready
 
 # Pins of everything above, with hashes and without addresses: `make lock` renews them.
 lock: .venv/bin/uv
@@ -38,6 +46,10 @@ lock: .venv/bin/uv
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --prerelease=if-necessary-or-explicit \
 	  --group capture pyproject.toml -o requirements-capture.lock
+
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header \
+	  --group bench pyproject.toml -o requirements-bench.lock
 
 # The real client libraries against a local server, in an environment of their own.
 capture: .venv-capture/ready
@@ -71,4 +83,4 @@ training: .venv-training/ready
 	touch .venv/ready
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* crucible-results
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* crucible-results

@@ -72,6 +72,20 @@ def _measure(folder: Path, what: str) -> tuple[float, float, int]:
     return float(seconds), float(peak), int(count)
 
 
+def measure_one(events: int) -> tuple[float, float]:
+    """Seconds and peak MB of working out all metrics of one node's events, from disk."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "nodes").mkdir()
+        process = multiprocessing.get_context("spawn").Process(
+            target=record, args=(folder, "main", events)
+        )
+        process.start()
+        process.join()
+        seconds, peak, _ = _measure(folder, "analyse")
+        return seconds, peak
+
+
 def main() -> None:
     """Make both runs, read each three times in turn, print the medians."""
     with tempfile.TemporaryDirectory() as temporary:

@@ -123,7 +123,7 @@ class ExperimentHandle:
         self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any
     ) -> telemetry.Span:
         """`telemetry.span`, for this experiment whatever the context."""
-        return _BoundSpan(self._opened, name, {**(metadata or {}), **more})
+        return _BoundSpan(self._opened, name, {**metadata, **more} if metadata else more)
 
     def record(self, **numbers: Any) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
@@ -197,14 +197,19 @@ class ExperimentHandle:
         """
         self._steps.adapters.append(adapter)
 
+    def flush(self) -> None:
+        """Flush the adapters that numbers are told to. For this package's use."""
+        if self._steps.adapters:
+            with self.active():
+                self._steps.flush()
+
     def settle(self) -> dict[str, int]:
         """Before the end: flush the adapters, check against the catalog. For this package's use.
 
         Returns:
             What is wrong with recorded events, and with how many; empty without ``validate``.
         """
-        with self.active():
-            self._steps.flush()
+        self.flush()
         level = self.definition.validate
         if level is None:
             return {}
@@ -426,7 +431,7 @@ class _BoundSpan(telemetry.Span):
         self,
         opened: OpenScope,
         name: str,
-        metadata: Mapping[str, Any],
+        metadata: dict[str, Any],
         childless: bool = False,
     ) -> None:
         super().__init__(name, metadata, childless)
@@ -463,7 +468,7 @@ class _BoundSpan(telemetry.Span):
                 pass  # left in another context than entered; see Span.__exit__
 
     def _again(self, childless: bool = False) -> telemetry.Span:
-        return _BoundSpan(self._opened, self.name, self._metadata, childless)
+        return _BoundSpan(self._opened, self.name, dict(self._metadata), childless)
 
 
 def _moment(time_ns: int) -> datetime:

@@ -50,7 +50,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before loadgroup appends "@group" to node ids
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if any(item.get_closest_marker("experiment") is not None for item in items):
+    if _any_marked(items):
         # Not `import roles`: pytester forgets modules, but packages keep them as attributes. A
         # session in the process of another would get two halves of us that do not know each other.
         from pytest_crucible.session.roles import Local, Worker, gather
@@ -58,6 +58,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
             recorder = Worker(config) if hasattr(config, "workerinput") else Local(config)
             config.pluginmanager.register(recorder, RECORDER)
+
+
+def _any_marked(items: list[pytest.Item]) -> bool:
+    """Whether any test has our marker. Each parent is asked once: suites without us are large."""
+    asked: set[object] = set()
+    for item in items:
+        for mark in item.own_markers:
+            if mark.name == "experiment":
+                return True
+        parent = item.parent
+        if parent is not None and parent not in asked:
+            asked.add(parent)
+            if parent.get_closest_marker("experiment") is not None:
+                return True
+    return False
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -274,11 +274,11 @@ class Span:
         "_began", "_childless", "_correlated", "_measured", "_metadata", "_token", "id", "name",
     )  # fmt: skip
 
-    def __init__(self, name: str, metadata: Metadata, childless: bool = False) -> None:
+    def __init__(self, name: str, metadata: dict[str, Any], childless: bool = False) -> None:
         self.name = name
         self._childless = childless
         self.id: str | None = None
-        self._metadata: dict[str, Any] = dict(metadata)
+        self._metadata = metadata  # ours from here on
         self._measured: dict[str, Any] = {}
         self._token: Token[str | None] | None = None
         self._began = 0
@@ -378,22 +378,24 @@ class Span:
 
     def _again(self, childless: bool = False) -> Span:
         """A new span like this one, for one call of a decorated function."""
-        return Span(self.name, self._metadata, childless)
+        return Span(self.name, dict(self._metadata), childless)
 
     def _open(self, parent: str | None) -> None:
-        self.id = f"{_span_prefix}{next(_span_numbers):08x}"
-        for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
-            self._metadata.pop(leftover, None)
-        self._metadata["span_id"] = self.id
+        metadata = self._metadata
+        if self.id is not None:
+            for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
+                metadata.pop(leftover, None)
+        self.id = metadata["span_id"] = f"{_span_prefix}{next(_span_numbers):08x}"
         if _correlating:
-            self._correlated = _correlation.renewed(self._metadata, self._correlated)
+            self._correlated = _correlation.renewed(metadata, self._correlated)
         if parent is not None:
-            self._metadata["parent_span_id"] = parent
-        self._began = _clock.monotonic_ns()
+            metadata["parent_span_id"] = parent
+        self._began = began = _clock.monotonic_ns()
         execute(
             self.name + ".start",
-            {"monotonic_time": self._began, "system_time": _clock.wall_ns()},
-            dict(self._metadata),  # a handler may keep it, and the end event adds to ours
+            {"monotonic_time": began, "system_time": _clock.wall_ns()},
+            # A handler may keep it, and the end event adds to ours; the recorder encodes at once.
+            dict(metadata) if _handlers else metadata,
         )
 
     def _close(self, error: BaseException | None) -> None:
@@ -426,4 +428,4 @@ def span(name: str, metadata: Metadata | None = None, /, **more: Any) -> Span:
         name: event name without ``.start`` / ``.stop``.
         metadata, more: metadata of all the span's events; keywords win.
     """
-    return Span(name, {**(metadata or {}), **more})
+    return Span(name, {**metadata, **more} if metadata else more)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
+# Inner sessions forget modules they were the first to import, and parts of NumPy cannot be imported
+# twice in one process: they must be there before.
+import scipy.stats  # noqa: F401
 from hypothesis import settings
 
 # A deadline is a timed assertion: it fails on a machine that is busy.

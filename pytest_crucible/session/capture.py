@@ -47,6 +47,8 @@ class Capture:
         self._write = write
         self._http = HttpWatch()
         self._bridge: Any = None
+        self._carry: Callable[[OpenScope], Any]
+        self._drop: Callable[[Any], None]
         self._undo: list[Callable[[], None]] = []
         self._tokens: dict[OpenScope, Any] = {}
         self._wanted = config.stash[SETTINGS].instrument
@@ -61,6 +63,7 @@ class Capture:
 
         before = environment_problems()
         self._bridge = bridge.Bridge(self._problem)
+        self._carry, self._drop = bridge.carry, bridge.drop
         self._bridge.found = self._check_sampler
         disabled = any(each.startswith("OTEL_SDK_DISABLED") for each in before)
         if not disabled:
@@ -92,12 +95,10 @@ class Capture:
         """A stretch or a trial begins, in this thread."""
         self._http.open()
         if self._bridge is not None:
-            from pytest_crucible.bridges.opentelemetry import carry
-
             if self._wanted == (AUTO,):
                 self._instrument()  # for clients that were imported since
             self._bridge.enter(opened)
-            self._tokens[opened] = carry(opened)
+            self._tokens[opened] = self._carry(opened)
 
     def leave(self, opened: OpenScope) -> None:
         """It has ended."""
@@ -106,11 +107,9 @@ class Capture:
                 opened, CAPTURE, {"http_calls": calls}, {"host": host, "client": client}
             )
         if self._bridge is not None:
-            from pytest_crucible.bridges.opentelemetry import drop
-
             token = self._tokens.pop(opened, None)
             if token is not None:
-                drop(token)
+                self._drop(token)
             self._bridge.leave(opened)
 
     def close(self) -> None:

@@ -6,10 +6,9 @@ from itertools import groupby
 
 import pytest
 
+from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.session.marker import (
-    CONDITION_PARAM,
     IDENTITY,
-    TRIAL_PARAM,
     condition_id,
     definition_of,
     item_is_unittest,

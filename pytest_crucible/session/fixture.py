@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.session.marker import CONDITION_PARAM, TRIAL_PARAM
+# Here and not beside the marker, which takes much longer to import: this is part of every session.
+CONDITION_PARAM = "_crucible_condition"
+TRIAL_PARAM = "_crucible_trial"
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ import pytest
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._experiment import VALIDATE, Definition, define
+from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.stats.expression import parse
 
-CONDITION_PARAM = "_crucible_condition"
-TRIAL_PARAM = "_crucible_trial"
 _REPEAT_PARAM = "__pytest_repeat_step_number"  # pytest-repeat: its repetitions are trials too
 
 
@@ -40,26 +39,32 @@ class TrialIdentity:
 IDENTITY = pytest.StashKey[TrialIdentity]()
 
 
-def definition_of(item: pytest.Item) -> Definition | None:
+def definition_of(
+    item: pytest.Item, known: dict[int, Definition] | None = None
+) -> Definition | None:
     """What the item's closest ``experiment`` marker says; None without one.
+
+    Args:
+        item: the test.
+        known: definitions by identity of their marker, kept from call to call: the items of a
+            parametrized test share one marker.
 
     Raises:
         pytest.UsageError: the marker makes no sense; one line that says where and why.
     """
-    mark = item.get_closest_marker("experiment")
-    if mark is None:
+    marks = list(item.iter_markers_with_node("experiment"))
+    if not marks:
         return None
+    node, mark = marks[0]
     try:
-        _check_only_one(item)
-        if len(mark.args) > 1:
-            raise DefinitionError(
-                f"takes one positional argument, the name; give {mark.args[1]!r} a keyword"
-            )
-        given = dict(mark.kwargs)
-        name = mark.args[0] if mark.args else given.pop("name", None)
-        definition = define(name, **given)
-        if definition.pass_if is not None:
-            _check_pass_if(definition)
+        if len(marks) > 1:
+            place = "one test" if node is item else node.name
+            _check_only_one([each for owner, each in marks if owner is node], place)
+        definition = None if known is None else known.get(id(mark))
+        if definition is None:
+            definition = _define(mark)
+            if known is not None:
+                known[id(mark)] = definition
         if not isinstance(item, pytest.Function) or item_is_unittest(item):
             _check_no_expansion(definition)
         return definition
@@ -67,15 +72,23 @@ def definition_of(item: pytest.Item) -> Definition | None:
         raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
 
 
-def _check_only_one(item: pytest.Item) -> None:
-    for node in reversed(item.listchain()):
-        marks = [each for each in node.own_markers if each.name == "experiment"]
-        if len(marks) > 1:
-            place = "one test" if node is item else node.name
-            names = ", ".join(repr(each.args[0] if each.args else None) for each in marks)
-            raise DefinitionError(f"two markers on {place} ({names}); a test has one experiment")
-        if marks:
-            return
+def _define(mark: pytest.Mark) -> Definition:
+    if len(mark.args) > 1:
+        raise DefinitionError(
+            f"takes one positional argument, the name; give {mark.args[1]!r} a keyword"
+        )
+    given = dict(mark.kwargs)
+    name = mark.args[0] if mark.args else given.pop("name", None)
+    definition = define(name, **given)
+    if definition.pass_if is not None:
+        _check_pass_if(definition)
+    return definition
+
+
+def _check_only_one(marks: list[pytest.Mark], place: str) -> None:
+    if len(marks) > 1:
+        names = ", ".join(repr(each.args[0] if each.args else None) for each in marks)
+        raise DefinitionError(f"two markers on {place} ({names}); a test has one experiment")
 
 
 def _check_pass_if(definition: Definition) -> None:

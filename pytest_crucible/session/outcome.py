@@ -29,6 +29,23 @@ def recorded_status(
     return None
 
 
+class RecordedFailures:
+    """Registered if there are experiments whose failed trials only count."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # Here and not in makereport: rerun plugins look at the report in between, and to them
+        # the trial has failed. From here on it only counts in the experiment.
+        if getattr(report, RECORDED, None) and report.failed:
+            report.outcome = "skipped"
+            report.wasxfail = f"failed trial of experiment {getattr(report, RECORDED)!r}"
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        return recorded_status(report)
+
+
 def phase_outcome(report: pytest.TestReport) -> str:
     """What became of setup, call or teardown."""
     if hasattr(report, "wasxfail"):

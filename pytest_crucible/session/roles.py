@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pytest_crucible._experiment import Definition
 from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.budget import Budget
@@ -29,6 +30,7 @@ from pytest_crucible.session.controller import (
 )
 from pytest_crucible.session.expand import counterbalance
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
+from pytest_crucible.session.outcome import RecordedFailures
 from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.session.transport import (
     Channel,
@@ -36,7 +38,7 @@ from pytest_crucible.session.transport import (
     measure_clock,
     same_place,
 )
-from pytest_crucible.session.trials import TrialHooks
+from pytest_crucible.session.trials import AsyncTrials, TrialHooks, Validation, is_async
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -58,9 +60,10 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
         pytest.UsageError: a marker makes no sense.
     """
     identities: list[TrialIdentity] = []
+    known: dict[int, Definition] = {}
     try:
         for item in items:
-            definition = definition_of(item)
+            definition = definition_of(item, known)
             if definition is not None:
                 identity = item.stash[IDENTITY] = identify(item, definition, _each(config))
                 identities.append(identity)
@@ -115,11 +118,28 @@ class Recorder:
         self._recording.announce(combine(plan), [identity.key for identity in plan])
         capture = Capture(self._config, self._recording.store.append)
         self.capture_problems = capture.preflight()
-        settings = self._config.stash[SETTINGS]
-        budget = Budget(self._recording, settings.pricer(), settings.budget_usd)
-        self._config.pluginmanager.register(budget, "crucible-budget")
         self._hooks = TrialHooks(self._config, self._recording, self._flush, capture)
-        self._config.pluginmanager.register(self._hooks, "crucible-trials")
+        self._register(session.items, self._hooks)
+
+    def _register(self, items: list[pytest.Item], hooks: TrialHooks) -> None:
+        """Register the hooks that these tests need, and no others: each costs every test."""
+        trials = [item for item in items if IDENTITY in item.stash]
+        definitions = {
+            id(d): d for d in (item.stash[IDENTITY].definition for item in trials)
+        }.values()
+        settings, register = self._config.stash[SETTINGS], self._config.pluginmanager.register
+        if settings.budget_usd is not None or any(
+            each.budget_usd is not None for each in definitions
+        ):
+            budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
+            register(budget, "crucible-budget")
+        if any(is_async(item) for item in trials):
+            register(AsyncTrials(hooks), "crucible-async")
+        if any(each.validate is not None for each in definitions):
+            register(Validation(), "crucible-validation")
+        if any(each.failures == "record" for each in definitions):
+            register(RecordedFailures(), "crucible-recorded")
+        register(hooks, "crucible-trials")
 
     def pytest_report_collectionfinish(self) -> list[str]:
         return [f"capture: {problem}" for problem in self.capture_problems]

@@ -51,7 +51,7 @@ class Stretches:
 
     def leave(self, nextitem: pytest.Item | None) -> None:
         """Close the stretches that ``nextitem`` is not part of."""
-        coming = nextitem.listchain() if nextitem is not None else []
+        coming = nextitem.listchain() if nextitem is not None and self._open else []
         for key, (node, opened) in list(self._open.items()):
             if node not in coming:
                 self._close(opened)
@@ -65,8 +65,11 @@ class Stretches:
 
     def resume(self) -> None:
         """Make the innermost open stretch current, or nothing if there are several or none."""
+        if not self._open:  # most sessions have none, and this is asked three times per test
+            current_scope.set(None)
+            return
         depths = {opened: len(node.listchain()) for node, opened in self._open.values()}
-        deepest = max(depths.values(), default=0)
+        deepest = max(depths.values())
         innermost = [opened for opened, depth in depths.items() if depth == deepest]
         current_scope.set(innermost[0] if len(innermost) == 1 else None)
 

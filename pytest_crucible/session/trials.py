@@ -25,7 +25,6 @@ from pytest_crucible.session.outcome import (
     TRIAL,
     error_of,
     phase_outcome,
-    recorded_status,
     trial_outcome,
 )
 from pytest_crucible.session.stretch import Stretches
@@ -39,6 +38,7 @@ class _Attempt:
 
     identity: TrialIdentity
     opened: OpenScope
+    handle: ExperimentHandle
     began_ns: int
     outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
     error: str | None = None
@@ -46,6 +46,9 @@ class _Attempt:
 
 class TrialHooks:
     """Registered with pytest once a session turns out to have experiments.
+
+    Every hook here runs in every test, whether marked or not: what only some sessions need is in a
+    class of its own (`AsyncTrials`, `Validation`, `RecordedFailures`, `Budget`).
 
     Args:
         config: of this process.
@@ -62,7 +65,7 @@ class TrialHooks:
         capture: Capture,
     ) -> None:
         self._config = config
-        self._recording = recording
+        self.recording = recording
         self._flush = flush
         self._capture = capture
         self._stretches = Stretches(recording, capture)
@@ -89,44 +92,6 @@ class TrialHooks:
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-        attempt, original = self._attempt, pyfuncitem.obj
-        if attempt is None or not inspect.iscoroutinefunction(original):
-            return (yield)
-        # An async plugin may run the test in a task that was made before this trial began and so
-        # carries an older context. Settle the scope inside the task.
-        opened = attempt.opened
-
-        @wraps(original)
-        async def in_scope(*args: Any, **kwargs: Any) -> Any:
-            token = current_scope.set(opened)
-            try:
-                return await original(*args, **kwargs)
-            finally:
-                current_scope.reset(token)
-
-        pyfuncitem.obj = in_scope
-        try:
-            return (yield)
-        finally:
-            pyfuncitem.obj = original
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        handle = item.stash.get(HANDLE, None)
-        if self._attempt is None or handle is None:
-            return (yield)
-        problems: dict[str, int] = {}
-        try:
-            result = yield
-        finally:
-            problems = handle.settle()  # after fixtures are gone: they may emit events, too
-        if problems and handle.definition.validate == ERROR:
-            error = ValidationError(handle.name, problems)
-            raise pytest.fail.Exception(str(error), pytrace=False) from error
-        return result
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -146,18 +111,10 @@ class TrialHooks:
             self._end(None)
         return report
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # Here and not in makereport: rerun plugins look at the report in between, and to them
-        # the trial has failed. From here on it only counts in the experiment.
-        if getattr(report, RECORDED, None) and report.failed:
-            report.outcome = "skipped"
-            report.wasxfail = f"failed trial of experiment {getattr(report, RECORDED)!r}"
-
-    def pytest_report_teststatus(
-        self, report: pytest.TestReport
-    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        return recorded_status(report)
+    @property
+    def opened(self) -> OpenScope | None:
+        """The scope of the trial under way."""
+        return None if self._attempt is None else self._attempt.opened
 
     def finish(self) -> None:
         """End what is still open: the session is over."""
@@ -176,11 +133,11 @@ class TrialHooks:
             trial=identity.trial,
             attempt=number,
         )
-        opened = self._recording.open(scope, identity.definition.sampling)
+        opened = self.recording.open(scope, identity.definition.sampling)
         file, line, _ = item.location
         record_into(opened, TRIAL_START, {}, {"file": file, "line": (line or 0) + 1})
-        item.stash[HANDLE] = self._recording.handle(identity.definition, opened)
-        self._attempt = _Attempt(identity, opened, _clock.monotonic_ns())
+        handle = item.stash[HANDLE] = self.recording.handle(identity.definition, opened)
+        self._attempt = _Attempt(identity, opened, handle, _clock.monotonic_ns())
         current_scope.set(opened)
         self._capture.enter(opened)
         self._flush()
@@ -189,11 +146,67 @@ class TrialHooks:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return
+        attempt.handle.flush()
         metadata = {"outcome": outcome or trial_outcome(attempt.outcomes)}
         if attempt.error is not None:
             metadata["error"] = attempt.error
         duration = _clock.monotonic_ns() - attempt.began_ns
         record_into(attempt.opened, TRIAL_STOP, {"duration": duration}, metadata)
         self._capture.leave(attempt.opened)
-        self._recording.close_scope(attempt.opened)
+        self.recording.close_scope(attempt.opened)
         self._stretches.resume()
+
+
+class Validation:
+    """Registered if there are experiments that validate their events."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        handle = item.stash.get(HANDLE, None)
+        if handle is None:
+            return (yield)
+        problems: dict[str, int] = {}
+        try:
+            result = yield
+        finally:
+            problems = handle.settle()  # after fixtures are gone: they may emit events, too
+        if problems and handle.definition.validate == ERROR:
+            error = ValidationError(handle.name, problems)
+            raise pytest.fail.Exception(str(error), pytrace=False) from error
+        return result
+
+
+class AsyncTrials:
+    """Registered if there are trials that are coroutine functions.
+
+    An async plugin may run the test in a task that was made before this trial began and so carries
+    an older context. This settles the scope inside the task.
+    """
+
+    def __init__(self, hooks: TrialHooks) -> None:
+        self._hooks = hooks
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+        opened, original = self._hooks.opened, pyfuncitem.obj
+        if opened is None or not inspect.iscoroutinefunction(original):
+            return (yield)
+
+        @wraps(original)
+        async def in_scope(*args: Any, **kwargs: Any) -> Any:
+            token = current_scope.set(opened)
+            try:
+                return await original(*args, **kwargs)
+            finally:
+                current_scope.reset(token)
+
+        pyfuncitem.obj = in_scope
+        try:
+            return (yield)
+        finally:
+            pyfuncitem.obj = original
+
+
+def is_async(item: pytest.Item) -> bool:
+    """Whether the test is a coroutine function."""
+    return inspect.iscoroutinefunction(getattr(item, "obj", None))

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pytest_crucible.stats import tests
+from pytest_crucible.stats.distributions import normal_isf, student_isf
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
@@ -133,7 +133,7 @@ def _signed_rank_cut(n: int, alpha: float) -> int:
     """How many Walsh averages to leave out on each side; exact up to 50, then normal."""
     mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
     if n > 50:
-        return int(mean - float(stats.norm.isf(alpha / 2)) * math.sqrt(variance))
+        return int(mean - normal_isf(alpha / 2) * math.sqrt(variance))
     counts = np.zeros(n * (n + 1) // 2 + 1)
     counts[0] = 1.0
     for rank in range(1, n + 1):
@@ -146,7 +146,7 @@ def _mann_whitney_cut(n: int, m: int, alpha: float) -> int:
     """How many pairwise shifts to leave out on each side; exact up to 25 per side, then normal."""
     if max(n, m) > tests.EXACT_TIES_N:
         spread = math.sqrt(n * m * (n + m + 1) / 12)
-        return int(n * m / 2 - float(stats.norm.isf(alpha / 2)) * spread)
+        return int(n * m / 2 - normal_isf(alpha / 2) * spread)
     counts = np.zeros(n * m + 1)
     counts[0] = 1.0
     # The generating function of U: the Gaussian binomial coefficient.
@@ -161,10 +161,12 @@ def _mann_whitney_cut(n: int, m: int, alpha: float) -> int:
 
 
 def _rank_biserial(differences: Floats) -> float:
+    from scipy.stats import rankdata
+
     nonzero = differences[differences != 0]
     if not nonzero.size:
         return 0.0
-    ranks = stats.rankdata(np.abs(nonzero))
+    ranks = rankdata(np.abs(nonzero))
     return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
 
 
@@ -206,7 +208,7 @@ def _paired_t_change(
         return _unvarying(same[0], scale, back, lambda alpha: _signed_rank_cut(n, alpha), p, (n,))
 
     def interval(alpha: float) -> Interval:
-        half = float(stats.t.isf(alpha / 2, n - 1)) * spread / math.sqrt(n)
+        half = student_isf(alpha / 2, n - 1) * spread / math.sqrt(n)
         return back(mean - half), back(mean + half)
 
     effect = ("Cohen's d of pairs", mean / spread)
@@ -231,7 +233,7 @@ def _welch_change(
 
     def interval(alpha: float) -> Interval:
         df = tests.welch_df(v1, n, v2, m)
-        half = float(stats.t.isf(alpha / 2, df)) * error
+        half = student_isf(alpha / 2, df) * error
         return back(difference - half), back(difference + half)
 
     effect = ("Cohen's d", difference / math.sqrt((v1 * n + v2 * m) / 2))

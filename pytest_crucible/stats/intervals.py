@@ -13,7 +13,14 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from pytest_crucible.stats.distributions import (
+    beta_isf,
+    beta_ppf,
+    binomial_tails,
+    normal_isf,
+    student_isf,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,7 +38,7 @@ def wilson(successes: float, n: float, alpha: float) -> Interval:
     """
     if n <= 0:
         raise NoIntervalError("no trials")
-    z = float(stats.norm.isf(alpha / 2))
+    z = normal_isf(alpha / 2)
     p, square = successes / n, z * z
     centre = (p + square / (2 * n)) / (1 + square / n)
     half = z / (1 + square / n) * math.sqrt(max(0.0, p * (1 - p) / n + square / (4 * n * n)))
@@ -47,9 +54,9 @@ def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
         raise NoIntervalError("no trials")
     failures, low, high = n - successes, 0.0, 1.0
     if successes > 1e-9:
-        low = float(stats.beta.ppf(alpha / 2, successes, failures + 1))
+        low = beta_ppf(alpha / 2, successes, failures + 1)
     if failures > 1e-9:
-        high = float(stats.beta.isf(alpha / 2, successes + 1, failures))
+        high = beta_isf(alpha / 2, successes + 1, failures)
     return low, high
 
 
@@ -101,7 +108,7 @@ def effective_size(values: Floats, clusters: Ints | None, alpha: float) -> float
     if sizes.size < 2 or spread == 0.0:
         return fewest
     variance, df = variance_of_mean(values, clusters)
-    few = float(stats.t.isf(alpha / 2, n - 1) / stats.t.isf(alpha / 2, df))
+    few = student_isf(alpha / 2, n - 1) / student_isf(alpha / 2, df)
     return min(n, max(fewest, spread / variance * few * few))
 
 
@@ -132,7 +139,7 @@ def mean_t(values: Floats, clusters: Ints | None, alpha: float) -> Interval:
     variance, df = variance_of_mean(values, clusters)
     if float(np.ptp(values)) == 0.0:
         raise NoIntervalError(f"all {values.size} values are the same")
-    half = float(stats.t.isf(alpha / 2, df)) * math.sqrt(variance)
+    half = student_isf(alpha / 2, df) * math.sqrt(variance)
     mean = float(values.mean())
     return mean - half, mean + half
 
@@ -156,9 +163,8 @@ def quantile(values: Floats, clusters: Ints | None, q: float, alpha: float) -> I
     if n < needed:
         raise NoIntervalError(f"needs at least {needed} observations, has {n}")
     if clusters is None or np.count_nonzero(np.bincount(clusters)) == n:
-        low = int(stats.binom.ppf(alpha / 2, n, q))
-        high = int(stats.binom.isf(alpha / 2, n, q)) + 1
-        return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
+        low, high = binomial_tails(alpha / 2, n, q)
+        return float(ordered[max(low, 1) - 1]), float(ordered[min(high + 1, n) - 1])
     size = quantile_size(values, clusters, q, alpha)
     low_p, high_p = clopper_pearson(q * size, size, alpha)
     low, high = math.floor(low_p * n), math.ceil(high_p * n)

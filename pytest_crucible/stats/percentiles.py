@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pytest_crucible.stats.changes import RATIO, Change
+from pytest_crucible.stats.distributions import normal_isf, normal_sf
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
@@ -131,12 +131,12 @@ def _large(base: Sample, cand: Sample, q: float, estimate: float) -> Change:
             break
 
     def interval(alpha: float) -> Interval:
-        half = float(stats.norm.isf(alpha / 2)) * error
+        half = normal_isf(alpha / 2) * error
         return math.exp(estimate - half), math.exp(estimate + half)
 
     p = 1.0 if estimate == 0 else level
     if error:
-        p = 2 * float(stats.norm.sf(abs(estimate) / error))
+        p = 2 * normal_sf(abs(estimate) / error)
     units = (base.units, cand.units)
     return Change(RATIO, math.exp(estimate), interval, p, None, "order statistics", units)
 
@@ -144,4 +144,4 @@ def _large(base: Sample, cand: Sample, q: float, estimate: float) -> Change:
 def _log_width(sample: Sample, q: float, alpha: float) -> float:
     """The standard error that an interval of this level has the width of."""
     low, high = quantile(sample.values, sample.clusters(), q, alpha)
-    return (math.log(high) - math.log(low)) / (2 * float(stats.norm.isf(alpha / 2)))
+    return (math.log(high) - math.log(low)) / (2 * normal_isf(alpha / 2))

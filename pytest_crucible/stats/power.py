@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+from pytest_crucible.stats.distributions import normal_isf, student_isf
 
 MOST = 100_000_000
 
@@ -18,7 +18,7 @@ def proportions_n(p1: float, p2: float, power: float = 0.8, alpha: float = 0.05)
     _check(power, alpha)
     if not (0 <= p1 <= 1 and 0 <= p2 <= 1) or p1 == p2:
         raise ValueError("needs two different proportions between 0 and 1")
-    z_alpha, z_beta = float(stats.norm.isf(alpha / 2)), float(stats.norm.ppf(power))
+    z_alpha, z_beta = normal_isf(alpha / 2), normal_isf(1 - power)
     spread = z_alpha * math.sqrt((p1 + p2) * (1 - (p1 + p2) / 2))
     spread += z_beta * math.sqrt(p1 * (1 - p1) + p2 * (1 - p2))
     return (spread / (p1 - p2)) ** 2
@@ -35,12 +35,14 @@ def t_power(n: float, effect: float, alpha: float = 0.05, paired: bool = False) 
 
     R's ``power.t.test`` counts only the tail on the effect's side, and so does this.
     """
+    from scipy.stats import nct
+
     if n < 2:
         return 0.0
     df = n - 1 if paired else 2 * (n - 1)
     noncentrality = abs(effect) * math.sqrt(n if paired else n / 2)
-    critical = float(stats.t.isf(alpha / 2, df))
-    return float(stats.nct.sf(critical, df, noncentrality))
+    critical = student_isf(alpha / 2, df)
+    return float(nct.sf(critical, df, noncentrality))
 
 
 def t_n(effect: float, power: float = 0.8, alpha: float = 0.05, paired: bool = False) -> int:
@@ -84,7 +86,7 @@ def mcnemar_n(
     discordant, difference = first_only + second_only, second_only - first_only
     if discordant > 1:
         raise ValueError("the shares add up to more than 1")
-    z_alpha, z_beta = float(stats.norm.isf(alpha / 2)), float(stats.norm.ppf(power))
+    z_alpha, z_beta = normal_isf(alpha / 2), normal_isf(1 - power)
     spread = z_alpha * math.sqrt(discordant)
     spread += z_beta * math.sqrt(max(0.0, discordant - difference**2))
     return (spread / difference) ** 2

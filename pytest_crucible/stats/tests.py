@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from pytest_crucible.stats.distributions import student_sf
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +28,8 @@ def mann_whitney(x: Floats, y: Floats) -> float | None:
     SciPy's exact distribution ignores ties; with ties and few values the permutation distribution
     of the mid-rank sum is worked out exactly instead.
     """
+    from scipy.stats import mannwhitneyu
+
     if not x.size or not y.size:
         return None
     pooled = np.concatenate([x, y])
@@ -37,7 +40,7 @@ def mann_whitney(x: Floats, y: Floats) -> float | None:
     if ties and small:
         return rank_sum_exact(x, y)
     method: Literal["exact", "asymptotic"] = "exact" if small else "asymptotic"
-    return float(stats.mannwhitneyu(x, y, method=method).pvalue)
+    return float(mannwhitneyu(x, y, method=method).pvalue)
 
 
 def rank_sum_exact(x: Floats, y: Floats, alternative: str = "two-sided") -> float:
@@ -49,7 +52,9 @@ def rank_sum_exact(x: Floats, y: Floats, alternative: str = "two-sided") -> floa
         x, y: the two samples.
         alternative: two-sided, or greater: ``x`` tends to be larger.
     """
-    ranks = np.rint(2 * stats.rankdata(np.concatenate([x, y]))).astype(np.int64)
+    from scipy.stats import rankdata
+
+    ranks = np.rint(2 * rankdata(np.concatenate([x, y]))).astype(np.int64)
     observed = int(ranks[: x.size].sum())
     # ways[k][s]: in how many ways k of the ranks so far sum to s.
     ways = np.zeros((x.size + 1, int(ranks.sum()) + 1))
@@ -67,6 +72,8 @@ def rank_sum_exact(x: Floats, y: Floats, alternative: str = "two-sided") -> floa
 
 def signed_rank(differences: Floats) -> float | None:
     """Wilcoxon's signed rank test of paired differences that are not zero, exact up to 50."""
+    from scipy.stats import wilcoxon
+
     nonzero = differences[differences != 0]
     if not differences.size:
         return None
@@ -74,7 +81,7 @@ def signed_rank(differences: Floats) -> float | None:
         return 1.0
     if nonzero.size <= EXACT_PAIRS:
         return signed_rank_exact(nonzero)
-    return float(stats.wilcoxon(nonzero, method="approx").pvalue)
+    return float(wilcoxon(nonzero, method="approx").pvalue)
 
 
 def signed_rank_exact(nonzero: Floats, alternative: str = "two-sided") -> float:
@@ -84,7 +91,9 @@ def signed_rank_exact(nonzero: Floats, alternative: str = "two-sided") -> float:
         nonzero: differences, none of them zero.
         alternative: two-sided, or greater: the differences tend to be positive.
     """
-    ranks = np.rint(2 * stats.rankdata(np.abs(nonzero))).astype(np.int64)
+    from scipy.stats import rankdata
+
+    ranks = np.rint(2 * rankdata(np.abs(nonzero))).astype(np.int64)
     observed = int(ranks[nonzero > 0].sum())
     counts = np.zeros(int(ranks.sum()) + 1)
     counts[0] = 1.0
@@ -106,7 +115,7 @@ def paired_t(differences: Floats) -> float | None:
     if spread == 0:
         return 1.0 if differences[0] == 0 else None
     t = float(differences.mean()) / spread * math.sqrt(n)
-    return 2 * float(stats.t.sf(abs(t), n - 1))
+    return 2 * student_sf(abs(t), n - 1)
 
 
 def welch(x: Floats, y: Floats) -> float | None:
@@ -118,7 +127,7 @@ def welch(x: Floats, y: Floats) -> float | None:
         return 1.0 if x[0] == y[0] else None
     # Written out: SciPy's warns of precision loss where values hardly differ.
     t = float(y.mean() - x.mean()) / math.sqrt(v1 + v2)
-    return 2 * float(stats.t.sf(abs(t), welch_df(v1, x.size, v2, y.size)))
+    return 2 * student_sf(abs(t), welch_df(v1, x.size, v2, y.size))
 
 
 def welch_df(v1: float, n1: int, v2: float, n2: int) -> float:
@@ -129,17 +138,21 @@ def welch_df(v1: float, n1: int, v2: float, n2: int) -> float:
 
 def fisher(x1: int, n1: int, x2: int, n2: int) -> float | None:
     """Fisher's exact test of two independent proportions."""
+    from scipy.stats import fisher_exact
+
     if not n1 or not n2:
         return None
-    return float(stats.fisher_exact(np.array([[x1, n1 - x1], [x2, n2 - x2]])).pvalue)
+    return float(fisher_exact(np.array([[x1, n1 - x1], [x2, n2 - x2]])).pvalue)
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
     """The exact McNemar test of discordant pairs (McNemar 1947, as a sign test)."""
+    from scipy.stats import binomtest
+
     discordant = first_only + second_only
     if not discordant:
         return 1.0
-    return float(stats.binomtest(first_only, discordant, 0.5).pvalue)
+    return float(binomtest(first_only, discordant, 0.5).pvalue)
 
 
 def cliffs_delta(x: Floats, y: Floats) -> float:

@@ -88,4 +88,4 @@ def _frames(chunk: bytes) -> list[Frame]:
 
 
 def _chunk(frames: list[bytes]) -> bytes:
-    return _ARRAY_32 + len(frames).to_bytes(4, "big") + b"".join(frames)
+    return b"".join([_ARRAY_32, len(frames).to_bytes(4, "big"), *frames])

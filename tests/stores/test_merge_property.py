@@ -45,7 +45,9 @@ def runs(draw: st.DrawFn) -> tuple[list[TrialKey], Frames]:
     plan: list[TrialKey] = []
     frames: Frames = []
     now = T0_NS
-    big = draw(st.sampled_from([10, 600_000, SEGMENT + 10]))  # then a file has several segments
+    big = draw(
+        st.sampled_from([10, SEGMENT * 5 // 8, SEGMENT + 10])
+    )  # then a file has several segments
     for number, size in enumerate(trials):
         arm, case = ("control", "treatment")[number % 2], f"t.py::test[{number // 2}]"
         plan.append((EXPERIMENT, arm, case, case, 1))

@@ -153,9 +153,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(store: SpoolStore) -> list[int]:
-    """Append large and small events in turn until well beyond the first segment."""
+    """Append large and small events in turn until well beyond the first segment, not the second."""
     for number in range(1_200):
-        store.append(event(number, pad=2_000 if number % 2 == 0 else 0))
+        store.append(event(number, pad=SEGMENT // 512 if number % 2 == 0 else 0))
     return list(range(1_200))
 
 

@@ -1,0 +1,142 @@
+"""The emit path: CPU time of one event, beside the peers in the same rounds.
+
+``python -m benchmarks emit``
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from benchmarks.peers import BOUND, METADATA, NAME, PEERS, append, cpu_ns
+from benchmarks.rounds import ROUNDS, Figure, Row, interleaved
+from pytest_crucible import telemetry
+from pytest_crucible._frames import SCHEMA, HeaderFrame
+from pytest_crucible._recorder import close_scope, open_scope, stop_listening
+from pytest_crucible._scope import Scope, current_scope
+from pytest_crucible.stores import Store
+from pytest_crucible.stores.memory import MemoryStore
+from pytest_crucible.stores.spool import SpoolStore
+
+EVENTS = 100_000
+"""In one turn."""
+
+# Way → limit in ns, and in bounded appends.
+LIMITS = {
+    "no experiment open": (50, 0.4),
+    "captured, dicts built": (500, 4.0),
+    "captured, all in": (650, None),
+    "captured into the spool, all in": (850, None),
+    "span, start and stop": (2000, None),
+}
+
+
+@contextmanager
+def capturing(store: Store) -> Iterator[None]:
+    """Attribute to an experiment, by context, what is emitted in this block."""
+    opened = open_scope(Scope(experiment="benchmark"), store.append, 1)
+    token = current_scope.set(opened)
+    try:
+        yield
+    finally:
+        current_scope.reset(token)
+        close_scope(opened)
+        stop_listening()
+
+
+def header() -> HeaderFrame:
+    return HeaderFrame(SCHEMA, "run", "bench", "0", 1, "here", 0, 0)
+
+
+def all_in(events: int) -> float:
+    """CPU ns per event with everything it takes: also the dicts, and a number that differs."""
+    execute = telemetry.execute
+    began = time.thread_time_ns()
+    for number in range(events):
+        execute(
+            NAME,
+            {"duration": number, "input_tokens": 120, "output_tokens": 30},
+            {"model": "gpt-4o-mini", "provider": "openai", "cost": 0.00012},
+        )
+    return (time.thread_time_ns() - began) / events
+
+
+def _spans(events: int) -> float:
+    span = telemetry.span
+    began = time.thread_time_ns()
+    for _ in range(events):
+        with span("req_llm.request", METADATA):
+            pass
+    return (time.thread_time_ns() - began) / events
+
+
+def _in_memory(job: Callable[[int], float], events: int) -> float:
+    with capturing(MemoryStore()):
+        return job(events)
+
+
+def _spooled(folder: Path, events: int) -> float:
+    path = folder / "bench.spool"
+    store = SpoolStore(path, header())
+    try:
+        with capturing(store):
+            return all_in(events)
+    finally:
+        store.close()
+        path.unlink()
+
+
+def measure(events: int = EVENTS, rounds: int = ROUNDS) -> tuple[dict[str, Figure], list[str]]:
+    """CPU ns per event of every way, and the peers that are not installed."""
+    execute = partial(cpu_ns, telemetry.execute)
+    jobs: dict[str, Callable[[], float]] = {"bounded append": partial(append(), events)}
+    missing = []
+    for name, make in PEERS.items():
+        try:
+            slow = name.startswith("OpenTelemetry")  # fewer, or it would take most of the time
+            jobs[name] = partial(make(), events // 10 if slow else events)
+        except ImportError:
+            missing.append(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        jobs |= {
+            "no experiment open": partial(execute, events),
+            "captured, dicts built": partial(_in_memory, execute, events),
+            "captured, all in": partial(_in_memory, all_in, events),
+            "captured into the spool, all in": partial(_spooled, Path(temporary), events),
+            "span, start and stop": partial(_in_memory, _spans, events),
+        }
+        return interleaved(jobs, rounds), missing
+
+
+def rows(events: int = EVENTS, rounds: int = ROUNDS) -> list[Row]:
+    figures, missing = measure(events, rounds)
+    least, built = figures["bounded append"], figures["captured, dicts built"]
+    found = [Row(f"append a tuple to a list of at most {BOUND:,}", _ns(least))]
+    for name, (limit_ns, limit_ratio) in LIMITS.items():
+        figure, ratio = figures[name], figures[name].over(least)
+        must, met = f"≤ {limit_ns} ns", figure.median <= limit_ns
+        if limit_ratio is not None:
+            must, met = f"{must}, ≤ {limit_ratio:g} ×", met and ratio <= limit_ratio
+        found.append(Row(f"execute: {name}", f"{_ns(figure)}, {ratio:.2f} × append", must, met))
+    for name in PEERS:
+        if name in missing:
+            found.append(Row(f"{name}, storing it", "not installed", "", False))
+            continue
+        share = 30 if name.startswith("OpenTelemetry") else 4
+        ratio = figures[name].over(built)
+        text = f"{_ns(figures[name])}, {ratio:.1f} × ours"
+        found.append(Row(f"{name}, storing it", text, f"≥ {share} × ours", ratio >= share))
+    return found
+
+
+def _ns(figure: Figure) -> str:
+    return f"{figure.median:,.0f} ns ± {figure.spread:.0%}"
+
+
+def main() -> None:
+    for row in rows():
+        print(f"{row.work:52} {row.found:32} {row.must}")

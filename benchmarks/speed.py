@@ -1,0 +1,79 @@
+"""The table of speeds: what every part must reach, what it reaches, and what the peers do.
+
+``python -m benchmarks`` takes about ten minutes; ``--quick`` only shows that everything runs.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tabulate import tabulate
+
+from benchmarks import emit, scale, suite_overhead
+from benchmarks.perturbation import rows as perturbation_rows
+from benchmarks.rounds import ROUNDS, Row
+
+_PACKAGES = (
+    "pytest", "msgspec", "numpy", "scipy", "blinker", "structlog", "opentelemetry-sdk", "openai",
+)  # fmt: skip
+
+
+def machine() -> list[str]:
+    """Where the figures come from: machine and versions."""
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    load = os.getloadavg()[0]
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return [
+        f"{os.cpu_count()} cores, {model}, {platform.platform()}, load {load:.1f}",
+        ", ".join([python, *(f"{name} {_version(name)}" for name in _PACKAGES)]),
+    ]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def sections(quick: bool = False) -> dict[str, Callable[[], list[Row]]]:
+    """The parts of the table; ``quick`` measures next to nothing, and proves nothing."""
+    if quick:
+        return {
+            "emit": lambda: emit.rows(200, 2),
+            "scale": lambda: scale.rows(2_000, 2),
+            "suite": lambda: suite_overhead.rows(5, 2),
+            "perturbation": lambda: perturbation_rows(5),
+        }
+    return {
+        "emit": lambda: emit.rows(rounds=ROUNDS + 2),
+        "scale": scale.rows,
+        "suite": suite_overhead.rows,
+        "perturbation": perturbation_rows,
+    }
+
+
+def table(rows: list[Row]) -> str:
+    """As Markdown, ready for ``docs/benchmarks.md``."""
+    shown = {True: "yes", False: "**no**", None: ""}
+    lines = [[row.work, row.found, row.must, shown[row.met]] for row in rows]
+    return tabulate(lines, ["work", "found", "must reach", "reached"], tablefmt="pipe")
+
+
+def main(quick: bool = False) -> None:
+    for line in machine():
+        print(line)
+    print()
+    found = [row for measure in sections(quick).values() for row in measure()]
+    print(table(found))
