@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_crucible.adapters import MetricsAdapter as MetricsAdapter
     from pytest_crucible.artifact.anomalous import Anomalies as Anomalies
     from pytest_crucible.artifact.anomalous import Anomaly as Anomaly
+    from pytest_crucible.artifact.columns import EventColumns as EventColumns
     from pytest_crucible.artifact.exporters import Exporter as Exporter
     from pytest_crucible.artifact.options import ExportOptions as ExportOptions
     from pytest_crucible.artifact.run import Run as Run
@@ -79,6 +80,7 @@ _HOMES = {
     "DefinitionError": "_errors",
     "Enriched": "_enrich",
     "Event": "_event",
+    "EventColumns": "artifact.columns",
     "EventInfo": "_catalog",
     "Events": "artifact.view",
     "ExpectationError": "_errors",

@@ -15,6 +15,7 @@ from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._errors import MissingExtraError
 from pytest_crucible._event import Event
 from pytest_crucible.artifact.anomalous import Anomalies, anomalies
+from pytest_crucible.artifact.columns import EventColumns, columns_of
 from pytest_crucible.artifact.parquet_file import arrow_table, fitted_columns
 from pytest_crucible.artifact.rows import nested_row
 from pytest_crucible.artifact.trace import Trace, trace
@@ -61,6 +62,7 @@ class Events(Sequence[Event]):
         self._version = version
         self._stages = stages
         self._read: tuple[object, list[Event]] | None = None
+        self._columns: tuple[object, EventColumns] | None = None
 
     # --- queries -------------------------------------------------------------------------------
 
@@ -256,6 +258,16 @@ class Events(Sequence[Event]):
             LookupError: no event has it.
         """
         return trace(self, id)
+
+    def columns(self) -> EventColumns:
+        """These events as columns: read once, kept, and then asked in no time.
+
+        ``events.columns().query(name="req_llm.*", success=False).latency_ms.mean()``
+        """
+        version, kept = self._version(), self._columns
+        if kept is None or kept[0] != version:
+            kept = self._columns = version, columns_of(self)
+        return kept[1]
 
     def to_numpy(self) -> NDArray[np.void]:
         """A structured array, one row per event.

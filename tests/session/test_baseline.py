@@ -215,7 +215,7 @@ WHAT = "regression, inconclusive, missing, none"
         ("baseline", "gone", "gone: no such file or folder"),
         ("baseline", "empty", "empty: no run in this folder"),
         ("baseline", "a.txt",
-         "a.txt: not a run folder, nor a .csv, .jsonl, .parquet, .zip file"),
+         "a.txt: not a run folder, nor a .csv, .json, .jsonl, .parquet, .zip file"),
         ("baseline", "a.csv", "a.csv: empty"),
         ("fail_on", "regresion", f"'regresion' is not one of {WHAT}"),
         ("fail_on", "missing,all", f"'all' is not one of {WHAT}"),

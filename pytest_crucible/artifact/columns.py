@@ -1,0 +1,195 @@
+"""Columns: events as arrays, read once and then asked as often as one likes.
+
+A query over a million events of a list looks at a million objects; over columns it is a few
+comparisons of arrays. Texts are kept as numbers into a list of the distinct ones.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_crucible import telemetry
+from pytest_crucible._enrich import Enriched, enrich
+from pytest_crucible._event import Event
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Number = TypeVar("Number", np.int32, np.int64, np.float64)
+
+TEXTS = ("name", "condition", "case", "model", "provider")
+NUMBERS = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was read. A column of texts is the distinct ones, and for each row which of them."""
+
+    distinct: Mapping[str, tuple[str | None, ...]]
+    codes: Mapping[str, NDArray[np.int32]]
+    numbers: Mapping[str, Floats]
+    time_us: Ints
+
+
+class EventColumns:
+    """Some events as columns, one value per event, in order; made by `Events.columns`.
+
+    A query only notes which rows it keeps; a column is put together when it is asked for.
+    """
+
+    def __init__(self, loaded: _Loaded, rows: NDArray[np.intp] | None = None) -> None:
+        self._loaded = loaded
+        self._rows = rows
+
+    def _of(self, column: NDArray[Number]) -> NDArray[Number]:
+        return column if self._rows is None else column[self._rows]
+
+    @property
+    def time_us(self) -> Ints:
+        """µs since the epoch."""
+        return self._of(self._loaded.time_us)
+
+    @property
+    def success(self) -> Floats:
+        """1, 0, or NaN for events that neither succeed nor fail."""
+        return self._of(self._loaded.numbers["success"])
+
+    @property
+    def latency_ms(self) -> Floats:
+        """NaN where an event has no such number, here and in the following."""
+        return self._of(self._loaded.numbers["latency_ms"])
+
+    @property
+    def cost_usd(self) -> Floats:
+        return self._of(self._loaded.numbers["cost_usd"])
+
+    @property
+    def input_tokens(self) -> Floats:
+        return self._of(self._loaded.numbers["input_tokens"])
+
+    @property
+    def output_tokens(self) -> Floats:
+        return self._of(self._loaded.numbers["output_tokens"])
+
+    @property
+    def total_tokens(self) -> Floats:
+        return self._of(self._loaded.numbers["total_tokens"])
+
+    def __len__(self) -> int:
+        return int(self._loaded.time_us.size if self._rows is None else self._rows.size)
+
+    def texts(self, column: str) -> NDArray[np.object_]:
+        """The ``name``, ``condition``, ``case``, ``model`` or ``provider`` of every event.
+
+        Raises:
+            KeyError: another column.
+        """
+        distinct = np.array([*self._loaded.distinct[column], None], dtype=object)
+        found: NDArray[np.object_] = distinct[self._of(self._loaded.codes[column])]
+        return found
+
+    def query(
+        self,
+        name: str | None = None,
+        *,
+        success: bool | None = None,
+        time_range_us: tuple[int | None, int | None] = (None, None),
+        **texts: str | None,
+    ) -> EventColumns:
+        """The events to which all of this applies, as columns.
+
+        Args:
+            name: event name, in which ``*`` stands for any characters.
+            success: those that succeeded, or those that failed.
+            time_range_us: first and last µs, both included; None is open.
+            texts: ``condition``, ``case``, ``model`` or ``provider``; None is "has none".
+
+        Raises:
+            TypeError: there is no such column.
+        """
+        unknown = [column for column in texts if column not in TEXTS]
+        if unknown:
+            raise TypeError(f"query() has no column {unknown[0]!r}; it has {', '.join(TEXTS)}")
+        kept = np.ones(len(self), dtype=bool)
+        if name is not None:
+            matches = telemetry.matcher(name).match
+            kept &= self._matching("name", lambda each: matches(each or "") is not None)
+        for column, wanted in texts.items():
+            kept &= self._matching(column, wanted.__eq__ if wanted is not None else _is_none)
+        if success is not None:
+            kept &= self.success == float(success)
+        first, last = time_range_us
+        if first is not None:
+            kept &= self.time_us >= first
+        if last is not None:
+            kept &= self.time_us <= last
+        return self.where(kept)
+
+    def _matching(self, column: str, wanted: Callable[[str | None], object]) -> NDArray[np.bool_]:
+        # Asked once per text, not once per event.
+        answers = [wanted(each) is True for each in self._loaded.distinct[column]]
+        codes = self._of(self._loaded.codes[column])
+        found: NDArray[np.bool_] = np.array(answers, dtype=bool)[codes]
+        return found
+
+    def where(self, kept: NDArray[np.bool_]) -> EventColumns:
+        """The events at which ``kept`` is true: ``columns.where(columns.latency_ms > 100)``.
+
+        Raises:
+            ValueError: it has another length.
+        """
+        if kept.shape != (len(self),):
+            raise ValueError(f"{kept.size} truth values for {len(self)} events")
+        rows = np.flatnonzero(kept)
+        return EventColumns(self._loaded, rows if self._rows is None else self._rows[rows])
+
+    def __repr__(self) -> str:
+        return f"<columns of {len(self)} events>"
+
+
+def columns_of(events: Iterable[Event]) -> EventColumns:
+    """Read events into columns."""
+    codes: dict[str, array[int]] = {name: array("i") for name in TEXTS}
+    distinct: dict[str, dict[str | None, int]] = {name: {} for name in TEXTS}
+    numbers: dict[str, array[float]] = {name: array("d") for name in (*NUMBERS, "success")}
+    time_us = array("q")
+    plain = Enriched()
+    for event in events:
+        found = plain if event.internal else enrich(event)
+        scope = event.scope
+        texts = (
+            event.name,
+            None if scope is None else scope.condition,
+            None if scope is None else scope.case,
+            _text(found.model),
+            _text(found.provider),
+        )
+        for column, text in zip(TEXTS, texts, strict=True):
+            known = distinct[column]
+            codes[column].append(known.setdefault(text, len(known)))
+        for column, values in numbers.items():
+            value = getattr(found, column)
+            values.append(np.nan if value is None else value)
+        time_us.append(event.time_us)
+    return EventColumns(
+        _Loaded(
+            {name: tuple(texts) for name, texts in distinct.items()},
+            {name: np.frombuffer(each, dtype=np.int32) for name, each in codes.items()},
+            {name: np.frombuffer(each) for name, each in numbers.items()},
+            np.frombuffer(time_us, dtype=np.int64),
+        )
+    )
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
