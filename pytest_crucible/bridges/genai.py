@@ -92,6 +92,8 @@ for _table in (_NUMBERS, _AGGREGATES, _TEXTS):
             _FIELDS.setdefault(_name, []).append((_field, _rank))
 _FIRST_CHUNK_EVENTS = ("First Token Stream Event", "gen_ai.content.completion.chunk")
 _VAGUE_ERRORS = frozenset({"error", "_OTHER", "api_error"})
+_MAX_NUMBER = 2**53  # no count of tokens, and no time: a float would not hold it exactly either
+_MAX_TEXT = 500  # of a name; longer ones are no names
 
 Attributes = Mapping[str, Any]
 
@@ -157,7 +159,9 @@ def read(span: FinishedSpan) -> Reading | None:
     metadata: dict[str, Any] = {"operation": operation, "instrumentation": span.scope}
     for key in fields.keys() & _TEXTS.keys():
         metadata[key] = _one(fields[key])
-    measurements: dict[str, Any] = {"duration": max(0, span.end_ns - span.start_ns)}
+    measurements: dict[str, Any] = {}
+    if span.end_ns >= span.start_ns:  # else a clock was set back, and nobody knows
+        measurements["duration"] = span.end_ns - span.start_ns
     if prefix is INFERENCE:
         _add_numbers(measurements, fields, _NUMBERS)
         _add_usage(measurements, metadata, span)
@@ -217,8 +221,8 @@ def _add_numbers(
 
 
 def _add_raw(measurements: dict[str, Any], raw: Mapping[str, Any]) -> None:
-    prompt = raw.get("prompt_tokens_details") or raw.get("input_tokens_details") or {}
-    completion = raw.get("completion_tokens_details") or raw.get("output_tokens_details") or {}
+    prompt = _within(raw, "prompt_tokens_details", "input_tokens_details")
+    completion = _within(raw, "completion_tokens_details", "output_tokens_details")
     found: dict[str, Callable[[], Any]] = {
         "cache_read_tokens": lambda: raw.get(
             "cache_read_input_tokens", prompt.get("cached_tokens")
@@ -230,6 +234,13 @@ def _add_raw(measurements: dict[str, Any], raw: Mapping[str, Any]) -> None:
         value = _number(get())
         if value is not None:
             measurements.setdefault(key, value)
+
+
+def _within(raw: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        if isinstance(raw.get(key), dict) and raw[key]:
+            return raw[key]  # type: ignore[no-any-return]
+    return {}
 
 
 def _outcome(metadata: dict[str, Any], measurements: Mapping[str, Any], span: FinishedSpan) -> str:
@@ -249,7 +260,7 @@ def _outcome(metadata: dict[str, Any], measurements: Mapping[str, Any], span: Fi
 
 
 def _error(span: FinishedSpan) -> str | None:
-    named = span.attributes.get("error.type")
+    named = span.attributes.get("error.type") or None
     if not span.failed and named is None:
         return None
     error = None if named is None else _short(str(named))
@@ -264,7 +275,7 @@ def _error(span: FinishedSpan) -> str | None:
 
 def _short(error: str) -> str:
     """``openai.RateLimitError`` and ``RateLimitError`` are one error to a reader."""
-    return error.rpartition(".")[2]
+    return error[-_MAX_TEXT:].rpartition(".")[2] or error[:_MAX_TEXT]
 
 
 def _first(attributes: Attributes, names: Sequence[str]) -> Any:
@@ -276,7 +287,10 @@ def _first(attributes: Attributes, names: Sequence[str]) -> Any:
 
 
 def _number(value: Any) -> float | int | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """Tokens, a time or a cost; what is below zero or no number at all says nothing."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value if 0 <= value < _MAX_NUMBER else None
+    return None
 
 
 def _one(value: Any) -> Any:
@@ -284,16 +298,20 @@ def _one(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("["):
         try:
             value = json.loads(value)
-        except ValueError:
-            return value
+        except (ValueError, RecursionError):
+            return value[:_MAX_TEXT]
     if isinstance(value, (list, tuple)):
-        return str(value[0]) if value else None
-    return value if isinstance(value, (str, int, float, bool)) else str(value)
+        if not value:
+            return None
+        value = str(value[0])
+    elif isinstance(value, (int, float)):
+        return value
+    return str(value)[:_MAX_TEXT]
 
 
 def _parsed(text: Any) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -53,11 +53,15 @@ class _Live:
         parent: the anchor above it: another span or one of our bus.
         bus: our own span that was open as it started.
         strand: thread and task that started it; a double of a call starts in the same one.
+        handling: id of the exception that was being handled as it started.
         prefix: name of its events, if it could be told as it started.
         ref: the span, to notice one that was thrown away without an end.
     """
 
-    __slots__ = ("anchor", "bus", "opened", "parent", "prefix", "ref", "start_ns", "strand", "way")
+    __slots__ = (
+        "anchor", "bus", "handling", "opened", "parent", "prefix", "ref", "start_ns", "strand",
+        "way",
+    )  # fmt: skip
 
     def __init__(self, opened: OpenScope | None, way: int) -> None:
         self.opened = opened
@@ -69,6 +73,7 @@ class _Live:
         self.prefix: str | None = None
         self.ref: Callable[[], object] = lambda: None
         self.start_ns = 0
+        self.handling = 0
 
 
 class Listener(SpanProcessor):
@@ -92,10 +97,9 @@ class Listener(SpanProcessor):
         self._last_end_ns = ended_ns
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
-        if not _recorder.listening() and span.start_time > self._last_end_ns:
-            return
         try:
-            self._start(span, parent_context)
+            if _recorder.listening() or _sane(span.start_time) <= self._last_end_ns:
+                self._start(span, parent_context)
         except Exception as error:
             self._fault(f"on_start: {type(error).__name__}: {error}")
 
@@ -119,8 +123,9 @@ class Listener(SpanProcessor):
     def _start(self, span: Any, parent_context: Any) -> None:
         above = None if span.parent is None else self._live.get(span.parent.span_id)
         opened, way = _settle(above, parent_context)
+        start_ns = _sane(span.start_time)
         if way != CONTEXT or opened is None:
-            opened, way = self._backdated(span.start_time, opened, way)
+            opened, way = self._backdated(start_ns, opened, way)
         if opened is None and way == CONTEXT:
             return  # nothing was open here
         live = _Live(opened, way)
@@ -134,7 +139,8 @@ class Listener(SpanProcessor):
         live.anchor = own if nests else live.parent
         live.strand = _strand()
         live.ref = weakref.ref(span)
-        live.start_ns = span.start_time
+        live.start_ns = start_ns
+        live.handling = id(sys.exc_info()[1])
         self._live[span.context.span_id] = live
         if known is not None:
             live.prefix = known[1]
@@ -159,7 +165,10 @@ class Listener(SpanProcessor):
         live = None if context is None else self._live.pop(context.span_id, None)
         if live is None:
             return
-        raised = sys.exc_info()[0]
+        kind, error, _ = sys.exc_info()
+        # What was under way as the span began is none of its own: a call made in a handler.
+        raised = None if id(error) == live.handling else kind
+        end_ns = _sane(span.end_time)
         scope = span.instrumentation_scope
         reading = read(
             FinishedSpan(
@@ -167,14 +176,15 @@ class Listener(SpanProcessor):
                 attributes=_attributes(span),
                 events=[(each.name, each.timestamp, each.attributes or {}) for each in span.events],
                 failed=span.status.status_code is StatusCode.ERROR,
-                start_ns=span.start_time or 0,
-                end_ns=span.end_time or 0,
+                start_ns=live.start_ns,
+                end_ns=end_ns,
                 raised=None if raised is None else raised.__name__,
             )
         )
         if reading is not None:
             metadata = {**reading.metadata, **_ids(span, live)}
-            _say(live, reading.name, reading.measurements, metadata, span.end_time)
+            at = end_ns if end_ns >= live.start_ns else None
+            _say(live, reading.name, reading.measurements, metadata, at)
 
     def sweep(self, everything: bool = False) -> None:
         """Tell of calls that will not end: their span was thrown away, as cancelled calls' are.
@@ -195,6 +205,12 @@ class Listener(SpanProcessor):
                     _say(live, f"{live.prefix}.exception", {}, metadata, None)
         except Exception as error:
             self._fault(f"sweep: {type(error).__name__}: {error}")
+
+
+def _sane(time_ns: Any) -> int:
+    """The time that a span was given, in ns; now, if it is none that can have been."""
+    now = _clock.wall_ns()
+    return time_ns if type(time_ns) is int and 0 < time_ns <= now else now
 
 
 def _attributes(span: Any) -> Any:
