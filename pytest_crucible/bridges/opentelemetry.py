@@ -334,16 +334,22 @@ class Bridge:
         self._providers.clear()
 
     def _follow(self) -> None:
-        provider = unwrapped(trace._TRACER_PROVIDER)
-        if provider is None or isinstance(provider, StandIn):
-            return
-        active = getattr(provider, "_active_span_processor", None)
-        if self.listener in getattr(active, "_span_processors", ()):
-            return
-        if hasattr(provider, "add_span_processor"):
-            provider.add_span_processor(self.listener)
-            self._providers.append(provider)
+        # Called from within the application's ``set_tracer_provider``, too: nothing may get out.
+        try:
+            provider = unwrapped(trace._TRACER_PROVIDER)
+            if provider is None or isinstance(provider, StandIn):
+                return
+            active = getattr(provider, "_active_span_processor", None)
+            if self.listener in getattr(active, "_span_processors", ()):
+                return
+            if active is None and any(known is provider for known in self._providers):
+                return  # it keeps its processors where we cannot look
+            if hasattr(provider, "add_span_processor"):
+                provider.add_span_processor(self.listener)
+                self._providers.append(provider)
             self.found(provider)
+        except Exception as error:
+            self._fault(f"provider: {type(error).__name__}: {error}")
 
 
 def carry(opened: OpenScope) -> Any:

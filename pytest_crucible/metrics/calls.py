@@ -38,12 +38,14 @@ class CallCounts:
         application, judge: calls of the code under test, and of judges.
         unpriced: calls without a cost, by the reason.
         merged: spans that told of a call which another span told of, too.
+        providers: those that the calls named, in lower case; "" for a call that named none.
     """
 
     application: int = 0
     judge: int = 0
     unpriced: Counter[str] = field(default_factory=Counter)
     merged: int = 0
+    providers: set[str] = field(default_factory=set)
 
     def add(self, judge: bool, reason: str | None, by: int = 1) -> None:
         """Count a call, or with ``by=-1`` one that turned out to be told of twice."""
@@ -113,6 +115,7 @@ class Calls:
         if not is_call or around:
             return
         reason = _reason(event, enriched)
+        self._counts.providers.add(str(enriched.provider or "").lower())
         if "strand" not in event.metadata:
             self._counts.add(self._judge, reason)  # of our bus: told once
             return

@@ -117,6 +117,7 @@ class Observations:
         unattributed, late, sole, degraded: how many events were so.
         failures: handlers that were detached because they raised, in a sentence each.
         capture: what kept spans from being captured, a sentence each, with their nodes.
+        budgets: budgets that were spent, a sentence each.
     """
 
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
@@ -127,6 +128,7 @@ class Observations:
     degraded: int = 0
     failures: list[str] = field(default_factory=list)
     capture: dict[str, list[str]] = field(default_factory=dict)
+    budgets: dict[str, None] = field(default_factory=dict)
 
     def group(self, experiment: str, condition: str) -> Group:
         key = (experiment, condition)
@@ -228,7 +230,9 @@ def _count_oddities(found: Observations, event: Event) -> None:
 
 def _add_capture(found: Observations, event: Event) -> None:
     problem = event.metadata.get("problem")
-    if problem is not None:
+    if "budget" in event.metadata:
+        found.budgets[str(event.metadata["budget"])] = None
+    elif problem is not None:
         found.capture.setdefault(str(problem), []).append(event.node)
     elif event.scope is not None:
         group = found.group(event.scope.experiment, event.scope.condition)

@@ -21,6 +21,7 @@ class Spending:
         unpriced: calls without a cost, by the reason.
         merged: spans that told of a call which another span told of, too.
         http_calls: calls to model hosts that were seen, by host and protocol.
+        providers: of the calls, as they named them.
     """
 
     calls: int = 0
@@ -31,6 +32,7 @@ class Spending:
     unpriced: Mapping[str, int] = field(default_factory=dict)
     merged: int = 0
     http_calls: Mapping[str, int] = field(default_factory=dict)
+    providers: frozenset[str] = frozenset()
 
 
 def summarise_spending(group: Group) -> Spending:
@@ -51,6 +53,7 @@ def summarise_spending(group: Group) -> Spending:
         unpriced=dict(counts_of.unpriced.most_common()),
         merged=counts_of.merged,
         http_calls={f"{host} ({client})": n for (host, client), n in group.http_calls.items()},
+        providers=frozenset(counts_of.providers),
     )
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible._event import CAPTURE
 from pytest_crucible._pricing import Pricer
+from pytest_crucible._recorder import record_aside
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.marker import IDENTITY
@@ -38,6 +40,7 @@ class Budget:
         self._position = 0
         self._node = Node(recording.node, ())
         self._spent: dict[str, float] = {}
+        self._told: set[str] = set()
 
     # Not a wrapper: those of others must have begun when we skip. First, so that no fixture runs.
     @pytest.hookimpl(tryfirst=True)
@@ -59,10 +62,15 @@ class Budget:
         spent = self._everybodys()
         total, own = sum(spent.values()), spent.get(experiment, 0.0)
         if budget_usd is not None and own >= budget_usd:
-            return f"budget of ${budget_usd:g} of experiment {experiment!r} is spent (${own:.4g})"
-        if self._session_usd is not None and total >= self._session_usd:
-            return f"budget of ${self._session_usd:g} is spent (${total:.4g})"
-        return None
+            limit, used = f"budget of ${budget_usd:g} of experiment {experiment!r} is spent", own
+        elif self._session_usd is not None and total >= self._session_usd:
+            limit, used = f"budget of ${self._session_usd:g} is spent", total
+        else:
+            return None
+        if limit not in self._told:  # for the summary: pytest shows reasons only if asked to
+            self._told.add(limit)
+            record_aside(self._recording.store.append, CAPTURE, {"budget": limit})
+        return f"{limit} (${used:.4g})"
 
     def _catch_up(self) -> None:
         """Price what was recorded since the last time; outside every measured stretch."""
@@ -84,8 +92,12 @@ class Budget:
             self._spent[experiment] = self._spent.get(experiment, 0.0) + spent
         path = self._path(self._recording.folder)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._spent), encoding="utf-8")
-        os.replace(temporary, path)
+        try:
+            temporary.write_text(json.dumps(self._spent), encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError:
+            # A full disk: the others do not see what we spend, and the trial is worth more.
+            temporary.unlink(missing_ok=True)
 
     def _path(self, folder: Path) -> Path:
         return folder / "nodes" / f"{self._recording.node}{SUFFIX}"
