@@ -32,7 +32,7 @@ class Spending:
     unpriced: Mapping[str, int] = field(default_factory=dict)
     merged: int = 0
     http_calls: Mapping[str, int] = field(default_factory=dict)
-    providers: frozenset[str] = frozenset()
+    providers: tuple[str, ...] = ()
 
 
 def summarise_spending(group: Group) -> Spending:
@@ -53,7 +53,7 @@ def summarise_spending(group: Group) -> Spending:
         unpriced=dict(counts_of.unpriced.most_common()),
         merged=counts_of.merged,
         http_calls={f"{host} ({client})": n for (host, client), n in group.http_calls.items()},
-        providers=frozenset(counts_of.providers),
+        providers=tuple(sorted(counts_of.providers)),
     )
 
 

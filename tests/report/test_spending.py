@@ -13,7 +13,7 @@ OPENAI, CLAUDE, OTHER = "h (openai)", "h (anthropic)", "h (other)"
 def unseen(providers: set[str], place: str) -> str | None:
     """The line about calls that no span told of."""
     spending = Spending(
-        calls=len(providers), providers=frozenset(providers),
+        calls=len(providers), providers=tuple(providers),
         http_calls={place: 1},
     )  # fmt: skip
     lines = [text for text, _ in spending_lines({"default": spending})]
