@@ -7,9 +7,12 @@ loads OpenTelemetry into every session, and the suite proves that nothing does.
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,24 @@ def pytest_report_header() -> str | None:
     if MISSING and any("tests" in each for each in sys.argv):
         return f"tests/capture: not collected, needs {', '.join(MISSING)}; run `make capture`"
     return None
+
+
+def configure_logfire(**options: Any) -> None:
+    """Logfire set up as in a fresh process: it sets its provider globally only the first time."""
+    import logfire
+    from opentelemetry import trace
+
+    logfire.configure(send_to_logfire=False, console=False, **options)
+    if trace._TRACER_PROVIDER is None:
+        trace.set_tracer_provider(logfire.DEFAULT_LOGFIRE_INSTANCE.config.get_tracer_provider())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_ssl_context() -> Iterator[None]:
+    """Each client reads all certificates, for 0.2 s, to ask a server that has none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture

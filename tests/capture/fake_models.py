@@ -27,10 +27,12 @@ class Log:
     Attributes:
         url: without the version, e.g. ``http://127.0.0.1:1234``.
         answers: model, status, input and output tokens, id and path of each.
+        arrived: requests so far, answered or not.
     """
 
     url: str = ""
     answers: list[Json] = field(default_factory=list)
+    arrived: int = 0
     _lock: Lock = field(default_factory=Lock)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _limited: set[str] = field(default_factory=set)
@@ -90,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         kind = self.path.rpartition("/")[2]
         model = request["model"]
+        with self.book._lock:
+            self.book.arrived += 1
         if model.endswith("-slow"):
             time.sleep(2)
         if model.endswith("-broken"):

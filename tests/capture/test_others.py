@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.bridges.support import capturing
+from tests.capture.conftest import configure_logfire
 from tests.capture.fake_models import Log
 from tests.capture.test_openai import MESSAGES, agrees, async_client, client, instrumented
 
@@ -195,10 +196,7 @@ def test_litellms_own_callback(log: Log) -> None:
 def test_logfire(log: Log) -> None:
     """Its streams are two spans and one call; its own exporter sees all of them as before."""
     exporter = InMemorySpanExporter()
-    logfire.configure(
-        send_to_logfire=False, console=False,
-        additional_span_processors=[SimpleSpanProcessor(exporter)],
-    )  # fmt: skip
+    configure_logfire(additional_span_processors=[SimpleSpanProcessor(exporter)])
     with logfire.instrument_openai(), capturing() as captured:
         client(log).chat.completions.create(model="m-cached", messages=MESSAGES)
         for _ in range(2):
@@ -219,10 +217,12 @@ def test_logfire(log: Log) -> None:
 
 def test_logfire_with_anthropics_own_spans(log: Log) -> None:
     """Three spans of one stream are one call."""
-    logfire.configure(send_to_logfire=False, console=False)
+    configure_logfire()
     with logfire.instrument_anthropic(), capturing() as captured:
         claude = anthropic.Anthropic(base_url=log.url, api_key="local")
         claude.messages.create(model="claude-cached", **CLAUDE)
         for _ in claude.messages.create(model="claude", stream=True, **CLAUDE):
             pass
     agrees(captured, log)
+    told = {end.metadata["instrumentation"] for end in captured.ends}
+    assert told == {"com.anthropic.sdk.python", "logfire.anthropic"}
