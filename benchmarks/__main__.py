@@ -20,7 +20,7 @@ def main() -> None:
         if error.name != f"benchmarks.{name}":
             raise
         parser.error(f"there is no benchmark {name!r} yet")
-    module.main()
+    raise SystemExit(module.main())
 
 
 if __name__ == "__main__":

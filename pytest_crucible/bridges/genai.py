@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 INFERENCE, TOOL, PIPELINE = "req_llm.request", "altar.tool", "crucible_framework.pipeline"
 
@@ -90,6 +89,9 @@ for _table in (_NUMBERS, _AGGREGATES, _TEXTS):
     for _field, _names in _table.items():
         for _rank, _name in enumerate(_names):
             _FIELDS.setdefault(_name, []).append((_field, _rank))
+_NUMBERS_OF: Mapping[str, Mapping[str, object]] = {
+    INFERENCE: _NUMBERS, PIPELINE: _AGGREGATES, TOOL: {},
+}  # fmt: skip
 _FIRST_CHUNK_EVENTS = ("First Token Stream Event", "gen_ai.content.completion.chunk")
 _VAGUE_ERRORS = frozenset({"error", "_OTHER", "api_error"})
 _MAX_NUMBER = 2**53  # no count of tokens, and no time: a float would not hold it exactly either
@@ -98,8 +100,8 @@ _MAX_TEXT = 500  # of a name; longer ones are no names
 Attributes = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedSpan:
+# Tuples and not dataclasses: one of each is made per span, and a frozen one takes 1.5 µs.
+class FinishedSpan(NamedTuple):
     """What we look at of a span, whoever made it.
 
     Attributes:
@@ -120,8 +122,7 @@ class FinishedSpan:
     raised: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A span as an event: its name, measurements and metadata."""
 
     name: str
@@ -155,22 +156,24 @@ def read(span: FinishedSpan) -> Reading | None:
     if known is None:
         return None
     operation, prefix = known
-    fields = _fields(span.attributes)
     metadata: dict[str, Any] = {"operation": operation, "instrumentation": span.scope}
-    for key in fields.keys() & _TEXTS.keys():
-        metadata[key] = _one(fields[key])
     measurements: dict[str, Any] = {}
     if span.end_ns >= span.start_ns:  # else a clock was set back, and nobody knows
         measurements["duration"] = span.end_ns - span.start_ns
-    if prefix is INFERENCE:
-        _add_numbers(measurements, fields, _NUMBERS)
-        _add_usage(measurements, metadata, span)
-    elif prefix is PIPELINE:
+    fields = _fields(span.attributes)
+    if prefix is PIPELINE:
         # The sum over the calls below, which are events themselves: never under the names that
         # are added up.
         for key in _AGGREGATES:
             fields.setdefault(key, fields.get(key.removeprefix("aggregated_")))
-        _add_numbers(measurements, fields, _AGGREGATES)
+    numbers = _NUMBERS_OF[prefix]
+    for key, value in fields.items():
+        if key in _TEXTS:
+            metadata[key] = _one(value)
+        elif key in numbers and (number := _number(value)) is not None:
+            measurements[key] = number
+    if prefix is INFERENCE:
+        _add_usage(measurements, metadata, span)
     outcome = _outcome(metadata, measurements, span)
     return Reading(f"{prefix}.{outcome}", measurements, metadata)
 
@@ -209,15 +212,6 @@ def _fields(attributes: Attributes) -> dict[str, Any]:
             if value is not None and rank < ranks.get(field, 99):
                 found[field], ranks[field] = value, rank
     return found
-
-
-def _add_numbers(
-    measurements: dict[str, Any], fields: Mapping[str, Any], keys: Mapping[str, object]
-) -> None:
-    for key in fields.keys() & keys.keys():
-        value = _number(fields[key])
-        if value is not None:
-            measurements[key] = value
 
 
 def _add_raw(measurements: dict[str, Any], raw: Mapping[str, Any]) -> None:
@@ -295,6 +289,8 @@ def _number(value: Any) -> float | int | None:
 
 def _one(value: Any) -> Any:
     """One value out of a list, which logfire and litellm write as JSON."""
+    if type(value) is str and len(value) <= _MAX_TEXT and value[:1] != "[":
+        return value
     if isinstance(value, str) and value.startswith("["):
         try:
             value = json.loads(value)

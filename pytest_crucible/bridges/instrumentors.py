@@ -78,6 +78,8 @@ def parse_instrument(text: str) -> tuple[str, ...]:
     if names == (AUTO,):
         return names
     for name in names:
+        if name in (AUTO, NONE):
+            raise DefinitionError(f"{name!r} stands alone, without names of clients")
         if name not in CLIENTS:
             valid = ", ".join((AUTO, NONE, *CLIENTS))
             raise DefinitionError(f"unknown client {name!r}; valid: {valid}")

@@ -53,14 +53,15 @@ class _Live:
         parent: the anchor above it: another span or one of our bus.
         bus: our own span that was open as it started.
         strand: thread and task that started it; a double of a call starts in the same one.
+        ids: what its events say of it, once an event has been made.
         handling: id of the exception that was being handled as it started.
         prefix: name of its events, if it could be told as it started.
         ref: the span, to notice one that was thrown away without an end.
     """
 
     __slots__ = (
-        "anchor", "bus", "handling", "opened", "parent", "prefix", "ref", "start_ns", "strand",
-        "way",
+        "anchor", "bus", "handling", "ids", "opened", "parent", "prefix", "ref", "start_ns",
+        "strand", "way",
     )  # fmt: skip
 
     def __init__(self, opened: OpenScope | None, way: int) -> None:
@@ -74,6 +75,7 @@ class _Live:
         self.ref: Callable[[], object] = lambda: None
         self.start_ns = 0
         self.handling = 0
+        self.ids: dict[str, Any] | None = None
 
 
 class Listener(SpanProcessor):
@@ -174,7 +176,7 @@ class Listener(SpanProcessor):
             FinishedSpan(
                 scope=scope.name if scope is not None else "",
                 attributes=_attributes(span),
-                events=[(each.name, each.timestamp, each.attributes or {}) for each in span.events],
+                events=_events(span),
                 failed=span.status.status_code is StatusCode.ERROR,
                 start_ns=live.start_ns,
                 end_ns=end_ns,
@@ -231,6 +233,12 @@ def _settle(above: _Live | None, parent_context: Any) -> tuple[OpenScope | None,
     return opened, way
 
 
+def _events(span: ReadableSpan) -> list[tuple[str, int, Any]]:
+    if not getattr(span, "_events", True):
+        return []  # as most have; the SDK makes two tuples to say so
+    return [(each.name, each.timestamp, each.attributes or {}) for each in span.events]
+
+
 def _strand() -> str:
     """Thread and, in a running loop, task."""
     thread = threading.get_ident()
@@ -241,6 +249,8 @@ def _strand() -> str:
 
 
 def _ids(span: Any, live: _Live) -> dict[str, Any]:
+    if live.ids is not None:
+        return live.ids
     context = span.context
     ids = {
         "trace_id": f"{context.trace_id:032x}",
@@ -251,6 +261,7 @@ def _ids(span: Any, live: _Live) -> dict[str, Any]:
         ids["parent_span_id"] = live.parent
     if span.parent is not None:
         ids["otel_parent_span_id"] = f"{span.parent.span_id:016x}"
+    live.ids = ids
     return ids
 
 

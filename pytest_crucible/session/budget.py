@@ -41,6 +41,7 @@ class Budget:
         self._node = Node(recording.node, ())
         self._spent: dict[str, float] = {}
         self._told: set[str] = set()
+        self._own = recording.folder / "nodes" / f"{recording.node}{SUFFIX}"
 
     # Not a wrapper: those of others must have begun when we skip. First, so that no fixture runs.
     @pytest.hookimpl(tryfirst=True)
@@ -90,21 +91,18 @@ class Budget:
                 if counts and cost == cost  # NaN: no cost
             )
             self._spent[experiment] = self._spent.get(experiment, 0.0) + spent
-        path = self._path(self._recording.folder)
-        temporary = path.with_suffix(".tmp")
         try:
-            temporary.write_text(json.dumps(self._spent), encoding="utf-8")
-            os.replace(temporary, path)
+            _publish(self._own, self._spent)
         except OSError:
             # A full disk: the others do not see what we spend, and the trial is worth more.
-            temporary.unlink(missing_ok=True)
-
-    def _path(self, folder: Path) -> Path:
-        return folder / "nodes" / f"{self._recording.node}{SUFFIX}"
+            pass
 
     def _everybodys(self) -> dict[str, float]:
         total: dict[str, float] = {}
-        for path in (self._recording.folder / "nodes").glob(f"*{SUFFIX}"):
+        total.update(self._spent)
+        for path in self._own.parent.glob(f"*{SUFFIX}"):
+            if path == self._own:
+                continue
             try:
                 spent = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
@@ -112,3 +110,9 @@ class Budget:
             for experiment, usd in spent.items():
                 total[experiment] = total.get(experiment, 0.0) + usd
         return total
+
+
+def _publish(path: Path, spent: dict[str, float]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(spent), encoding="utf-8")
+    os.replace(temporary, path)

@@ -143,6 +143,8 @@ def test_it():
         ("--crucible-prices=.", "--crucible-prices: *: Is a directory"),
         ("--crucible-prices=nope.toml", "--crucible-prices: *nope.toml: No such file*"),
         ("--crucible-instrument=opnai", "--crucible-instrument: unknown client 'opnai'; valid: *"),
+        ("--crucible-instrument=auto,openai", "--crucible-instrument: 'auto' stands alone, *"),
+        ("--crucible-instrument=openai,none", "--crucible-instrument: 'none' stands alone, *"),
     ],
 )
 def test_a_wrong_option_is_one_line(pytester: pytest.Pytester, arguments: str, line: str) -> None:
@@ -287,6 +289,42 @@ def test_it(): pass
     )
     text = support.run(priced).stdout.str().partition("= experiments =")[2]
     assert not any(word in text for word in ("call", "capture", "unpriced", "$", "nan"))
+
+
+def test_without_the_sdk(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API alone makes no spans: tests run as ever, and instrumentors are refused."""
+    for place in ("settings", "capture"):
+        monkeypatch.setattr(f"pytest_crucible.session.{place}.sdk_installed", lambda: False)
+    pytester.makepyfile(
+        """
+import pytest
+@pytest.mark.experiment("e")
+def test_it(): pass
+"""
+    )
+    support.run(pytester).assert_outcomes(passed=1)
+    line = support.refused(support.run(pytester, "--crucible-instrument=auto"))
+    assert "pip install 'pytest-crucible[otel]'" in line
+
+
+def test_a_budget_on_a_full_disk(
+    priced: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """What was spent cannot be told to the others; the trials run, and the budget holds."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytest_crucible.session.budget._publish", full)
+    priced.makepyfile(
+        SPANS
+        + """
+@pytest.mark.experiment("e", trials=4, budget_usd=2)
+def test_it():
+    ask()
+"""
+    )
+    support.run(priced).assert_outcomes(passed=2, skipped=2)
 
 
 def test_a_client_that_is_imported_too_late(pytester: pytest.Pytester) -> None:
