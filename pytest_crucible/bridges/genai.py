@@ -16,14 +16,18 @@ INFERENCE, TOOL, PIPELINE = "req_llm.request", "altar.tool", "crucible_framework
 CANCELLATIONS = frozenset({"CancelledError", "Cancelled", "KeyboardInterrupt", "GeneratorExit"})
 """Errors that mean "stopped from outside": the loser of a hedge is cancelled, not failed."""
 
+_CHAT, _EMBEDDINGS = ("chat", INFERENCE), ("embeddings", INFERENCE)
 _OPERATIONS = {
-    "chat": INFERENCE, "text_completion": INFERENCE, "generate_content": INFERENCE,
-    "embeddings": INFERENCE, "completion": INFERENCE, "responses": INFERENCE,
-    "execute_tool": TOOL,
-    "invoke_agent": PIPELINE, "invoke_workflow": PIPELINE,
+    "chat": _CHAT, "embeddings": _EMBEDDINGS, "text_completion": ("text_completion", INFERENCE),
+    "generate_content": ("generate_content", INFERENCE), "execute_tool": ("execute_tool", TOOL),
+    "invoke_agent": ("invoke_agent", PIPELINE), "invoke_workflow": ("invoke_workflow", PIPELINE),
+    # litellm's own callback names the function that was called.
+    "completion": _CHAT, "acompletion": _CHAT, "responses": _CHAT, "aresponses": _CHAT,
+    "anthropic_messages": _CHAT, "atext_completion": ("text_completion", INFERENCE),
+    "embedding": _EMBEDDINGS, "aembedding": _EMBEDDINGS,
 }  # fmt: skip
 _OPENINFERENCE = {
-    "LLM": ("chat", INFERENCE), "EMBEDDING": ("embeddings", INFERENCE),
+    "LLM": _CHAT, "EMBEDDING": _EMBEDDINGS,
     "TOOL": ("execute_tool", TOOL),
     "AGENT": ("invoke_agent", PIPELINE), "CHAIN": ("invoke_workflow", PIPELINE),
 }  # fmt: skip
@@ -133,20 +137,22 @@ class Reading(NamedTuple):
 def operation_of(attributes: Attributes) -> tuple[str, str] | None:
     """The operation and the event it stands for; None for a span that is not ours to tell."""
     operation = attributes.get("gen_ai.operation.name")
-    if isinstance(operation, str):
-        prefix = _OPERATIONS.get(operation)
-        return None if prefix is None else (operation, prefix)
+    known = _OPERATIONS.get(operation) if isinstance(operation, str) else None
+    if known is not None:
+        return known
     kind = attributes.get("openinference.span.kind")
     if isinstance(kind, str):
         return _OPENINFERENCE.get(kind.upper())
     kind = attributes.get("traceloop.span.kind")
     if isinstance(kind, str):
         return _TRACELOOP.get(kind)
+    if isinstance(operation, str):
+        return None  # it says what it is, and is none of ours
     kind = attributes.get("llm.request.type")  # OpenLLMetry before 0.50
     if isinstance(kind, str):
-        return ("embeddings" if kind == "embedding" else "chat"), INFERENCE
+        return _EMBEDDINGS if kind == "embedding" else _CHAT
     if "gen_ai.request.model" in attributes and _first(attributes, _TEXTS["provider"]) is not None:
-        return "chat", INFERENCE  # logfire before 4
+        return _CHAT  # logfire before 4
     return None
 
 
