@@ -44,6 +44,30 @@ def configure_logfire(**options: Any) -> None:
         trace.set_tracer_provider(logfire.DEFAULT_LOGFIRE_INSTANCE.config.get_tracer_provider())
 
 
+_strangers: set[str] = set()
+
+
+def _notice(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect":
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else "localhost"  # a Unix socket
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else str(host)
+    if host not in ("127.0.0.1", "::1", "localhost", "None", ""):
+        _strangers.add(host)
+        raise ConnectionError(f"tests of capture talk to loopback only, not to {host}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_loopback() -> Iterator[None]:
+    """Nobody asks anybody else, also not from a thread that swallows errors."""
+    sys.addaudithook(_notice)  # for good; the environment is for these tests only
+    yield
+    assert not _strangers
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_ssl_context() -> Iterator[None]:
     """Each client reads all certificates, for 0.2 s, to ask a server that has none."""
