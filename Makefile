@@ -54,7 +54,7 @@ lock: .venv/bin/uv
 # The real client libraries against a local server, in an environment of their own.
 capture: .venv-capture/ready
 	.venv-capture/bin/python -m pytest -c tests/capture/pytest.ini --rootdir=. -p no:logfire \
-	  tests/capture $(ARGS)
+	  -n2 --dist=worksteal tests/capture $(ARGS)
 
 .venv-capture/ready: .venv/bin/uv requirements-capture.lock
 	$(PYTHON) -m venv .venv-capture

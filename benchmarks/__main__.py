@@ -19,7 +19,7 @@ def main() -> None:
     if given.quick and name != DEFAULT:
         parser.error(f"--quick is for {DEFAULT!r}")
     module = importlib.import_module(f"benchmarks.{name}")
-    module.main(**({"quick": True} if given.quick else {}))
+    raise SystemExit(module.main(**({"quick": True} if given.quick else {})))
 
 
 if __name__ == "__main__":

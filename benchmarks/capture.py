@@ -1,29 +1,41 @@
 """What capturing costs: a whole client call with us against the same call without.
 
-A real ``openai`` client asks a local server. The application has a provider of its own, so that
-its spans cost the same either way. The ways are interleaved, and medians compared: the machine's
-mood hits all alike.
+A real ``openai`` client asks a local server in a process of its own. The application has a provider
+of its own, so that its spans cost the same either way. The ways are interleaved, and medians
+compared: the machine's mood hits all alike.
 
-    python -m benchmarks.capture
+    .venv-capture/bin/python -m benchmarks capture
 """
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SERVER = """
+import sys, fake_openai
+fake_openai.MODELS = {"cedar-8b": (0.0, 0.0)}
+with fake_openai.serve() as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+PACKAGES = ("openai", "httpx", "opentelemetry-sdk", "msgspec", "pytest-crucible")
 ROUNDS, WARM_UP = 1500, 50
 LIMITS = {"idle": 1.02, "measuring": 1.05}
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, float]:
     """Median µs of a call: ``without``, ``idle`` (listening, no trial), ``measuring``."""
-    import fake_openai
     from openai import DefaultHttpxClient, OpenAI
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
@@ -33,7 +45,6 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
     from pytest_crucible.bridges.opentelemetry import Bridge
     from pytest_crucible.stores.memory import MemoryStore
 
-    fake_openai.MODELS = {"cedar-8b": (0.0, 0.0)}
     provider = TracerProvider(shutdown_on_exit=False)
     trace.set_tracer_provider(provider)
     tracer: Any = trace.get_tracer("benchmark")
@@ -41,7 +52,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
     store = MemoryStore()
     times: dict[str, list[int]] = {"without": [], "idle": [], "measuring": []}
     with (
-        fake_openai.serve() as url,
+        _server() as url,
         DefaultHttpxClient(trust_env=False) as http,
         OpenAI(base_url=url, api_key="local", max_retries=0, http_client=http) as client,
     ):
@@ -99,6 +110,17 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
     return found
 
 
+@contextmanager
+def _server() -> Iterator[str]:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=EXAMPLES, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    ) as server:  # fmt: skip
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.communicate("")  # ends it
+
+
 def _close(bridge: Any, opened: Any, token: Any) -> None:
     from pytest_crucible._recorder import close_scope, stop_listening
     from pytest_crucible._scope import current_scope
@@ -112,6 +134,12 @@ def _close(bridge: Any, opened: Any, token: Any) -> None:
 def main() -> int:
     found = measure()
     worst = 0
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
+        f"{platform.python_implementation()} {platform.python_version()}; "
+        + ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    )
+    print(f"medians of {ROUNDS} rounds")
     print(f"without us  {found['without']:8.1f} µs a call")
     for way, limit in LIMITS.items():
         ratio = found[way] / found["without"]

@@ -54,10 +54,10 @@ def read_prices(path: Path) -> dict[str, Price]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise DefinitionError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also what is no UTF-8
         raise DefinitionError(f"{path}: {error}") from error
     if not isinstance(data, dict) or not data:
         raise DefinitionError(f"{path}: no prices; it needs a table per model with input, output")
@@ -68,6 +68,12 @@ def _price(path: Path, model: str, data: object) -> Price:
     if not isinstance(data, dict):
         raise DefinitionError(f"{path}: {model!r} must be a table with input and output")
     for part, value in data.items():
+        if isinstance(value, dict) and part not in _PARTS:
+            # TOML takes the dot in [gpt-4.1] for a table within a table.
+            raise DefinitionError(
+                f"{path}: {model!r} holds a table {part!r}: write the model in quotes, "
+                f'"{model}.{part}"; with a provider in front, "{model}/{part}"'
+            )
         if part not in _PARTS:
             raise DefinitionError(
                 f"{path}: {model!r}: unknown {part!r}; valid: {', '.join(_PARTS)} "
@@ -75,7 +81,9 @@ def _price(path: Path, model: str, data: object) -> Price:
             )
         amount = number(value)
         if amount is None or amount < 0:
-            raise DefinitionError(f"{path}: {model!r}: {part} must be a number, not {value!r}")
+            raise DefinitionError(
+                f"{path}: {model!r}: {part} must be a number of 0 or more, not {value!r:.80}"
+            )
     if "input" not in data:
         raise DefinitionError(f"{path}: {model!r} has no input price")
     return Price(**data)
@@ -160,17 +168,16 @@ class Pricer:
         from genai_prices import Usage as TheirUsage
         from genai_prices import calc_price
 
-        tokens = TheirUsage(
-            input_tokens=int(usage.input),
-            output_tokens=int(usage.output),
-            cache_read_tokens=int(usage.cache_read),
-            cache_write_tokens=int(usage.cache_write),
-        )
         provider = None if enriched.provider is None else str(enriched.provider).lower()
         for model in models:
             try:
                 found = calc_price(
-                    tokens,
+                    TheirUsage(
+                        input_tokens=int(usage.input),
+                        output_tokens=int(usage.output),
+                        cache_read_tokens=int(usage.cache_read),
+                        cache_write_tokens=int(usage.cache_write),
+                    ),
                     model_ref=model,
                     provider_id=provider,
                     genai_request_timestamp=datetime.fromtimestamp(event.time_us / 1e6, tz=UTC),
@@ -179,6 +186,8 @@ class Pricer:
                 continue
             except ValueError as error:
                 return f"usage makes no sense: {error}"
+            except Exception as error:  # of a library: one call must not cost the whole summary
+                return f"genai-prices failed: {type(error).__name__}: {error}"
             return float(found.total_price)
         name = models[0] if provider is None else f"{provider}/{models[0]}"
         return f"genai-prices has no {name}"
@@ -195,6 +204,8 @@ def usage_of(event: Event, enriched: Enriched) -> Usage | str:
         return "no output tokens told"
     read = number(numbers.get("cache_read_tokens")) or 0
     write = number(numbers.get("cache_write_tokens")) or 0
+    if min(enriched.input_tokens, enriched.output_tokens or 0, read, write) < 0:
+        return "usage makes no sense: less than no tokens"
     if read + write > enriched.input_tokens:
         return "usage makes no sense: more tokens cached than put in"
     return Usage(enriched.input_tokens, enriched.output_tokens or 0, read, write)

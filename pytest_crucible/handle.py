@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
@@ -245,9 +246,14 @@ class ExperimentHandle:
         judging = OpenScope(-abs(opened.id), scope, opened.write, opened.sampler)
         judging.state = opened.state
         token = current_scope.set(judging)
+        # Where spans are captured, OpenTelemetry's own context tells threads, and must agree.
+        bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
+        carried = bridge.carry(judging) if bridge is not None else None
         try:
             yield self
         finally:
+            if bridge is not None:
+                bridge.drop(carried)
             current_scope.reset(token)
             judging.state = CLOSED
 

@@ -65,6 +65,11 @@ def test_genai_prices_comes_last() -> None:
             {"input_tokens": 1, "output_tokens": 1, "cache_read_tokens": 5}, GPT,
             "usage makes no sense: more tokens cached than put in",
         ),
+        *(
+            ({"input_tokens": 9, "output_tokens": 1, **odd}, GPT, "usage makes no sense: less than"
+             " no tokens")
+            for odd in ({"input_tokens": -1}, {"output_tokens": -1}, {"cache_read_tokens": -1})
+        ),
     ],
 )  # fmt: skip
 def test_an_unknown_cost_has_a_reason(
@@ -72,6 +77,14 @@ def test_an_unknown_cost_has_a_reason(
 ) -> None:
     """Nothing is guessed: no cost, and one sentence."""
     assert priced(measurements, metadata) == (None, {"unpriced": reason})
+
+
+def test_what_genai_prices_raises_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call that the package cannot price costs nobody the summary."""
+    monkeypatch.setattr("genai_prices.calc_price", lambda *_, **__: 1 / 0)
+    cost, extra = priced({"input_tokens": 9, "output_tokens": 1}, GPT)
+    assert cost is None
+    assert extra["unpriced"] == "genai-prices failed: ZeroDivisionError: division by zero"
 
 
 def test_failed_calls_have_no_cost_to_miss() -> None:
@@ -113,8 +126,15 @@ def test_tables_are_toml_or_json(tmp_path: Path) -> None:
         ("[m", "Expected"),
         ("m = 3", "'m' must be a table"),
         ("[m]\noutput = 1", "'m' has no input price"),
-        ("[m]\ninput = 'x'", "input must be a number, not 'x'"),
-        ("[m]\ninput = -1", "input must be a number, not -1"),
+        ("[m]\ninput = 'x'", "input must be a number of 0 or more, not 'x'"),
+        ("[m]\ninput = -1", "input must be a number of 0 or more, not -1"),
+        ("[m]\ninput = nan", "input must be a number of 0 or more, not nan"),
+        ("[m]\ninput = inf", "input must be a number of 0 or more, not inf"),
+        ("[m]\ninput = true", "input must be a number of 0 or more, not True"),
+        ("[m]\ninput = '" + "x" * 9999 + "'", "input must be a number of 0 or more, not 'xxx"),
+        ("[gpt-4.1]\ninput = 1", "'gpt-4' holds a table '1': write the model in quotes"),
+        ("[m]\ninput = 1\n[m]\ninput = 2", "Cannot declare"),
+        ("m = " + "[" * 100_000, "recursion"),
         ("[m]\ninput = 1\nouput = 2", "unknown 'ouput'"),
     ],
 )
@@ -128,6 +148,34 @@ def test_a_wrong_table_is_one_line(tmp_path: Path, text: str, problem: str) -> N
     assert message.startswith(str(path))
     assert problem in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "Expecting value"), (b"[1]", "no prices"), (b'{"m": 3}', "'m' must be a table"),
+        (b"[" * 100_000, "recursion"), (b'{"m": {"input": 1e999}}', "not inf"),
+        (b'{"m": {"input": "\xff"}}', "codec"), (b'{"openai": {"m": {"input": 1}}}', "openai/m"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["prices.json", "PRICES.JSON"])
+def test_wrong_json_is_one_line(tmp_path: Path, data: bytes, problem: str, name: str) -> None:
+    """Whatever stands in it; upper case is JSON, too."""
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(DefinitionError) as caught:
+        read_prices(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert problem in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    """It says what the system says."""
+    with pytest.raises(DefinitionError, match="Is a directory"):
+        read_prices(tmp_path)
 
 
 def test_a_missing_table_is_one_line(tmp_path: Path) -> None:

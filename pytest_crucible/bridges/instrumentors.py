@@ -78,6 +78,8 @@ def parse_instrument(text: str) -> tuple[str, ...]:
     if names == (AUTO,):
         return names
     for name in names:
+        if name in (AUTO, NONE):
+            raise DefinitionError(f"{name!r} stands alone, without names of clients")
         if name not in CLIENTS:
             valid = ", ".join((AUTO, NONE, *CLIENTS))
             raise DefinitionError(f"unknown client {name!r}; valid: {valid}")
@@ -120,7 +122,7 @@ def instrument(names: Iterable[str]) -> tuple[list[Callable[[], None]], list[str
 def _instrument_one(name: str, client: Client) -> Callable[[], None] | str | None:
     if name == "pydantic-ai":
         return _instrument_pydantic_ai()
-    if name == "anthropic" and _anthropic_is_native():
+    if name == "anthropic" and anthropic_is_native():
         return None  # its calls are spans already; an instrumentor would double each
     available = [each for each in client.instrumentors if _installed(each[0])]
     if any(_is_on(module, kind) for module, kind in available):
@@ -144,7 +146,13 @@ def _instrument_pydantic_ai() -> Callable[[], None] | None:
     return lambda: agent.instrument_all(False)
 
 
-def _anthropic_is_native() -> bool:
+def imported_clients() -> set[str]:
+    """Names of the clients that are imported by now."""
+    return {name for name, client in CLIENTS.items() if client.module in sys.modules}
+
+
+def anthropic_is_native() -> bool:
+    """Whether the installed anthropic makes spans of its calls by itself."""
     try:
         major = int(version("anthropic").partition(".")[0])
     except (PackageNotFoundError, ValueError):
@@ -155,7 +163,7 @@ def _anthropic_is_native() -> bool:
 def anthropic_is_silent() -> bool:
     """Whether Anthropic's own spans are switched off by the environment."""
     off = os.environ.get("ANTHROPIC_OPEN_TELEMETRY", "").lower() == "false"
-    return off and _anthropic_is_native()
+    return off and anthropic_is_native()
 
 
 def _is_on(module: str, kind: str) -> bool:

@@ -54,13 +54,15 @@ class _Live:
         bus: our own span that was open as it started.
         strand: thread and task that started it; a double of a call starts in the same one.
         correlation: id of the context in which it started.
+        ids: what its events say of it, once an event has been made.
+        handling: id of the exception that was being handled as it started.
         prefix: name of its events, if it could be told as it started.
         ref: the span, to notice one that was thrown away without an end.
     """
 
     __slots__ = (
-        "anchor", "bus", "correlation", "opened", "parent", "prefix", "ref", "start_ns", "strand",
-        "way",
+        "anchor", "bus", "correlation", "handling", "ids", "opened", "parent", "prefix", "ref",
+        "start_ns", "strand", "way",
     )  # fmt: skip
 
     def __init__(self, opened: OpenScope | None, way: int) -> None:
@@ -74,6 +76,8 @@ class _Live:
         self.prefix: str | None = None
         self.ref: Callable[[], object] = lambda: None
         self.start_ns = 0
+        self.handling = 0
+        self.ids: dict[str, Any] | None = None
 
 
 class Listener(SpanProcessor):
@@ -97,10 +101,9 @@ class Listener(SpanProcessor):
         self._last_end_ns = ended_ns
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
-        if not _recorder.listening() and span.start_time > self._last_end_ns:
-            return
         try:
-            self._start(span, parent_context)
+            if _recorder.listening() or _sane(span.start_time) <= self._last_end_ns:
+                self._start(span, parent_context)
         except Exception as error:
             self._fault(f"on_start: {type(error).__name__}: {error}")
 
@@ -124,8 +127,9 @@ class Listener(SpanProcessor):
     def _start(self, span: Any, parent_context: Any) -> None:
         above = None if span.parent is None else self._live.get(span.parent.span_id)
         opened, way = _settle(above, parent_context)
+        start_ns = _sane(span.start_time)
         if way != CONTEXT or opened is None:
-            opened, way = self._backdated(span.start_time, opened, way)
+            opened, way = self._backdated(start_ns, opened, way)
         if opened is None and way == CONTEXT:
             return  # nothing was open here
         live = _Live(opened, way)
@@ -139,7 +143,8 @@ class Listener(SpanProcessor):
         live.anchor = own if nests else live.parent
         live.strand = _strand()
         live.ref = weakref.ref(span)
-        live.start_ns = span.start_time
+        live.start_ns = start_ns
+        live.handling = id(sys.exc_info()[1])
         self._live[span.context.span_id] = live
         if known is not None:
             live.prefix = known[1]
@@ -166,22 +171,26 @@ class Listener(SpanProcessor):
         live = None if context is None else self._live.pop(context.span_id, None)
         if live is None:
             return
-        raised = sys.exc_info()[0]
+        kind, error, _ = sys.exc_info()
+        # What was under way as the span began is none of its own: a call made in a handler.
+        raised = None if id(error) == live.handling else kind
+        end_ns = _sane(span.end_time)
         scope = span.instrumentation_scope
         reading = read(
             FinishedSpan(
                 scope=scope.name if scope is not None else "",
                 attributes=_attributes(span),
-                events=[(each.name, each.timestamp, each.attributes or {}) for each in span.events],
+                events=_events(span),
                 failed=span.status.status_code is StatusCode.ERROR,
-                start_ns=span.start_time or 0,
-                end_ns=span.end_time or 0,
+                start_ns=live.start_ns,
+                end_ns=end_ns,
                 raised=None if raised is None else raised.__name__,
             )
         )
         if reading is not None:
             metadata = {**reading.metadata, **_ids(span, live)}
-            _say(live, reading.name, reading.measurements, metadata, span.end_time)
+            at = end_ns if end_ns >= live.start_ns else None
+            _say(live, reading.name, reading.measurements, metadata, at)
         elif live.opened is not None and live.opened.sampler is not None:
             live.opened.sampler.leave(f"{span.context.span_id:016x}")
 
@@ -208,6 +217,12 @@ class Listener(SpanProcessor):
             self._fault(f"sweep: {type(error).__name__}: {error}")
 
 
+def _sane(time_ns: Any) -> int:
+    """The time that a span was given, in ns; now, if it is none that can have been."""
+    now = _clock.wall_ns()
+    return time_ns if type(time_ns) is int and 0 < time_ns <= now else now
+
+
 def _attributes(span: Any) -> Any:
     # The SDK's mapping is written in Python, and slow: 1 µs for each look.
     plain = getattr(getattr(span, "_attributes", None), "_dict", None)
@@ -226,6 +241,12 @@ def _settle(above: _Live | None, parent_context: Any) -> tuple[OpenScope | None,
     return opened, way
 
 
+def _events(span: ReadableSpan) -> list[tuple[str, int, Any]]:
+    if not getattr(span, "_events", True):
+        return []  # as most have; the SDK makes two tuples to say so
+    return [(each.name, each.timestamp, each.attributes or {}) for each in span.events]
+
+
 def _strand() -> str:
     """Thread and, in a running loop, task."""
     thread = threading.get_ident()
@@ -236,6 +257,8 @@ def _strand() -> str:
 
 
 def _ids(span: Any, live: _Live) -> dict[str, Any]:
+    if live.ids is not None:
+        return live.ids
     context = span.context
     ids = {
         "trace_id": f"{context.trace_id:032x}",
@@ -248,6 +271,7 @@ def _ids(span: Any, live: _Live) -> dict[str, Any]:
         ids["parent_span_id"] = live.parent
     if span.parent is not None:
         ids["otel_parent_span_id"] = f"{span.parent.span_id:016x}"
+    live.ids = ids
     return ids
 
 
@@ -331,16 +355,22 @@ class Bridge:
         self._providers.clear()
 
     def _follow(self) -> None:
-        provider = unwrapped(trace._TRACER_PROVIDER)
-        if provider is None or isinstance(provider, StandIn):
-            return
-        active = getattr(provider, "_active_span_processor", None)
-        if self.listener in getattr(active, "_span_processors", ()):
-            return
-        if hasattr(provider, "add_span_processor"):
-            provider.add_span_processor(self.listener)
-            self._providers.append(provider)
+        # Called from within the application's ``set_tracer_provider``, too: nothing may get out.
+        try:
+            provider = unwrapped(trace._TRACER_PROVIDER)
+            if provider is None or isinstance(provider, StandIn):
+                return
+            active = getattr(provider, "_active_span_processor", None)
+            if self.listener in getattr(active, "_span_processors", ()):
+                return
+            if active is None and any(known is provider for known in self._providers):
+                return  # it keeps its processors where we cannot look
+            if hasattr(provider, "add_span_processor"):
+                provider.add_span_processor(self.listener)
+                self._providers.append(provider)
             self.found(provider)
+        except Exception as error:
+            self._fault(f"provider: {type(error).__name__}: {error}")
 
 
 def carry(opened: OpenScope) -> Any:

@@ -5,6 +5,10 @@ Everything that reaches into OpenTelemetry's module state stands here.
 
 from __future__ import annotations
 
+# Not used here. After a fork the SDK's providers use a thread pool in the child, whose lock is only
+# free there if this module had come before them; without it a fork within a trial never returned.
+import concurrent.futures.thread  # noqa: F401
+import copy
 import os
 from collections.abc import Callable
 from typing import Any
@@ -99,8 +103,9 @@ def unwrapped(provider: Any) -> Any:
 def canary(provider: Any = None, spans: int = 128) -> tuple[float, str]:
     """Share of spans that the application's sampler lets through, and what that sampler is.
 
-    Tried on a provider of our own: the application's exporters must not see the canary. Without a
-    provider it is the sampler that the environment asks for.
+    Tried on a provider of our own: the application's exporters must not see the canary. So is a
+    copy of the sampler: one that counts would let fewer of the application's spans through. Without
+    a provider it is the sampler that the environment asks for.
     """
     seen: list[int] = []
 
@@ -108,13 +113,17 @@ def canary(provider: Any = None, spans: int = 128) -> tuple[float, str]:
         def on_end(self, span: ReadableSpan) -> None:
             seen.append(1)
 
-    sampler = getattr(unwrapped(provider), "sampler", None)
+    sampler = copy.deepcopy(getattr(unwrapped(provider), "sampler", None))
     own = SdkProvider(sampler=sampler, resource=Resource({}), shutdown_on_exit=False)
     own.add_span_processor(Count())
     tracer = own.get_tracer("crucible.canary")
     empty = Context()
     for _ in range(spans):
-        tracer.start_span("canary", context=empty).end()
+        # Like a call of a model: samplers may look at names and attributes.
+        tracer.start_span(
+            "chat canary", context=empty, kind=trace.SpanKind.CLIENT,
+            attributes={"gen_ai.operation.name": "chat", "gen_ai.provider.name": "canary"},
+        ).end()  # fmt: skip
     return len(seen) / spans, own.sampler.get_description()
 
 

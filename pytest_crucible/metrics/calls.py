@@ -65,12 +65,14 @@ class CallCounts:
         application, judge: calls of the code under test, and of judges.
         unpriced: calls without a cost, by the reason.
         merged: spans that told of a call which another span told of, too.
+        providers: those that the calls named, in lower case; "" for a call that named none.
     """
 
     application: float = 0
     judge: float = 0
     unpriced: dict[str, float] = field(default_factory=dict)
     merged: float = 0
+    providers: set[str] = field(default_factory=set)
 
     def add(self, judge: bool, reason: str | None, by: float) -> None:
         """Count a call as so many; negative for one that turned out to be told of twice."""
@@ -142,6 +144,7 @@ class Calls:
         if not is_call or around:
             return
         reason = _reason(event, enriched)
+        self._counts.providers.add(str(enriched.provider or "").lower())
         if "strand" not in event.metadata:
             self._counts.add(self._judge, reason, _weight(event))  # of our bus: told once
             return

@@ -131,6 +131,7 @@ class Observations:
         unattributed, late, sole, degraded: how many events were so.
         failures: handlers that were detached because they raised, in a sentence each.
         capture: what kept spans from being captured, a sentence each, with their nodes.
+        budgets: budgets that were spent, a sentence each.
     """
 
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
@@ -141,6 +142,7 @@ class Observations:
     degraded: int = 0
     failures: list[str] = field(default_factory=list)
     capture: dict[str, list[str]] = field(default_factory=dict)
+    budgets: dict[str, None] = field(default_factory=dict)
 
     def group(self, experiment: str, condition: str) -> Group:
         key = (experiment, condition)

@@ -16,6 +16,9 @@ from pytest_crucible._event import Event
 
 MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
 
+_Key = tuple[str, object]
+"""Node and span id."""
+
 Counted = tuple[bool, bool, bool]
 """Whether an event's operation, its cost and its tokens count."""
 
@@ -25,13 +28,17 @@ _NOTHING: Counted = (False, False, False)
 class Nesting:
     """The spans of one scope that are open, and the operations that no whole has claimed yet.
 
-    A span's parts end before it does, so what is kept here stays as small as the number of open
-    spans. Events without span ids (plain ``execute`` calls) are parts of the catalog's whole
-    within whose time they ended; not of any span, which may just run beside them.
+    A span's parts mostly end before it does, so what is kept here stays about as small as the
+    number of open spans. Some instrumentations say only at its end what a span is, so that it has
+    no start: its parts wait for it. Events without span ids (plain ``execute`` calls) are parts of
+    the catalog's whole within whose time they ended; not of any span, which may just run beside
+    them.
     """
 
     def __init__(self) -> None:
-        self._open: set[tuple[str, object]] = set()
+        self._open: dict[_Key, bool] = {}  # and whether it began within another that was open
+        self._waiting: dict[_Key, list[int]] = {}  # rows that counted, by a parent without a start
+        self._waits = -1  # the latest of those rows
         self._spent: tuple[set[Any], set[Any]] = (set(), set())
         # When it ended (µs), its row, and whether it told cost and tokens.
         self._recent: deque[tuple[int, int, bool, bool]] = deque(maxlen=MAX_PARTS)
@@ -50,16 +57,25 @@ class Nesting:
         if event.name.endswith(".start"):
             if span is None:
                 return (False, cost, tokens), []
-            self._open.add(_key(event, span))
+            self._open[_key(event, span)] = self._is_open(event, parent)
             return _NOTHING, []  # its end says again what its start said
         operation = (
             enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
         )
-        inner = parent is not None and _key(event, parent) in self._open
+        # A task that is cancelled may end after the agent that began it: the start knew.
+        began_inside = span is not None and self._open.get(_key(event, span), False)
+        inner = began_inside or self._is_open(event, parent)
         told = cost, tokens
         if span is not None or parent is not None:
             cost, tokens = self._by_span(event, span, parent, cost, tokens)
-        parts: list[int] = []
+        parts: list[int] = [] if span is None else self._waiting.pop(_key(event, span), [])
+        if parent is not None and operation and not inner:
+            waiting = self._waiting.setdefault(_key(event, parent), [])
+            if len(waiting) < MAX_PARTS:
+                waiting.append(row)
+                self._waits = row
+            if len(self._waiting) > MAX_PARTS:
+                del self._waiting[next(iter(self._waiting))]
         if is_container(event.name):
             for part, part_cost, part_tokens in self._parts(event, enriched):
                 parts.append(part)
@@ -69,6 +85,9 @@ class Nesting:
             # A plain event may turn out to be a part of something that ends later.
             self._recent.append((event.time_us, row, *told))
         return (operation and not inner, cost, tokens), parts
+
+    def _is_open(self, event: Event, span: object) -> bool:
+        return span is not None and _key(event, span) in self._open
 
     def remember(
         self,
@@ -82,7 +101,7 @@ class Nesting:
 
     def may_claim(self, row: int) -> bool:
         """Whether the row that was just placed may still turn out to be a part of another."""
-        return bool(self._recent) and self._recent[-1][1] == row
+        return row == self._waits or (bool(self._recent) and self._recent[-1][1] == row)
 
     def _parts(self, event: Event, enriched: Enriched) -> Iterator[tuple[int, bool, bool]]:
         """The plain events within the time of a whole; of one without a duration, all so far."""
@@ -97,7 +116,8 @@ class Nesting:
     ) -> tuple[bool, bool]:
         """Cost and tokens of a span count unless a span below it told them."""
         own = None if span is None else _key(event, span)
-        self._open.discard(own)
+        if own is not None:
+            self._open.pop(own, None)
         counts = []
         for told, spent in zip((cost, tokens), self._spent, strict=True):
             below = own in spent
@@ -108,5 +128,5 @@ class Nesting:
         return counts[0], counts[1]
 
 
-def _key(event: Event, span: object) -> tuple[str, object]:
+def _key(event: Event, span: object) -> _Key:
     return event.node, span if isinstance(span, (str, int)) else repr(span)

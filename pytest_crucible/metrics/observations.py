@@ -157,7 +157,9 @@ def _count_oddities(found: Observations, event: Event) -> None:
 
 def _add_capture(found: Observations, event: Event) -> None:
     problem = event.metadata.get("problem")
-    if problem is not None:
+    if "budget" in event.metadata:
+        found.budgets[str(event.metadata["budget"])] = None
+    elif problem is not None:
         found.capture.setdefault(str(problem), []).append(event.node)
     elif event.scope is not None:
         group = found.group(event.scope.experiment, event.scope.condition)

@@ -153,7 +153,7 @@ def _add_columns(place: Place, node: Node, shapes: list[Frames]) -> None:
     group = place.group
     parts = [_columns(group, node, shape) for shape in shapes]
     for shape, part in zip(shapes, parts, strict=True):
-        _count_calls(place, shape[0].name, part)
+        _count_calls(place, shape, part)
         _count_models(group, shape)
     sizes = np.cumsum([0, *(part.time_us.size for part in parts)]).tolist()
     errors = {
@@ -304,10 +304,16 @@ def _errors(success: Floats, context: Sequence[Mapping[str, Any] | None]) -> lis
     return found
 
 
-def _count_calls(place: Place, name: str, part: _Columns) -> None:
+def _count_calls(place: Place, frames: Frames, part: _Columns) -> None:
+    name = frames[0].name
     if not name.startswith(CALL) or name.endswith(".start"):
         return
     counts, size = place.group.calls, part.time_us.size
+    if "provider" in (frames[0].metadata or ()):
+        told = {str(frame.metadata["provider"] or "").lower() for frame in frames}
+        counts.providers.update(told)
+    else:
+        counts.providers.add("")
     unpriced = np.isnan(part.cost_usd) & (part.success != 0)
     no_price = int(np.count_nonzero(unpriced & ~np.isnan(part.total_tokens)))
     no_tokens = int(np.count_nonzero(unpriced)) - no_price

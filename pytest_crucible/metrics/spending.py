@@ -23,6 +23,7 @@ class Spending:
         unpriced: calls without a cost, by the reason.
         merged: spans that told of a call which another span told of, too.
         http_calls: calls to model hosts that were seen, by host and protocol.
+        providers: of the calls, as they named them.
     """
 
     calls: int = 0
@@ -33,6 +34,7 @@ class Spending:
     unpriced: Mapping[str, int] = field(default_factory=dict)
     merged: int = 0
     http_calls: Mapping[str, int] = field(default_factory=dict)
+    providers: tuple[str, ...] = ()
 
 
 def summarise_spending(group: Group) -> Spending:
@@ -60,6 +62,7 @@ def summarise_spending(group: Group) -> Spending:
         },
         merged=round(counts_of.merged),
         http_calls={f"{host} ({client})": n for (host, client), n in group.http_calls.items()},
+        providers=tuple(sorted(counts_of.providers)),
     )
 
 

@@ -142,6 +142,7 @@ class Results:
     notes: tuple[str, ...] = ()
     noted: bool = False
     capture: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    budgets: tuple[str, ...] = ()
 
     def with_notes(self, notes: Sequence[str]) -> Results:
         """The same with more reasons for which the record is incomplete."""
@@ -202,6 +203,7 @@ class Results:
                 "sole_events": self.sole,
                 "degraded_values": self.degraded,
                 "capture": list(self.capture),
+                "budgets": list(self.budgets),
             },
         }
 
@@ -261,6 +263,7 @@ def analyse(
         sole=observations.sole,
         degraded=observations.degraded,
         capture=observations.capture,
+        budgets=tuple(observations.budgets),
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))

@@ -9,6 +9,7 @@ from pytest_crucible.metrics.spending import Spending
 from pytest_crucible.report.numbers import plural
 
 _MAX_REASONS = 3
+_MAX_REASON = 120
 _ADVICE = {
     "openai": "pip install 'pytest-crucible[otel]' opentelemetry-instrumentation-genai-openai and "
     "run with --crucible-instrument=auto",
@@ -26,8 +27,22 @@ def spending_lines(spending: Mapping[str, Spending]) -> Iterator[tuple[str, bool
         if each.unpriced:
             yield prefix + _unpriced(each), True
     http = sum((Counter(each.http_calls) for each in spending.values()), Counter[str]())
-    if http and not any(each.calls for each in spending.values()):
-        yield _unseen(http), True
+    providers = frozenset[str]().union(*(each.providers for each in spending.values()))
+    unseen = {place: n for place, n in http.items() if not _told_of(place, providers)}
+    if unseen:
+        yield _unseen(unseen), True
+
+
+def _told_of(place: str, providers: frozenset[str]) -> bool:
+    """Whether a call that named one of these providers may have been one to this place.
+
+    Many speak OpenAI's protocol under names of their own, so only the other one rules that out.
+    """
+    if place.endswith("(anthropic)"):
+        return any(not each.startswith("openai") for each in providers)
+    if place.endswith("(openai)"):
+        return any(each != "anthropic" for each in providers)
+    return bool(providers)
 
 
 def _calls(each: Spending) -> str:
@@ -46,11 +61,17 @@ def _usd(amount: float | None) -> str:
 
 def _unpriced(each: Spending) -> str:
     ranked = sorted(each.unpriced.items(), key=lambda item: (-item[1], item[0]))
-    reasons = [f"{count} × {reason}" for reason, count in ranked[:_MAX_REASONS]]
+    reasons = [f"{count} × {_plain(reason)}" for reason, count in ranked[:_MAX_REASONS]]
     if len(ranked) > _MAX_REASONS:
         reasons.append(f"and {plural(len(ranked) - _MAX_REASONS, 'other reason')}")
     total = sum(each.unpriced.values())
     return f"{total} of {plural(each.calls, 'call')} unpriced: {', '.join(reasons)}"
+
+
+def _plain(text: str) -> str:
+    """A reason may name what a span named: one line, and nothing that a terminal obeys."""
+    line = "".join(each if each.isprintable() else " " for each in text[:_MAX_REASON])
+    return " ".join(line.split())
 
 
 def _unseen(http: Mapping[str, int]) -> str:

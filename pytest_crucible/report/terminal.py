@@ -170,6 +170,8 @@ def _completeness(results: Results) -> Iterator[Line]:
         )
     if results.late:
         yield Line(f"{plural(results.late, 'event')} arrived after their trial had ended", "yellow")
+    for text in results.budgets:
+        yield Line(f"stopped: {text}; further trials were skipped", "yellow")
     for text in capture_lines(results.capture):
         yield Line(text, "yellow")
     if results.degraded:

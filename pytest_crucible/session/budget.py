@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible._event import CAPTURE
 from pytest_crucible._pricing import Pricer
+from pytest_crucible._recorder import record_aside
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.marker import IDENTITY
@@ -39,6 +41,8 @@ class Budget:
         self._position = 0
         self._node = Node(recording.node, (), piecewise=True)
         self._spent: dict[str, float] = {}
+        self._told: set[str] = set()
+        self._own = recording.folder / "nodes" / f"{recording.node}{SUFFIX}"
 
     # Not a wrapper: those of others must have begun when we skip. First, so that no fixture runs.
     @pytest.hookimpl(tryfirst=True)
@@ -60,10 +64,15 @@ class Budget:
         spent = self._everybodys()
         total, own = sum(spent.values()), spent.get(experiment, 0.0)
         if budget_usd is not None and own >= budget_usd:
-            return f"budget of ${budget_usd:g} of experiment {experiment!r} is spent (${own:.4g})"
-        if self._session_usd is not None and total >= self._session_usd:
-            return f"budget of ${self._session_usd:g} is spent (${total:.4g})"
-        return None
+            limit, used = f"budget of ${budget_usd:g} of experiment {experiment!r} is spent", own
+        elif self._session_usd is not None and total >= self._session_usd:
+            limit, used = f"budget of ${self._session_usd:g} is spent", total
+        else:
+            return None
+        if limit not in self._told:  # for the summary: pytest shows reasons only if asked to
+            self._told.add(limit)
+            record_aside(self._recording.store.append, CAPTURE, {"budget": limit})
+        return f"{limit} (${used:.4g})"
 
     def _catch_up(self) -> None:
         """Price what was recorded since the last time; outside every measured stretch."""
@@ -86,17 +95,18 @@ class Budget:
                 if counts and cost == cost  # NaN: no cost
             )
             self._spent[experiment] = self._spent.get(experiment, 0.0) + spent
-        path = self._path(self._recording.folder)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._spent), encoding="utf-8")
-        os.replace(temporary, path)
-
-    def _path(self, folder: Path) -> Path:
-        return folder / "nodes" / f"{self._recording.node}{SUFFIX}"
+        try:
+            _publish(self._own, self._spent)
+        except OSError:
+            # A full disk: the others do not see what we spend, and the trial is worth more.
+            pass
 
     def _everybodys(self) -> dict[str, float]:
         total: dict[str, float] = {}
-        for path in (self._recording.folder / "nodes").glob(f"*{SUFFIX}"):
+        total.update(self._spent)
+        for path in self._own.parent.glob(f"*{SUFFIX}"):
+            if path == self._own:
+                continue
             try:
                 spent = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
@@ -104,3 +114,9 @@ class Budget:
             for experiment, usd in spent.items():
                 total[experiment] = total.get(experiment, 0.0) + usd
         return total
+
+
+def _publish(path: Path, spent: dict[str, float]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(spent), encoding="utf-8")
+    os.replace(temporary, path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -13,16 +12,14 @@ from pytest_crucible import _recorder
 from pytest_crucible._event import CAPTURE
 from pytest_crucible._scope import OpenScope
 from pytest_crucible.bridges.http_calls import HttpWatch
-from pytest_crucible.bridges.instrumentors import AUTO, anthropic_is_silent, instrument
-from pytest_crucible.session.settings import SETTINGS
-
-
-def sdk_installed() -> bool:
-    """Whether the ``otel`` extra is there; imports nothing but the namespace package."""
-    try:
-        return find_spec("opentelemetry.sdk.trace") is not None
-    except (ImportError, ValueError):
-        return False
+from pytest_crucible.bridges.instrumentors import (
+    AUTO,
+    anthropic_is_native,
+    anthropic_is_silent,
+    imported_clients,
+    instrument,
+)
+from pytest_crucible.session.settings import SETTINGS, sdk_installed
 
 
 def environment_problems() -> list[str]:
@@ -32,7 +29,17 @@ def environment_problems() -> list[str]:
         found.append("OTEL_SDK_DISABLED is set: no spans, so calls of unchanged code are not seen")
     if anthropic_is_silent():
         found.append("ANTHROPIC_OPEN_TELEMETRY=false: calls of the anthropic client are not seen")
+    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
+    share = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
+    if sampler.endswith("always_off") or (sampler.endswith("traceidratio") and share not in _ALL):
+        found.append(
+            f"OTEL_TRACES_SAMPLER={sampler}: a tracer provider that your code sets up will drop "
+            "spans, and calls, tokens and cost will be too low"
+        )
     return found
+
+
+_ALL = ("", "1", "1.0")  # shares of spans that mean: every one
 
 
 class Capture:
@@ -52,6 +59,7 @@ class Capture:
         self._undo: list[Callable[[], None]] = []
         self._tokens: dict[OpenScope, Any] = {}
         self._wanted = config.stash[SETTINGS].instrument
+        self._imported: set[str] = set()
         self._said: set[str] = set()
 
     def preflight(self) -> list[str]:
@@ -66,7 +74,7 @@ class Capture:
         self._carry, self._drop = bridge.carry, bridge.drop
         self._bridge.found = self._check_sampler
         disabled = any(each.startswith("OTEL_SDK_DISABLED") for each in before)
-        if not disabled:
+        if not disabled and providers.current_provider() is not None:
             self._check_sampler(providers.current_provider())
         for text in before:
             self._problem(text)
@@ -80,9 +88,20 @@ class Capture:
             self._problem(text)
 
     def _check_sampler(self, provider: Any) -> None:
-        from pytest_crucible.bridges.providers import canary
+        from pytest_crucible.bridges.providers import canary, unwrapped
 
-        share, sampler = canary(provider)
+        real = unwrapped(provider)
+        if real is not None and not hasattr(real, "add_span_processor"):
+            self._problem(
+                f"the tracer provider ({type(real).__name__}) takes no span processor: its spans "
+                "are not seen; set one of opentelemetry.sdk"
+            )
+            return
+        try:
+            share, sampler = canary(provider)
+        except Exception as error:  # a sampler that nobody can copy, limits that make no sense, …
+            self._problem(f"the sampler could not be tried ({type(error).__name__}: {error})")
+            return
         if share == 0:
             self._problem(f"the sampler ({sampler}) drops every span: calls are not seen")
         elif share < 1:
@@ -97,6 +116,7 @@ class Capture:
         if self._bridge is not None:
             if self._wanted == (AUTO,):
                 self._instrument()  # for clients that were imported since
+                self._imported = imported_clients()
             self._bridge.enter(opened)
             self._tokens[opened] = self._carry(opened)
 
@@ -107,15 +127,28 @@ class Capture:
                 opened, CAPTURE, {"http_calls": calls}, {"host": host, "client": client}
             )
         if self._bridge is not None:
+            if self._wanted == (AUTO,):
+                self._missed(imported_clients() - self._imported)
             token = self._tokens.pop(opened, None)
             if token is not None:
                 self._drop(token)
             self._bridge.leave(opened)
 
+    def _missed(self, clients: set[str]) -> None:
+        self._imported |= clients
+        for name in sorted(clients - {"anthropic"} if anthropic_is_native() else clients):
+            self._problem(
+                f"{name} was imported within a trial, and that trial's calls of it were not seen; "
+                f"import it at the top of the file, or --crucible-instrument={name}"
+            )
+
     def close(self) -> None:
         """The session is over."""
         for undo in self._undo:
-            undo()
+            try:
+                undo()
+            except Exception as error:  # of a library, with the session over
+                self._problem(f"an instrumentor could not be turned off ({error!r:.200})")
         self._undo.clear()
         self._http.close()
         if self._bridge is not None:

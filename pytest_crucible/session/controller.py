@@ -70,10 +70,11 @@ class Controller:
         if self._warned or not (self._output / self._run).is_dir():
             return
         self._warned = True
-        from pytest_crucible.session.capture import environment_problems, sdk_installed
+        from pytest_crucible.session.capture import environment_problems
+        from pytest_crucible.session.settings import sdk_installed
 
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
-        if terminal is not None and sdk_installed():
+        if terminal is not None and terminal.verbosity >= -1 and sdk_installed():
             for problem in environment_problems():
                 terminal.ensure_newline()
                 terminal.write_line(f"capture: {problem}")

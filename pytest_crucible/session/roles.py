@@ -142,6 +142,8 @@ class Recorder:
         register(hooks, "crucible-trials")
 
     def pytest_report_collectionfinish(self) -> list[str]:
+        if self._config.option.verbose < -1:
+            return []
         return [f"capture: {problem}" for problem in self.capture_problems]
 
     @pytest.hookimpl(wrapper=True, trylast=True)

@@ -52,6 +52,17 @@ class Settings:
 SETTINGS = pytest.StashKey[Settings]()
 
 
+def sdk_installed() -> bool:
+    """Whether the ``otel`` extra is there; imports nothing but the namespace package.
+
+    The API alone, which clients bring along, makes no spans.
+    """
+    try:
+        return find_spec("opentelemetry.sdk.trace") is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare the command line options and ini values."""
     group = parser.getgroup("crucible", "experiments (pytest-crucible)")
@@ -128,7 +139,7 @@ def _instrument(config: pytest.Config) -> tuple[str, ...]:
 
     try:
         names = parse_instrument(text)
-        if names and find_spec("opentelemetry") is None:
+        if names and not sdk_installed():
             raise MissingExtraError("turning on instrumentors", "otel")
     except (DefinitionError, MissingExtraError) as error:
         raise pytest.UsageError(f"{where}: {error}") from error

@@ -99,6 +99,11 @@ def test_every_dialect_is_one_record(attributes: dict[str, Any]) -> None:
         ({"openinference.span.kind": "EMBEDDING"}, "req_llm.request.stop"),
         ({"llm.request.type": "chat"}, "req_llm.request.stop"),
         ({"gen_ai.system": "openai", "gen_ai.request.model": "m"}, "req_llm.request.stop"),
+        ({"gen_ai.operation.name": "acompletion"}, "req_llm.request.stop"),
+        (
+            {"gen_ai.operation.name": "unheard of", "openinference.span.kind": "LLM"},
+            "req_llm.request.stop",
+        ),
     ],
 )
 def test_every_operation_has_its_event(attributes: dict[str, Any], name: str) -> None:
@@ -107,11 +112,33 @@ def test_every_operation_has_its_event(attributes: dict[str, Any], name: str) ->
 
 
 @pytest.mark.parametrize(
-    "attributes", [{}, {"http.method": "GET"}, {"gen_ai.operation.name": "create_agent"}]
+    "attributes",
+    [
+        {},
+        {"http.method": "GET"},
+        {"gen_ai.operation.name": "create_agent"},
+        {"gen_ai.operation.name": "x", "gen_ai.system": "p", "gen_ai.request.model": "m"},
+        {"gen_ai.operation.name": "x", "llm.request.type": "chat"},
+        {"openinference.span.kind": "RERANKER"},
+        {"gen_ai.request.model": "m"},
+    ],
 )
 def test_other_spans_are_none_of_our_business(attributes: dict[str, Any]) -> None:
     """A span that is no inference, tool or agent is no event."""
     assert read(FinishedSpan("scope", attributes)) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "operation"),
+    [
+        ("completion", "chat"), ("acompletion", "chat"), ("aresponses", "chat"),
+        ("embedding", "embeddings"), ("aembedding", "embeddings"),
+        ("atext_completion", "text_completion"), ("generate_content", "generate_content"),
+    ],
+)  # fmt: skip
+def test_operations_have_one_name(told: str, operation: str) -> None:
+    """litellm names its own functions; the record has the convention's names."""
+    assert reading({"gen_ai.operation.name": told}).metadata["operation"] == operation
 
 
 def test_aggregates_have_names_of_their_own() -> None:

@@ -275,6 +275,35 @@ def test_calls_below_an_agent() -> None:
     assert len({each.metadata["trace_id"] for each in captured.ends}) == 1
 
 
+def test_a_call_that_ends_after_its_agent_is_part_of_it() -> None:
+    """A cancelled task ends after the agent that began it: one operation was cancelled, not two."""
+    tracer = trace.get_tracer("agents")
+    with capturing() as captured:
+        agent = tracer.start_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"})
+        inner = tracer.start_span(
+            "chat", context=trace.set_span_in_context(agent), attributes=CHAT
+        )  # fmt: skip
+        for span in (agent, inner):
+            span.set_attribute("error.type", "CancelledError")
+            span.end()
+    assert (captured.calls, captured.metrics.reliability.cancelled) == (1, 1)
+
+
+def test_a_failed_call_within_one_that_is_known_only_as_it_ends() -> None:
+    """OpenInference says at the end that its span was a call: the client's below it is part."""
+    litellm = trace.get_tracer("openinference.instrumentation.litellm")
+    with capturing() as captured:
+        with litellm.start_as_current_span("completion") as outer:
+            with trace.get_tracer("lib").start_as_current_span("chat", attributes=CHAT) as inner:
+                inner.set_attribute("error.type", "InternalServerError")
+            outer.set_attribute("openinference.span.kind", "LLM")
+            outer.set_attribute("error.type", "InternalServerError")
+        call()
+    reliability = captured.metrics.reliability
+    assert captured.calls == reliability.total == captured.metrics.latency.count == 2
+    assert (reliability.failed, captured.group.errors) == (1, {"InternalServerError": 1})
+
+
 def test_a_call_within_a_call_is_one() -> None:
     """An agent's ``chat`` around the client's own is one call with the client's tokens."""
     with (

@@ -27,10 +27,12 @@ class Log:
     Attributes:
         url: without the version, e.g. ``http://127.0.0.1:1234``.
         answers: model, status, input and output tokens, id and path of each.
+        arrived: requests so far, answered or not.
     """
 
     url: str = ""
     answers: list[Json] = field(default_factory=list)
+    arrived: int = 0
     _lock: Lock = field(default_factory=Lock)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _limited: set[str] = field(default_factory=set)
@@ -58,6 +60,9 @@ def serve() -> Iterator[Log]:
     class Server(ThreadingHTTPServer):
         request_queue_size = 256
         daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that broke off, as cancelled ones do, is no error of ours."""
 
     server = Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -87,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         kind = self.path.rpartition("/")[2]
         model = request["model"]
+        with self.book._lock:
+            self.book.arrived += 1
         if model.endswith("-slow"):
             time.sleep(2)
         if model.endswith("-broken"):

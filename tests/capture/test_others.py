@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import product
 from typing import Any
 
 import anthropic
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.bridges.support import capturing
+from tests.capture.conftest import configure_logfire
 from tests.capture.fake_models import Log
 from tests.capture.test_openai import MESSAGES, agrees, async_client, client, instrumented
 
@@ -177,16 +179,39 @@ def test_litellms_own_callback(log: Log) -> None:
 
     trace.set_tracer_provider(provider)
     options: Any = {"messages": MESSAGES, "api_base": f"{log.url}/v1", "api_key": "local"}
-    litellm.callbacks = ["otel"]
-    try:
-        with capturing() as captured:
-            litellm.completion(model="openai/m", **options)
-            deadline = time.monotonic() + 10
-            while not captured.ends and time.monotonic() < deadline:
-                time.sleep(0.05)
-    finally:
-        litellm.callbacks = []
-    agrees(captured, log)
+
+    async def ask(kind: str, asynchronous: bool, told: Callable[[], object]) -> None:
+        model = f"openai/m{kind}"
+        with suppress(litellm.exceptions.InternalServerError):
+            if asynchronous:
+                await litellm.acompletion(model=model, max_retries=0, **options)
+            else:
+                litellm.completion(model=model, max_retries=0, **options)
+        for _ in range(200):
+            if told():
+                break
+            await asyncio.sleep(0.05)
+
+    lists = [
+        "callbacks", "success_callback", "failure_callback", "_async_success_callback",
+        "_async_failure_callback",
+    ]  # fmt: skip
+    with ExitStack() as stack:
+        for name in lists:  # it spreads over all of them, and stays there
+            stack.callback(setattr, litellm, name, list(getattr(litellm, name)))
+        litellm.callbacks = ["otel"]
+        # In one test: it keeps the first provider that it finds.
+        for kind, asynchronous in product(("", "-broken"), (False, True)):
+            before = len(log.good)
+            with capturing() as captured:
+                asyncio.run(ask(kind, asynchronous, partial(getattr, captured, "ends")))
+            assert captured.calls == 1
+            answers = log.good[before:]
+            assert captured.tokens == (
+                sum(each["input"] for each in answers), sum(each["output"] for each in answers)
+            )  # fmt: skip
+            assert captured.group.errors == ({"InternalServerError": 1} if kind else {})
+            assert {end.metadata["operation"] for end in captured.ends} == {"chat"}
 
 
 # --- logfire ----------------------------------------------------------------------------------
@@ -195,10 +220,7 @@ def test_litellms_own_callback(log: Log) -> None:
 def test_logfire(log: Log) -> None:
     """Its streams are two spans and one call; its own exporter sees all of them as before."""
     exporter = InMemorySpanExporter()
-    logfire.configure(
-        send_to_logfire=False, console=False,
-        additional_span_processors=[SimpleSpanProcessor(exporter)],
-    )  # fmt: skip
+    configure_logfire(additional_span_processors=[SimpleSpanProcessor(exporter)])
     with logfire.instrument_openai(), capturing() as captured:
         client(log).chat.completions.create(model="m-cached", messages=MESSAGES)
         for _ in range(2):
@@ -219,10 +241,12 @@ def test_logfire(log: Log) -> None:
 
 def test_logfire_with_anthropics_own_spans(log: Log) -> None:
     """Three spans of one stream are one call."""
-    logfire.configure(send_to_logfire=False, console=False)
+    configure_logfire()
     with logfire.instrument_anthropic(), capturing() as captured:
         claude = anthropic.Anthropic(base_url=log.url, api_key="local")
         claude.messages.create(model="claude-cached", **CLAUDE)
         for _ in claude.messages.create(model="claude", stream=True, **CLAUDE):
             pass
     agrees(captured, log)
+    told = {end.metadata["instrumentation"] for end in captured.ends}
+    assert told == {"com.anthropic.sdk.python", "logfire.anthropic"}

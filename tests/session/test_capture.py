@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_crucible.session.capture import environment_problems
+from tests.bridges.support import no_provider
 from tests.session import support
 
 SPANS = """
@@ -104,6 +106,9 @@ def test_it(costly):
     result.assert_outcomes(passed=3, skipped=3)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["SKIPPED*budget of $2.5* is spent ($3)"])
+    result.stdout.fnmatch_lines(["stopped: budget of $2.5* is spent; further trials were skipped"])
+    (budget,) = manifest(priced)["completeness"]["budgets"]
+    assert budget.startswith("budget of $2.5")
     assert manifest(priced)["completeness"]["complete"]
 
 
@@ -131,8 +136,15 @@ def test_it():
     [
         ("--crucible-budget=none", "--crucible-budget: 'none' is not an amount of US dollars*"),
         ("--crucible-budget=-1", "--crucible-budget: '-1' is not an amount of US dollars*"),
+        ("--crucible-budget=0", "--crucible-budget: '0' is not an amount of US dollars*"),
+        ("--crucible-budget=nan", "--crucible-budget: 'nan' is not an amount of US dollars*"),
+        ("--crucible-budget=inf", "--crucible-budget: 'inf' is not an amount of US dollars*"),
+        ("--crucible-budget=2 EUR", "--crucible-budget: '2 EUR' is not an amount of US dollars*"),
+        ("--crucible-prices=.", "--crucible-prices: *: Is a directory"),
         ("--crucible-prices=nope.toml", "--crucible-prices: *nope.toml: No such file*"),
         ("--crucible-instrument=opnai", "--crucible-instrument: unknown client 'opnai'; valid: *"),
+        ("--crucible-instrument=auto,openai", "--crucible-instrument: 'auto' stands alone, *"),
+        ("--crucible-instrument=openai,none", "--crucible-instrument: 'none' stands alone, *"),
     ],
 )
 def test_a_wrong_option_is_one_line(pytester: pytest.Pytester, arguments: str, line: str) -> None:
@@ -142,11 +154,12 @@ def test_a_wrong_option_is_one_line(pytester: pytest.Pytester, arguments: str, l
     assert fnmatch(support.refused(support.run(pytester, arguments)), line)
 
 
-def test_a_wrong_budget_in_the_marker(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("budget", ["0", "-1", "float('nan')", "float('inf')", "'$2'", "True"])
+def test_a_wrong_budget_in_the_marker(pytester: pytest.Pytester, budget: str) -> None:
     """So is one in the marker."""
-    pytester.makepyfile("""
+    pytester.makepyfile(f"""
 import pytest
-@pytest.mark.experiment("e", budget_usd=0)
+@pytest.mark.experiment("e", budget_usd={budget})
 def test_it(): pass
 """)
     assert "budget_usd must be a number" in support.refused(support.run(pytester))
@@ -171,17 +184,169 @@ def test_it():
     )
 
 
-def test_a_sampler_is_told(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sampler that drops spans makes all sums too low."""
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+@pytest.mark.parametrize(
+    ("sampler", "share", "told"),
+    [
+        ("always_off", "", True), ("parentbased_always_off", "", True),
+        ("traceidratio", "0.1", True), ("traceidratio", "", False),
+        ("parentbased_traceidratio", "1.0", False), ("always_on", "0.1", False),
+    ],
+)  # fmt: skip
+def test_a_sampler_of_the_environment_is_told(
+    monkeypatch: pytest.MonkeyPatch, sampler: str, share: str, told: bool
+) -> None:
+    """With the other problems of the environment, which every kind of session tells first."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", share)
+    problems = environment_problems()
+    assert [each.partition(":")[0] for each in problems] == (
+        [f"OTEL_TRACES_SAMPLER={sampler}"] if told else []
+    )
+
+
+PROVIDERS = """
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+class Broken(type(ALWAYS_ON)):
+    def should_sample(self, *args, **kwargs):
+        raise RuntimeError("no")
+
+@pytest.fixture(scope="session", autouse=True)
+def provider():
+    trace.set_tracer_provider({provider})
+
+@pytest.mark.experiment("e")
+def test_it(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("provider", "line"),
+    [
+        ("TracerProvider(sampler=ALWAYS_OFF)", "the sampler (AlwaysOff*) drops every span*"),
+        ("trace.NoOpTracerProvider()", "the tracer provider (NoOp*) takes no span processor*"),
+        ("TracerProvider(sampler=Broken(0))", "the sampler could not be tried (RuntimeError: no)"),
+    ],
+)
+def test_a_provider_without_spans_is_told(
+    pytester: pytest.Pytester, provider: str, line: str
+) -> None:
+    """Whatever kind of provider a fixture sets, the summary says why there is nothing to see."""
+    pytester.makepyfile(PROVIDERS.replace("{provider}", provider))
+    with no_provider():
+        result = support.run(pytester)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"capture: {line}"])
+
+
+def test_limits_that_make_no_sense(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the SDK cannot be made with is told, and the tests run."""
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
     pytester.makepyfile(
+        """
+import pytest
+@pytest.mark.experiment("e", trials=2)
+def test_it(): pass
+"""
+    )
+    result = support.run(pytester)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["capture: a span could not be captured (enter: ValueError: OTEL*"])
+
+
+def test_nothing_is_printed_when_silence_is_asked_for(
+    priced: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under ``-q -q`` there is neither a summary nor a warning, and no error output."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    priced.makepyfile(
         SPANS
         + """
+@pytest.mark.experiment("e", trials=3, budget_usd=1)
+def test_it():
+    ask()
+"""
+    )
+    result = support.run(priced, "-q", "-q")
+    (line,) = [line for line in result.outlines if line]
+    assert line.split() == [".ss", "[100%]"]
+    assert result.errlines == []
+
+
+def test_a_marked_test_without_calls(priced: pytest.Pytester) -> None:
+    """No calls, no lines about calls."""
+    priced.makepyfile(
+        """
+import pytest
 @pytest.mark.experiment("e")
 def test_it(): pass
 """
     )
-    support.run(pytester).stdout.fnmatch_lines(["capture: the sampler (AlwaysOff*) drops every*"])
+    text = support.run(priced).stdout.str().partition("= experiments =")[2]
+    assert not any(word in text for word in ("call", "capture", "unpriced", "$", "nan"))
+
+
+def test_without_the_sdk(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API alone makes no spans: tests run as ever, and instrumentors are refused."""
+    for place in ("settings", "capture"):
+        monkeypatch.setattr(f"pytest_crucible.session.{place}.sdk_installed", lambda: False)
+    pytester.makepyfile(
+        """
+import pytest
+@pytest.mark.experiment("e")
+def test_it(): pass
+"""
+    )
+    support.run(pytester).assert_outcomes(passed=1)
+    line = support.refused(support.run(pytester, "--crucible-instrument=auto"))
+    assert "pip install 'pytest-crucible[otel]'" in line
+
+
+def test_a_budget_on_a_full_disk(
+    priced: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """What was spent cannot be told to the others; the trials run, and the budget holds."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytest_crucible.session.budget._publish", full)
+    priced.makepyfile(
+        SPANS
+        + """
+@pytest.mark.experiment("e", trials=4, budget_usd=2)
+def test_it():
+    ask()
+"""
+    )
+    support.run(priced).assert_outcomes(passed=2, skipped=2)
+
+
+def test_a_client_that_is_imported_too_late(pytester: pytest.Pytester) -> None:
+    """``auto`` instruments what is imported as a trial begins; what came later is told."""
+    pytester.makepyfile(
+        fake_client="",
+        test_it="""
+import pytest
+from pytest_crucible.bridges import instrumentors
+
+instrumentors.CLIENTS["fake"] = instrumentors.Client("fake_client", (), "it")
+
+@pytest.mark.experiment("e")
+def test_it():
+    import fake_client
+""",
+    )
+    pytester.syspathinsert()
+    result = support.run(pytester, "--crucible-instrument=auto")
+    result.stdout.fnmatch_lines(
+        ["capture: fake was imported within a trial,*--crucible-instrument=fake"]
+    )
 
 
 def test_a_provider_that_a_fixture_sets(pytester: pytest.Pytester) -> None:
