@@ -385,7 +385,7 @@ class Span:
         if self.id is not None:
             for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
                 metadata.pop(leftover, None)
-        self.id = metadata["span_id"] = f"{_span_prefix}{next(_span_numbers):08x}"
+        self.id = metadata["span_id"] = f"{_span_prefix}{next(_span_numbers)}"
         if _correlating:
             self._correlated = _correlation.renewed(metadata, self._correlated)
         if parent is not None:
