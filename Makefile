@@ -5,7 +5,7 @@ BIN := .venv/bin
 # NumPy and SciPy anew, which takes several times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check suite bench lock clean capture training
+.PHONY: demo test check suite bench lock clean capture training oldest
 
 # The main job on real input: installs what is missing, runs the examples as experiments.
 demo: .venv/ready
@@ -72,6 +72,18 @@ training: .venv-training/ready
 	$(PYTHON) -m venv .venv-training
 	$(BIN)/uv pip install --quiet --python .venv-training/bin/python --group training -e .
 	touch .venv-training/ready
+
+# The plugin's behaviour on the oldest pytest that is supported.
+oldest: .venv-oldest/ready
+	.venv-oldest/bin/python -m pytest -n2 --dist=worksteal tests/session tests/test_cli.py $(ARGS)
+
+.venv-oldest/ready: .venv/bin/uv requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-oldest/bin/python \
+	  --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --no-deps "pytest==8.4.*"
+	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --no-deps -e .
+	touch .venv-oldest/ready
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from pytest_crucible.metrics.curves import Logged as Logged
     from pytest_crucible.metrics.observations import Group as Group
     from pytest_crucible.metrics.streaming import StreamingMetrics as StreamingMetrics
-    from pytest_crucible.metrics.summary import Metrics as Metrics
+    from pytest_crucible.metrics.values import Metrics as Metrics
     from pytest_crucible.metrics.windows import Window as Window
     from pytest_crucible.report.results import Results as Results
     from pytest_crucible.training import Training as Training
@@ -92,7 +92,7 @@ _HOMES = {
     "LifecycleError": "_errors",
     "LogEntry": "adapters",
     "Logged": "metrics.curves",
-    "Metrics": "metrics.summary",
+    "Metrics": "metrics.values",
     "MetricsAdapter": "adapters",
     "MissingExtraError": "_errors",
     "OutputError": "_errors",

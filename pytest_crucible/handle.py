@@ -7,15 +7,14 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import Token
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, SupportsIndex
 
 from pytest_crucible import telemetry
+from pytest_crucible._bound_span import BoundSpan
 from pytest_crucible._errors import LifecycleError
 from pytest_crucible._event import INVALID, LOG, RECORD, Event
 from pytest_crucible._experiment import Definition
@@ -27,7 +26,8 @@ from pytest_crucible.artifact.view import Events
 from pytest_crucible.metrics.curves import Curve, curve_of
 from pytest_crucible.metrics.live import LiveMetrics
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.summary import Metrics, summarise
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.step_log import StepLog, check_log, plain_number, step_number
 from pytest_crucible.stores import Recorded, Store
 from pytest_crucible.stores._merge import Node
@@ -124,7 +124,7 @@ class ExperimentHandle:
         self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any
     ) -> telemetry.Span:
         """`telemetry.span`, for this experiment whatever the context."""
-        return _BoundSpan(self._opened, name, {**metadata, **more} if metadata else more)
+        return BoundSpan(self._opened, name, {**metadata, **more} if metadata else more)
 
     def record(self, **numbers: Any) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
@@ -426,55 +426,6 @@ class ExperimentHandle:
 
     def __repr__(self) -> str:
         return f"<experiment {self.name!r} {self.condition!r} {self.status}>"
-
-
-class _BoundSpan(telemetry.Span):
-    """A span that carries its scope into the block."""
-
-    __slots__ = ("_opened", "_scope_token")
-
-    def __init__(
-        self,
-        opened: OpenScope,
-        name: str,
-        metadata: dict[str, Any],
-        childless: bool = False,
-    ) -> None:
-        super().__init__(name, metadata, childless)
-        self._opened = opened
-        self._scope_token: Token[OpenScope | None] | None = None
-
-    def __enter__(self) -> telemetry.Span:
-        self._enter_scope()
-        span = super().__enter__()
-        if self._childless:  # around a generator, which shares its caller's context
-            self._leave_scope()
-        return span
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._childless:
-            self._enter_scope()
-        super().__exit__(kind, error, traceback)
-        self._leave_scope()
-
-    def _enter_scope(self) -> None:
-        self._scope_token = current_scope.set(self._opened)
-
-    def _leave_scope(self) -> None:
-        token, self._scope_token = self._scope_token, None
-        if token is not None:
-            try:
-                current_scope.reset(token)
-            except ValueError:
-                pass  # left in another context than entered; see Span.__exit__
-
-    def _again(self, childless: bool = False) -> telemetry.Span:
-        return _BoundSpan(self._opened, self.name, dict(self._metadata), childless)
 
 
 def _moment(time_ns: int) -> datetime:

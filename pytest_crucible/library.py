@@ -26,7 +26,8 @@ from pytest_crucible.artifact.in_memory import archive_frames
 from pytest_crucible.artifact.options import ExportOptions
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.summary import Metrics, flatten, summarise
+from pytest_crucible.metrics.summary import flatten, summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.stores import Recorded
 from pytest_crucible.stores._merge import Node, merge
 from pytest_crucible.stores.memory import MemoryStore

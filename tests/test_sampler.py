@@ -19,7 +19,8 @@ from pytest_crucible._recorder import close_scope, open_scope, pause_scope, resu
 from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import OpenScope, Scope, current_scope
 from pytest_crucible.metrics.observations import Group, observe
-from pytest_crucible.metrics.summary import Metrics, summarise
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.stores import Recorded
 from pytest_crucible.stores._merge import Node
 from pytest_crucible.stores.memory import MemoryStore

@@ -13,8 +13,8 @@ from pytest_crucible._enrich import enrich, number
 from pytest_crucible._event import Event
 from pytest_crucible.artifact.rows import Mark
 from pytest_crucible.metrics.anomalies import detect
-from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.metrics.unusual import COLUMNS, Limits
+from pytest_crucible.metrics.values import Metrics
 
 COLUMN = "anomaly"
 """Column of exports: the metrics in which an event is one; only there if any event is."""

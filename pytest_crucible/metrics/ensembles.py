@@ -17,7 +17,7 @@ from pytest_crucible.metrics.observations import Group, Series
 from pytest_crucible.metrics.wholes import ENSEMBLE, HEDGED, Member, Whole
 
 if TYPE_CHECKING:
-    from pytest_crucible.metrics.summary import Distribution
+    from pytest_crucible.metrics.values import Distribution
 
 PRIMARY, BACKUP = "primary", "backup"
 Describe = Callable[[NDArray[np.float64]], "Distribution"]

@@ -10,8 +10,9 @@ from pytest_crucible._event import LOG, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged, summarise_logged
 from pytest_crucible.metrics.streaming import StreamingMetrics
-from pytest_crucible.metrics.summary import Metrics, summarise_trials
+from pytest_crucible.metrics.summary import summarise_trials
 from pytest_crucible.metrics.trials import TrialBook
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.metrics.wholes import concerns
 
 

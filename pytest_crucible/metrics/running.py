@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible._sketch import TINY, Sketch
-from pytest_crucible.metrics.summary import Distribution, distribution
+from pytest_crucible.metrics.summary import distribution
+from pytest_crucible.metrics.values import Distribution
 
 Floats = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from pytest_crucible._sketch import RELATIVE_ERROR
 from pytest_crucible.metrics.calls import MAX_RECENT, CallCounts, Calls
 from pytest_crucible.metrics.nesting import MAX_PARTS, Nesting
 from pytest_crucible.metrics.running import EXACT
-from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.metrics.sums import Row, Sums
+from pytest_crucible.metrics.values import Metrics
 
 MAX_SCOPES = 64
 """Trials (and judges of trials) whose events may come interleaved."""

@@ -10,16 +10,14 @@ from pytest_crucible._clock import iso_from_us
 from pytest_crucible._enrich import Enriched, number
 from pytest_crucible._event import Event
 from pytest_crucible.metrics.running import Numbers
-from pytest_crucible.metrics.summary import (
+from pytest_crucible.metrics.summary import cost_of, reliability_of, tokens_of
+from pytest_crucible.metrics.values import (
     Cost,
     EventMetrics,
     Metrics,
     Overview,
     Reliability,
     Tokens,
-    cost_of,
-    reliability_of,
-    tokens_of,
 )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pytest_crucible.metrics.summary import Metrics
 from pytest_crucible.metrics.unusual import COLUMNS, Unusual, Worst
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.numbers import decimals, show
 
 _UNITS = {"latency": "ms", "cost": "$"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from tabulate import tabulate
 
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics, ModelCalls
-from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.numbers import MISSING, decimals, plural, show
 
 

@@ -21,8 +21,9 @@ from pytest_crucible.metrics.observations import (
     observe_nodes,
 )
 from pytest_crucible.metrics.spending import Spending, summarise_spending
-from pytest_crucible.metrics.summary import Metrics, flatten, summarise
+from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.stats.comparison import Comparison, Options, compare_groups
 from pytest_crucible.stats.expectations import (
     CONFIRMED,

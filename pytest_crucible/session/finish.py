@@ -22,7 +22,7 @@ from pytest_crucible.artifact.exporters import FORMATS, export_events
 from pytest_crucible.artifact.manifest import surroundings, write_manifest
 from pytest_crucible.artifact.run import Run, open_folder, open_run
 from pytest_crucible.metrics.observations import Enricher, Group
-from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.compare_text import render_comparison
 from pytest_crucible.report.comparing import RunComparison, compare_runs
 from pytest_crucible.report.results import Results, analyse

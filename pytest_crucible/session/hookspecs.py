@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_crucible._event import Event
     from pytest_crucible.artifact.exporters import Exporter
     from pytest_crucible.metrics.observations import Group
-    from pytest_crucible.metrics.summary import Metrics
+    from pytest_crucible.metrics.values import Metrics
     from pytest_crucible.report.results import Results
 
 

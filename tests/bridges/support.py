@@ -16,7 +16,8 @@ from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import OpenScope, Scope, current_scope
 from pytest_crucible.bridges.opentelemetry import Bridge, carry, drop
 from pytest_crucible.metrics.observations import Group, Observations, observe
-from pytest_crucible.metrics.summary import Metrics, summarise
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.stores._merge import Node
 from pytest_crucible.stores.memory import MemoryStore
 

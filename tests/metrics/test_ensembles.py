@@ -18,7 +18,8 @@ from pytest_crucible import telemetry
 from pytest_crucible._event import Event
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.summary import Metrics, flatten, summarise
+from pytest_crucible.metrics.summary import flatten, summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.metrics.wholes import agreement_of
 from tests.events import MS, event, trial_scope
 

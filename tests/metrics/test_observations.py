@@ -10,7 +10,8 @@ from pytest_crucible._enrich import Enriched
 from pytest_crucible._event import Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.metrics.observations import NO_CASE, Group, observe
-from pytest_crucible.metrics.summary import Metrics, summarise
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.telemetry import HANDLER_FAILURE
 from tests.events import MS, event, recorded, trial, trial_scope
 

@@ -22,7 +22,8 @@ from pytest_crucible.metrics import streaming
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.running import Moments, Numbers
 from pytest_crucible.metrics.streaming import StreamingMetrics
-from pytest_crucible.metrics.summary import Distribution, Metrics, Tests, distribution, summarise
+from pytest_crucible.metrics.summary import distribution, summarise
+from pytest_crucible.metrics.values import Distribution, Metrics, Tests
 from tests.events import MS, event, recorded
 
 ERROR = 0.01

@@ -11,16 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_crucible.metrics.observations import Group, observe
-from pytest_crucible.metrics.summary import (
+from pytest_crucible.metrics.summary import distribution, flatten, summarise
+from pytest_crucible.metrics.values import (
     Cost,
     Distribution,
     Metrics,
     Overview,
     Reliability,
     Tokens,
-    distribution,
-    flatten,
-    summarise,
 )
 from tests.events import MS, event, recorded, reference_events, trial, trial_scope
 

@@ -6,7 +6,8 @@ import pytest
 
 from pytest_crucible._event import Event
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.summary import Metrics, flatten, summarise
+from pytest_crucible.metrics.summary import flatten, summarise
+from pytest_crucible.metrics.values import Metrics
 from tests.events import MS, event, recorded, trial_scope
 
 STEADY = (10, 11, 9, 10, 12, 9, 11, 10, 8, 10)

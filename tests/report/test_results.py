@@ -17,7 +17,7 @@ from pytest_crucible.artifact.exporters import FORMATS, export_events
 from pytest_crucible.artifact.manifest import write_manifest
 from pytest_crucible.artifact.run import Run, open_run
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED
 from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED

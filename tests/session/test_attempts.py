@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_crucible.metrics.summary import Metrics
+from pytest_crucible.metrics.values import Metrics
 from tests.session import support
 
 FLAKY = """

@@ -1,0 +1,160 @@
+"""The metrics of one experiment under one condition, as values. `summary` works them out.
+
+A number that cannot be worked out is None, never NaN. Where a run was sampled, counts, totals,
+means and percentiles are those of all events, as far as the sample tells, and extremes are those of
+the sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pytest_crucible.metrics.curves import Logged
+from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
+from pytest_crucible.metrics.unusual import Unusual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """Of ``count`` numbers. Everything else is None at count 0, ``std_dev`` also at count 1."""
+
+    count: int = 0
+    total: float | None = None
+    mean: float | None = None
+    median: float | None = None
+    std_dev: float | None = None
+    min: float | None = None
+    max: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """How much was recorded, and when. ``start`` and ``end`` are ISO 8601 in UTC.
+
+    ``kept_events`` is None unless a sample was taken: then the other numbers are estimates.
+    """
+
+    total_events: int = 0
+    kept_events: int | None = None
+    start: str | None = None
+    end: str | None = None
+    duration_s: float = 0.0
+    event_types: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """In US dollars, over the ``count`` events that tell their cost."""
+
+    count: int = 0
+    total: float | None = None
+    mean: float | None = None
+    median: float | None = None
+    per_1k: float | None = None
+    per_1m: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """Of operations (events that succeed or fail), each counted once."""
+
+    total: int = 0
+    successful: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    success_rate: float | None = None
+    failure_rate: float | None = None
+    sla_99: bool | None = None
+    sla_999: bool | None = None
+    sla_9999: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Over the ``count`` events that tell tokens."""
+
+    count: int = 0
+    total_prompt: float | None = None
+    total_completion: float | None = None
+    total: float | None = None
+    mean_prompt: float | None = None
+    mean_completion: float | None = None
+    mean_total: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tests:
+    """Of trials, by their last attempt; a crash is a failed trial.
+
+    Attributes:
+        trials: all that were selected to run. passed + failed + errored + crashed + skipped +
+            missing = trials; xpass counts as passed, xfail as failed.
+        pass_rate: passed / (trials that have an outcome: all but skipped and missing).
+        first_pass_rate: the same by first attempts.
+        duration_ms: of setup, call and teardown together.
+    """
+
+    __test__ = False  # pytest would take the name for a test class
+
+    trials: int = 0
+    passed: int = 0
+    failed: int = 0
+    errored: int = 0
+    crashed: int = 0
+    skipped: int = 0
+    missing: int = 0
+    attempts: int = 0
+    pass_rate: float | None = None
+    first_pass_rate: float | None = None
+    duration_ms: Distribution = field(default_factory=Distribution)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventMetrics:
+    """Of all events with one name, wholes and parts alike."""
+
+    count: int = 0
+    latency: Distribution = field(default_factory=Distribution)
+    cost: Cost = field(default_factory=Cost)
+    reliability: Reliability = field(default_factory=Reliability)
+    tokens: Tokens = field(default_factory=Tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """All numbers of one experiment under one condition.
+
+    Attributes:
+        latency: in ms.
+        recorded: numbers given to ``record``, by name.
+        logged: numbers given to ``log``, by name.
+        events: by event name.
+        custom: numbers that plugins added, by name.
+        anomalies: values far from the others: of ``latency``, ``cost`` and each recorded number.
+        ensemble, hedging: None where no event is about them.
+    """
+
+    experiment: str
+    condition: str
+    summary: Overview = field(default_factory=Overview)
+    latency: Distribution = field(default_factory=Distribution)
+    cost: Cost = field(default_factory=Cost)
+    reliability: Reliability = field(default_factory=Reliability)
+    tokens: Tokens = field(default_factory=Tokens)
+    tests: Tests = field(default_factory=Tests)
+    recorded: Mapping[str, Distribution] = field(default_factory=dict)
+    logged: Mapping[str, Logged] = field(default_factory=dict)
+    events: Mapping[str, EventMetrics] = field(default_factory=dict)
+    custom: Mapping[str, float] = field(default_factory=dict)
+    anomalies: Mapping[str, Unusual] = field(default_factory=dict)
+    ensemble: EnsembleMetrics | None = None
+    hedging: HedgingMetrics | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
