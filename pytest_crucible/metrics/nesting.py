@@ -7,14 +7,20 @@ felt: an ensemble that asks three models is one operation, as long as its caller
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pytest_crucible._catalog import is_container
 from pytest_crucible._enrich import Enriched
 from pytest_crucible._event import Event
 
 MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
+
+Block = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]
+"""Events: when they ended (µs), their rows, and whether they told cost and tokens."""
 
 _Key = tuple[str, object]
 """Node and span id."""
@@ -38,6 +44,7 @@ class Nesting:
     def __init__(self) -> None:
         self._open: dict[_Key, bool] = {}  # and whether it began within another that was open
         self._waiting: dict[_Key, list[int]] = {}  # rows that counted, by a parent without a start
+        self._blocks: list[Block] = []  # of which each row is to be appended to `_recent`
         self._waits = -1  # the latest of those rows
         self._spent: tuple[set[Any], set[Any]] = (set(), set())
         # When it ended (µs), its row, and whether it told cost and tokens.
@@ -51,6 +58,8 @@ class Nesting:
             enriched: what was worked out about it.
             row: its row.
         """
+        if self._blocks:
+            self._unpack()
         get = event.metadata.get
         span, parent = get("span_id"), get("parent_span_id")
         cost, tokens = enriched.cost_usd is not None, enriched.total_tokens is not None
@@ -89,15 +98,17 @@ class Nesting:
     def _is_open(self, event: Event, span: object) -> bool:
         return span is not None and _key(event, span) in self._open
 
-    def remember(
-        self,
-        ended_us: Sequence[int],
-        rows: Sequence[int],
-        cost: Sequence[bool],
-        tokens: Sequence[bool],
-    ) -> None:
+    def remember(self, block: Block) -> None:
         """Plain events that were not placed one by one: each may turn out to be a part."""
-        self._recent.extend(zip(ended_us, rows, cost, tokens, strict=True))
+        # As arrays for as long as nobody asks: of a thousand trials few have such a whole.
+        self._blocks.append(block)
+        while sum(each[0].size for each in self._blocks[1:]) >= MAX_PARTS:
+            del self._blocks[0]
+
+    def _unpack(self) -> None:
+        for block in self._blocks:
+            self._recent.extend(zip(*(column.tolist() for column in block), strict=True))
+        self._blocks.clear()
 
     def may_claim(self, row: int) -> bool:
         """Whether the row that was just placed may still turn out to be a part of another."""

@@ -192,10 +192,7 @@ def _append(place: Place, columns: Mapping[str, NDArray[Any]], errors: Mapping[i
     # Any of them may turn out to be a part of a whole that ends later.
     claimable = np.flatnonzero((operation | cost | tokens) & ~columns["starts"])[-MAX_PARTS:]
     place.nesting.remember(
-        columns["time_us"][claimable].tolist(),
-        (claimable + first).tolist(),
-        cost[claimable].tolist(),
-        tokens[claimable].tolist(),
+        (columns["time_us"][claimable], claimable + first, cost[claimable], tokens[claimable])
     )
 
 
