@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from itertools import count
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 # Inner sessions forget modules they were the first to import, and parts of NumPy cannot be imported
@@ -23,3 +28,28 @@ QUIET = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:anyio", "-p", "
 def mode(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Arguments for one of the ways in which users run sessions."""
     return () if request.param == "local" else tuple(request.param.split())
+
+
+_moments = count(1_000_000_000)
+
+
+@pytest.fixture(autouse=True)
+def _no_stale_bytecode(request: pytest.FixtureRequest) -> None:
+    """A test file that is written anew is compiled anew.
+
+    Bytecode is taken for up to date where second and size of its source are the same, which they
+    are for a test that runs two inner sessions with one other digit.
+    """
+    if "pytester" not in request.fixturenames:
+        return
+    pytester: pytest.Pytester = request.getfixturevalue("pytester")
+    make = pytester.makepyfile
+
+    def makepyfile(*args: Any, **kwargs: Any) -> Path:
+        path = make(*args, **kwargs)
+        moment = next(_moments)
+        for each in pytester.path.rglob("*.py"):
+            os.utime(each, (moment, moment))
+        return path
+
+    pytester.makepyfile = makepyfile  # type: ignore[method-assign]

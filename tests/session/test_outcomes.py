@@ -6,6 +6,10 @@ import pytest
 
 from tests.session import support
 
+SUBTESTS = pytest.mark.skipif(
+    pytest.version_tuple < (9,), reason="the fixture subtests came with pytest 9"
+)
+
 EVERYTHING = """
 import pytest
 
@@ -206,6 +210,7 @@ def test_recorded_failures_do_not_stop_the_session(pytester: pytest.Pytester) ->
     assert result.parseoutcomes() == {"recorded": 3}
 
 
+@SUBTESTS
 def test_subtests_that_pass(pytester: pytest.Pytester) -> None:
     """A test with subtests is one trial, and events in subtests are its events."""
     pytester.makepyfile("""
@@ -223,6 +228,7 @@ def test_subtests_that_pass(pytester: pytest.Pytester) -> None:
     assert support.heard(pytester) == {"e/default": ["x", "x", "x"]}
 
 
+@SUBTESTS
 @pytest.mark.parametrize("failures", ["fail", "record"])
 def test_subtests_that_fail(pytester: pytest.Pytester, failures: str) -> None:
     """A failed subtest fails its trial; with ``record`` it only counts, as any failure does."""
