@@ -54,7 +54,7 @@ def _load(path: Path) -> None:
         runpy.run_path(str(path))
     except DefinitionError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DefinitionError(
             f"events: --load: {path} raised {type(error).__name__}: {error}"
         ) from error

@@ -56,7 +56,10 @@ def add_command(commands: Any) -> None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:  # an unset variable of a shell must not mean everything
+        raise argparse.ArgumentTypeError(f"{text!r} holds no name")
+    return names
 
 
 def _export(options: argparse.Namespace, show: Callable[[Iterable[Line]], None]) -> int:

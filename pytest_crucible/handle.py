@@ -28,7 +28,7 @@ from pytest_crucible.metrics.live import LiveMetrics
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.step_log import StepLog, check_log, plain_number, step_number
+from pytest_crucible.step_log import StepLog, check_adapter, check_log, plain_number, step_number
 from pytest_crucible.stores import Recorded, Store
 from pytest_crucible.stores._merge import Node
 
@@ -195,7 +195,11 @@ class ExperimentHandle:
 
         It is flushed when the trial, or the experiment, ends. If it raises, it is detached, which
         the summary reports.
+
+        Raises:
+            TypeError: it is no such adapter.
         """
+        check_adapter(adapter)
         self._steps.adapters.append(adapter)
 
     def flush(self) -> None:

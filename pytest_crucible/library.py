@@ -274,10 +274,11 @@ def export_multiple(
     """
     check_formats([format], FORMATS)
     chosen = options or ExportOptions()
-    found = [_find(each) for each in experiments]
+    # Named twice, it is still one: its events must not count double.
+    found = list({each.handle.id: each for each in map(_find, experiments)}.values())
     target = Path(path)
     make_output_folder(target.parent)
-    mark = marks(calculate_metrics(each) for each in experiments)
+    mark = marks(calculate_metrics(each.handle) for each in found)
     return export_as(lambda: merge([_node(each) for each in found]), target, format, chosen, mark)
 
 

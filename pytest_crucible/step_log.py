@@ -27,6 +27,17 @@ def check_log(name: object, best: object) -> None:
         raise ValueError(f"log({name!r}, …): best={best!r} is neither {MIN!r} nor {MAX!r}")
 
 
+def check_adapter(adapter: object) -> None:
+    """Check that ``adapter`` can be told numbers: found out at the first one, it is too late.
+
+    Raises:
+        TypeError: it lacks a method.
+    """
+    for method in ("record", "flush"):
+        if isinstance(adapter, type) or not callable(getattr(adapter, method, None)):
+            raise TypeError(f"log_to({adapter!r}): it takes an object with record, flush and read")
+
+
 def plain_number(call: str, value: Any) -> float | int:
     """``value`` as a number that can be recorded; booleans are 0 and 1.
 
@@ -62,7 +73,7 @@ def step_number(name: str, step: Any) -> int | None:
     except TypeError:
         number = _MOST
     if isinstance(step, bool) or not -_MOST <= number < _MOST:
-        raise TypeError(f"log({name!r}, …): step={step!r} is not a whole number")
+        raise TypeError(f"log({name!r}, …): step={step!r} is not a whole number of 64 bits")
     return number
 
 

@@ -58,6 +58,7 @@ def test_events_of_ones_own_can_be_loaded(
     [
         (None, "there is no file"),
         ("1 / 0", "raised ZeroDivisionError: division by zero"),
+        ("raise SystemExit(0)", "raised SystemExit: 0"),
         ("import pytest_crucible as c; c.define_event('x')", "an event's name is dotted"),
     ],
 )

@@ -102,3 +102,16 @@ def test_mistakes_are_one_line(
     assert "no key in it" in line
     assert "parquet compresses itself" in failure(capsys, run, "-o", tmp_path / "e.parquet.gz")
     assert not list(tmp_path.glob("new/*"))
+
+
+@pytest.mark.parametrize("option", ["--columns", "--anonymize-fields", "--anonymize-keep"])
+def test_no_names_are_not_all_of_them(
+    option: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--columns "$UNSET"`` writes nothing, least of all what was to be left out."""
+    target = tmp_path / "e.csv"
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(run), "-o", str(target), option, " ,"])
+    assert ended.value.code == 2
+    assert "holds no name" in capsys.readouterr().err
+    assert not target.exists()

@@ -213,6 +213,14 @@ def test_export_multiple_is_in_order_of_time(format: str, tmp_path: Path, tickin
     assert [each.run for each in found] == [handles[which].id for which in order]
 
 
+def test_export_multiple_counts_an_experiment_once(tmp_path: Path) -> None:
+    """Naming one twice, by handle and by id, does not double its events."""
+    handle = crucible.start("a")
+    handle.execute("e")
+    path = crucible.export_multiple([handle, handle.id], "jsonl", tmp_path / "all.jsonl")
+    assert len(open_run(path).events()) == 1
+
+
 def test_export_goes_to_a_safe_name_in_the_results_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

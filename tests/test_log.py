@@ -144,6 +144,13 @@ def test_adapters_are_told_and_flushed_at_the_end(tmp_path: Path) -> None:
     crucible.cleanup(handle)
 
 
+@pytest.mark.parametrize("given", [None, 3, "m.jsonl", crucible.JSONLMetrics])
+def test_what_is_no_adapter_is_refused(given: Any, experiment: crucible.ExperimentHandle) -> None:
+    """At once, and not as a run that is incomplete in the end."""
+    with pytest.raises(TypeError, match="takes an object with record, flush and read"):
+        experiment.log_to(given)
+
+
 def test_jsonl_holds_plain_json(
     tmp_path: Path, experiment: crucible.ExperimentHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,15 +15,16 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from pytest_crucible._event import ATTRIBUTIONS, CAPTURE, RECORD, TRIAL_START, TRIAL_STOP
+from pytest_crucible._event import ATTRIBUTIONS, CAPTURE, LOG, RECORD, TRIAL_START, TRIAL_STOP
 from pytest_crucible.artifact.options import ExportOptions
 from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED
+from pytest_crucible.metrics.curves import MAX, MIN
 
 PERSONAL = (
     "user", "user_id", "username", "enduser_id", "session", "session_id", "conversation_id",
     "customer", "customer_id", "account", "account_id", "patient_id", "device_id", "person",
-    "full_name", "first_name", "last_name", "email", "mail", "phone", "ip", "ip_address",
-    "client_ip", "host", "hostname",
+    "full_name", "first_name", "last_name", "email", "email_address", "user_email", "mail",
+    "phone", "phone_number", "mobile", "ssn", "ip", "ip_address", "client_ip", "host", "hostname",
 )  # fmt: skip
 """Fields that tell who somebody is. Their values are looked for in all other text, too."""
 
@@ -43,7 +44,7 @@ HARMLESS = (
 
 _OURS = frozenset(
     {
-        TRIAL_START, TRIAL_STOP, RECORD, CAPTURE, *ATTRIBUTIONS, *BASE_COLUMNS, *NESTED,
+        TRIAL_START, TRIAL_STOP, RECORD, LOG, CAPTURE, *ATTRIBUTIONS, *BASE_COLUMNS, *NESTED,
         "passed", "failed", "errored", "skipped", "interrupted", "xfailed", "xpassed", "judge",
         "default", "main", "duration", "cost", "tokens", "total", "prompt", "completion",
     }
@@ -53,6 +54,7 @@ _OURS = frozenset(
 _KEY = re.compile(r"[A-Za-z_][\w.:/$-]{0,63}", re.ASCII)
 _PLACE = re.compile(r"[\w.]+( at [\w./\\-]+:\d+)?", re.ASCII)  # of a failed trial: type and place
 _NODE_ID = re.compile(r"[\w./\\:-]+", re.ASCII)
+_MAIL = re.compile(r"[^@\s]@[^@\s]+\.\w")
 _WORDS = re.compile(r"\W+|_")
 _LABEL = 100
 _GONE = object()
@@ -97,7 +99,9 @@ class Anonymiser:
             if (each in whole if len(each) > 2 else each in words)
         }
         for text in self._shown:
-            self._shown[text] = not any(_tells(text.casefold(), each) for each in found)
+            self._shown[text] = not (
+                _MAIL.search(text) or any(_tells(text.casefold(), each) for each in found)
+            )
         self._people.clear()
 
     def of(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -127,7 +131,17 @@ class Anonymiser:
             error = row["metadata"].get("error")
             if isinstance(error, str) and _PLACE.fullmatch(error):
                 clean["metadata"]["error"] = self._show(error)
+        elif row["event"] == LOG and isinstance(row["metadata"].get("name"), str):
+            # The name of a metric, as the keys of what is recorded are.
+            clean["metadata"].update(self._log(row["metadata"]))
         return clean
+
+    def _log(self, metadata: Mapping[str, Any]) -> dict[str, str]:
+        name = metadata["name"]
+        shown = {"name": self._show(name) if _KEY.fullmatch(name) else self._token(name)}
+        if metadata.get("best") in (MIN, MAX):
+            shown["best"] = metadata["best"]
+        return shown
 
     # --- values --------------------------------------------------------------------------------
 

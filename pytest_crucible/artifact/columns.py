@@ -40,6 +40,8 @@ class _Loaded:
 class EventColumns:
     """Some events as columns, one value per event, in order; made by `Events.columns`.
 
+    They are shared by all that is asked of the same events, and so cannot be changed.
+
     A query only notes which rows it keeps; a column is put together when it is asked for.
     """
 
@@ -90,6 +92,8 @@ class EventColumns:
         Raises:
             KeyError: another column.
         """
+        if column not in TEXTS:
+            raise KeyError(f"no column of texts {column!r}; there are {', '.join(TEXTS)}")
         distinct = np.array([*self._loaded.distinct[column], None], dtype=object)
         found: NDArray[np.object_] = distinct[self._of(self._loaded.codes[column])]
         return found
@@ -111,8 +115,10 @@ class EventColumns:
             texts: ``condition``, ``case``, ``model`` or ``provider``; None is "has none".
 
         Raises:
-            TypeError: there is no such column.
+            TypeError: there is no such column, or ``success`` is no truth value.
         """
+        if success is not None and not isinstance(success, (bool, np.bool_)):
+            raise TypeError(f"query(success={success!r}): it takes True or False")
         unknown = [column for column in texts if column not in TEXTS]
         if unknown:
             raise TypeError(f"query() has no column {unknown[0]!r}; it has {', '.join(TEXTS)}")
@@ -121,7 +127,9 @@ class EventColumns:
             matches = telemetry.matcher(name).match
             kept &= self._matching("name", lambda each: matches(each or "") is not None)
         for column, wanted in texts.items():
-            kept &= self._matching(column, wanted.__eq__ if wanted is not None else _is_none)
+            # The columns hold texts: a model named 3 is "3" here.
+            text = _text(wanted)
+            kept &= self._matching(column, text.__eq__ if text is not None else _is_none)
         if success is not None:
             kept &= self.success == float(success)
         first, last = time_range_us
@@ -142,8 +150,11 @@ class EventColumns:
         """The events at which ``kept`` is true: ``columns.where(columns.latency_ms > 100)``.
 
         Raises:
+            TypeError: it is no array of truth values.
             ValueError: it has another length.
         """
+        if getattr(kept, "dtype", None) != np.bool_:
+            raise TypeError("where() takes an array of truth values, one per event")
         if kept.shape != (len(self),):
             raise ValueError(f"{kept.size} truth values for {len(self)} events")
         rows = np.flatnonzero(kept)
@@ -180,11 +191,16 @@ def columns_of(events: Iterable[Event]) -> EventColumns:
     return EventColumns(
         _Loaded(
             {name: tuple(texts) for name, texts in distinct.items()},
-            {name: np.frombuffer(each, dtype=np.int32) for name, each in codes.items()},
-            {name: np.frombuffer(each) for name, each in numbers.items()},
-            np.frombuffer(time_us, dtype=np.int64),
+            {name: _fixed(np.frombuffer(each, dtype=np.int32)) for name, each in codes.items()},
+            {name: _fixed(np.frombuffer(each)) for name, each in numbers.items()},
+            _fixed(np.frombuffer(time_us, dtype=np.int64)),
         )
     )
+
+
+def _fixed(column: NDArray[Number]) -> NDArray[Number]:
+    column.setflags(write=False)
+    return column
 
 
 def _is_none(value: object) -> bool:

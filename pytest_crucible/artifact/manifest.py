@@ -142,7 +142,19 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         )
     if "run" not in manifest:
         raise ArtifactError(f"{path}:1: not a manifest: it has no 'run'")
+    if not _describes(manifest.get("experiments")):
+        raise ArtifactError(f"{path}: not a manifest: 'experiments' holds no experiments")
     return manifest
+
+
+def _describes(experiments: object) -> bool:
+    """Whether that part has the shape that readers count on; it may be missing."""
+    if experiments is None:
+        return True
+    return isinstance(experiments, dict) and all(
+        isinstance(each, dict) and isinstance(each.get("definition"), dict)
+        for each in experiments.values()
+    )
 
 
 def manifest_notes(manifest: Mapping[str, Any] | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -35,6 +36,7 @@ NESTED = ("measurements", "metadata")
 _EMPTY: Mapping[str, Any] = {}
 _MAX_TEMPLATES = 256
 _MAX_NAMES = 4096
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 _encoder = msgspec.json.Encoder()
 _to_json = _encoder.encode
@@ -203,13 +205,13 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
         name=str(row["event"]),
         measurements=_mapping(row.get("measurements")),
         metadata=_mapping(row.get("metadata")),
-        time_us=int(row["time_us"]),
+        time_us=_time_us(row["time_us"]),
         run=str(row["run"]),
         node=str(row["node"]),
-        sequence=int(row["sequence"]),
+        sequence=_int64(row["sequence"]),
         scope=scope,
         attribution=str(row.get("attribution") or "context"),
-        weight=None if row.get(WEIGHT) is None else float(row[WEIGHT]),
+        weight=None if row.get(WEIGHT) is None else _weight(row[WEIGHT]),
     )
     enriched = {} if event.internal else _set_by_enrichers(event, row)
     return msgspec.structs.replace(event, enriched=enriched) if enriched else event
@@ -218,7 +220,7 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
 def _set_by_enrichers(event: Event, row: Mapping[str, Any]) -> dict[str, Any]:
     """What the columns say beyond what the event itself does."""
     plain = enrich(event)
-    said = {name: row[name] for name in _MEASURED if name in row}
+    said = {name: _measured(name, row[name]) for name in _MEASURED if name in row}
     # CSV and Parquet keep texts as texts: a model named 3 is no other than one named "3".
     said |= {
         name: row[name]
@@ -256,7 +258,34 @@ def _scope(
 
 
 def _whole(value: Any) -> int | None:
-    return None if value is None or value == "" else int(value)
+    return None if value is None or value == "" else _int64(value)
+
+
+def _int64(value: Any) -> int:
+    found = int(value)
+    if not -(2**63) <= found < 2**63:
+        raise ValueError(f"{found} is beyond 64 bits")
+    return found
+
+
+def _measured(name: str, value: Any) -> Any:
+    if value is not None and not isinstance(value, bool if name == "success" else (int, float)):
+        raise TypeError(f"{name} is a {type(value).__name__}")
+    return value
+
+
+def _weight(value: Any) -> float:
+    found = float(value)
+    if not 0 < found < math.inf:
+        raise ValueError(f"{WEIGHT}={value!r} is no weight")
+    return found
+
+
+def _time_us(value: Any) -> int:
+    found = int(value)
+    if not _FIRST_US <= found <= _LAST_US:
+        raise ValueError(f"time_us={found} is in none of the years 1 to 9999")
+    return found
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

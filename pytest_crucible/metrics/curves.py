@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._enrich import number
 from pytest_crucible._event import LOG, Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.metrics.direction import lower_is_better
 
 MIN, MAX = "min", "max"
+_MOST = 2**63
 POINTS = 24
 """How many points of a curve are kept for the summary."""
 
@@ -98,11 +100,12 @@ def add_logged(
     if series is None:
         series = logged[name] = LoggedSeries()
     value, step = event.measurements.get("value"), event.measurements.get("step")
-    if type(step) is not int:
+    if type(step) is not int or not -_MOST <= step < _MOST:
         series.invalid += 1
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        value = math.nan  # as JSON wrote it: null
+    if type(value) is not float:
+        plain = number(value)
+        value = math.nan if plain is None else plain  # as JSON wrote it: null
     best = event.metadata.get("best")
     if best in (MIN, MAX):
         series.best = str(best)

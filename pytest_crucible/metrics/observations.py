@@ -182,7 +182,7 @@ def _add_internal(group: Group, event: Event, scope: Scope, attempt: int) -> Non
         add_logged(group.logged, event, scope, group.case_index(scope.case), attempt)
     else:
         problem = str(event.metadata.get("problem")), str(event.metadata.get("validate"))
-        group.invalid[problem] += int(event.measurements.get("count", 1))
+        group.invalid[problem] += int(number(event.measurements.get("count")) or 1)
 
 
 def _add_recorded(group: Group, event: Event, scope: Scope, attempt: int) -> None:

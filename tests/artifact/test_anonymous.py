@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_crucible._enrich import enrich
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible._event import Event
+from pytest_crucible._event import LOG, Event
 from pytest_crucible.artifact.exporters import export_as
 from pytest_crucible.artifact.options import ExportOptions
 from pytest_crucible.artifact.run import open_run
@@ -215,3 +215,29 @@ def test_options_that_make_no_sense(given: dict[str, Any], problem: str) -> None
     """Each mistake is one line, before anything is written."""
     with pytest.raises(DefinitionError, match=problem):
         ExportOptions(**given)
+
+
+@each_mode
+def test_logged_numbers_keep_their_names(options: ExportOptions, tmp_path: Path) -> None:
+    """Two curves stay two, and are found by name, unless the name tells of somebody."""
+    scope = trial_scope("t.py::t")
+    names = ("loss", "val_score", "annabel.loss")
+    events = [event("login", metadata={"user_id": "annabel"}, scope=scope)] + [
+        event(LOG, {"value": 0.5, "step": 1}, {"name": name, "best": "min"}, scope=scope)
+        for name in names
+    ]
+    found = read(events, options, tmp_path)[1:]
+    kept = [each.metadata["name"] for each in found]
+    assert kept[:2] == ["loss", "val_score"]
+    assert kept[2].startswith("anon-")
+    assert {each.metadata["best"] for each in found} == {"min"}
+
+
+@each_mode
+def test_addresses_in_names_do_not_stay(options: ExportOptions, tmp_path: Path) -> None:
+    """A mail address in a name goes even if no field of any event tells whose it is."""
+    scope = trial_scope("t.py::t", condition="for-ann@example.com")
+    events = [event("sent.ann@example.com", metadata={"phone_number": 4917012345}, scope=scope)]
+    written = write(events, options, tmp_path / "e.jsonl")
+    assert b"example" not in written
+    assert b"4917012345" not in written

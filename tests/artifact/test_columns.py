@@ -88,3 +88,31 @@ def test_no_events() -> None:
     """Nothing is nothing, and can be asked too."""
     columns = Events(list).columns()
     assert len(columns.query("a.*", success=True, model="m")) == 0
+
+
+def test_columns_cannot_be_changed(events: Events) -> None:
+    """They are shared: what one asker did to them would be in the answers of all others."""
+    with pytest.raises(ValueError, match="read-only"):
+        events.columns().latency_ms[0] = 7
+
+
+@pytest.mark.parametrize("model", [7, "7"])
+def test_names_are_compared_as_texts(model: Any, events: Events) -> None:
+    """A model that is a number is found by it, as by its text."""
+    sevens = sum(str(event.metadata.get("model")) == "7" for event in events)
+    assert len(events.columns().query(model=model)) == sevens > 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "complaint"),
+    [
+        (lambda columns: columns.where(None), "takes an array of truth values"),
+        (lambda columns: columns.where([True]), "takes an array of truth values"),
+        (lambda columns: columns.query(success="yes"), "takes True or False"),
+        (lambda columns: columns.texts("kind"), "no column of texts 'kind'; there are name"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(ask: Any, complaint: str, events: Events) -> None:
+    """Each mistake in words, and not from inside NumPy."""
+    with pytest.raises((TypeError, KeyError), match=complaint):
+        ask(events.columns())

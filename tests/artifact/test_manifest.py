@@ -164,6 +164,13 @@ def test_run_without_a_manifest_has_none(tmp_path: Path) -> None:
         (b"[]", ":1: not a manifest: it has no 'schema'"),
         (b'{"run": "r"}', ":1: not a manifest: it has no 'schema'"),
         (b'{"schema": 1}', ":1: not a manifest: it has no 'run'"),
+        *(
+            (
+                b'{"schema": 1, "run": "r", "experiments": %s}' % experiments,
+                ": not a manifest: 'experiments' holds no experiments",
+            )
+            for experiments in (b"[1]", b'{"k": 3}', b'{"k": {"conditions": {}}}')
+        ),
         (
             b'{"schema": 99, "run": "r"}',
             ": schema 99, this version reads 1; use the pytest-crucible",

@@ -10,6 +10,7 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible._experiment import define
 from pytest_crucible.artifact.exporters import FORMATS, export_events
 from pytest_crucible.artifact.manifest import write_manifest
+from pytest_crucible.artifact.rows import nested_row, to_json_lines
 from pytest_crucible.artifact.run import Run, is_run, open_run
 from tests.events import event, trial_scope, write_run
 
@@ -210,3 +211,25 @@ def test_damaged_event_is_named(good: str, bad: str, tmp_path: Path) -> None:
     tail = '"was":' if good.endswith(":") else ""
     path.write_text(text + text.replace(good, bad + tail))
     assert problem(path).startswith(":2: not an event: ")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"time_us": 10**20},
+        {"time_us": -(10**17)},
+        {"trial": 2**70},
+        {"sequence": 2**70},
+        {"latency_ms": "fast"},
+        {"success": "maybe"},
+        {"sampling_weight": -1},
+    ],
+    ids=repr,
+)
+def test_impossible_column_is_named(column: dict[str, object], tmp_path: Path) -> None:
+    """A value that no export holds is told by file and line, not met later as a traceback."""
+    row = nested_row(event("a.stop", scope=trial_scope("t.py::t"))) | column
+    path = tmp_path / "e.jsonl"
+    path.write_bytes(to_json_lines([row]))
+    with pytest.raises(ArtifactError, match=r"e\.jsonl:1: not an event: "):
+        list(open_run(path).events())

@@ -105,6 +105,15 @@ def test_what_is_no_number_counts_as_not_finite() -> None:
     assert (found.first, found.last, found.best) == (1, None, 1)
 
 
+def test_numbers_beyond_every_column_are_counted() -> None:
+    """An integer that fits no column, in a file of somebody else's, is no traceback."""
+    scope = trial_scope()
+    huge = event(LOG, {"value": 10**400, "step": 1}, {"name": "loss"}, scope=scope)
+    far = event(LOG, {"value": 1.0, "step": 2**70}, {"name": "loss"}, scope=scope)
+    found = logged(log(2.0, 0, scope), huge, far)
+    assert (found.points, found.not_finite, found.first, found.last) == (3, 2, 2.0, None)
+
+
 def test_trials_have_curves_of_their_own_and_means_over_them() -> None:
     """With several trials each number is the mean over the trials' own."""
     scopes = [trial_scope("a"), trial_scope("a", 2), trial_scope("b")]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_crucible._enrich import Enriched
-from pytest_crucible._event import Event
+from pytest_crucible._event import INVALID, Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.metrics.observations import NO_CASE, Group, observe
 from pytest_crucible.metrics.summary import summarise
@@ -341,3 +341,12 @@ def test_planned_trials_that_never_ran_are_groups_too() -> None:
     found = observe([], plan=lambda: [("exp", "treatment", "t", "c", 1)])
     (missing,) = found.groups["exp", "treatment"].trials
     assert (missing.outcome, missing.test) == ("missing", "t")
+
+
+def test_count_of_problems_that_is_no_number_is_one() -> None:
+    """A foreign file may hold anything under our names; each such event is one at least."""
+    scope = Scope(experiment="exp")
+    told = {"problem": "a.b without duration", "validate": "warn"}
+    events = [event(INVALID, {"count": count}, told, scope=scope) for count in (2, "x", 10**400)]
+    (group,) = observe(events).groups.values()
+    assert dict(group.invalid) == {("a.b without duration", "warn"): 4}
