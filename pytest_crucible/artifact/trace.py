@@ -8,16 +8,17 @@ and nothing is lost: what names no parent, or one that is not there, is a root.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_crucible._correlation import KEY, OPEN_SPAN
-from pytest_crucible._enrich import Enriched, enrich
+from pytest_crucible._enrich import Enriched, enrich, number
 from pytest_crucible._event import Event
 
 CAUSAL = "causal_trace."
 _CAUSES = ("parent_ids", "parents", "parent_id", "parent_event_id")
 _IDS = frozenset({*_CAUSES, KEY, OPEN_SPAN, "event_id", "parent_span_id", "span_id", "trace_id"})
 _INDENT = "  "
+_DEEPEST = 40  # beyond that the depth is told as a number: a chain must not run off the screen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +34,7 @@ class TraceNode:
 
     event: Event
     start: Event | None
-    children: tuple[TraceNode, ...]
+    children: tuple[TraceNode, ...] = field(repr=False)  # as deep as the trace
     causes: tuple[str, ...] = ()
 
 
@@ -59,8 +60,8 @@ class Trace:
         """The tree as text."""
         yield f"trace {_one_line(self.id)}"
         for depth, node in self.walk():
-            indent = _INDENT * (depth + 1)
-            yield indent + _describe(node)
+            indent = _INDENT * (min(depth, _DEEPEST) + 1)
+            yield f"{indent}{f'({depth}) ' if depth > _DEEPEST else ''}{_describe(node)}"
             for line in _choices(node):
                 yield indent + _INDENT + line
 
@@ -104,7 +105,9 @@ class _Draft:
 
 def trace(events: Iterable[Event], id: str) -> Trace:
     """See `Events.trace`."""
-    members = _members([each for each in events if not _IDS.isdisjoint(each.metadata)], id)
+    wanted = "" if id is None else str(id)  # what an event says may be no text either
+    named = [each for each in events if not _IDS.isdisjoint(each.metadata)]
+    members = _members(named, wanted) if wanted else []
     if not members:
         raise LookupError(f"no event has the correlation, trace or span id {id!r}")
     drafts, known = _drafts(members)
@@ -116,7 +119,7 @@ def trace(events: Iterable[Event], id: str) -> Trace:
         else:
             parent.children.append(draft)
             draft.top = parent
-    return Trace(id, _frozen(drafts, roots))
+    return Trace(wanted, _frozen(drafts, roots))
 
 
 def _members(events: Sequence[Event], id: str) -> list[Event]:
@@ -265,15 +268,16 @@ def _details(node: TraceNode, enriched: Enriched) -> Iterator[str]:
         if isinstance(get(key), str) and get(key):
             yield _one_line(str(get(key)))
     if enriched.latency_ms is not None:
-        yield f"{enriched.latency_ms:,.{1 if enriched.latency_ms < 100 else 0}f} ms"
+        yield f"{_milliseconds(enriched.latency_ms)} ms"
     if enriched.cost_usd is not None:
         yield f"${enriched.cost_usd:.4g}"
-    confidence = node.event.measurements.get("confidence", get("confidence"))
-    if isinstance(confidence, (int, float)):
+    confidence = number(node.event.measurements.get("confidence", get("confidence")))
+    if confidence is not None:
         yield f"confidence {confidence:g}"
     if node.event.internal:
         for name, value in node.event.measurements.items():
-            yield f"{_one_line(str(name))}={value}"
+            known = isinstance(value, bool) or number(value) is not None
+            yield f"{_one_line(str(name))}={value if known else 'unknown'}"
     if node.causes:
         yield f"also caused by {', '.join(map(_one_line, node.causes))}"
 
@@ -293,5 +297,12 @@ def _choices(node: TraceNode) -> Iterator[str]:
                 yield f"rejected: {_one_line(str(each))}"
 
 
+def _milliseconds(latency: float) -> str:
+    if abs(latency) < 1:
+        return f"{latency:.2g}"
+    return f"{latency:,.{1 if latency < 100 else 0}f}"
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Nothing that a terminal obeys: what events name comes from anywhere."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -47,7 +47,7 @@ def _told_of(place: str, providers: frozenset[str]) -> bool:
 
 def _calls(each: Spending) -> str:
     own = each.calls - each.judge_calls
-    parts = [f"{plural(own, 'call')} {_usd(each.application_usd)}"]
+    parts = [f"{plural(own, 'call')} {_usd(each.application_usd)}"] if own else []
     if each.judge_calls:
         parts.append(f"{plural(each.judge_calls, 'call')} of judges {_usd(each.judge_usd)}")
     if each.usd_per_passed_case is not None:

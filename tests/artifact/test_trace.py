@@ -295,3 +295,31 @@ def test_a_deep_trace_does_not_exhaust_the_stack() -> None:
     found = trace(reversed(events), "j")
     assert len(lines(found)) == 3_001
     assert len(found.roots) == 1
+
+
+def test_text_of_odd_values_is_plain_and_short() -> None:
+    """No nan, nothing that a terminal obeys, and a long chain neither runs off nor recurses."""
+
+    def run(exp: crucible.ExperimentHandle) -> None:
+        with telemetry.correlate("job\x1b[31m"):
+            telemetry.execute("x", {"confidence": float("nan")}, {"model": "m\x1b[31m"})
+            telemetry.execute("causal_trace.y", {"confidence": True}, {"decision": "\x1b[2J"})
+            for n in range(2_000):
+                ids = {"event_id": f"d{n}", "parent_id": f"d{n - 1}"}
+                telemetry.execute("causal_trace.z", {}, ids)
+
+    found = recorded(run).trace("job\x1b[31m")
+    assert all(each.isprintable() for each in lines(found))
+    assert lines(found)[1:4] == ["  x · m [31m", "  causal_trace.y", "    chosen: [2J"]
+    assert lines(found)[-2].strip().startswith("(1998) causal_trace.z")
+    assert max(map(len, lines(found))) < 150
+    assert len(repr(found)) < 10_000
+
+
+def test_an_id_of_no_text_is_looked_for_as_such() -> None:
+    """A number is found as it is told; None and an empty text are nobody's id."""
+    events = recorded(lambda _: telemetry.execute("x", None, {"trace_id": 17}))
+    assert len(events.trace(17).roots) == 1  # type: ignore[arg-type]
+    for nobody in (None, ""):
+        with pytest.raises(LookupError, match="no event has"):
+            events.trace(nobody)  # type: ignore[arg-type]

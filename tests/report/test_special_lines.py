@@ -29,9 +29,34 @@ def test_one_line_for_all_conditions_and_metrics() -> None:
     events += [recorded({"score": 0.8 + n / 100}, trial_scope(str(n))) for n in range(-5, 6)]
     events.append(recorded({"score": 9.0}, trial_scope("t.py::test[b]")))
     assert anomaly_line(metrics(events)) == (
-        "anomalies: 3 of 23 latencies (worst 400 ms, 40 × the median of req_llm.request.stop, "
-        "test[a], trial 2, one); 1 of 12 values of score (worst 9, median 0.805, test[b])"
+        "anomalies: 3 of 23 latencies (worst 400 ms, 40 × the median, in test[a], trial 2, one)"
+        " · 1 of 12 score"
     )
+    assert anomaly_line(metrics(events[-12:])) == (
+        "anomalies: 1 of 12 score (worst 9, median 0.805, in test[b])"
+    )
+
+
+def test_the_line_of_anomalies_stays_short() -> None:
+    """Of long case names the arguments go first, of many metrics the last are only counted."""
+    numbers = [f"number_{n}" for n in range(9)]
+    latencies = calls((*STEADY, 400), "one", "t.py::test[" + "which gas? " * 20 + "]")
+    scores = [*(n / 100 for n in range(-5, 6)), 9.0]
+    for shown in range(len(numbers) + 1):
+        told = [
+            recorded(dict.fromkeys(numbers[:shown], score), trial_scope("c", condition="one"))
+            for score in scores
+        ]
+        line = anomaly_line(metrics(latencies + told))
+        assert line is not None
+        assert len(line) <= 110
+        assert "400 ms, 40 × the median" in line
+        left = shown - line.count("of 12 number_")
+        assert f"· {left} more metrics" in line if left else "more" not in line
+        assert "in test[…]" in line if shown < 2 else "which gas" not in line
+    long = anomaly_line(metrics([recorded({"n" * 300: each}, trial_scope("c")) for each in scores]))
+    assert long is not None
+    assert len(long) <= 110
 
 
 def test_what_is_too_fast_is_told_as_a_fraction() -> None:
