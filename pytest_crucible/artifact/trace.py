@@ -103,7 +103,7 @@ class _Draft:
         return self.end.time_us - (latency or 0.0) * 1000
 
 
-def trace(events: Iterable[Event], id: str) -> Trace:
+def trace(events: Iterable[Event], id: object) -> Trace:
     """See `Events.trace`."""
     wanted = "" if id is None else str(id)  # what an event says may be no text either
     named = [each for each in events if not _IDS.isdisjoint(each.metadata)]

@@ -1,11 +1,12 @@
 """Ensembles and hedging: what voting and asking twice gave, and what they cost.
 
-The costs of calls here are parts of ``cost.total``, never an addition to it.
+The costs of calls here are parts of ``cost.total``, never an addition to it. Where a sample was
+taken, each whole and each call counts as often as it stands for.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from pytest_crucible.metrics.values import Distribution
 
 PRIMARY, BACKUP = "primary", "backup"
-Describe = Callable[[NDArray[np.float64]], "Distribution"]
+Floats = NDArray[np.float64]
+Describe = Callable[[Floats, Floats | None], "Distribution"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +89,18 @@ class HedgingMetrics:
     models: Mapping[str, ModelCalls] = field(default_factory=dict)
 
 
+Told = tuple[Series, Floats]
+
+
 def summarise_ensembles(group: Group, describe: Describe) -> EnsembleMetrics | None:
     """The metrics of a group's ensembles; None where there are none."""
     wholes = [each for each in group.wholes or () if each.kind != HEDGED]
     if not wholes:
         return None
     return EnsembleMetrics(
-        predictions=sum(each.kind == ENSEMBLE for each in wholes),
-        votes=sum(each.votes for each in wholes),
-        agreement=describe(_values(_agreement(group))),
+        predictions=round(_weight(each for each in wholes if each.kind == ENSEMBLE)),
+        votes=round(sum(each.votes * each.weight for each in wholes)),
+        agreement=_described(group, _agreement(group), describe),
         models=_models(group, wholes),
     )
 
@@ -106,68 +111,84 @@ def summarise_hedging(group: Group, describe: Describe) -> HedgingMetrics | None
     if not wholes:
         return None
     twice = [each for each in wholes if each.duplicated]
-    winners = Counter(name for each in wholes if (name := _winner(each)) is not None)
-    backups = _values(_backups(group))
-    costs, unknown_cost = _known(_lost_cost(group, each) for each in twice)
-    _, unknown_saving = _known(_saved(group, each) for each in twice)
+    winners: dict[str, float] = defaultdict(float)
+    for each in wholes:
+        name = _winner(each)
+        if name is not None:
+            winners[name] += each.weight
+    known = sum(winners.values())
+    backups = _backups(group)
+    costs, unknown_cost = _known((each, _lost_cost(group, each)) for each in twice)
+    _, unknown_saving = _known((each, _saved(group, each)) for each in twice)
+    rate = _weight(twice) / _weight(wholes)
     return HedgingMetrics(
-        requests=len(wholes),
-        duplicated=len(twice),
-        rate=len(twice) / len(wholes),
-        winner_share={name: n / winners.total() for name, n in winners.most_common()},
-        backup_share=float(backups.mean()) if backups.size else None,
+        requests=round(_weight(wholes)),
+        duplicated=round(_weight(twice)),
+        rate=rate,
+        winner_share={
+            name: weight / known
+            for name, weight in sorted(winners.items(), key=lambda item: -item[1])
+        },
+        backup_share=_described(group, backups, describe).mean,
         duplication_cost_usd=sum(costs) if costs else None,
-        saved_ms=describe(_values(_saving(group))),
+        saved_ms=_described(group, _saving(group), describe),
         unknown_cost=unknown_cost,
         unknown_saving=unknown_saving,
         models=_models(group, wholes),
     )
 
 
+def _weight(wholes: Iterable[Whole]) -> float:
+    return sum(each.weight for each in wholes)
+
+
+def _described(group: Group, told: Told, describe: Describe) -> Distribution:
+    series, weights = told
+    values = np.frombuffer(series.values, dtype=np.float64)
+    return describe(values, weights if group.sampled else None)
+
+
 # --- observations behind the metrics, with their cases ----------------------------------------
 
 
-def _series(wholes: Iterable[tuple[Whole, float | str | None]]) -> Series:
-    series = Series()
+def _series(wholes: Iterable[tuple[Whole, float | str | None]]) -> Told:
+    series, weights = Series(), []
     for whole, value in wholes:
         if isinstance(value, (int, float)):
             series.values.append(float(value))
             series.cases.append(whole.case)
             series.trials.append(whole.trial)
             series.attempts.append(0)
-    return series
+            weights.append(whole.weight)
+    return series, np.array(weights, dtype=np.float64)
 
 
-def _values(series: Series) -> NDArray[np.float64]:
-    return np.frombuffer(series.values, dtype=np.float64)
-
-
-def _agreement(group: Group) -> Series:
+def _agreement(group: Group) -> Told:
     return _series((each, each.agreement) for each in group.wholes or () if each.kind != HEDGED)
 
 
-def _duplicated(group: Group) -> Series:
+def _duplicated(group: Group) -> Told:
     return _series(
         (each, float(each.duplicated)) for each in group.wholes or () if each.kind == HEDGED
     )
 
 
-def _backups(group: Group) -> Series:
+def _backups(group: Group) -> Told:
     roles = ((each, _role(each)) for each in group.wholes or () if each.kind == HEDGED)
     return _series((each, float(role == BACKUP)) for each, role in roles if role is not None)
 
 
-def _saving(group: Group) -> Series:
+def _saving(group: Group) -> Told:
     return _series((each, _saved(group, each)) for each in group.wholes or () if each.duplicated)
 
 
-SERIES: dict[str, Callable[[Group], Series]] = {
+SERIES: dict[str, Callable[[Group], Told]] = {
     "ensemble.agreement": _agreement,
     "hedging.rate": _duplicated,
     "hedging.backup_share": _backups,
     "hedging.saved_ms": _saving,
 }
-"""The numbers behind a path, one for each whole that tells it."""
+"""The numbers behind a path, one for each whole that tells it; and how many each stands for."""
 
 
 # --- one hedged request -----------------------------------------------------------------------
@@ -246,14 +267,16 @@ def _saved(group: Group, whole: Whole) -> float | str:
     return alone - whole.latency_ms
 
 
-def _known(found: Iterable[float | str]) -> tuple[list[float], dict[str, int]]:
-    known, reasons = [], Counter[str]()
-    for each in found:
-        if isinstance(each, str):
-            reasons[each] += 1
+def _known(found: Iterable[tuple[Whole, float | str]]) -> tuple[list[float], dict[str, int]]:
+    known: list[float] = []
+    reasons: dict[str, float] = defaultdict(float)
+    for whole, value in found:
+        if isinstance(value, str):
+            reasons[value] += whole.weight
         else:
-            known.append(each)
-    return known, dict(reasons.most_common())
+            known.append(value * whole.weight)
+    ranked = sorted(reasons.items(), key=lambda item: -item[1])
+    return known, {reason: round(count) for reason, count in ranked}
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -264,9 +287,13 @@ def _is_call(group: Group, member: Member) -> bool:
     return not member.outer and member.row not in group.merged
 
 
-def _cost(group: Group, members: Iterable[Member]) -> float | None:
+def _stands_for(group: Group, member: Member) -> float:
+    return group.weight[member.row] if group.weight else 1.0
+
+
+def _cost(group: Group, members: Iterable[Member], *, weighted: bool = False) -> float | None:
     costs = [
-        group.cost_usd[each.row]
+        group.cost_usd[each.row] * (_stands_for(group, each) if weighted else 1.0)
         for each in members
         if group.counted_cost[each.row] and group.cost_usd[each.row] == group.cost_usd[each.row]
     ]
@@ -282,13 +309,14 @@ def _models(group: Group, wholes: Iterable[Whole]) -> dict[str, ModelCalls]:
 
 
 def _model(group: Group, members: list[Member]) -> ModelCalls:
-    calls = [each for each in members if _is_call(group, each)]
-    ran = [group.latency_ms[each.row] for each in calls if not each.cancelled]
-    latencies = [each for each in ran if each == each]
+    calls = [(each, _stands_for(group, each)) for each in members if _is_call(group, each)]
+    ran = [(group.latency_ms[each.row], n) for each, n in calls if not each.cancelled]
+    latencies = [(latency, n) for latency, n in ran if latency == latency]
+    known = sum(n for _, n in latencies)
     return ModelCalls(
-        calls=len(calls),
-        failed=sum(group.success[each.row] == 0 for each in calls),
-        cancelled=sum(each.cancelled for each in calls),
-        mean_latency_ms=sum(latencies) / len(latencies) if latencies else None,
-        cost_usd=_cost(group, members),
+        calls=round(sum(n for _, n in calls)),
+        failed=round(sum(n for each, n in calls if group.success[each.row] == 0)),
+        cancelled=round(sum(n for each, n in calls if each.cancelled)),
+        mean_latency_ms=sum(latency * n for latency, n in latencies) / known if known else None,
+        cost_usd=_cost(group, members, weighted=True),
     )

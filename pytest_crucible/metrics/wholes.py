@@ -59,6 +59,7 @@ class Whole:
         votes: how many were completed in it.
         agreement: the share of members that gave the answer that won.
         duplicated: whether a second request was sent.
+        weight: how many it stands for, where a sample was taken.
         told: metadata and measurements of its events, the latest first.
     """
 
@@ -74,6 +75,7 @@ class Whole:
     votes: int = 0
     agreement: float | None = None
     duplicated: bool = False
+    weight: float = 1.0
     members: list[Member] = field(default_factory=list)
     told: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -134,6 +136,7 @@ class Wholes:
     def _begin(self, kind: str, event: Event) -> Whole:
         span, parent = _ids(event)
         whole = Whole(kind, self._case, self._trial, span, self._owner(parent))
+        whole.weight = _weight(event)
         whole.say(event)
         self._open.append(whole)
         self._found.append(whole)
@@ -177,7 +180,7 @@ class Wholes:
     def _vote(self, event: Event) -> None:
         whole = self._named(event, ENSEMBLE)
         if whole is None or whole.votes:
-            whole = Whole(VOTE, self._case, self._trial)
+            whole = Whole(VOTE, self._case, self._trial, weight=_weight(event))
             self._found.append(whole)
         whole.votes += 1
         agreement = agreement_of(event)
@@ -235,6 +238,10 @@ class Wholes:
             and (each.ended_us is None or began_us <= each.ended_us)
         ]
         return max(found, key=lambda each: each.began_us or 0.0, default=None)
+
+
+def _weight(event: Event) -> float:
+    return 1.0 if event.weight is None else event.weight
 
 
 def _ids(event: Event) -> tuple[object, object]:

@@ -286,14 +286,19 @@ def _samplings(node: Node) -> dict[str, Any]:
 
 
 def _broken_off(run: Run, experiment: str) -> tuple[str, ...]:
-    """The nodes that had a reservoir and no end: the number of operations is the last they told."""
+    """The nodes that had a reservoir and no end: the number of operations is the last they told.
+
+    One that kept nothing saw nothing: a reservoir takes the first that comes.
+    """
     return tuple(
         node.name
         for node in run.nodes
         if not node.closed
         and any(
-            frame.experiment == experiment and parse_sampling(frame.sampling).strategy == RESERVOIR
-            for frame in node.samplings.values()
+            condition[0] == experiment
+            and parse_sampling(frame.sampling).strategy == RESERVOIR
+            and node.drew(condition)
+            for condition, frame in node.samplings.items()
         )
     )
 

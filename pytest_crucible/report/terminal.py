@@ -138,7 +138,8 @@ def _sampled(experiment: ExperimentResult) -> str:
     kept, total = sum(s.kept_events or 0 for s in sampled), sum(s.total_events for s in sampled)
     sampling = experiment.definition.sampling
     how = f"{parse_sampling(sampling).text}, " if sampling else ""
-    text = f"sampled: {how}{kept:,} of about {plural(total, 'event')} kept"
+    known = f"{kept:,} of about {plural(total, 'event')} kept" if total else "no event to draw from"
+    text = f"sampled: {how}{known}"
     if experiment.broken_off:
         where = ", ".join(experiment.broken_off)
         text += f"; at least so many: {where} broke off before saying how many there were"

@@ -123,9 +123,11 @@ def sample_of(group: Group, path: str) -> Sample | None:
 
 
 def _of_wholes(group: Group, path: str, head: str, statistic: str) -> Sample | None:
-    if path in SERIES:
-        return replace(_recorded(group, SERIES[path](group)), kind=RATE)
-    return _shaped(_recorded(group, SERIES[head](group)), statistic)
+    series, weights = SERIES[path if path in SERIES else head](group)
+    values = np.frombuffer(series.values, dtype=np.float64)
+    cases = np.frombuffer(series.cases, dtype=np.int64)
+    found = _made(values, cases, group, MEAN, weights if group.sampled else None)
+    return replace(found, kind=RATE) if path in SERIES else _shaped(found, statistic)
 
 
 def _given(group: Group, head: str, statistic: str) -> Sample | None:

@@ -192,6 +192,13 @@ class Node:
         frame.weight = 1.0 if weight is None else weight
         return weight is not None
 
+    def drew(self, condition: Condition) -> bool:
+        """Whether anything of a condition was there to be drawn; known once it has been read."""
+        told = self.samplings.get(condition)
+        if told is not None and told.seen:
+            return True
+        return self._survivors is not None and self._survivors.seen(condition) > 0
+
     def _learn(self, frame: Frame) -> None:
         match frame:
             case HeaderFrame():

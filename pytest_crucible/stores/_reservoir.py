@@ -64,6 +64,10 @@ class Survivors:
             self._sizes[owner] = sampling.number
             self._seen[owner] = max(self._seen.get(owner, 0), frame.seen)
 
+    def seen(self, condition: Condition) -> int:
+        """At least so many operations of a condition were seen; 0 where none was."""
+        return self._seen.get(condition, 0)
+
     def weight(self, frame: EventFrame) -> float | None:
         """How many events one in a reservoir stands for; None if it has been replaced."""
         owner = self._owners.get(abs(frame.scope), _NOWHERE)

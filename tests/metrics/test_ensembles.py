@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
@@ -21,6 +22,7 @@ from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.metrics.wholes import agreement_of
+from pytest_crucible.stats.samples import sample_of
 from tests.events import MS, event, trial_scope
 
 
@@ -442,3 +444,38 @@ def test_parts_never_exceed_the_whole(steps: list[str]) -> None:
     if found.ensemble is not None:
         assert found.ensemble.predictions == steps.count("(e")
         assert found.ensemble.votes == steps.count("vote")
+
+
+def test_a_sample_counts_as_often_as_it_stands_for() -> None:
+    """Counts and costs of what was drawn are estimates of all; shares and means stay theirs."""
+    ids = {"primary_model": "big", "backup_model": "small", "request_id": "h1"}
+    events = [
+        event("hedging.request.start", metadata=ids),
+        event("hedging.request.duplicated", metadata=ids),
+        call("small", 30, 20, cost=0.25),
+        event("hedging.request.stop", {"duration": 50 * MS},
+              {**ids, "winner": "backup", "primary_latency": 80, "duplication_cost": 0.5},
+              at_us=50_000),
+        hedge("start", 60, request_id="h2"),
+        hedge("duplicated", 61, request_id="h2"),
+        hedge("stop", 70, {"duration": 10 * MS}, request_id="h2"),
+        event("ensemble.vote.completed", {"agreement": 1.0}),
+        event("ensemble.vote.completed", {"agreement": 0.5}),
+    ]  # fmt: skip
+    weights = (2.0, 2.0, 2.0, 2.0, 6.0, 6.0, 6.0, 1.0, 3.0)
+    drawn = [replace(each, weight=n) for each, n in zip(events, weights, strict=True)]
+    found = hedging(drawn)
+    assert (found.requests, found.duplicated, found.rate) == (8, 8, 1.0)
+    assert (found.winner_share, found.backup_share) == ({"small": 1.0}, 1.0)
+    assert found.duplication_cost_usd == 1.0
+    assert (found.saved_ms.total, found.saved_ms.mean) == (60.0, 30.0)
+    assert found.unknown_saving == {"the winner is not told": 6}
+    assert (found.models["small"].calls, found.models["small"].cost_usd) == (2, 0.5)
+    assert found.models["small"].mean_latency_ms == 20.0
+    votes = ensemble(drawn)
+    assert (votes.votes, votes.agreement.count, votes.agreement.mean) == (4, 4, 0.625)
+    group = observe(drawn).groups["exp", "default"]
+    for path in ("hedging.rate", "ensemble.agreement.mean", "hedging.saved_ms.p50"):
+        sample = sample_of(group, path)
+        assert sample is not None
+        assert sample.weights is not None  # no interval, and no verdict

@@ -221,6 +221,21 @@ def test_forked_children_sample_on_their_own(folder: Path) -> None:
     assert OUTPUT not in str(folder)
 
 
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_child_that_had_nothing_to_draw_broke_nothing_off(folder: Path, number: int) -> None:
+    """Of a child that dies after it told nothing of an experiment there is nothing to say."""
+
+    def child() -> None:
+        telemetry.execute("crucible.other")
+        calls(number)
+
+    recording = record(folder, "reservoir:20", 100)
+    in_child(child)
+    recording.close()
+    current_scope.set(None)
+    assert len(read(folder).broken_off) == (1 if number else 0)
+
+
 @pytest.mark.parametrize("sampling", ["reservoir:50", "uniform:0.5"])
 def test_budget_counts_what_was_spent_and_not_what_was_kept(folder: Path, sampling: str) -> None:
     """$2.50 of calls in pieces, of which a part is recorded, are more than $1.50."""
