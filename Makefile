@@ -68,9 +68,11 @@ training: .venv-training/ready
 	.venv-training/bin/python -m pytest -c tests/integrations/pytest.ini --rootdir=. \
 	  tests/integrations $(ARGS)
 
-.venv-training/ready: .venv/bin/uv pyproject.toml
+# With pip, which finds wheels of PyTorch that a machine keeps on its disk.
+.venv-training/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-training
-	$(BIN)/uv pip install --quiet --python .venv-training/bin/python --group training -e .
+	.venv-training/bin/python -m pip install --quiet --upgrade pip
+	.venv-training/bin/python -m pip install --quiet --group training -e .
 	touch .venv-training/ready
 
 # The plugin's behaviour on the oldest pytest that is supported.

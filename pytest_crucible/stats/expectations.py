@@ -86,6 +86,9 @@ class Subject:
         return estimate(self.group, path, self.numbers)
 
 
+UNJUDGED = "too few values, or too many alike, to tell anomalies by"
+
+
 def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Judgement]:
     """Judge an expectation for each condition that it applies to.
 
@@ -119,6 +122,8 @@ def _judge_one(
             else Estimate(value=None)
         )
     missing = _missing(expectation, subject, found, base)
+    if missing == UNJUDGED:
+        return replace(blank, verdict=INCONCLUSIVE, reason=missing)
     if missing:
         return replace(blank, reason=missing)
     assert found.value is not None
@@ -140,6 +145,8 @@ def _missing(
     never_ran = sum(trial.outcome == MISSING for trial in subject.group.trials)
     if never_ran:
         return f"{never_ran} of {len(subject.group.trials)} trials never ran"
+    if found.value is None and path.startswith("anomalies.") and path in subject.numbers:
+        return UNJUDGED
     if found.value is None:
         return f"no {path}: {found.reason}" if found.reason else _unknown(path, subject.numbers)
     name = path.rpartition(".")[0]

@@ -23,7 +23,7 @@ def ask(model, ms):
     telemetry.execute("req_llm.request.stop", {"duration": ms * MS}, metadata)
 
 @pytest.mark.experiment("stall", hypothesis="steady", expect=[
-    "anomalies.latency.count <= 1", "anomalies.cost.count <= 0",
+    "anomalies.latency.count <= 1", "anomalies.cost.count <= 0", "anomalies.cost.share < 1%",
 ])
 @pytest.mark.parametrize("case", CASES)
 def test_stall(case, experiment):
@@ -74,7 +74,9 @@ def test_the_summary_has_them_where_they_occur(
     assert line.startswith("  anomalies: 1 of 8 latencies (worst 2,000 ms, 191 × the median, ")
     assert line.endswith(" in test_stall[3])")
     result.stdout.fnmatch_lines([
-        "CONFIRMED  stall: steady",
+        "INCONCLUSIVE  stall: steady",
+        "  CONFIRMED *anomalies.cost.count <= 0 *",
+        "  INCONCLUSIVE *anomalies.cost.share < 1% *too many alike*",
         "REJECTED  vote",
         "*ensemble.agreement.mean *0.833 [[]*",
         "*hedging.rate *50.0 % [[]*",
