@@ -146,6 +146,12 @@ def _instrument(config: pytest.Config) -> tuple[str, ...]:
     return names
 
 
+def _path(config: pytest.Config, text: str, where: str) -> Path:
+    """From where the command was given, or for ini values from the root directory."""
+    base = config.invocation_params.dir if where.startswith("--") else config.rootpath
+    return Path(os.path.abspath(base / os.path.expanduser(text)))
+
+
 def _prices(config: pytest.Config) -> Path | None:
     text, where = _given(config, "prices")
     if not text:
@@ -153,8 +159,7 @@ def _prices(config: pytest.Config) -> Path | None:
     from pytest_crucible._errors import DefinitionError
     from pytest_crucible._pricing import read_prices
 
-    base = config.invocation_params.dir if where.startswith("--") else config.rootpath
-    path = Path(os.path.abspath(base / os.path.expanduser(text)))
+    path = _path(config, text, where)
     if not hasattr(config, "workerinput"):
         try:
             read_prices(path)
@@ -180,8 +185,7 @@ def _baseline(config: pytest.Config) -> Path | None:
     text, where = _given(config, "baseline")
     if not text:
         return None
-    base = config.invocation_params.dir if where.startswith("--") else config.rootpath
-    path = Path(os.path.abspath(base / os.path.expanduser(text)))
+    path = _path(config, text, where)
     if not hasattr(config, "workerinput"):
         # Imported here: a session that asked for nothing must not pay for it.
         from pytest_crucible._errors import CrucibleError
@@ -243,8 +247,7 @@ def plugin_exporters(config: pytest.Config) -> Mapping[str, Any]:
 def _output(config: pytest.Config) -> Path:
     text, where = _given(config, "output")
     explicit = bool(text)
-    base = config.invocation_params.dir if where.startswith("--") else config.rootpath
-    output = Path(os.path.abspath(base / os.path.expanduser(text or OUTPUT)))
+    output = _path(config, text or OUTPUT, where)
     if explicit and not hasattr(config, "workerinput"):
         _check(output, where)
     return output
