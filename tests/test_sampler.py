@@ -253,7 +253,8 @@ def test_wholes_told_by_plain_events_are_not_drawn() -> None:
         telemetry.execute("ensemble.prediction.stop", {"duration": 0})
         for _ in range(50):
             telemetry.execute("req_llm.request.stop", {"cost_usd": 1.0})
-            telemetry.execute("ensemble.prediction.stop", {"duration": MS, "cost_usd": 1.0})
+            # So long that the part lies within it, however long this process has to wait.
+            telemetry.execute("ensemble.prediction.stop", {"duration": 10**12, "cost_usd": 1.0})
     assert len(sample.events) == 101
     assert sample.metrics.cost.total == 50.0
     assert not sample.group.sampled
