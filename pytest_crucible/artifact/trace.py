@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pytest_crucible._correlation import KEY, OPEN_SPAN
 from pytest_crucible._enrich import Enriched, enrich, number
 from pytest_crucible._event import Event
+from pytest_crucible._text import one_line
 
 CAUSAL = "causal_trace."
 _CAUSES = ("parent_ids", "parents", "parent_id", "parent_event_id")
@@ -58,7 +59,7 @@ class Trace:
 
     def lines(self) -> Iterator[str]:
         """The tree as text."""
-        yield f"trace {_one_line(self.id)}"
+        yield f"trace {one_line(self.id)}"
         for depth, node in self.walk():
             indent = _INDENT * (min(depth, _DEEPEST) + 1)
             yield f"{indent}{f'({depth}) ' if depth > _DEEPEST else ''}{_describe(node)}"
@@ -254,19 +255,19 @@ def _describe(node: TraceNode) -> str:
 def _name(event: Event, enriched: Enriched) -> str:
     name, _, stage = event.name.rpartition(".")
     if event.metadata.get("span_id") is None or stage not in ("start", "stop", "exception"):
-        return _one_line(event.name)
+        return one_line(event.name)
     if stage == "start":
-        return f"{_one_line(name)} (not ended)"
+        return f"{one_line(name)} (not ended)"
     if enriched.cancelled:
-        return f"{_one_line(name)} (cancelled)"
-    return f"{_one_line(name)} (failed)" if enriched.success is False else _one_line(name)
+        return f"{one_line(name)} (cancelled)"
+    return f"{one_line(name)} (failed)" if enriched.success is False else one_line(name)
 
 
 def _details(node: TraceNode, enriched: Enriched) -> Iterator[str]:
     get = node.event.metadata.get
     for key in ("event_type", "model", "tool_name", "error"):
         if isinstance(get(key), str) and get(key):
-            yield _one_line(str(get(key)))
+            yield one_line(str(get(key)))
     if enriched.latency_ms is not None:
         yield f"{_milliseconds(enriched.latency_ms)} ms"
     if enriched.cost_usd is not None:
@@ -277,9 +278,9 @@ def _details(node: TraceNode, enriched: Enriched) -> Iterator[str]:
     if node.event.internal:
         for name, value in node.event.measurements.items():
             known = isinstance(value, bool) or number(value) is not None
-            yield f"{_one_line(str(name))}={value if known else 'unknown'}"
+            yield f"{one_line(str(name))}={value if known else 'unknown'}"
     if node.causes:
-        yield f"also caused by {', '.join(map(_one_line, node.causes))}"
+        yield f"also caused by {', '.join(map(one_line, node.causes))}"
 
 
 def _choices(node: TraceNode) -> Iterator[str]:
@@ -289,20 +290,15 @@ def _choices(node: TraceNode) -> Iterator[str]:
     get = node.event.metadata.get
     decision = get("decision")
     if decision is not None:
-        yield f"chosen: {_one_line(str(decision))}"
+        yield f"chosen: {one_line(str(decision))}"
     alternatives = get("alternatives")
     if isinstance(alternatives, Sequence) and not isinstance(alternatives, (str, bytes)):
         for each in alternatives:
             if each != decision:
-                yield f"rejected: {_one_line(str(each))}"
+                yield f"rejected: {one_line(str(each))}"
 
 
 def _milliseconds(latency: float) -> str:
     if abs(latency) < 1:
         return f"{latency:.2g}"
     return f"{latency:,.{1 if latency < 100 else 0}f}"
-
-
-def _one_line(text: str) -> str:
-    """Nothing that a terminal obeys: what events name comes from anywhere."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tabulate import tabulate
 
+from pytest_crucible._text import one_line
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics, ModelCalls
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.numbers import MISSING, decimals, plural, show
@@ -49,7 +50,9 @@ def _ensemble(each: EnsembleMetrics) -> str:
 def _hedging(each: HedgingMetrics) -> str:
     parts = [f"hedging: {each.duplicated:,} of {plural(each.requests, 'request')} sent twice"]
     if each.winner_share:
-        shares = (f"{name} {share * 100:.0f} %" for name, share in each.winner_share.items())
+        shares = (
+            f"{one_line(name)} {share * 100:.0f} %" for name, share in each.winner_share.items()
+        )
         parts.append(f"won by {', '.join(shares)}")
     if each.duplicated:
         parts.append(_with_unknown("losers cost", _usd(each), each.unknown_cost))
@@ -75,7 +78,7 @@ def _rows(kind: str, models: Mapping[str, ModelCalls]) -> list[list[str]]:
     return [
         [
             kind,
-            " ".join(model.split()),
+            one_line(model),
             f"{each.calls:,}",
             f"{each.failed:,}",
             _milliseconds(each.mean_latency_ms),

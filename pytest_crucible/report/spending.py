@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pytest_crucible._text import one_line
 from pytest_crucible.metrics.spending import Spending
 from pytest_crucible.report.numbers import plural
 
@@ -70,8 +71,7 @@ def _unpriced(each: Spending) -> str:
 
 def _plain(text: str) -> str:
     """A reason may name what a span named: one line, and nothing that a terminal obeys."""
-    line = "".join(each if each.isprintable() else " " for each in text[:_MAX_REASON])
-    return " ".join(line.split())
+    return one_line(text[:_MAX_REASON])
 
 
 def _unseen(http: Mapping[str, int]) -> str:

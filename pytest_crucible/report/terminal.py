@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from pytest_crucible._sampling import parse_sampling
+from pytest_crucible._text import one_line
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
@@ -69,7 +70,7 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
     """One experiment: verdict, claim, completeness, metrics, comparisons, expectations, errors."""
     definition, verdict = experiment.definition, experiment.verdict
     claim = f": {definition.hypothesis}" if definition.hypothesis else ""
-    head = _one_line(f"{definition.name}{claim}")
+    head = one_line(f"{definition.name}{claim}")
     if verdict is None:
         yield Line(head, "bold")
     else:
@@ -86,21 +87,16 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
         yield Line((_INDENT + text).rstrip())
     anomalies = anomaly_line(experiment.metrics)
     if anomalies is not None:
-        yield Line(_INDENT + _one_line(anomalies))
+        yield Line(_INDENT + one_line(anomalies))
     for condition, comparisons in experiment.comparisons.items():
         yield Line("")
-        yield Line(_INDENT + _one_line(f"{condition} against {experiment.baseline}"))
+        yield Line(_INDENT + one_line(f"{condition} against {experiment.baseline}"))
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
     if experiment.judgements:
         yield Line("")
         yield from judgement_lines(experiment.judgements, _INDENT)
     yield from _errors(experiment)
     yield from _invalid(experiment)
-
-
-def _one_line(text: str) -> str:
-    """Text of others without line breaks: a row of a table is a line."""
-    return " ".join(text.split())
 
 
 # --- how complete -----------------------------------------------------------------------------
@@ -229,7 +225,7 @@ def _left_out(experiment: ExperimentResult) -> Iterator[Line]:
             if series.invalid:
                 said = series.invalid + len(series.values)
                 yield Line(
-                    f"{_INDENT}{_one_line(name)}: {series.invalid} of {said} values of {condition} "
+                    f"{_INDENT}{one_line(name)}: {series.invalid} of {said} values of {condition} "
                     "are no finite numbers and left out",
                     "yellow",
                 )
@@ -297,7 +293,7 @@ def _comparison_cells(each: Comparison, values: bool) -> list[str]:
     digits = decimals(values_known, bounds)
     return [
         each.verdict,
-        _one_line(each.metric),
+        one_line(each.metric),
         *([show(side, unit, digits) for side in (each.baseline, each.candidate)] if values else []),
         show_change(each.change, each.scale, unit, digits),
         show_change_interval(each.low, each.high, each.scale, unit, digits),
@@ -319,7 +315,7 @@ def comparison_note(each: Comparison) -> str:
 def judgement_lines(judgements: tuple[Judgement, ...], indent: str) -> Iterator[Line]:
     """A table of expectations: verdict first."""
     cells = [
-        [each.verdict, *map(_one_line, (each.condition, each.expectation, judgement_text(each)))]
+        [each.verdict, *map(one_line, (each.condition, each.expectation, judgement_text(each)))]
         for each in judgements
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
@@ -371,7 +367,7 @@ def _invalid(experiment: ExperimentResult) -> Iterator[Line]:
     ranked = list(experiment.invalid.items())
     for problem, count in ranked[:_MAX_INVALID]:
         style = "red" if problem in experiment.refused else "yellow"
-        yield Line(f"{_INDENT}invalid: {_one_line(problem)} ({plural(count, 'event')})", style)
+        yield Line(f"{_INDENT}invalid: {one_line(problem)} ({plural(count, 'event')})", style)
     if len(ranked) > _MAX_INVALID:
         more = plural(len(ranked) - _MAX_INVALID, "other kind")
         yield Line(f"{_INDENT}invalid: and {more}", "red" if experiment.refused else "yellow")
@@ -384,6 +380,6 @@ def _top(title: str, counts: Mapping[str, int]) -> Iterator[Line]:
     yield Line("")
     yield Line(f"{_INDENT}{title}:")
     for what, count in ranked[:_MAX_ERRORS]:
-        yield Line(f"{_INDENT * 2}{count} × {_one_line(what)}")
+        yield Line(f"{_INDENT * 2}{count} × {one_line(what)}")
     if len(ranked) > _MAX_ERRORS:
         yield Line(f"{_INDENT * 2}and {plural(len(ranked) - _MAX_ERRORS, 'other kind')}")
