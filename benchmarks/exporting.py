@@ -45,7 +45,7 @@ def _floor(folder: Path, target: Path) -> None:
 
     from pytest_crucible.artifact.rows import nested_row
     from pytest_crucible.artifact.run import open_folder
-    from pytest_crucible.stores.spool import SpoolReader
+    from pytest_crucible.stores.spool_reader import SpoolReader
 
     run, encoder = open_folder(folder), msgspec.json.Encoder()
     row = nested_row(next(each for each in run.events() if each.scope and not each.internal))

@@ -23,7 +23,7 @@ from pytest_crucible.artifact.parquet_file import read_parquet
 from pytest_crucible.artifact.rows import REQUIRED, event_from_row, unflatten
 from pytest_crucible.artifact.view import Events
 from pytest_crucible.stores._merge import Node, TrialKey, merge
-from pytest_crucible.stores.spool import SpoolReader
+from pytest_crucible.stores.spool_reader import SpoolReader
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
     ".csv": read_csv,

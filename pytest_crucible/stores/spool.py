@@ -1,7 +1,7 @@
 """A node's spool file: crash-proof, append-only, one per process.
 
 Layout: the file grows by whole segments. Within a segment, frames follow each other as
-``length (4 bytes, little-endian) · CRC-32 (4 bytes) · msgpack``; a length of zero means that the
+``length (4 bytes, little-endian) · Adler-32 (4 bytes) · msgpack``; a length of zero means that the
 rest of the segment is unused. A frame larger than a segment gets several, to itself.
 
 The newest segment is memory-mapped and shared, so a frame belongs to the kernel the moment
@@ -16,29 +16,24 @@ import errno
 import mmap
 import os
 import shutil
-import struct
 import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
 
 from pytest_crucible import _clock
 from pytest_crucible._frames import (
-    UNREADABLE,
     FooterFrame,
     Frame,
     HeaderFrame,
     NoteFrame,
     decode,
-    decode_frame,
     encode,
-    unreadable,
 )
 from pytest_crucible._layout import SEGMENT
+from pytest_crucible.stores.spool_reader import PREFIX, SpoolReader, checksum
 
-_PREFIX = struct.Struct("<II")
-_prefix = _PREFIX.pack
+_prefix = PREFIX.pack
 
 
 class SpoolStore:
@@ -71,7 +66,7 @@ class SpoolStore:
         return file
 
     def append(self, data: bytes) -> None:
-        frame = _prefix(len(data), crc32(data)) + data
+        frame = _prefix(len(data), checksum(data)) + data
         try:
             # One C call that checks, copies and advances under the GIL: atomic for threads and
             # for signal handlers without a lock.
@@ -167,7 +162,7 @@ class SpoolStore:
         yield from SpoolReader(self._file, str(self.path), since)
         for position, frame in enumerate(list(self._overflow), self._end):
             if position >= since:
-                yield position, decode(frame[_PREFIX.size :])
+                yield position, decode(frame[PREFIX.size :])
 
     def notes(self) -> list[str]:
         return list(self._notes)
@@ -214,63 +209,3 @@ class SpoolStore:
 
 def _why(error: OSError) -> str:
     return "disk full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-
-
-class SpoolReader:
-    """Iterates over the frames of a spool file, whole or torn, with their positions.
-
-    A frame's position is its byte offset.
-
-    Args:
-        file: path, or a descriptor that stays open.
-        name: for messages.
-        since: position to start at.
-
-    Attributes:
-        torn: where and why reading had to skip, in a sentence; None if it did not.
-    """
-
-    def __init__(self, file: int | str | Path, name: str | None = None, since: int = 0) -> None:
-        self._source = file
-        self._name = name or str(file)
-        self._since = since
-        self.torn: str | None = None
-
-    def __iter__(self) -> Iterator[tuple[int, Frame]]:
-        self.torn = None
-        if isinstance(self._source, int):
-            yield from self._read(self._source)
-            return
-        file = os.open(self._source, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            yield from self._read(file)
-        finally:
-            os.close(file)
-
-    def _read(self, file: int) -> Iterator[tuple[int, Frame]]:
-        size = os.fstat(file).st_size
-        offset, prefix = self._since, _PREFIX.size
-        unpack, check = _PREFIX.unpack_from, crc32
-        while offset + prefix <= size:
-            # One segment, or what is left of it. Only its first frame may be larger than it is.
-            base, end = offset, (offset // SEGMENT + 1) * SEGMENT
-            window = os.pread(file, end - base, base)
-            filled, at = len(window), 0
-            while at + prefix <= filled:
-                length, checksum = unpack(window, at)
-                if not length and not checksum:
-                    break
-                here, at = at, at + prefix + length
-                data = window[here + prefix : at]
-                if at > filled and base + at <= size:
-                    data = os.pread(file, length, base + here + prefix)
-                if len(data) < length or check(data) != checksum:
-                    self.torn = f"{self._name}: torn at byte {base + here}"
-                    at = 0
-                    break
-                try:
-                    frame: Frame = decode_frame(data)
-                except UNREADABLE as error:
-                    frame = unreadable(error)
-                yield base + here, frame
-            offset = max(end, base + at)

@@ -14,7 +14,7 @@ from pytest_crucible._frames import FooterFrame, NoteFrame, encode
 from pytest_crucible.artifact.run import open_run
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.transport import PIECE, Inbox, Shipper, place, same_place
-from pytest_crucible.stores.spool import SpoolReader
+from pytest_crucible.stores.spool_reader import SpoolReader
 from tests.session.test_faults import (
     FATAL,
     IN_FLIGHT,

@@ -18,7 +18,7 @@ from pytest_crucible._frames import (
     encode,
 )
 from pytest_crucible.stores import Store
-from pytest_crucible.stores.spool import SpoolReader
+from pytest_crucible.stores.spool_reader import SpoolReader
 
 SMALL = mmap.ALLOCATIONGRANULARITY
 """The smallest segment that can be mapped."""

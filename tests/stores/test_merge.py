@@ -24,7 +24,8 @@ from pytest_crucible._frames import (
 from pytest_crucible._scope import Scope
 from pytest_crucible.stores._merge import Node, merge
 from pytest_crucible.stores.memory import MemoryStore
-from pytest_crucible.stores.spool import SpoolReader, SpoolStore
+from pytest_crucible.stores.spool import SpoolStore
+from pytest_crucible.stores.spool_reader import SpoolReader
 from tests.stores.support import event, header
 
 

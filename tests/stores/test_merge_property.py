@@ -29,7 +29,8 @@ from pytest_crucible._scope import Scope
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.stores._merge import Node, TrialKey, merge
-from pytest_crucible.stores.spool import SpoolReader, SpoolStore
+from pytest_crucible.stores.spool import SpoolStore
+from pytest_crucible.stores.spool_reader import SpoolReader
 
 EXPERIMENT = "spread"
 PREFIX = 8  # bytes before each frame

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from pytest_crucible._frames import EVENT_TAG, FooterFrame, HeaderFrame, NoteFrame, encode
 from pytest_crucible._layout import SEGMENT
-from pytest_crucible.stores import spool
-from pytest_crucible.stores.spool import SpoolReader, SpoolStore
+from pytest_crucible.stores import spool, spool_reader
+from pytest_crucible.stores.spool import SpoolStore
+from pytest_crucible.stores.spool_reader import SpoolReader
 from tests.stores.support import SMALL, event, header, note, numbers, positions, read, run
 
 PREFIX = 8
@@ -27,7 +28,8 @@ PREFIX = 8
 @contextmanager
 def small_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "SEGMENT", SMALL)
+        for module in (spool, spool_reader):
+            patch.setattr(module, "SEGMENT", SMALL)
         yield
 
 
@@ -194,7 +196,8 @@ def test_append_from_a_signal_handler_while_the_file_grows(
 
     def interrupted(file: int, start: int, length: int) -> None:
         monkeypatch.undo()
-        monkeypatch.setattr(spool, "SEGMENT", SMALL)
+        for module in (spool, spool_reader):
+            monkeypatch.setattr(module, "SEGMENT", SMALL)
         if when == "before":
             store.append(note(SMALL - 50, "h"))
         allocate(file, start, length)

@@ -16,8 +16,9 @@ import pytest
 
 from pytest_crucible._frames import FooterFrame, NoteFrame
 from pytest_crucible._layout import SEGMENT
-from pytest_crucible.stores import spool
-from pytest_crucible.stores.spool import SpoolReader, SpoolStore
+from pytest_crucible.stores import spool, spool_reader
+from pytest_crucible.stores.spool import SpoolStore
+from pytest_crucible.stores.spool_reader import SpoolReader
 from tests.stores.support import SMALL, event, header, numbers, positions, read
 
 SETUP = """
@@ -215,7 +216,8 @@ def test_no_room_for_a_first_segment(disk: Path) -> None:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SpoolStore:
     """A store that has an event, in a folder of its own."""
-    monkeypatch.setattr(spool, "SEGMENT", SMALL)
+    for module in (spool, spool_reader):
+        monkeypatch.setattr(module, "SEGMENT", SMALL)
     (tmp_path / "run" / "nodes").mkdir(parents=True)
     store = SpoolStore(tmp_path / "run" / "nodes" / "main.spool", header())
     store.append(event(0))

@@ -1,0 +1,79 @@
+"""Reading a node's spool file, whole or torn; `pytest_crucible.stores.spool` tells its layout."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import adler32
+
+from pytest_crucible._frames import UNREADABLE, Frame, decode_frame, unreadable
+from pytest_crucible._layout import SEGMENT
+
+PREFIX = struct.Struct("<II")
+"""What stands before a frame: its length and its `checksum`."""
+
+checksum = adler32
+"""Of a frame. Half the time of CRC-32, and what it is there for it cannot miss: a frame whose end
+was not written any more (zeros) has a smaller sum of bytes, and a single wrong byte another one."""
+
+
+class SpoolReader:
+    """Iterates over the frames of a spool file, whole or torn, with their positions.
+
+    A frame's position is its byte offset.
+
+    Args:
+        file: path, or a descriptor that stays open.
+        name: for messages.
+        since: position to start at.
+
+    Attributes:
+        torn: where and why reading had to skip, in a sentence; None if it did not.
+    """
+
+    def __init__(self, file: int | str | Path, name: str | None = None, since: int = 0) -> None:
+        self._source = file
+        self._name = name or str(file)
+        self._since = since
+        self.torn: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, Frame]]:
+        self.torn = None
+        if isinstance(self._source, int):
+            yield from self._read(self._source)
+            return
+        file = os.open(self._source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield from self._read(file)
+        finally:
+            os.close(file)
+
+    def _read(self, file: int) -> Iterator[tuple[int, Frame]]:
+        size = os.fstat(file).st_size
+        offset, prefix = self._since, PREFIX.size
+        unpack, check = PREFIX.unpack_from, checksum
+        while offset + prefix <= size:
+            # One segment, or what is left of it. Only its first frame may be larger than it is.
+            base, end = offset, (offset // SEGMENT + 1) * SEGMENT
+            window = os.pread(file, end - base, base)
+            filled, at = len(window), 0
+            while at + prefix <= filled:
+                length, told = unpack(window, at)
+                if not length and not told:
+                    break
+                here, at = at, at + prefix + length
+                data = window[here + prefix : at]
+                if at > filled and base + at <= size:
+                    data = os.pread(file, length, base + here + prefix)
+                if len(data) < length or check(data) != told:
+                    self.torn = f"{self._name}: torn at byte {base + here}"
+                    at = 0
+                    break
+                try:
+                    frame: Frame = decode_frame(data)
+                except UNREADABLE as error:
+                    frame = unreadable(error)
+                yield base + here, frame
+            offset = max(end, base + at)
