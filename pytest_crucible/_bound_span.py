@@ -13,18 +13,11 @@ from pytest_crucible._scope import OpenScope, current_scope
 class BoundSpan(telemetry.Span):
     """A span that carries its scope into the block."""
 
-    __slots__ = ("_opened", "_scope_token")
+    _scope_token: Token[OpenScope | None] | None = None
 
-    def __init__(
-        self,
-        opened: OpenScope,
-        name: str,
-        metadata: dict[str, Any],
-        childless: bool = False,
-    ) -> None:
-        super().__init__(name, metadata, childless)
+    def __init__(self, opened: OpenScope, name: str, metadata: dict[str, Any]) -> None:
+        super().__init__(name, metadata)
         self._opened = opened
-        self._scope_token: Token[OpenScope | None] | None = None
 
     def __enter__(self) -> telemetry.Span:
         self._enter_scope()
@@ -55,5 +48,5 @@ class BoundSpan(telemetry.Span):
             except ValueError:
                 pass  # left in another context than entered; see Span.__exit__
 
-    def _again(self, childless: bool = False) -> telemetry.Span:
-        return BoundSpan(self._opened, self.name, dict(self._metadata), childless)
+    def _like(self) -> telemetry.Span:
+        return BoundSpan(self._opened, self.name, dict(self._metadata))

@@ -247,7 +247,7 @@ class ExperimentHandle:
         opened = self._opened
         # Readers know a judge's scope by its number: no frame is needed to say what it means.
         scope = replace(self.scope, role=JUDGE)
-        judging = OpenScope(-abs(opened.id), scope, opened.write, opened.sampler)
+        judging = OpenScope(-abs(opened.id), scope, opened.sink, opened.sampler)
         judging.state = opened.state
         token = current_scope.set(judging)
         # Where spans are captured, OpenTelemetry's own context tells threads, and must agree.

@@ -83,7 +83,7 @@ def start(name: str, **definition: Any) -> ExperimentHandle:
     sampler = None
     if checked.sampling is not None:
         sampler = NodeSampler(name, scope.condition, checked.sampling, store.append)
-    opened = open_scope(scope, store.append, 1, sampler)
+    opened = open_scope(scope, store, 1, sampler)
     handle = ExperimentHandle(checked, opened, store, run, "main")
     _started[run] = _Started(handle, opened, store)
     return handle

@@ -1,8 +1,8 @@
 """The bus: code under test says what happened, listeners hear it.
 
-``execute`` is the one way in. While an experiment is open a *tap* (the recorder) hears every
-event first; any number of *handlers* hear those whose name matches their pattern. With neither,
-``execute`` is two tests of a global: about 40 ns.
+``execute`` is the one way in. While an experiment is open, every event is recorded first: the plain
+case right here, the others by the *tap* (the recorder); any number of *handlers* hear those whose
+name matches their pattern. With neither, ``execute`` is two tests of a global: about 40 ns.
 
 The contract is that of Erlang's ``:telemetry``: handlers run in the caller's thread, their ids are
 unique, and one that raises is detached from all its events, after which
@@ -24,13 +24,15 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from pytest_crucible import _clock, _correlation
+from pytest_crucible import _correlation
+from pytest_crucible._clock import monotonic_ns, wall_ns  # by name: a look-up less on the emit path
 from pytest_crucible._correlation import correlate as correlate
 from pytest_crucible._correlation import current_correlation_id as current_correlation_id
+from pytest_crucible._layout import EVENT_TAG
+from pytest_crucible._scope import OpenScope, current_scope
 
 Measurements = Mapping[str, Any]
 Metadata = Mapping[str, Any]
-Tap = Callable[[str, "Measurements | None", "Metadata | None"], None]
 F = TypeVar("F", bound=Callable[..., Any])
 
 HANDLER_FAILURE = "telemetry.handler.failure"
@@ -39,6 +41,18 @@ _MAX_REASON = 500  # characters of an exception's text that go into an event
 # Stopped from outside, not failed. By name: asyncio's, trio's and the interpreter's own; pytest's
 # outcomes (`pytest.fail`, a timeout) are BaseExceptions too and do mean failure.
 _CANCELLATIONS = {"CancelledError", "Cancelled", "KeyboardInterrupt", "GeneratorExit", "SystemExit"}
+
+
+class Tap(Protocol):
+    """The recorder; ``refused`` is what encoding the event raised."""
+
+    def __call__(
+        self,
+        name: str,
+        measurements: Measurements | None,
+        metadata: Metadata | None,
+        refused: Exception | None = None,
+    ) -> None: ...
 
 
 class Handler(Protocol):
@@ -64,7 +78,11 @@ class HandlerInfo:
 
 
 _tap: Tap | None = None
+_encode_into: Callable[[object, bytearray], None]  # there with the tap: msgspec is costly to import
+# What encoding may raise, see `_frames.ENCODE_ERRORS`; and that the store has no buffer to give.
+_REFUSED = (IndexError, TypeError, ValueError, OverflowError, RecursionError, RuntimeError)
 _handlers: dict[str, HandlerInfo] = {}
+_scope_here: Callable[[], OpenScope | None] = current_scope.get
 # Handlers by event name. Thrown away, not cleared: a thread that resolved a name just before a
 # change must not put its outdated answer into the new one.
 _routes: dict[str, tuple[HandlerInfo, ...]] = {}
@@ -82,9 +100,19 @@ def execute(
 
     Never raises because of a value or a handler.
     """
-    tap = _tap
-    if tap is not None:
-        tap(name, measurements, metadata)
+    if (tap := _tap) is not None:
+        scope = _scope_here()
+        if scope is None or scope.state:
+            tap(name, measurements, metadata)
+        else:
+            buffer = None
+            try:
+                buffer = scope.take()  # nobody else has it until it is kept
+                _encode_into((EVENT_TAG, scope.id, name, wall_ns(), measurements, metadata), buffer)
+            except _REFUSED as error:
+                tap(name, measurements, metadata, None if buffer is None else error)
+            else:
+                scope.keep(buffer)
     if _handlers:
         _dispatch(name, measurements, metadata)
 
@@ -147,9 +175,13 @@ def tell_handlers(name: str, measurements: Measurements, metadata: Metadata) -> 
         _dispatch(name, measurements, metadata)
 
 
-def set_tap(tap: Tap | None) -> None:
-    """Install the recorder (or, with None, take it away). For this package's own use."""
-    global _tap, _plain_tap
+def set_tap(
+    tap: Tap | None, encode_into: Callable[[object, bytearray], None] | None = None
+) -> None:
+    """Install the recorder and its encoder (or, with None, take it away). For our own use."""
+    global _tap, _plain_tap, _encode_into
+    if encode_into is not None:
+        _encode_into = encode_into
     _plain_tap = _tap = tap
     if _correlating and tap is not None:
         _tap = _correlating_tap
@@ -161,16 +193,24 @@ _plain_tap: Tap | None = None
 
 
 def _correlating_tap(
-    name: str, measurements: Measurements | None, metadata: Metadata | None
+    name: str,
+    measurements: Measurements | None,
+    metadata: Metadata | None,
+    refused: Exception | None = None,
 ) -> None:
     tap = _plain_tap
     if tap is not None:
         tap(name, measurements, _correlation.correlated(metadata, _current_span.get()))
 
 
+def _nowhere() -> None:
+    """No scope that ``execute`` could record into by itself."""
+
+
 def _begin_correlating() -> None:
-    global _correlating, _tap
+    global _correlating, _tap, _scope_here
     _correlating = True
+    _scope_here = _nowhere  # so that no event is recorded before it has its id
     if _plain_tap is not None:
         _tap = _correlating_tap
 
@@ -218,7 +258,7 @@ def report_failure(handler_id: str, name: str, error: Exception) -> None:
     """Say that a handler was detached, because it raised. For this package's own use."""
     execute(
         HANDLER_FAILURE,
-        {"monotonic_time": _clock.monotonic_ns(), "system_time": _clock.wall_ns()},
+        {"monotonic_time": monotonic_ns(), "system_time": wall_ns()},
         {
             "handler_id": handler_id,
             "event_name": name,
@@ -270,30 +310,46 @@ class Span:
     caller's context.
     """
 
-    __slots__ = (
-        "_began", "_childless", "_correlated", "_measured", "_metadata", "_token", "id", "name",
-    )  # fmt: skip
+    # Defaults of the class: a span is made on the emit path, and most need no other.
+    id: str | None = None
+    _childless = False
+    _measured: dict[str, Any] | None = None
+    _token: Token[str | None] | None = None
+    _began = 0
+    _correlated: str | None = None
 
-    def __init__(self, name: str, metadata: dict[str, Any], childless: bool = False) -> None:
+    def __init__(self, name: str, metadata: dict[str, Any]) -> None:
         self.name = name
-        self._childless = childless
-        self.id: str | None = None
         self._metadata = metadata  # ours from here on
-        self._measured: dict[str, Any] = {}
-        self._token: Token[str | None] | None = None
-        self._began = 0
-        self._correlated: str | None = None
 
     def measure(self, **numbers: Any) -> None:
         """Add measurements to the end event: ``span.measure(input_tokens=12)``."""
-        self._measured.update(numbers)
+        if self._measured is None:
+            self._measured = numbers
+        else:
+            self._measured.update(numbers)
 
     def annotate(self, **metadata: Any) -> None:
         """Add metadata to the end event: ``span.annotate(finish_reason="stop")``."""
         self._metadata.update(metadata)
 
     def __enter__(self) -> Span:
-        self._open(_current_span.get())
+        metadata, parent = self._metadata, _current_span.get()
+        if self.id is not None:
+            for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
+                metadata.pop(leftover, None)
+        self.id = metadata["span_id"] = f"{_span_prefix}{next(_span_numbers)}"
+        if _correlating:
+            self._correlated = _correlation.renewed(metadata, self._correlated)
+        if parent is not None:
+            metadata["parent_span_id"] = parent
+        self._began = began = monotonic_ns()
+        execute(
+            self.name + ".start",
+            {"monotonic_time": began, "system_time": wall_ns()},
+            # A handler may keep it, and the end event adds to ours; recorded events are encoded.
+            dict(metadata) if _handlers else metadata,
+        )
         if not self._childless:
             self._token = _current_span.set(self.id)
         return self
@@ -304,15 +360,31 @@ class Span:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        token, self._token = self._token, None
+        duration = monotonic_ns() - self._began
+        token = self._token
         if token is not None:
+            self._token = None
             try:
                 _current_span.reset(token)
             except ValueError:
                 # Left in another context than entered (an async generator fixture): that
                 # context ends here anyway, and there is nothing to put back in this one.
                 pass
-        self._close(error)
+        measured = self._measured
+        if measured is None:
+            measured = {"duration": duration}
+        else:
+            measured["duration"] = duration
+        if error is None:
+            execute(self.name + ".stop", measured, self._metadata)
+            return
+        self._metadata["kind"] = type(error).__name__
+        if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
+            self._metadata["cancelled"] = True
+        else:
+            # The type only: messages of parsers and validators quote the answer they choke on.
+            self._metadata["error"] = type(error).__name__
+        execute(self.name + ".exception", measured, self._metadata)
 
     async def __aenter__(self) -> Span:
         return self.__enter__()
@@ -378,38 +450,12 @@ class Span:
 
     def _again(self, childless: bool = False) -> Span:
         """A new span like this one, for one call of a decorated function."""
-        return Span(self.name, dict(self._metadata), childless)
+        again = self._like()
+        again._childless = childless
+        return again
 
-    def _open(self, parent: str | None) -> None:
-        metadata = self._metadata
-        if self.id is not None:
-            for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
-                metadata.pop(leftover, None)
-        self.id = metadata["span_id"] = f"{_span_prefix}{next(_span_numbers)}"
-        if _correlating:
-            self._correlated = _correlation.renewed(metadata, self._correlated)
-        if parent is not None:
-            metadata["parent_span_id"] = parent
-        self._began = began = _clock.monotonic_ns()
-        execute(
-            self.name + ".start",
-            {"monotonic_time": began, "system_time": _clock.wall_ns()},
-            # A handler may keep it, and the end event adds to ours; the recorder encodes at once.
-            dict(metadata) if _handlers else metadata,
-        )
-
-    def _close(self, error: BaseException | None) -> None:
-        self._measured["duration"] = _clock.monotonic_ns() - self._began
-        if error is None:
-            execute(self.name + ".stop", self._measured, self._metadata)
-            return
-        self._metadata["kind"] = type(error).__name__
-        if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
-            self._metadata["cancelled"] = True
-        else:
-            # The type only: messages of parsers and validators quote the answer they choke on.
-            self._metadata["error"] = type(error).__name__
-        execute(self.name + ".exception", self._measured, self._metadata)
+    def _like(self) -> Span:
+        return Span(self.name, dict(self._metadata))
 
 
 def span(name: str, metadata: Metadata | None = None, /, **more: Any) -> Span:

@@ -54,7 +54,7 @@ def inside(opened: OpenScope) -> Iterator[OpenScope]:
 
 
 def open_in(store: MemoryStore, experiment: str = "e", number: int = 1) -> OpenScope:
-    return open_scope(Scope(experiment=experiment), store.append, number)
+    return open_scope(Scope(experiment=experiment), store, number)
 
 
 def events(store: MemoryStore) -> list[Event]:
@@ -82,7 +82,7 @@ def in_thread(function: Callable[..., object], *args: object) -> None:
 def test_scope_comes_back_as_it_was_opened(store: MemoryStore) -> None:
     """An event carries all names of its scope, its measurements and its metadata."""
     scope = Scope(experiment="e", condition="c", test="t", case="k", trial=2, attempt=1)
-    with inside(open_scope(scope, store.append, 7)):
+    with inside(open_scope(scope, store, 7)):
         telemetry.execute("x", {"n": 1}, {"k": "v"})
     (event,) = events(store)
     assert event.scope == scope
@@ -126,7 +126,7 @@ def test_tasks_and_copied_contexts_keep_their_scope(store: MemoryStore) -> None:
 def test_bare_thread_belongs_to_the_sole_experiment(store: MemoryStore) -> None:
     """An event of a thread without context goes to the only open experiment, innermost scope."""
     open_in(store)
-    inner = open_scope(Scope(experiment="e", test="t"), store.append, 2)
+    inner = open_scope(Scope(experiment="e", test="t"), store, 2)
     in_thread(telemetry.execute, "x", {"n": 1})
     close_scope(inner)
     in_thread(telemetry.execute, "y")

@@ -116,7 +116,7 @@ class Recorder:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
         self._recording.announce(combine(plan), [identity.key for identity in plan])
-        capture = Capture(self._config, self._recording.store.append)
+        capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._config, self._recording, self._flush, capture)
         self._register(session.items, self._hooks)
