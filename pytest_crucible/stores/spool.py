@@ -35,8 +35,9 @@ from pytest_crucible._layout import SEGMENT
 from pytest_crucible.stores.spool_reader import PREFIX, SpoolReader, checksum
 
 _prefix = PREFIX.pack
+_SMALL = 1024  # bytes
 # By length of a frame: makes the whole of prefix and frame in one call.
-_framed = [struct.Struct(f"{PREFIX.format}{length}s").pack for length in range(1024)]
+_framed = [struct.Struct(f"{PREFIX.format}{length}s").pack for length in range(_SMALL)]
 
 
 class SpoolStore:
@@ -60,7 +61,7 @@ class SpoolStore:
         self._room = 0  # where in the map there was too little room for the first of those
         self._notes: list[str] = []
         self._free = [bytearray()]  # more only if several threads are encoding at once
-        self.take = self._free.pop
+        self.take, self._give = self._free.pop, self._free.append
         self._map, self._start = self._next_map(0)
         self.append(encode(header))
 
@@ -72,17 +73,17 @@ class SpoolStore:
 
     def append(self, data: bytes) -> None:
         if not self._free:
-            self._free.append(bytearray())
+            self._give(bytearray())
         self._write(_prefix(len(data), checksum(data)) + data)
 
     def keep(self, buffer: bytearray) -> None:
         length = len(buffer)
-        if length < len(_framed):
+        if length < _SMALL:
             frame = _framed[length](length, checksum(buffer), buffer)
-            self._free.append(buffer)
+            self._give(buffer)
         else:
             frame = _prefix(length, checksum(buffer)) + buffer  # the buffer is too large to keep
-            self._free.append(bytearray())
+            self._give(bytearray())
         try:
             self._map.write(frame)
         except ValueError:
