@@ -6,11 +6,11 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any
 
-from pytest_crucible import telemetry
 from pytest_crucible._scope import OpenScope, current_scope
+from pytest_crucible._span import Span
 
 
-class BoundSpan(telemetry.Span):
+class BoundSpan(Span):
     """A span that carries its scope into the block."""
 
     _scope_token: Token[OpenScope | None] | None = None
@@ -19,7 +19,7 @@ class BoundSpan(telemetry.Span):
         super().__init__(name, metadata)
         self._opened = opened
 
-    def __enter__(self) -> telemetry.Span:
+    def __enter__(self) -> Span:
         self._enter_scope()
         span = super().__enter__()
         if self._childless:  # around a generator, which shares its caller's context
@@ -48,5 +48,5 @@ class BoundSpan(telemetry.Span):
             except ValueError:
                 pass  # left in another context than entered; see Span.__exit__
 
-    def _like(self) -> telemetry.Span:
+    def _like(self) -> Span:
         return BoundSpan(self._opened, self.name, dict(self._metadata))

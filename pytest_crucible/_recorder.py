@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_crucible import _clock, telemetry
+from pytest_crucible import _bus, _clock
 from pytest_crucible._event import CONTEXT, LATE, SOLE, UNATTRIBUTED
 from pytest_crucible._frames import (
     ENCODE_ERRORS,
@@ -181,7 +181,7 @@ def open_scope(scope: Scope, sink: Sink, number: int, sampler: Sampler | None = 
     sink.append(scope_frame(opened))
     with _lock:
         _open[opened] = None
-        telemetry.set_tap(capture, encode_into)
+        _bus.set_tap(capture, encode_into)
     return opened
 
 
@@ -222,4 +222,4 @@ def stop_listening() -> None:
     """Take the tap away if no scope is open; then ``execute`` costs next to nothing again."""
     with _lock:
         if not _open:
-            telemetry.set_tap(None)
+            _bus.set_tap(None)

@@ -31,7 +31,7 @@ from pytest_crucible._frames import (
 )
 from pytest_crucible._sampling import DROPPED, NO_SLOT, Outcome, parse_sampling, strategy_of
 from pytest_crucible._scope import CLOSED, OpenScope
-from pytest_crucible.telemetry import current_span_id
+from pytest_crucible._span import current_span_id
 
 MOST_OPEN = 100_000
 """Spans that may be under way; of more than these the oldest are no longer known as parents."""

@@ -158,3 +158,6 @@ class OpenScope:
 
 current_scope: ContextVar[OpenScope | None] = ContextVar("crucible_scope", default=None)
 """The scope of the running code. Follows tasks, ``to_thread`` and ``copy_context().run``."""
+
+current_span: ContextVar[str | None] = ContextVar("crucible_span", default=None)
+"""Id of the innermost open span of the running code."""
