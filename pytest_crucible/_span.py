@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pytest_crucible import _bus, _correlation
 from pytest_crucible._bus import Metadata, execute
 from pytest_crucible._clock import monotonic_ns, wall_ns  # by name: a look-up less on the emit path
-from pytest_crucible._scope import current_span
+from pytest_crucible._scope import OpenScope, current_scope, current_span
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,10 +62,14 @@ class Span:
     _token: Token[str | None] | None = None
     _began = 0
     _correlated: str | None = None
+    _scope_token: Token[OpenScope | None] | None = None
 
-    def __init__(self, name: str, metadata: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, metadata: dict[str, Any], opened: OpenScope | None = None
+    ) -> None:
         self.name = name
         self._metadata = metadata  # ours from here on
+        self._opened = opened  # what it belongs to, whatever the context; None: what that says
 
     def measure(self, **numbers: Any) -> None:
         """Add measurements to the end event: ``span.measure(input_tokens=12)``."""
@@ -79,6 +83,8 @@ class Span:
         self._metadata.update(metadata)
 
     def __enter__(self) -> Span:
+        if self._opened is not None:
+            self._enter_scope(self._opened)
         metadata, parent = self._metadata, current_span.get()
         if self.id is not None:
             for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
@@ -97,6 +103,8 @@ class Span:
         )
         if not self._childless:
             self._token = current_span.set(self.id)
+        elif self._scope_token is not None:  # it is not ours to change the caller's context
+            self._leave_scope(self._scope_token)
         return self
 
     def __exit__(
@@ -106,6 +114,8 @@ class Span:
         traceback: TracebackType | None,
     ) -> None:
         duration = monotonic_ns() - self._began
+        if self._childless and self._opened is not None:
+            self._enter_scope(self._opened)
         token = self._token
         if token is not None:
             self._token = None
@@ -120,16 +130,32 @@ class Span:
             measured = {"duration": duration}
         else:
             measured["duration"] = duration
-        if error is None:
-            execute(self.name + ".stop", measured, self._metadata)
-            return
+        end = ".stop"
+        if error is not None:
+            end = ".exception"
+            self._blame(error)
+        execute(self.name + end, measured, self._metadata)
+        if self._scope_token is not None:
+            self._leave_scope(self._scope_token)
+
+    def _blame(self, error: BaseException) -> None:
         self._metadata["kind"] = type(error).__name__
         if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
             self._metadata["cancelled"] = True
         else:
             # The type only: messages of parsers and validators quote the answer they choke on.
             self._metadata["error"] = type(error).__name__
-        execute(self.name + ".exception", measured, self._metadata)
+
+    def _enter_scope(self, opened: OpenScope) -> None:
+        if current_scope.get() is not opened:  # in a test it mostly is
+            self._scope_token = current_scope.set(opened)
+
+    def _leave_scope(self, token: Token[OpenScope | None]) -> None:
+        self._scope_token = None
+        try:
+            current_scope.reset(token)
+        except ValueError:
+            pass  # left in another context than entered, see above
 
     async def __aenter__(self) -> Span:
         return self.__enter__()
@@ -195,12 +221,9 @@ class Span:
 
     def _again(self, childless: bool = False) -> Span:
         """A new span like this one, for one call of a decorated function."""
-        again = self._like()
+        again = Span(self.name, dict(self._metadata), self._opened)
         again._childless = childless
         return again
-
-    def _like(self) -> Span:
-        return Span(self.name, dict(self._metadata))
 
 
 def span(name: str, metadata: Metadata | None = None, /, **more: Any) -> Span:
