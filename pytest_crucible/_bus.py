@@ -21,6 +21,7 @@ from pytest_crucible import _correlation
 from pytest_crucible._clock import monotonic_ns, wall_ns  # by name: a look-up less on the emit path
 from pytest_crucible._layout import EVENT_TAG
 from pytest_crucible._scope import OpenScope, current_scope, current_span
+from pytest_crucible._text import text_of
 
 Measurements = Mapping[str, Any]
 Metadata = Mapping[str, Any]
@@ -31,7 +32,7 @@ _MAX_REASON = 500  # characters of an exception's text that go into an event
 
 
 class Tap(Protocol):
-    """The recorder; ``refused`` is what encoding the event raised."""
+    """The recorder; ``refused`` is what taking a buffer or encoding the event raised."""
 
     def __call__(
         self,
@@ -66,8 +67,6 @@ class HandlerInfo:
 
 _tap: Tap | None = None
 _encode_into: Callable[[object, bytearray], None]  # there with the tap: msgspec is costly to import
-# What encoding may raise, see `_frames.ENCODE_ERRORS`; and that the store has no buffer to give.
-_REFUSED = (IndexError, TypeError, ValueError, OverflowError, RecursionError, RuntimeError)
 handlers: dict[str, HandlerInfo] = {}
 _scope_here: Callable[[], OpenScope | None] = current_scope.get
 # Handlers by event name. Thrown away, not cleared: a thread that resolved a name just before a
@@ -92,12 +91,11 @@ def execute(
         if scope is None or scope.state:
             tap(name, measurements, metadata)
         else:
-            buffer = None
             try:
                 buffer = scope.take()  # nobody else has it until it is kept
                 _encode_into((EVENT_TAG, scope.id, name, wall_ns(), measurements, metadata), buffer)
-            except _REFUSED as error:
-                tap(name, measurements, metadata, None if buffer is None else error)
+            except Exception as error:  # no buffer is free, a value does not fit, or a signal came
+                tap(name, measurements, metadata, error)
             else:
                 scope.keep(buffer)
     if handlers:
@@ -169,9 +167,8 @@ def set_tap(
     global _tap, _plain_tap, _encode_into
     if encode_into is not None:
         _encode_into = encode_into
-    _plain_tap = _tap = tap
-    if correlating and tap is not None:
-        _tap = _correlating_tap
+    _plain_tap = tap
+    _tap = _correlating_tap if correlating and tap is not None else tap
 
 
 # Only once something was correlated does anything look for an id: it costs plain events 150 ns.
@@ -230,9 +227,15 @@ def _resolve(name: str) -> tuple[HandlerInfo, ...]:
 def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata | None) -> None:
     if correlating:
         metadata = _correlation.correlated(metadata, current_span.get())
-    for handler in _resolve(str(name)):
+    for handler in _resolve(text_of(name)):
         try:
-            handler.function(name, measurements or {}, metadata or {}, handler.config)
+            # Not "or {}": what is no mapping (an array) may not say whether it is true.
+            handler.function(
+                name,
+                {} if measurements is None else measurements,
+                {} if metadata is None else metadata,
+                handler.config,
+            )
         except Exception as error:
             # Another thread may have detached it meanwhile; it must be told once, not twice.
             if handlers.pop(handler.id, None) is None:
@@ -250,13 +253,6 @@ def report_failure(handler_id: str, name: str, error: Exception) -> None:
             "handler_id": handler_id,
             "event_name": name,
             "kind": type(error).__name__,
-            "reason": _reason(error),
+            "reason": text_of(error)[:_MAX_REASON],
         },
     )
-
-
-def _reason(error: Exception) -> str:
-    try:
-        return str(error)[:_MAX_REASON]
-    except Exception as second:
-        return f"<its text cannot be had: {type(second).__name__}>"

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable
 from contextlib import aclosing
-from contextvars import Token
+from contextvars import ContextVar, Token
 from itertools import count
 from types import TracebackType
 from typing import Any, TypeVar
@@ -42,6 +42,15 @@ def current_span_id() -> str | None:
     return current_span.get()
 
 
+def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:
+    try:
+        variable.reset(token)
+    except ValueError:
+        # Left in another context than entered (an async generator fixture): that context ends
+        # there anyway, and there is nothing to put back in this one.
+        pass
+
+
 class Span:
     """A stretch of time with a start and an end; made by `span`.
 
@@ -58,6 +67,7 @@ class Span:
     # Defaults of the class: a span is made on the emit path, and most need no other.
     id: str | None = None
     _childless = False
+    _parented = False
     _measured: dict[str, Any] | None = None
     _token: Token[str | None] | None = None
     _began = 0
@@ -83,29 +93,42 @@ class Span:
         self._metadata.update(metadata)
 
     def __enter__(self) -> Span:
-        if self._opened is not None:
-            self._enter_scope(self._opened)
-        metadata, parent = self._metadata, current_span.get()
-        if self.id is not None:
-            for leftover in ("kind", "error", "cancelled"):  # of an earlier use of this object
-                metadata.pop(leftover, None)
-        self.id = metadata["span_id"] = f"{_prefix}{next(_numbers)}"
-        if _bus.correlating:
-            self._correlated = _correlation.renewed(metadata, self._correlated)
-        if parent is not None:
-            metadata["parent_span_id"] = parent
-        self._began = began = monotonic_ns()
-        execute(
-            self.name + ".start",
-            {"monotonic_time": began, "system_time": wall_ns()},
-            # A handler may keep it, and the end event adds to ours; recorded events are encoded.
-            dict(metadata) if _bus.handlers else metadata,
-        )
-        if not self._childless:
-            self._token = current_span.set(self.id)
-        elif self._scope_token is not None:  # it is not ours to change the caller's context
-            self._leave_scope(self._scope_token)
+        opened = self._opened
+        if opened is not None and current_scope.get() is not opened:  # in a test it mostly is
+            self._scope_token = current_scope.set(opened)
+        try:
+            metadata, parent = self._metadata, current_span.get()
+            if self.id is not None:
+                self._forget_earlier_use()
+            self.id = metadata["span_id"] = f"{_prefix}{next(_numbers)}"
+            if _bus.correlating:
+                self._correlated = _correlation.renewed(metadata, self._correlated)
+            if parent is not None:
+                metadata["parent_span_id"] = parent
+                self._parented = True
+            self._began = began = monotonic_ns()
+            execute(
+                self.name + ".start",
+                {"monotonic_time": began, "system_time": wall_ns()},
+                # A handler may keep it, and the end event adds to ours; what is recorded is
+                # encoded.
+                dict(metadata) if _bus.handlers else metadata,
+            )
+            if not self._childless:
+                self._token = current_span.set(self.id)
+            elif self._scope_token is not None:  # it is not ours to change the caller's context
+                self._leave()
+        except BaseException:  # a handler's KeyboardInterrupt; no block will be left later on
+            self._leave()
+            raise
         return self
+
+    def _forget_earlier_use(self) -> None:
+        for leftover in ("kind", "error", "cancelled"):
+            self._metadata.pop(leftover, None)
+        if self._parented:  # a parent that the caller named stays
+            self._parented = False
+            self._metadata.pop("parent_span_id", None)
 
     def __exit__(
         self,
@@ -114,29 +137,30 @@ class Span:
         traceback: TracebackType | None,
     ) -> None:
         duration = monotonic_ns() - self._began
-        if self._childless and self._opened is not None:
-            self._enter_scope(self._opened)
-        token = self._token
-        if token is not None:
-            self._token = None
-            try:
-                current_span.reset(token)
-            except ValueError:
-                # Left in another context than entered (an async generator fixture): that
-                # context ends here anyway, and there is nothing to put back in this one.
-                pass
-        measured = self._measured
-        if measured is None:
-            measured = {"duration": duration}
-        else:
-            measured["duration"] = duration
-        end = ".stop"
-        if error is not None:
-            end = ".exception"
-            self._blame(error)
-        execute(self.name + end, measured, self._metadata)
-        if self._scope_token is not None:
-            self._leave_scope(self._scope_token)
+        opened, here = self._opened, None
+        try:
+            if opened is not None and current_scope.get() is not opened:
+                here = current_scope.set(opened)  # a generator's, or entered in another context
+            token = self._token
+            if token is not None:  # before the event: it happens in what is around the span
+                self._token = None
+                _reset(current_span, token)
+            measured = self._measured
+            if measured is None:
+                measured = {"duration": duration}
+            else:
+                measured["duration"] = duration
+                self._measured = None
+            end = ".stop"
+            if error is not None:
+                end = ".exception"
+                self._blame(error)
+            execute(self.name + end, measured, self._metadata)
+        finally:
+            if here is not None:
+                current_scope.reset(here)
+            if self._scope_token is not None:
+                self._leave()
 
     def _blame(self, error: BaseException) -> None:
         self._metadata["kind"] = type(error).__name__
@@ -146,16 +170,14 @@ class Span:
             # The type only: messages of parsers and validators quote the answer they choke on.
             self._metadata["error"] = type(error).__name__
 
-    def _enter_scope(self, opened: OpenScope) -> None:
-        if current_scope.get() is not opened:  # in a test it mostly is
-            self._scope_token = current_scope.set(opened)
-
-    def _leave_scope(self, token: Token[OpenScope | None]) -> None:
-        self._scope_token = None
-        try:
-            current_scope.reset(token)
-        except ValueError:
-            pass  # left in another context than entered, see above
+    def _leave(self) -> None:
+        """Give this context back what it had before `__enter__`."""
+        token, self._token = self._token, None
+        if token is not None:
+            _reset(current_span, token)
+        scope, self._scope_token = self._scope_token, None
+        if scope is not None:
+            _reset(current_scope, scope)
 
     async def __aenter__(self) -> Span:
         return self.__enter__()

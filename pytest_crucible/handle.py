@@ -250,6 +250,7 @@ class ExperimentHandle:
         scope = replace(self.scope, role=JUDGE)
         judging = OpenScope(-abs(opened.id), scope, opened.sink, opened.sampler)
         judging.state = opened.state
+        opened.judging.append(judging)
         token = current_scope.set(judging)
         # Where spans are captured, OpenTelemetry's own context tells threads, and must agree.
         bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
@@ -260,6 +261,7 @@ class ExperimentHandle:
             if bridge is not None:
                 bridge.drop(carried)
             current_scope.reset(token)
+            opened.judging.remove(judging)
             judging.state = CLOSED
 
     @property

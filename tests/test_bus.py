@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,3 +245,20 @@ def test_handler_that_detaches_itself_and_fails_is_no_failure(heard: Heard) -> N
     telemetry.attach("a", "x", leave)
     telemetry.execute("x")
     assert names(heard) == ["x"]
+
+
+def test_what_is_no_mapping_is_no_failure_of_a_handler(heard: Heard) -> None:
+    """Measurements that cannot be true or false, and a name without a text, reach the handler."""
+
+    class Unprintable:
+        def __str__(self) -> str:
+            raise ValueError
+
+    seen: list[object] = []
+    telemetry.detach("heard")
+    telemetry.attach("a", "*", lambda name, numbers, *_: seen.append((name, numbers)))
+    numbers, name = np.arange(3), Unprintable()
+    telemetry.execute("x", numbers)  # type: ignore[arg-type]
+    telemetry.execute(name)  # type: ignore[arg-type]
+    assert seen == [("x", numbers), (name, {})]
+    assert [handler.id for handler in telemetry.list_handlers()] == ["a"]
