@@ -69,24 +69,9 @@ def capture(
         name, measurements, metadata: the event.
         refused: what taking a buffer or encoding raised, if it was tried.
     """
-    scope = _current()
-    if scope is not None:
-        if scope.state != PAUSED:
-            way = LATE if scope.state == CLOSED else CONTEXT
-            _emit_into(scope, name, measurements, metadata, way)
-        if refused is not None and not _no_buffer(refused):
-            _raise_unless_at_fault(refused, name, measurements, metadata)
-        return
-    # A copy, not the lock: we may be in a signal handler that interrupted its holder.
-    candidates = [each for each in list(_open) if each.state != CLOSED]
-    owners = {(each.sink, each.scope.experiment) for each in candidates}
-    if len(owners) == 1:
-        innermost = candidates[-1]
-        if innermost.state != PAUSED:
-            _emit_into(innermost, name, measurements, metadata, SOLE)
-        return
-    for sink in {each.sink for each in candidates}:
-        _emit(NO_SCOPE, sink, name, measurements, metadata, UNATTRIBUTED)
+    record_located(*locate(), name, measurements, metadata)
+    if refused is not None and not _no_buffer(refused):
+        _raise_unless_at_fault(refused, name, measurements, metadata)
 
 
 def _no_buffer(error: Exception) -> bool:
@@ -116,6 +101,7 @@ def locate() -> tuple[OpenScope | None, int]:
     scope = _current()
     if scope is not None:
         return scope, CONTEXT
+    # A copy, not the lock: we may be in a signal handler that interrupted its holder.
     candidates = [each for each in list(_open) if each.state != CLOSED]
     owners = {(each.sink, each.scope.experiment) for each in candidates}
     if len(owners) == 1:
@@ -127,11 +113,19 @@ def record_located(
     opened: OpenScope | None,
     attribution: int,
     name: str,
-    measurements: Mapping[str, Any],
-    metadata: Mapping[str, Any],
+    measurements: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any] | None,
     time_ns: int | None = None,
+    foreign: bool = False,
 ) -> None:
-    """Record what `locate` found a place for; with `UNATTRIBUTED`, into every open store."""
+    """Record what `locate` found a place for; with `UNATTRIBUTED`, into every open store.
+
+    Args:
+        opened, attribution: what `locate` said.
+        name, measurements, metadata: the event.
+        time_ns: when; default: now.
+        foreign: it is a captured span's; see `Sampler.capture`.
+    """
     if opened is None:
         if attribution == UNATTRIBUTED:
             for sink in {each.sink for each in list(_open)}:
@@ -139,22 +133,9 @@ def record_located(
     elif opened.state != PAUSED:
         way = LATE if opened.state == CLOSED else attribution
         if opened.sampler is not None:
-            opened.sampler.capture(opened, name, measurements, metadata, way, time_ns, foreign=True)
+            opened.sampler.capture(opened, name, measurements, metadata, way, time_ns, foreign)
         else:
             _emit(opened.id, opened.sink, name, measurements, metadata, way, time_ns)
-
-
-def _emit_into(
-    opened: OpenScope,
-    name: str,
-    measurements: Mapping[str, Any] | None,
-    metadata: Mapping[str, Any] | None,
-    attribution: int,
-) -> None:
-    if opened.sampler is not None:
-        opened.sampler.capture(opened, name, measurements, metadata, attribution)
-    else:
-        _emit(opened.id, opened.sink, name, measurements, metadata, attribution)
 
 
 def _emit(

@@ -61,7 +61,8 @@ class Span:
 
     As a decorator it opens a new span for each call. Around a generator it lasts from the first
     item to the last and does not become the parent of spans inside, because a generator shares its
-    caller's context.
+    caller's context. In ``with``, an object can be used again, but is one stretch at a time: not
+    within itself, and not by two tasks at once.
     """
 
     # Defaults of the class: a span is made on the emit path, and most need no other.

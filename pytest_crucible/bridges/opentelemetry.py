@@ -279,7 +279,7 @@ def _ids(span: Any, live: _Live) -> dict[str, Any]:
 def _say(
     live: _Live, name: str, measurements: dict[str, Any], metadata: dict[str, Any], at: int | None
 ) -> None:
-    _recorder.record_located(live.opened, live.way, name, measurements, metadata, at)
+    _recorder.record_located(live.opened, live.way, name, measurements, metadata, at, foreign=True)
     _bus.tell_handlers(name, measurements, metadata)
 
 

@@ -44,6 +44,10 @@ _framed = [struct.Struct(f"{PREFIX.format}{length}s").pack for length in range(_
 class SpoolStore:
     """Writes the spool file of this process.
 
+    Frames go into the map of the newest segment; where there is no room for one, another segment is
+    made. From the moment that the disk has none left, all frames wait in memory (``_overflow``),
+    until `close` tries once more.
+
     Args:
         path: the file; must not exist, its folder must.
         header: first frame.
