@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import pytest
 
 from pytest_crucible._experiment import Definition
 from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
+from pytest_crucible.handle import load_readers
 from pytest_crucible.node import NodeRecording
-from pytest_crucible.session.budget import Budget
 from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.controller import (
     NOTES,
@@ -29,6 +29,7 @@ from pytest_crucible.session.controller import (
     rescue,
 )
 from pytest_crucible.session.expand import counterbalance
+from pytest_crucible.session.fixture import TRIALS
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
 from pytest_crucible.session.outcome import RecordedFailures
 from pytest_crucible.session.settings import SETTINGS
@@ -38,7 +39,13 @@ from pytest_crucible.session.transport import (
     measure_clock,
     same_place,
 )
-from pytest_crucible.session.trials import AsyncTrials, TrialHooks, Validation, is_async
+from pytest_crucible.session.trials import (
+    AsyncTrials,
+    StretchHooks,
+    TrialHooks,
+    Validation,
+    is_async,
+)
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -99,8 +106,9 @@ class Recorder:
         """Make the node that records in this process."""
         return NodeRecording(folder, self.run, self.node)
 
-    def _flush(self) -> None:
-        """Called outside every timer, at the start and the end of each trial."""
+    def _flusher(self) -> Callable[[], None] | None:
+        """What to call outside every timer, at the start and the end of each trial."""
+        return None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly:
@@ -118,7 +126,7 @@ class Recorder:
         self._recording.announce(combine(plan), [identity.key for identity in plan])
         capture = Capture(self._config, self._recording.store.append)
         self.capture_problems = capture.preflight()
-        self._hooks = TrialHooks(self._config, self._recording, self._flush, capture)
+        self._hooks = TrialHooks(self._config, self._recording, capture, self._flusher())
         self._register(session.items, self._hooks)
 
     def _register(self, items: list[pytest.Item], hooks: TrialHooks) -> None:
@@ -131,15 +139,21 @@ class Recorder:
         if settings.budget_usd is not None or any(
             each.budget_usd is not None for each in definitions
         ):
+            from pytest_crucible.session.budget import Budget  # prices what it reads: NumPy
+
             budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
             register(budget, "crucible-budget")
         if any(is_async(item) for item in trials):
             register(AsyncTrials(hooks), "crucible-async")
         if any(each.validate is not None for each in definitions):
-            register(Validation(), "crucible-validation")
+            register(Validation(hooks), "crucible-validation")
         if any(each.failures == "record" for each in definitions):
             register(RecordedFailures(), "crucible-recorded")
-        register(hooks, "crucible-trials")
+        if hooks.flush is not None or any(each.scope != "test" for each in definitions):
+            register(StretchHooks(hooks), "crucible-stretches")
+        register(hooks, TRIALS)
+        if any("experiment" in getattr(item, "fixturenames", ()) for item in trials):
+            load_readers()
 
     def pytest_report_collectionfinish(self) -> list[str]:
         if self._config.option.verbose < -1:
@@ -211,7 +225,10 @@ class Worker(Recorder):
         clock = measure_clock(self._channel)
         return NodeRecording(folder, self.run, self.node, clock=clock)
 
-    def _flush(self) -> None:
+    def _flusher(self) -> Callable[[], None] | None:
+        return None if self._shipper is None else self._ship
+
+    def _ship(self) -> None:
         if self._shipper is not None:
             self._shipper.ship()
 
