@@ -44,7 +44,7 @@ from pytest_crucible.session.trials import (
     StretchHooks,
     TrialHooks,
     Validation,
-    is_async,
+    any_async,
 )
 
 
@@ -68,15 +68,17 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
     """
     identities: list[TrialIdentity] = []
     known: dict[int, Definition] = {}
+    each = _each(config)
     try:
         for item in items:
             definition = definition_of(item, known)
             if definition is not None:
-                identity = item.stash[IDENTITY] = identify(item, definition, _each(config))
+                identity = item.stash[IDENTITY] = identify(item, definition, each)
                 identities.append(identity)
         if identities:
             combine(identities)  # for its checks: refuse before a single test has run
-            counterbalance(items)
+            if any(definition.conditions for definition in known.values()):
+                counterbalance(items)
     except pytest.UsageError as error:
         refuse(items, config, str(error))
         return False
@@ -113,7 +115,9 @@ class Recorder:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly:
             return
-        plan = [item.stash[IDENTITY] for item in session.items if IDENTITY in item.stash]
+        found = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
+        trials = [(item, identity) for item, identity in found if identity is not None]
+        plan = [identity for _, identity in trials]
         if not plan:
             return
         try:
@@ -127,14 +131,13 @@ class Recorder:
         capture = Capture(self._config, self._recording.store.append)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._config, self._recording, capture, self._flusher())
-        self._register(session.items, self._hooks)
+        self._register([item for item, _ in trials], plan, self._hooks)
 
-    def _register(self, items: list[pytest.Item], hooks: TrialHooks) -> None:
+    def _register(
+        self, trials: list[pytest.Item], plan: list[TrialIdentity], hooks: TrialHooks
+    ) -> None:
         """Register the hooks that these tests need, and no others: each costs every test."""
-        trials = [item for item in items if IDENTITY in item.stash]
-        definitions = {
-            id(d): d for d in (item.stash[IDENTITY].definition for item in trials)
-        }.values()
+        definitions = {id(each.definition): each.definition for each in plan}.values()
         settings, register = self._config.stash[SETTINGS], self._config.pluginmanager.register
         if settings.budget_usd is not None or any(
             each.budget_usd is not None for each in definitions
@@ -143,7 +146,7 @@ class Recorder:
 
             budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
             register(budget, "crucible-budget")
-        if any(is_async(item) for item in trials):
+        if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
         if any(each.validate is not None for each in definitions):
             register(Validation(hooks), "crucible-validation")
@@ -200,6 +203,13 @@ class Local(Recorder):
         from pytest_crucible.session.finish import print_summary
 
         print_summary(terminalreporter, self._config)
+
+    def pytest_unconfigure(self) -> None:
+        super().pytest_unconfigure()
+        if self.folder is not None:
+            from pytest_crucible.session.finish import forget
+
+            forget(self._config)
 
 
 class Worker(Recorder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -234,6 +234,9 @@ class AsyncTrials:
             pyfuncitem.obj = original
 
 
-def is_async(item: pytest.Item) -> bool:
-    """Whether the test is a coroutine function."""
-    return inspect.iscoroutinefunction(getattr(item, "obj", None))
+def any_async(items: Iterable[pytest.Item]) -> bool:
+    """Whether any of the tests is a coroutine function."""
+    objects = (getattr(item, "obj", None) for item in items)
+    # Each function once: a parametrized one is that of thousands of tests.
+    functions = {id(getattr(each, "__func__", each)): each for each in objects}
+    return any(map(inspect.iscoroutinefunction, functions.values()))
