@@ -77,7 +77,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
             return perf_counter_ns() - began
 
         bridge = Bridge(print)
-        opened = open_scope(Scope(experiment="benchmark"), store.append, 1)
+        opened = open_scope(Scope(experiment="benchmark"), store, 1)
         bridge.enter(opened)
         bridge.leave(opened)
         close_scope(opened)
@@ -88,7 +88,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
             for way in ways[number % 3 :] + ways[: number % 3]:
                 # All ways do the same before their call: what lies between trials is no part of it.
                 active._span_processors = () if way == "without" else with_us
-                opened = open_scope(Scope(experiment="benchmark"), store.append, number + 2)
+                opened = open_scope(Scope(experiment="benchmark"), store, number + 2)
                 token = current_scope.set(opened)
                 bridge.enter(opened)
                 if way != "measuring":

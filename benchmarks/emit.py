@@ -38,7 +38,7 @@ LIMITS = {
 @contextmanager
 def capturing(store: Store) -> Iterator[None]:
     """Attribute to an experiment, by context, what is emitted in this block."""
-    opened = open_scope(Scope(experiment="benchmark"), store.append, 1)
+    opened = open_scope(Scope(experiment="benchmark"), store, 1)
     token = current_scope.set(opened)
     try:
         yield

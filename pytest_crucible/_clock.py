@@ -1,4 +1,6 @@
-"""The one clock. Everything that tells time asks here, so a test patches one place."""
+"""The one clock. Everything that tells time asks here, so a test patches one place
+(and `telemetry`, which holds both by name).
+"""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
+from pytest_crucible._layout import EVENT_TAG as EVENT_TAG
+
 SCHEMA = 1
 """Version of the frames and of everything derived from them. Readers refuse other versions."""
 
-EVENT_TAG = 0
-
 
 class EventFrame(msgspec.Struct, array_like=True, tag=EVENT_TAG, gc=False):
-    """One event. The recorder writes it as a bare tuple, in this order.
+    """One event. ``execute`` and the recorder write it as a bare tuple, in this order.
 
     ``measurements`` and ``metadata`` are what the caller passed; a reader must expect anything.
     Only sampled events have the last three: ``weight``, how many events this one stands for;
@@ -120,10 +120,18 @@ Frame = (
     | SamplingFrame
 )
 
-encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
 """Encode a frame, or the tuple that stands for an `EventFrame`.
 
-Raises for what msgpack cannot hold; see `encode_event`.
+Raises one of `ENCODE_ERRORS` for what msgpack cannot hold; see `encode_degraded`.
+"""
+
+encode_into = _encoder.encode_into
+"""The same into a bytearray, which grows to the length of the frame or shrinks to it.
+
+Nobody else may touch the bytearray meanwhile: what is encoded may run Python code (a time zone's),
+and so let other threads run; msgspec would go on writing to where the bytearray was.
 """
 
 decode_frame = msgspec.msgpack.Decoder(Frame).decode

@@ -31,7 +31,7 @@ from pytest_crucible._frames import (
 )
 from pytest_crucible._sampling import DROPPED, NO_SLOT, Outcome, parse_sampling, strategy_of
 from pytest_crucible._scope import CLOSED, OpenScope
-from pytest_crucible.telemetry import current_span_id
+from pytest_crucible._span import current_span_id
 
 MOST_OPEN = 100_000
 """Spans that may be under way; of more than these the oldest are no longer known as parents."""
@@ -155,13 +155,13 @@ class NodeSampler:
                     if self._waiting > MOST_WAITING:
                         self._keep(unit)
                 else:
-                    opened.write(data)
+                    opened.sink.append(data)
                 if error is not None:
                     raise error
 
     def _pass(self, opened: OpenScope, encoded: tuple[bytes, Exception | None]) -> None:
         data, error = encoded
-        opened.write(data)
+        opened.sink.append(data)
         if error is not None:
             raise error
 
@@ -244,7 +244,7 @@ class NodeSampler:
     # --- those that wait for their end --------------------------------------------------------
 
     def _wait(self, unit: _Unit, opened: OpenScope, data: bytes, begins: bool, ends: bool) -> None:
-        unit.waiting.append((opened.write, data))
+        unit.waiting.append((opened.sink.append, data))
         unit.size += len(data)
         self._waiting += len(data)
         if begins:

@@ -34,6 +34,17 @@ OPEN, PAUSED, CLOSED, SAMPLED = 0, 1, 2, 3
 """Of a scope: recording, not recording for a while, over, and recording a sample."""
 
 
+class Sink(Protocol):
+    """Where the frames of a scope go: a store, see `pytest_crucible.stores.Store`."""
+
+    @property
+    def append(self) -> Callable[[bytes], None]: ...
+    @property
+    def take(self) -> Callable[[], bytearray]: ...
+    @property
+    def keep(self) -> Callable[[bytearray], None]: ...
+
+
 class Sampler(Protocol):
     """What a sampled scope hands its events to; see `pytest_crucible._sampler`."""
 
@@ -108,25 +119,27 @@ class OpenScope:
     Attributes:
         id: number of the scope in its store, written into every event instead of its names.
         scope: the names.
-        write: appends one encoded frame to the store that the scope belongs to.
+        sink: the store that the scope belongs to.
+        take, keep: the sink's, one look-up nearer to the emit path.
         state: OPEN, PAUSED, CLOSED or SAMPLED. Zero is the common case: one truth test on the emit
             path.
         sampler: decides which events are kept; None where all are.
         timeline: when it was opened, paused and closed.
     """
 
-    __slots__ = ("id", "sampler", "scope", "state", "timeline", "write")
+    __slots__ = ("id", "keep", "sampler", "scope", "sink", "state", "take", "timeline")
 
     def __init__(
         self,
         id: int,
         scope: Scope,
-        write: Callable[[bytes], None],
+        sink: Sink,
         sampler: Sampler | None = None,
     ) -> None:
         self.id = id
         self.scope = scope
-        self.write = write
+        self.sink = sink
+        self.take, self.keep = sink.take, sink.keep
         self.sampler = sampler
         self.state = OPEN if sampler is None else SAMPLED
         self.timeline = Timeline()
@@ -145,3 +158,6 @@ class OpenScope:
 
 current_scope: ContextVar[OpenScope | None] = ContextVar("crucible_scope", default=None)
 """The scope of the running code. Follows tasks, ``to_thread`` and ``copy_context().run``."""
+
+current_span: ContextVar[str | None] = ContextVar("crucible_span", default=None)
+"""Id of the innermost open span of the running code."""

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pytest_crucible import telemetry
-from pytest_crucible._bound_span import BoundSpan
 from pytest_crucible._errors import LifecycleError
 from pytest_crucible._event import INVALID, LOG, RECORD, Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._recorder import pause_scope, record_into, resume_scope
 from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
+from pytest_crucible._span import Span
 from pytest_crucible.step_log import StepLog, check_adapter, check_log, plain_number, step_number
 from pytest_crucible.stores import Recorded, Store
 from pytest_crucible.stores._merge import Node
@@ -119,14 +119,15 @@ class ExperimentHandle:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """`telemetry.execute`, for this experiment whatever the context."""
+        if current_scope.get() is self._opened:  # as in a test: nothing to change for it
+            telemetry.execute(name, measurements, metadata)
+            return
         with self.active():
             telemetry.execute(name, measurements, metadata)
 
-    def span(
-        self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any
-    ) -> telemetry.Span:
+    def span(self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any) -> Span:
         """`telemetry.span`, for this experiment whatever the context."""
-        return BoundSpan(self._opened, name, {**metadata, **more} if metadata else more)
+        return Span(name, {**metadata, **more} if metadata else more, self._opened)
 
     def record(self, **numbers: Any) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
@@ -253,7 +254,7 @@ class ExperimentHandle:
         opened = self._opened
         # Readers know a judge's scope by its number: no frame is needed to say what it means.
         scope = replace(self.scope, role=JUDGE)
-        judging = OpenScope(-abs(opened.id), scope, opened.write, opened.sampler)
+        judging = OpenScope(-abs(opened.id), scope, opened.sink, opened.sampler)
         judging.state = opened.state
         token = current_scope.set(judging)
         # Where spans are captured, OpenTelemetry's own context tells threads, and must agree.

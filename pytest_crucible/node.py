@@ -104,7 +104,7 @@ class NodeRecording:
             sampling: of the experiment; the scopes of one condition draw from one sample.
         """
         sampler = None if sampling is None else self._sampler(scope, sampling)
-        opened = open_scope(scope, self.store.append, next(self._numbers), sampler)
+        opened = open_scope(scope, self.store, next(self._numbers), sampler)
         self._open[opened] = None
         return opened
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pytest_crucible import _bus, _clock, _span
 from pytest_crucible._event import CONTEXT, RECORD, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._frames import (
@@ -21,6 +24,18 @@ from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._scope import Scope
 from pytest_crucible.stores._merge import TrialKey
 from pytest_crucible.stores.spool import SpoolStore
+
+
+def set_clock(
+    patch: pytest.MonkeyPatch,
+    wall_ns: Callable[[], int],
+    monotonic_ns: Callable[[], int] = _clock.monotonic_ns,
+) -> None:
+    """Have the package read the time from these."""
+    for module in (_clock, _bus, _span):
+        patch.setattr(module, "wall_ns", wall_ns)
+        patch.setattr(module, "monotonic_ns", monotonic_ns)
+
 
 T0_US = 1_763_900_000_000_000
 MS = 1_000_000

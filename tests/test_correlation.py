@@ -185,15 +185,15 @@ def test_a_block_may_be_left_in_another_context(exp: crucible.ExperimentHandle) 
 
 
 UNUSED = """
-from pytest_crucible import telemetry, _recorder
+from pytest_crucible import telemetry, _bus, _recorder
 import pytest_crucible as crucible
 with crucible.experiment("exp") as exp:
-    assert telemetry._tap is _recorder.capture
+    assert _bus._tap is _recorder.capture
     with telemetry.correlate("job"):
         telemetry.execute("x")
-    assert telemetry._tap is not _recorder.capture
+    assert _bus._tap is not _recorder.capture
 assert [each.metadata for each in exp.events] == [{"correlation_id": "job"}]
-assert telemetry._tap is None
+assert _bus._tap is None
 telemetry.execute("x")
 with crucible.experiment("exp") as exp, telemetry.correlate("other"):
     telemetry.execute("x")

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import pytest_crucible as crucible
-from pytest_crucible import _clock, telemetry
+from pytest_crucible import telemetry
 from pytest_crucible.artifact.run import open_run
+from tests.events import set_clock
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,13 @@ def test_cleanup_stops_and_forgets() -> None:
             call()
 
 
+@pytest.mark.parametrize("odd", [None, 7, ["id"]])
+def test_what_is_no_id_is_of_no_experiment(odd: Any) -> None:
+    """Whatever is asked for: there is no such experiment."""
+    with pytest.raises(LookupError, match="no experiment with the id"):
+        crucible.get(odd)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -197,7 +205,7 @@ def test_compare_puts_metrics_side_by_side() -> None:
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wall clock that moves on by a millisecond each time it is asked."""
     ticks = count(1_763_900_000_000_000_000, 1_000_000)
-    monkeypatch.setattr(_clock, "wall_ns", lambda: next(ticks))
+    set_clock(monkeypatch, lambda: next(ticks))
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])

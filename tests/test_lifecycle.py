@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import pytest_crucible as crucible
 from pytest_crucible import _clock, telemetry
+from tests.events import set_clock
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -39,8 +40,7 @@ def _forget() -> Iterator[None]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(_clock, "wall_ns", clock.wall_ns)
-    monkeypatch.setattr(_clock, "monotonic_ns", clock.monotonic_ns)
+    set_clock(monkeypatch, clock.wall_ns, clock.monotonic_ns)
     return clock
 
 

@@ -54,7 +54,7 @@ def inside(opened: OpenScope) -> Iterator[OpenScope]:
 
 
 def open_in(store: MemoryStore, experiment: str = "e", number: int = 1) -> OpenScope:
-    return open_scope(Scope(experiment=experiment), store.append, number)
+    return open_scope(Scope(experiment=experiment), store, number)
 
 
 def events(store: MemoryStore) -> list[Event]:
@@ -82,7 +82,7 @@ def in_thread(function: Callable[..., object], *args: object) -> None:
 def test_scope_comes_back_as_it_was_opened(store: MemoryStore) -> None:
     """An event carries all names of its scope, its measurements and its metadata."""
     scope = Scope(experiment="e", condition="c", test="t", case="k", trial=2, attempt=1)
-    with inside(open_scope(scope, store.append, 7)):
+    with inside(open_scope(scope, store, 7)):
         telemetry.execute("x", {"n": 1}, {"k": "v"})
     (event,) = events(store)
     assert event.scope == scope
@@ -126,7 +126,7 @@ def test_tasks_and_copied_contexts_keep_their_scope(store: MemoryStore) -> None:
 def test_bare_thread_belongs_to_the_sole_experiment(store: MemoryStore) -> None:
     """An event of a thread without context goes to the only open experiment, innermost scope."""
     open_in(store)
-    inner = open_scope(Scope(experiment="e", test="t"), store.append, 2)
+    inner = open_scope(Scope(experiment="e", test="t"), store, 2)
     in_thread(telemetry.execute, "x", {"n": 1})
     close_scope(inner)
     in_thread(telemetry.execute, "y")
@@ -287,20 +287,39 @@ def _signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_signals")
-@pytest.mark.parametrize("error", [ValueError("time is up"), RuntimeError("time is up")], ids=repr)
-def test_signal_handlers_exception_is_not_swallowed(store: MemoryStore, error: Exception) -> None:
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, IndexError])
+def test_signal_handlers_exception_is_not_swallowed(
+    store: MemoryStore, kind: type[Exception]
+) -> None:
     """What a signal handler raises while an event is encoded gets out, and the event is kept."""
 
     def raise_once(*_: object) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        raise error
+        raise kind("time is up")
 
     signal.signal(signal.SIGUSR1, raise_once)
     moment = datetime(2026, 1, 1, tzinfo=InterruptingZone())
-    with inside(open_in(store)), pytest.raises(type(error), match="time is up"):
+    with inside(open_in(store)), pytest.raises(kind, match="time is up"):
         telemetry.execute("x", {"at": moment})
     (event,) = events(store)
     assert (event.measurements, event.degraded) == ({"at": datetime(2026, 1, 1, tzinfo=UTC)}, 0)
+
+
+@pytest.mark.usefixtures("_signals")
+def test_event_while_another_is_encoded(store: MemoryStore) -> None:
+    """Both are whole, though the inner one is encoded in the middle of the outer one."""
+    signal.signal(
+        signal.SIGUSR1, lambda *_: telemetry.execute("inner", {"n": 1}, {"pad": "y" * 50})
+    )
+    moment = datetime(2026, 1, 1, tzinfo=InterruptingZone())
+    with inside(open_in(store)):
+        for _ in range(1000):
+            telemetry.execute("outer", {"at": moment}, {"pad": "x" * 50})
+    assert [event.name for event in events(store)] == ["inner", "outer"] * 1000
+    assert {str(event.metadata) for event in events(store)} == {
+        str({"pad": "x" * 50}),
+        str({"pad": "y" * 50}),
+    }
 
 
 @pytest.mark.usefixtures("_signals")

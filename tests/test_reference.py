@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 import pytest_crucible as crucible
-from pytest_crucible import _clock, telemetry
+from pytest_crucible import telemetry
+from tests.events import set_clock
 
 MS = 1_000_000
 LATENCIES_MS = [100.0 * i for i in range(1, 11)]
@@ -27,7 +28,7 @@ LATENCIES_MS = [100.0 * i for i in range(1, 11)]
 def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.ExperimentHandle]:
     """The reference's experiment, with a wall clock that moves on by a millisecond."""
     ticks = count(1_763_900_000_000_000_000, MS)
-    monkeypatch.setattr(_clock, "wall_ns", lambda: next(ticks))
+    set_clock(monkeypatch, lambda: next(ticks))
     with crucible.experiment("analysis_test") as handle:
         for i in range(1, 11):
             telemetry.execute(

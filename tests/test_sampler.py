@@ -37,7 +37,7 @@ class Recording:
         self.sampler = None
         if sampling is not None:
             self.sampler = NodeSampler("e", "default", sampling, self.store.append, seed)
-        self.opened = open_scope(Scope(experiment="e"), self.store.append, 1, self.sampler)
+        self.opened = open_scope(Scope(experiment="e"), self.store, 1, self.sampler)
 
     def __enter__(self) -> OpenScope:
         self._token = current_scope.set(self.opened)

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._bus import HANDLER_FAILURE
 from pytest_crucible._catalog import is_container
 from pytest_crucible._enrich import (
     NS_PER_MS,
@@ -37,7 +38,6 @@ from pytest_crucible.metrics.nesting import MAX_PARTS
 from pytest_crucible.metrics.places import Place, name_index
 from pytest_crucible.metrics.wholes import concerns
 from pytest_crucible.stores._merge import Node, as_mapping
-from pytest_crucible.telemetry import HANDLER_FAILURE
 
 Keys = tuple[str, ...]
 Frames = list[EventFrame]

@@ -71,7 +71,7 @@ class Budget:
             return None
         if limit not in self._told:  # for the summary: pytest shows reasons only if asked to
             self._told.add(limit)
-            record_aside(self._recording.store.append, CAPTURE, {"budget": limit})
+            record_aside(self._recording.store, CAPTURE, {"budget": limit})
         return f"{limit} (${used:.4g})"
 
     def _catch_up(self) -> None:

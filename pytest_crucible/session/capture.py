@@ -10,7 +10,7 @@ import pytest
 
 from pytest_crucible import _recorder
 from pytest_crucible._event import CAPTURE
-from pytest_crucible._scope import OpenScope
+from pytest_crucible._scope import OpenScope, Sink
 from pytest_crucible.bridges import awaited
 from pytest_crucible.bridges.http_calls import HttpWatch
 from pytest_crucible.bridges.instrumentors import (
@@ -48,11 +48,11 @@ class Capture:
 
     Args:
         config: of this process.
-        write: appends a frame to the store of this process, for what belongs to no experiment.
+        store: of this process; for what belongs to no experiment.
     """
 
-    def __init__(self, config: pytest.Config, write: Callable[[bytes], None]) -> None:
-        self._write = write
+    def __init__(self, config: pytest.Config, store: Sink) -> None:
+        self._store = store
         self._http = HttpWatch()
         self._bridge: Any = None
         self._spans = False  # whether spans can be captured: the bridge is there, or waits
@@ -196,4 +196,4 @@ class Capture:
     def _problem(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            _recorder.record_aside(self._write, CAPTURE, {"problem": text})
+            _recorder.record_aside(self._store, CAPTURE, {"problem": text})

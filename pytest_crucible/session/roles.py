@@ -128,7 +128,7 @@ class Recorder:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
         self._recording.announce(combine(plan), [identity.key for identity in plan])
-        capture = Capture(self._config, self._recording.store.append)
+        capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._config, self._recording, capture, self._flusher())
         self._register([item for item, _ in trials], plan, self._hooks)

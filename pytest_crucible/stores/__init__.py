@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from pytest_crucible._frames import Frame
@@ -17,6 +17,17 @@ class Store(Protocol):
 
     def append(self, data: bytes) -> None:
         """Keep one encoded frame. When this returns, the frame is as safe as it will be."""
+
+    @property
+    def take(self) -> Callable[[], bytearray]:
+        """Lend a buffer to encode a frame into, one at a time for each who asks.
+
+        Raises IndexError if none is free; then `append`, which sees to it that there are some.
+        """
+
+    @property
+    def keep(self) -> Callable[[bytearray], None]:
+        """Keep the frame in a buffer that was taken, which is the store's again: like `append`."""
 
     def position(self) -> int:
         """Where the next frame will stand; for `frames`."""

@@ -16,6 +16,7 @@ import errno
 import mmap
 import os
 import shutil
+import struct
 import threading
 import weakref
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ from pytest_crucible._layout import SEGMENT
 from pytest_crucible.stores.spool_reader import PREFIX, SpoolReader, checksum
 
 _prefix = PREFIX.pack
+_SMALL = 1024  # bytes
+# By length of a frame: makes the whole of prefix and frame in one call.
+_framed = [struct.Struct(f"{PREFIX.format}{length}s").pack for length in range(_SMALL)]
 
 
 class SpoolStore:
@@ -56,6 +60,8 @@ class SpoolStore:
         self._overflow: list[bytes] = []  # the frames since the disk had no room for one
         self._room = 0  # where in the map there was too little room for the first of those
         self._notes: list[str] = []
+        self._free = [bytearray()]  # more only if several threads are encoding at once
+        self.take, self._give = self._free.pop, self._free.append
         self._map, self._start = self._next_map(0)
         self.append(encode(header))
 
@@ -66,7 +72,24 @@ class SpoolStore:
         return file
 
     def append(self, data: bytes) -> None:
-        frame = _prefix(len(data), checksum(data)) + data
+        if not self._free:
+            self._give(bytearray())
+        self._write(_prefix(len(data), checksum(data)) + data)
+
+    def keep(self, buffer: bytearray) -> None:
+        length = len(buffer)
+        if length < _SMALL:
+            frame = _framed[length](length, checksum(buffer), buffer)
+            self._give(buffer)
+        else:
+            frame = _prefix(length, checksum(buffer)) + buffer  # the buffer is too large to keep
+            self._give(bytearray())
+        try:
+            self._map.write(frame)
+        except ValueError:
+            self._append_to_new_segment(frame)
+
+    def _write(self, frame: bytes) -> None:
         try:
             # One C call that checks, copies and advances under the GIL: atomic for threads and
             # for signal handlers without a lock.

@@ -73,7 +73,7 @@ def capturing(
     sampler = None
     if sampling is not None:
         sampler = NodeSampler(experiment, "default", sampling, store.append, seed=1)
-    opened = open_scope(scope, store.append, 1, sampler)
+    opened = open_scope(scope, store, 1, sampler)
     token = current_scope.set(opened)
     bridge.enter(opened)
     carried = carry(opened)

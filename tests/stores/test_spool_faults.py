@@ -35,7 +35,7 @@ def header(node):
 
 folder = Path(sys.argv[1])
 store = SpoolStore(folder / "main.spool", header("main"))
-current_scope.set(open_scope(Scope(experiment="e"), store.append, 1))
+current_scope.set(open_scope(Scope(experiment="e"), store, 1))
 def emit(number):
     telemetry.execute("x", {"n": number}, {"pad": "x" * 100})
 """
