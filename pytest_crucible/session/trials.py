@@ -91,11 +91,11 @@ class TrialHooks:
         setattr(report, TRIAL, True)
         if attempt.outcomes.get(call.when) != "failed":  # a failed subtest, reported before
             attempt.outcomes[call.when] = phase_outcome(report)
-        if report.failed and call.excinfo is not None:
-            attempt.error = error_of(call.excinfo, self._config)
-        recordable = attempt.identity.definition.failures == "record"
-        if recordable and report.failed and call.when == "call":
-            setattr(report, RECORDED, attempt.identity.definition.name)
+        if report.failed:
+            if call.excinfo is not None:
+                attempt.error = error_of(call.excinfo, self._config)
+            if call.when == "call" and attempt.identity.definition.failures == "record":
+                setattr(report, RECORDED, attempt.identity.definition.name)
         if call.when == "teardown":
             self._end(None)
         return report
