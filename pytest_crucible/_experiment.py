@@ -14,7 +14,8 @@ SCOPES = ("test", "class", "module", "session")
 MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection
 FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
-VALIDATE = ("warn", "error")
+ERROR = "error"
+VALIDATE = ("warn", ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ Nothing here runs while code is measured.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +51,8 @@ def read_prices(path: Path) -> dict[str, Price]:
     Raises:
         DefinitionError: one line that says where and what is wrong.
     """
+    import tomllib  # most sessions have no table
+
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)

@@ -16,8 +16,6 @@ from typing import Any
 from pytest_crucible._catalog import EventInfo, event_info, list_events
 from pytest_crucible._event import Event
 
-WARN, ERROR = "warn", "error"
-
 _SPAN_ENDS = ("start", "stop", "exception")
 _MOST_KINDS = 50  # names may be made up on the fly
 _CLOSE = 0.9  # difflib's ratio: one letter in ten

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
@@ -20,17 +20,18 @@ from pytest_crucible._experiment import Definition
 from pytest_crucible._recorder import pause_scope, record_into, resume_scope
 from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
 from pytest_crucible._span import Span
-from pytest_crucible._validation import problems_of
-from pytest_crucible.adapters import MetricsAdapter
-from pytest_crucible.artifact.view import Events
-from pytest_crucible.metrics.curves import Curve, curve_of
-from pytest_crucible.metrics.live import LiveMetrics
-from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.summary import summarise
-from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.step_log import StepLog, check_adapter, check_log, plain_number, step_number
 from pytest_crucible.stores import Recorded, Store
 from pytest_crucible.stores._merge import Node
+
+# What reads is imported where it is used: recording alone needs no NumPy, and most trials read
+# nothing. `load_readers` does it beforehand.
+if TYPE_CHECKING:
+    from pytest_crucible.adapters import MetricsAdapter
+    from pytest_crucible.artifact.view import Events
+    from pytest_crucible.metrics.curves import Curve
+    from pytest_crucible.metrics.live import LiveMetrics
+    from pytest_crucible.metrics.values import Metrics
 
 RESERVED_NAMES = frozenset(
     {
@@ -73,12 +74,13 @@ class ExperimentHandle:
         run: str,
         node: str,
         folder: Path | None = None,
+        since: int | None = None,
     ) -> None:
         self.definition = definition
         self.scope = opened.scope
         self._opened = opened
         self._store = store
-        self._since = store.position()
+        self._since = store.position() if since is None else since
         self._pid = os.getpid()
         self.id = run
         self._node = node
@@ -189,6 +191,8 @@ class ExperimentHandle:
 
         In the order of the steps; of a step that was logged twice, the later value.
         """
+        from pytest_crucible.metrics.curves import curve_of
+
         return curve_of(self._all_events(), name)
 
     def log_to(self, adapter: MetricsAdapter) -> None:
@@ -219,6 +223,8 @@ class ExperimentHandle:
         level = self.definition.validate
         if level is None:
             return {}
+        from pytest_crucible._validation import problems_of
+
         found = problems_of(event for event in self._all_events() if not event.internal)
         for problem, count in found.items():
             told = {"problem": problem, "validate": level}
@@ -299,6 +305,8 @@ class ExperimentHandle:
         A sequence that reads them when it is used, and can be queried:
         ``experiment.events.query(name="req_llm.*", success=False).last(5, "minutes")``.
         """
+        from pytest_crucible.artifact.view import Events
+
         return Events(
             lambda: (event for event in self._all_events() if not event.internal),
             lambda: (os.getpid(), self._store.position()),
@@ -314,6 +322,8 @@ class ExperimentHandle:
         """
         if self._opened.state == CLOSED or self._opened.sampler is not None:
             return self._recorded_metrics()
+        from pytest_crucible.metrics.live import LiveMetrics
+
         live = self._live
         if live is None or live.pid != os.getpid():  # a forked child has a record of its own
             live = self._live = LiveMetrics(self.scope, os.getpid())
@@ -326,6 +336,9 @@ class ExperimentHandle:
             return self._recorded_metrics() if live.partial else live.metrics()
 
     def _recorded_metrics(self) -> Metrics:
+        from pytest_crucible.metrics.observations import observe
+        from pytest_crucible.metrics.summary import summarise
+
         observations = observe(self._all_events())
         return summarise(observations.group(self.name, self.condition))
 
@@ -433,6 +446,13 @@ class ExperimentHandle:
 
     def __repr__(self) -> str:
         return f"<experiment {self.name!r} {self.condition!r} {self.status}>"
+
+
+def load_readers() -> None:
+    """Import what reading takes, so that no trial is measured importing it."""
+    import pytest_crucible._validation
+    import pytest_crucible.artifact.view
+    import pytest_crucible.metrics.live  # noqa: F401
 
 
 def _moment(time_ns: int) -> datetime:

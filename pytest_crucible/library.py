@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import DefinitionError, LifecycleError, ValidationError
-from pytest_crucible._experiment import Definition, define
+from pytest_crucible._experiment import ERROR, Definition, define
 from pytest_crucible._recorder import close_scope, open_scope, stop_listening
 from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import CLOSED, OpenScope, Scope
-from pytest_crucible._validation import ERROR
 from pytest_crucible.artifact.anomalous import marks
 from pytest_crucible.artifact.archive import SUFFIX as ARCHIVE
 from pytest_crucible.artifact.exporters import FORMATS, check_formats, export_as

@@ -9,9 +9,9 @@ import socket
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_crucible import _clock
 from pytest_crucible._experiment import Definition
@@ -25,12 +25,14 @@ from pytest_crucible._frames import (
 )
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._recorder import close_scope, open_scope, scope_frame, stop_listening
-from pytest_crucible._sampler import NodeSampler
 from pytest_crucible._scope import OpenScope, Scope
 from pytest_crucible.artifact.files import slug
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.stores._merge import TrialKey
 from pytest_crucible.stores.spool import SpoolStore
+
+if TYPE_CHECKING:
+    from pytest_crucible._sampler import NodeSampler
 
 
 class NodeRecording:
@@ -64,7 +66,7 @@ class NodeRecording:
         self._parent = parent
         self._clock = clock
         self._numbers = count(1)
-        self._open: list[OpenScope] = []
+        self._open: dict[OpenScope, None] = {}
         self._samplers: dict[tuple[str, str], NodeSampler] = {}
         self.store = SpoolStore(self._path(), self._header())
         _recordings.add(self)
@@ -103,28 +105,39 @@ class NodeRecording:
         """
         sampler = None if sampling is None else self._sampler(scope, sampling)
         opened = open_scope(scope, self.store, next(self._numbers), sampler)
-        self._open.append(opened)
+        self._open[opened] = None
         return opened
 
     def _sampler(self, scope: Scope, sampling: str) -> NodeSampler:
         key = scope.experiment, scope.condition
         if key not in self._samplers:
+            from pytest_crucible._sampler import NodeSampler
+
             self._samplers[key] = NodeSampler(*key, sampling, self.store.append)
         return self._samplers[key]
 
-    def handle(self, definition: Definition, opened: OpenScope) -> ExperimentHandle:
-        """The handle of a scope that `open` opened."""
-        return ExperimentHandle(definition, opened, self.store, self.run, self.node, self.folder)
+    def handle(
+        self, definition: Definition, opened: OpenScope, since: int | None = None
+    ) -> ExperimentHandle:
+        """The handle of a scope that `open` opened.
+
+        Args:
+            definition: of its experiment.
+            opened: the scope.
+            since: position in the store from which on it reads; None: from here on.
+        """
+        return ExperimentHandle(
+            definition, opened, self.store, self.run, self.node, self.folder, since
+        )
 
     def close_scope(self, opened: OpenScope) -> None:
         """Close a scope that `open` opened; one that is closed already is left alone."""
         close_scope(opened)
-        with suppress(ValueError):
-            self._open.remove(opened)
+        self._open.pop(opened, None)
 
     def close(self) -> None:
         """End the record in good order. May be called twice."""
-        for opened in self._open[:]:
+        for opened in list(self._open):
             self.close_scope(opened)
         stop_listening()
         for sampler in self._samplers.values():

@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("experiment") is not None:
+        _import_plainly()
         from pytest_crucible.session.expand import expand
 
         expand(metafunc)
@@ -51,6 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)  # before loadgroup appends "@group" to node ids
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if _any_marked(items):
+        _import_plainly()
         # Not `import roles`: pytester forgets modules, but packages keep them as attributes. A
         # session in the process of another would get two halves of us that do not know each other.
         from pytest_crucible.session.roles import Local, Worker, gather
@@ -58,6 +60,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
             recorder = Worker(config) if hasattr(config, "workerinput") else Local(config)
             config.pluginmanager.register(recorder, RECORDER)
+
+
+def _import_plainly() -> None:
+    from pytest_crucible.session.unrewritten import import_plainly
+
+    import_plainly()
 
 
 def _any_marked(items: list[pytest.Item]) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_crucible import _bus, _clock
 from pytest_crucible._event import LOG
 from pytest_crucible._scope import Scope
-from pytest_crucible.adapters import LogEntry, MetricsAdapter
-from pytest_crucible.metrics.curves import MAX, MIN
+from pytest_crucible.metrics.direction import MAX, MIN
+
+if TYPE_CHECKING:
+    from pytest_crucible.adapters import MetricsAdapter
 
 _MOST = 2**63
 
@@ -97,6 +99,8 @@ class StepLog:
         self, run: str, scope: Scope, name: str, value: float, step: int, more: Mapping[str, Any]
     ) -> None:
         """Tell every adapter one number."""
+        from pytest_crucible.adapters import LogEntry
+
         entry = LogEntry(
             run=run,
             experiment=scope.experiment,

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 # Inner sessions forget modules they were the first to import, and parts of NumPy cannot be imported
-# twice in one process: they must be there before.
+# twice in one process: they must be there before. So must what this package names lazily, or some
+# of its names would be of one copy of it and some of another.
 import scipy.stats  # noqa: F401
 from hypothesis import settings
+
+import pytest_crucible.library  # noqa: F401
 
 # A deadline is a timed assertion: it fails on a machine that is busy.
 settings.register_profile("suite", settings.default, deadline=None)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonlines
-
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
 from pytest_crucible.artifact.rows import to_json_lines
@@ -38,6 +36,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ArtifactError: names the line.
     """
+    import jsonlines  # here, for sessions import this module and read no such file
+
     try:
         with jsonlines.Reader(lines(path)) as reader:
             yield from enumerate(reader.iter(type=dict), 1)

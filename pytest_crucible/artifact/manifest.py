@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +59,28 @@ def packages() -> dict[str, str]:
     """The installed packages with their versions, by name."""
     found: dict[str, str] = {}
     for dist in distributions():
-        # Of each file only its first lines: parsing all of a hundred descriptions, twice each as
-        # `dist.metadata` does for name and version, took a quarter of a second.
-        head, _, _ = (dist.read_text("METADATA") or dist.read_text("PKG-INFO") or "").partition(
-            "\n\n"
-        )
-        fields = dict(re.findall(r"(?m)^(Name|Version):\s*(.+)$", head))
-        if "Name" in fields:
+        name, number = name_and_version(dist)
+        if name:
             # Where a name is found twice, the first is what an import gets.
-            found.setdefault(fields["Name"].strip(), fields.get("Version", "").strip())
+            found.setdefault(name, number)
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def name_and_version(dist: Distribution) -> tuple[str, str]:
+    """What a distribution is called, and its version; empty where it does not say."""
+    # Of each file only its first lines: parsing all of a hundred descriptions, twice each as
+    # `dist.metadata` does for name and version, took a quarter of a second.
+    text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
+    head = "\n" + text.partition("\n\n")[0] + "\n"
+    return _header(head, "\nName:"), _header(head, "\nVersion:")
+
+
+def _header(head: str, name: str) -> str:
+    start = head.find(name)
+    if start < 0:
+        return ""
+    start += len(name)
+    return head[start : head.index("\n", start)].strip()
 
 
 def redact(arguments: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
@@ -21,9 +21,11 @@ from pytest_crucible.artifact.jsonl_file import read_jsonl
 from pytest_crucible.artifact.manifest import NAME, read_manifest
 from pytest_crucible.artifact.parquet_file import read_parquet
 from pytest_crucible.artifact.rows import REQUIRED, event_from_row, unflatten
-from pytest_crucible.artifact.view import Events
 from pytest_crucible.stores._merge import Node, TrialKey, merge
 from pytest_crucible.stores.spool_reader import SpoolReader
+
+if TYPE_CHECKING:
+    from pytest_crucible.artifact.view import Events
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
     ".csv": read_csv,
@@ -52,6 +54,8 @@ class Run:
 
     def events(self) -> Events:
         """All events, in order, the plugin's own (trials, recorded numbers) among them."""
+        from pytest_crucible.artifact.view import Events
+
         return Events(lambda: merge(self.nodes) if self._events is None else self._events())
 
     def definitions(self) -> dict[str, Definition]:

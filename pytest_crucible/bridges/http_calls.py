@@ -18,6 +18,7 @@ _METHODS = (
     ("httpx2", "Client", "send"), ("httpx2", "AsyncClient", "send"),
     ("requests", "Session", "send"), ("aiohttp", "ClientSession", "_request"),
 )  # fmt: skip
+_MODULES = frozenset(module for module, _, _ in _METHODS)
 _PATHS = re.compile(
     r"/(chat/completions|completions|responses|embeddings|messages)$"
     r"|:(generateContent|streamGenerateContent|predict|rawPredict)$"
@@ -44,7 +45,7 @@ class HttpWatch:
 
     def open(self) -> None:
         """Begin to count; clients that are not imported yet are not seen."""
-        if self._wrapped:
+        if self._wrapped or sys.modules.keys().isdisjoint(_MODULES):
             return
         for module, kind, method in _METHODS:
             owner = getattr(sys.modules.get(module), kind, None)

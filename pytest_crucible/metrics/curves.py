@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from pytest_crucible._enrich import number
 from pytest_crucible._event import LOG, Event
 from pytest_crucible._scope import Scope
+from pytest_crucible.metrics.direction import MAX as MAX
+from pytest_crucible.metrics.direction import MIN as MIN
 from pytest_crucible.metrics.direction import lower_is_better
 
-MIN, MAX = "min", "max"
 _MOST = 2**63
 POINTS = 24
 """How many points of a curve are kept for the summary."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+MIN, MAX = "min", "max"
+
 _LOWER = re.compile(
     r"(?i)(^|[._/-])(latency|cost|tokens?|duration\w*|time\w*|loss|errors?|error_rate|failure_rate"
     r"|wer|cer|mae|mse|rmse|nll|perplexity|toxicity|hallucinations?\w*|flips?|regret|distance"

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pytest_crucible._experiment import VALIDATE, Definition
+from pytest_crucible._experiment import ERROR, VALIDATE, Definition
 from pytest_crucible._sampling import RESERVOIR, parse_sampling
-from pytest_crucible._validation import ERROR
 from pytest_crucible.artifact.manifest import manifest_notes
 from pytest_crucible.artifact.run import Run
 from pytest_crucible.handle import RESERVED_NAMES

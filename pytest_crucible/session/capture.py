@@ -11,6 +11,7 @@ import pytest
 from pytest_crucible import _recorder
 from pytest_crucible._event import CAPTURE
 from pytest_crucible._scope import OpenScope, Sink
+from pytest_crucible.bridges import awaited
 from pytest_crucible.bridges.http_calls import HttpWatch
 from pytest_crucible.bridges.instrumentors import (
     AUTO,
@@ -54,6 +55,8 @@ class Capture:
         self._store = store
         self._http = HttpWatch()
         self._bridge: Any = None
+        self._spans = False  # whether spans can be captured: the bridge is there, or waits
+        self._entered: dict[OpenScope, None] = {}
         self._carry: Callable[[OpenScope], Any]
         self._drop: Callable[[Any], None]
         self._undo: list[Callable[[], None]] = []
@@ -66,20 +69,51 @@ class Capture:
         """Get ready before any test runs; says what will not be seen, a sentence each."""
         if not sdk_installed():
             return []
-        from pytest_crucible.bridges import opentelemetry as bridge
-        from pytest_crucible.bridges import providers
-
+        self._spans = True
         before = environment_problems()
-        self._bridge = bridge.Bridge(self._problem)
-        self._carry, self._drop = bridge.carry, bridge.drop
-        self._bridge.found = self._check_sampler
-        disabled = any(each.startswith("OTEL_SDK_DISABLED") for each in before)
-        if not disabled and providers.current_provider() is not None:
-            self._check_sampler(providers.current_provider())
+        if awaited.is_imported():
+            self._build_bridge()
+            from pytest_crucible.bridges.providers import current_provider
+
+            disabled = any(each.startswith("OTEL_SDK_DISABLED") for each in before)
+            if not disabled and current_provider() is not None:
+                self._check_sampler(current_provider())
+        else:
+            awaited.await_import(self._on_import)
         for text in before:
             self._problem(text)
         self._instrument()
         return sorted(self._said)
+
+    def _build_bridge(self) -> None:
+        from pytest_crucible.bridges import opentelemetry
+
+        self._carry, self._drop = opentelemetry.carry, opentelemetry.drop
+        bridge = opentelemetry.Bridge(self._problem)
+        bridge.found = self._check_sampler
+        self._bridge = bridge
+
+    def _on_import(self) -> None:
+        """OpenTelemetry is about to be imported, most likely within a trial, in any thread."""
+        try:
+            self._build_bridge()
+        except Exception as error:  # of a broken installation: its importer will see it, too
+            self._problem(f"spans are not captured ({type(error).__name__}: {error})")
+            return
+        for opened in list(self._entered):
+            self._enter_bridge(opened)
+            if opened not in self._entered:  # it ended meanwhile, in the main thread
+                self._leave_bridge(opened)
+
+    def _enter_bridge(self, opened: OpenScope) -> None:
+        self._bridge.enter(opened)
+        self._tokens[opened] = self._carry(opened)
+
+    def _leave_bridge(self, opened: OpenScope) -> None:
+        token = self._tokens.pop(opened, None)
+        if token is not None:
+            self._drop(token)
+        self._bridge.leave(opened)
 
     def _instrument(self) -> None:
         undo, problems = instrument(self._wanted)
@@ -113,12 +147,16 @@ class Capture:
     def enter(self, opened: OpenScope) -> None:
         """A stretch or a trial begins, in this thread."""
         self._http.open()
+        self._entered[opened] = None
+        if self._spans and self._wanted == (AUTO,):
+            self._instrument()  # for clients that were imported since
+            self._imported = imported_clients()
         if self._bridge is not None:
-            if self._wanted == (AUTO,):
-                self._instrument()  # for clients that were imported since
-                self._imported = imported_clients()
-            self._bridge.enter(opened)
-            self._tokens[opened] = self._carry(opened)
+            if opened not in self._tokens:  # else instrumenting has just woken the bridge
+                self._enter_bridge(opened)
+        elif self._spans and awaited.is_imported():  # by a way that our finder does not see
+            awaited.forget(self._on_import)
+            self._on_import()
 
     def leave(self, opened: OpenScope) -> None:
         """It has ended."""
@@ -126,13 +164,11 @@ class Capture:
             _recorder.record_into(
                 opened, CAPTURE, {"http_calls": calls}, {"host": host, "client": client}
             )
+        if self._spans and self._wanted == (AUTO,):
+            self._missed(imported_clients() - self._imported)
+        self._entered.pop(opened, None)
         if self._bridge is not None:
-            if self._wanted == (AUTO,):
-                self._missed(imported_clients() - self._imported)
-            token = self._tokens.pop(opened, None)
-            if token is not None:
-                self._drop(token)
-            self._bridge.leave(opened)
+            self._leave_bridge(opened)
 
     def _missed(self, clients: set[str]) -> None:
         self._imported |= clients
@@ -151,6 +187,8 @@ class Capture:
                 self._problem(f"an instrumentor could not be turned off ({error!r:.200})")
         self._undo.clear()
         self._http.close()
+        awaited.forget(self._on_import)
+        self._spans = False
         if self._bridge is not None:
             self._bridge.close()
             self._bridge = None

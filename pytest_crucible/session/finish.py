@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,19 +16,18 @@ from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible._layout import split_format
 from pytest_crucible._pricing import genai_prices_version
-from pytest_crucible.artifact.anomalous import marks
 from pytest_crucible.artifact.enriched import keep_enriched
-from pytest_crucible.artifact.exporters import FORMATS, export_events
-from pytest_crucible.artifact.manifest import surroundings, write_manifest
+from pytest_crucible.artifact.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.artifact.run import Run, open_folder, open_run
 from pytest_crucible.metrics.observations import Enricher, Group
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.report.compare_text import render_comparison
-from pytest_crucible.report.comparing import RunComparison, compare_runs
 from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.report.terminal import Line, has_sparklines, render
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
 from pytest_crucible.stats.expectations import Judgement
+
+if TYPE_CHECKING:
+    from pytest_crucible.report.comparing import RunComparison
 
 RESULTS = pytest.StashKey["Finished"]()
 
@@ -111,6 +110,8 @@ def _compare(config: pytest.Config, run: Run, results: Results, finished: Finish
     baseline = config.stash[SETTINGS].baseline
     if baseline is None:
         return
+    from pytest_crucible.report.comparing import compare_runs
+
     try:
         base = open_run(baseline)
         finished.comparison = compare_runs((base, analyse(base)), (run, results))
@@ -137,6 +138,11 @@ def _export(
     finished: Finished,
     results: Results,
 ) -> None:
+    if not config.stash[SETTINGS].export:
+        return
+    from pytest_crucible.artifact.anomalous import marks
+    from pytest_crucible.artifact.exporters import FORMATS, export_events
+
     exporters = {**FORMATS, **plugin_exporters(config)}
     mark = marks(each for found in results.experiments for each in found.metrics.values())
     for name in config.stash[SETTINGS].export:
@@ -176,8 +182,8 @@ def _manifest(
 
 
 def _plugins(config: pytest.Config) -> dict[str, str]:
-    found = config.pluginmanager.list_plugin_distinfo()
-    return {dist.project_name: dist.version for _, dist in found}
+    found: list[tuple[Any, Any]] = config.pluginmanager.list_plugin_distinfo()
+    return dict(name_and_version(dist) for _, dist in found)
 
 
 def _seeds(config: pytest.Config) -> dict[str, Any]:
@@ -219,6 +225,8 @@ def summary_lines(
     if finished.results is not None:
         yield from render(finished.results, sparklines)
         if finished.comparison is not None:
+            from pytest_crucible.report.compare_text import render_comparison
+
             yield from render_comparison(finished.comparison)
             yield Line("")
         for lines in config.hook.pytest_crucible_summary(results=finished.results):
@@ -254,6 +262,12 @@ def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
     reports += [_regression(each) for each in _regressions(config, finished)]
     if reports:
         terminal.stats.setdefault("failed", []).extend(reports)
+
+
+def forget(config: pytest.Config) -> None:
+    """Let go of the results: whatever is left, the collector goes over several times at exit."""
+    if RESULTS in config.stash:
+        del config.stash[RESULTS]
 
 
 def print_after_internal_error(session: pytest.Session) -> None:

@@ -9,14 +9,15 @@ import pytest
 # Here and not beside the marker, which takes much longer to import: this is part of every session.
 CONDITION_PARAM = "_crucible_condition"
 TRIAL_PARAM = "_crucible_trial"
+TRIALS = "crucible-trials"
+"""Name of the plugin that knows the trial under way, `session.trials.TrialHooks`."""
 
 
 @pytest.fixture
 def experiment(request: pytest.FixtureRequest) -> Any:
     """The experiment of this test's marker: execute, span, record, condition, metrics(), …"""
-    from pytest_crucible.session.trials import HANDLE
-
-    handle = request.node.stash.get(HANDLE, None)
+    trials: Any = request.config.pluginmanager.getplugin(TRIALS)
+    handle = None if trials is None else trials.handle()
     if handle is None:
         pytest.fail(
             f"{request.node.nodeid}: the experiment fixture needs a marker: "

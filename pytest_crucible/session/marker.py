@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -52,14 +53,14 @@ def definition_of(
     Raises:
         pytest.UsageError: the marker makes no sense; one line that says where and why.
     """
-    marks = list(item.iter_markers_with_node("experiment"))
-    if not marks:
+    node = next((each for each in item.iter_parents() if _own(each)), None)
+    if node is None:
         return None
-    node, mark = marks[0]
+    marks = _own(node)
+    mark = marks[0]
     try:
         if len(marks) > 1:
-            place = "one test" if node is item else node.name
-            _check_only_one([each for owner, each in marks if owner is node], place)
+            _check_only_one(marks, "one test" if node is item else node.name)
         definition = None if known is None else known.get(id(mark))
         if definition is None:
             definition = _define(mark)
@@ -70,6 +71,10 @@ def definition_of(
         return definition
     except DefinitionError as error:
         raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
+
+
+def _own(node: Any) -> list[pytest.Mark]:
+    return [mark for mark in node.own_markers if mark.name == "experiment"]
 
 
 def _define(mark: pytest.Mark) -> Definition:
@@ -201,8 +206,12 @@ def combine(identities: Iterable[TrialIdentity]) -> dict[str, Definition]:
     combined: dict[str, Definition] = {}
     first: dict[str, TrialIdentity] = {}
     conditions: dict[str, dict[str, None]] = {}
+    seen: set[tuple[int, str]] = set()
     for identity in identities:
         new = identity.definition
+        if (id(new), identity.condition) in seen:  # most trials say what another has said
+            continue
+        seen.add((id(new), identity.condition))
         conditions.setdefault(new.name, {}).update(
             dict.fromkeys(new.conditions or (identity.condition,))
         )

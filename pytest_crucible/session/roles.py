@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import pytest
 
 from pytest_crucible._experiment import Definition
 from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
+from pytest_crucible.handle import load_readers
 from pytest_crucible.node import NodeRecording
-from pytest_crucible.session.budget import Budget
 from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.controller import (
     NOTES,
@@ -29,6 +29,7 @@ from pytest_crucible.session.controller import (
     rescue,
 )
 from pytest_crucible.session.expand import counterbalance
+from pytest_crucible.session.fixture import TRIALS
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
 from pytest_crucible.session.outcome import RecordedFailures
 from pytest_crucible.session.settings import SETTINGS
@@ -38,7 +39,13 @@ from pytest_crucible.session.transport import (
     measure_clock,
     same_place,
 )
-from pytest_crucible.session.trials import AsyncTrials, TrialHooks, Validation, is_async
+from pytest_crucible.session.trials import (
+    AsyncTrials,
+    StretchHooks,
+    TrialHooks,
+    Validation,
+    any_async,
+)
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -61,15 +68,17 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
     """
     identities: list[TrialIdentity] = []
     known: dict[int, Definition] = {}
+    each = _each(config)
     try:
         for item in items:
             definition = definition_of(item, known)
             if definition is not None:
-                identity = item.stash[IDENTITY] = identify(item, definition, _each(config))
+                identity = item.stash[IDENTITY] = identify(item, definition, each)
                 identities.append(identity)
         if identities:
             combine(identities)  # for its checks: refuse before a single test has run
-            counterbalance(items)
+            if any(definition.conditions for definition in known.values()):
+                counterbalance(items)
     except pytest.UsageError as error:
         refuse(items, config, str(error))
         return False
@@ -99,13 +108,16 @@ class Recorder:
         """Make the node that records in this process."""
         return NodeRecording(folder, self.run, self.node)
 
-    def _flush(self) -> None:
-        """Called outside every timer, at the start and the end of each trial."""
+    def _flusher(self) -> Callable[[], None] | None:
+        """What to call outside every timer, at the start and the end of each trial."""
+        return None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly:
             return
-        plan = [item.stash[IDENTITY] for item in session.items if IDENTITY in item.stash]
+        found = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
+        trials = [(item, identity) for item, identity in found if identity is not None]
+        plan = [identity for _, identity in trials]
         if not plan:
             return
         try:
@@ -118,28 +130,33 @@ class Recorder:
         self._recording.announce(combine(plan), [identity.key for identity in plan])
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
-        self._hooks = TrialHooks(self._config, self._recording, self._flush, capture)
-        self._register(session.items, self._hooks)
+        self._hooks = TrialHooks(self._config, self._recording, capture, self._flusher())
+        self._register([item for item, _ in trials], plan, self._hooks)
 
-    def _register(self, items: list[pytest.Item], hooks: TrialHooks) -> None:
+    def _register(
+        self, trials: list[pytest.Item], plan: list[TrialIdentity], hooks: TrialHooks
+    ) -> None:
         """Register the hooks that these tests need, and no others: each costs every test."""
-        trials = [item for item in items if IDENTITY in item.stash]
-        definitions = {
-            id(d): d for d in (item.stash[IDENTITY].definition for item in trials)
-        }.values()
+        definitions = {id(each.definition): each.definition for each in plan}.values()
         settings, register = self._config.stash[SETTINGS], self._config.pluginmanager.register
         if settings.budget_usd is not None or any(
             each.budget_usd is not None for each in definitions
         ):
+            from pytest_crucible.session.budget import Budget  # prices what it reads: NumPy
+
             budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
             register(budget, "crucible-budget")
-        if any(is_async(item) for item in trials):
+        if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
         if any(each.validate is not None for each in definitions):
-            register(Validation(), "crucible-validation")
+            register(Validation(hooks), "crucible-validation")
         if any(each.failures == "record" for each in definitions):
             register(RecordedFailures(), "crucible-recorded")
-        register(hooks, "crucible-trials")
+        if hooks.flush is not None or any(each.scope != "test" for each in definitions):
+            register(StretchHooks(hooks), "crucible-stretches")
+        register(hooks, TRIALS)
+        if any("experiment" in getattr(item, "fixturenames", ()) for item in trials):
+            load_readers()
 
     def pytest_report_collectionfinish(self) -> list[str]:
         if self._config.option.verbose < -1:
@@ -187,6 +204,13 @@ class Local(Recorder):
 
         print_summary(terminalreporter, self._config)
 
+    def pytest_unconfigure(self) -> None:
+        super().pytest_unconfigure()
+        if self.folder is not None:
+            from pytest_crucible.session.finish import forget
+
+            forget(self._config)
+
 
 class Worker(Recorder):
     """An xdist worker: records, and leaves the summary to its controller.
@@ -211,7 +235,10 @@ class Worker(Recorder):
         clock = measure_clock(self._channel)
         return NodeRecording(folder, self.run, self.node, clock=clock)
 
-    def _flush(self) -> None:
+    def _flusher(self) -> Callable[[], None] | None:
+        return None if self._shipper is None else self._ship
+
+    def _ship(self) -> None:
         if self._shipper is not None:
             self._shipper.ship()
 

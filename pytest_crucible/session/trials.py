@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -13,9 +13,9 @@ import pytest
 from pytest_crucible import _clock
 from pytest_crucible._errors import ValidationError
 from pytest_crucible._event import TRIAL_START, TRIAL_STOP
+from pytest_crucible._experiment import ERROR
 from pytest_crucible._recorder import record_into
 from pytest_crucible._scope import OpenScope, Scope, current_scope
-from pytest_crucible._validation import ERROR
 from pytest_crucible.handle import ExperimentHandle
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.capture import Capture
@@ -29,8 +29,6 @@ from pytest_crucible.session.outcome import (
 )
 from pytest_crucible.session.stretch import Stretches
 
-HANDLE = pytest.StashKey[ExperimentHandle]()
-
 
 @dataclass(slots=True)
 class _Attempt:
@@ -38,8 +36,9 @@ class _Attempt:
 
     identity: TrialIdentity
     opened: OpenScope
-    handle: ExperimentHandle
+    since: int  # position in the store
     began_ns: int
+    handle: ExperimentHandle | None = None
     outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
     error: str | None = None
 
@@ -48,44 +47,34 @@ class TrialHooks:
     """Registered with pytest once a session turns out to have experiments.
 
     Every hook here runs in every test, whether marked or not: what only some sessions need is in a
-    class of its own (`AsyncTrials`, `Validation`, `RecordedFailures`, `Budget`).
+    class of its own (`StretchHooks`, `AsyncTrials`, `Validation`, `RecordedFailures`, `Budget`).
 
     Args:
         config: of this process.
         recording: where this process records.
-        flush: called at the start and the end of each trial, outside pytest-timeout's timer.
         capture: told when a stretch or a trial begins and ends.
+        flush: called at the start and the end of each trial, outside pytest-timeout's timer.
     """
 
     def __init__(
         self,
         config: pytest.Config,
         recording: NodeRecording,
-        flush: Callable[[], None],
         capture: Capture,
+        flush: Callable[[], None] | None,
     ) -> None:
         self._config = config
         self.recording = recording
-        self._flush = flush
         self._capture = capture
-        self._stretches = Stretches(recording, capture)
+        self.flush = flush
+        self.stretches = Stretches(recording, capture)
         self._attempt: _Attempt | None = None
         self._counts: dict[str, int] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(
-        self, item: pytest.Item, nextitem: pytest.Item | None
-    ) -> Generator[None, object, object]:
-        self._stretches.enter(item)
-        try:
-            return (yield)
-        finally:
-            self._end("interrupted")  # only if no teardown report came
-            self._stretches.leave(nextitem)
-            self._flush()
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        if self._attempt is not None:
+            self.interrupt()  # no teardown report came
         identity = item.stash.get(IDENTITY, None)
         if identity is not None:
             self._begin(item, identity)
@@ -102,11 +91,11 @@ class TrialHooks:
         setattr(report, TRIAL, True)
         if attempt.outcomes.get(call.when) != "failed":  # a failed subtest, reported before
             attempt.outcomes[call.when] = phase_outcome(report)
-        if report.failed and call.excinfo is not None:
-            attempt.error = error_of(call.excinfo, self._config)
-        recordable = attempt.identity.definition.failures == "record"
-        if recordable and report.failed and call.when == "call":
-            setattr(report, RECORDED, attempt.identity.definition.name)
+        if report.failed:
+            if call.excinfo is not None:
+                attempt.error = error_of(call.excinfo, self._config)
+            if call.when == "call" and attempt.identity.definition.failures == "record":
+                setattr(report, RECORDED, attempt.identity.definition.name)
         if call.when == "teardown":
             self._end(None)
         return report
@@ -116,14 +105,27 @@ class TrialHooks:
         """The scope of the trial under way."""
         return None if self._attempt is None else self._attempt.opened
 
+    def handle(self) -> ExperimentHandle | None:
+        """The handle of the trial under way. Made when it is asked for: few trials need one."""
+        attempt = self._attempt
+        if attempt is None:
+            return None
+        if attempt.handle is None:
+            definition = attempt.identity.definition
+            attempt.handle = self.recording.handle(definition, attempt.opened, attempt.since)
+        return attempt.handle
+
+    def interrupt(self) -> None:
+        """End the trial under way, if there is one, before its teardown was reported."""
+        self._end("interrupted")
+
     def finish(self) -> None:
         """End what is still open: the session is over."""
-        self._end("interrupted")
-        self._stretches.leave(None)
+        self.interrupt()
+        self.stretches.leave(None)
         self._capture.close()
 
     def _begin(self, item: pytest.Item, identity: TrialIdentity) -> None:
-        self._end("interrupted")
         number = self._counts[identity.test] = self._counts.get(identity.test, 0) + 1
         scope = Scope(
             experiment=identity.definition.name,
@@ -136,17 +138,19 @@ class TrialHooks:
         opened = self.recording.open(scope, identity.definition.sampling)
         file, line, _ = item.location
         record_into(opened, TRIAL_START, {}, {"file": file, "line": (line or 0) + 1})
-        handle = item.stash[HANDLE] = self.recording.handle(identity.definition, opened)
-        self._attempt = _Attempt(identity, opened, handle, _clock.monotonic_ns())
+        since = self.recording.store.position()
+        self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns())
         current_scope.set(opened)
         self._capture.enter(opened)
-        self._flush()
+        if self.flush is not None:
+            self.flush()
 
     def _end(self, outcome: str | None) -> None:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return
-        attempt.handle.flush()
+        if attempt.handle is not None:
+            attempt.handle.flush()
         metadata = {"outcome": outcome or trial_outcome(attempt.outcomes)}
         if attempt.error is not None:
             metadata["error"] = attempt.error
@@ -154,16 +158,39 @@ class TrialHooks:
         record_into(attempt.opened, TRIAL_STOP, {"duration": duration}, metadata)
         self._capture.leave(attempt.opened)
         self.recording.close_scope(attempt.opened)
-        self._stretches.resume()
+        self.stretches.resume()
+
+
+class StretchHooks:
+    """Registered if experiments capture over more than a test, or if a worker ships its record."""
+
+    def __init__(self, hooks: TrialHooks) -> None:
+        self._hooks = hooks
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        self._hooks.stretches.enter(item)
+        try:
+            return (yield)
+        finally:
+            self._hooks.interrupt()  # only if no teardown report came
+            self._hooks.stretches.leave(nextitem)
+            if self._hooks.flush is not None:
+                self._hooks.flush()
 
 
 class Validation:
     """Registered if there are experiments that validate their events."""
 
+    def __init__(self, hooks: TrialHooks) -> None:
+        self._hooks = hooks
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        handle = item.stash.get(HANDLE, None)
-        if handle is None:
+        handle = self._hooks.handle()
+        if handle is None or handle.definition.validate is None:
             return (yield)
         problems: dict[str, int] = {}
         try:
@@ -207,6 +234,9 @@ class AsyncTrials:
             pyfuncitem.obj = original
 
 
-def is_async(item: pytest.Item) -> bool:
-    """Whether the test is a coroutine function."""
-    return inspect.iscoroutinefunction(getattr(item, "obj", None))
+def any_async(items: Iterable[pytest.Item]) -> bool:
+    """Whether any of the tests is a coroutine function."""
+    objects = (getattr(item, "obj", None) for item in items)
+    # Each function once: a parametrized one is that of thousands of tests.
+    functions = {id(getattr(each, "__func__", each)): each for each in objects}
+    return any(map(inspect.iscoroutinefunction, functions.values()))

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import tempfile
 import threading
+from importlib.metadata import PathDistribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible._frames import SCHEMA
 from pytest_crucible.artifact.manifest import (
     git_state,
+    name_and_version,
     read_manifest,
     redact,
     surroundings,
@@ -195,3 +197,31 @@ def test_manifest_torn_anywhere_is_refused(data: st.DataObject) -> None:
         path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
         with pytest.raises(ArtifactError, match=r"manifest\.json:\d+: not valid JSON"):
             read_manifest(Path(folder))
+
+
+def test_names_and_versions_are_those_of_the_metadata() -> None:
+    """Read off the first lines of the files, they are what parsing all of them gives."""
+    found = list(distributions())
+    assert len(found) > 10
+    for dist in found:
+        assert name_and_version(dist) == (dist.metadata["Name"], dist.metadata["Version"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ("", "")),
+        ("Name: a\nVersion: 1", ("a", "1")),
+        ("Version:2 \nName:  b c \n\nName: no\nVersion: no\n", ("b c", "2")),
+        ("Metadata-Version: 2.1\nName: a\nSummary: Version: 9\n", ("a", "")),
+        ("Dynamic: Name\n\nName: body\n", ("", "")),
+    ],
+)
+def test_name_and_version_of_odd_files(
+    text: str, expected: tuple[str, str], tmp_path: Path
+) -> None:
+    """Only the head counts, and a field that is missing is empty."""
+    folder = tmp_path / "a-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(text)
+    assert name_and_version(PathDistribution(folder)) == expected

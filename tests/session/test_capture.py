@@ -400,3 +400,86 @@ def test_it():
     result.stdout.fnmatch_lines(
         ["*1 HTTP call to a model host (127.0.0.1) but no spans: pip install*"]
     )
+
+
+def test_opentelemetry_may_come_within_a_trial(pytester: pytest.Pytester) -> None:
+    """Nothing of OpenTelemetry is imported before the code under test does; no span is missed."""
+    pytester.makepyfile(
+        """
+        import sys, threading
+        import pytest
+
+        def ask():
+            from opentelemetry import trace
+            attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
+            with trace.get_tracer("lib").start_as_current_span("chat", attributes=attributes):
+                pass
+
+        @pytest.mark.experiment("zero")
+        def test_zero():
+            assert "opentelemetry.trace" not in sys.modules
+
+        @pytest.mark.experiment("first")
+        def test_first(experiment):
+            ask()
+            assert len(experiment.events) == 2
+
+        @pytest.mark.experiment("second")
+        def test_second(experiment):
+            ask()
+            from opentelemetry import trace
+            from opentelemetry.sdk.trace import TracerProvider
+            trace.set_tracer_provider(TracerProvider())
+            ask()
+            thread = threading.Thread(target=ask)
+            thread.start()
+            thread.join()
+            assert len(experiment.events) == 6
+
+        def test_unmarked():
+            ask()
+
+        def test_as_it_was():
+            from opentelemetry import trace
+            assert type(trace._TRACER_PROVIDER_SET_ONCE).__module__ == "opentelemetry.util._once"
+        """
+    )
+    result = pytester.runpytest_subprocess(*support.ARGUMENTS)
+    result.assert_outcomes(passed=5)
+    pair = ["req_llm.request.start", "req_llm.request.stop"]
+    assert support.heard(pytester) == {
+        "first/default": pair,
+        "second/default": sorted(pair * 3),
+    }
+
+
+def test_a_thread_may_import_opentelemetry(pytester: pytest.Pytester) -> None:
+    """Also where another thread imports it, its spans and those of the trial are captured."""
+    pytester.makepyfile(
+        """
+        import threading
+        import pytest
+
+        def ask():
+            from opentelemetry import trace
+            attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
+            with trace.get_tracer("lib").start_as_current_span("chat", attributes=attributes):
+                pass
+
+        @pytest.mark.experiment("e", scope="module")
+        def test_first(experiment):
+            thread = threading.Thread(target=ask)
+            thread.start()
+            thread.join()
+            ask()
+            assert len(experiment.events) == 4
+
+        @pytest.mark.experiment("e", scope="module")
+        def test_second(experiment):
+            ask()
+            assert len(experiment.events) == 2
+        """
+    )
+    result = pytester.runpytest_subprocess(*support.ARGUMENTS)
+    result.assert_outcomes(passed=2)
+    assert len(support.events(pytester)) == 6

@@ -140,3 +140,43 @@ def test_without_tests_nothing_is_imported(suite: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     result.stdout.fnmatch_lines(["heavy: []"])
     assert files(suite.path) == before
+
+
+def test_recording_reads_nothing(suite: pytest.Pytester) -> None:
+    """For a test that only records nothing is imported that reads, traces or is rewritten."""
+    suite.makepyfile(
+        test_marked="""
+        import sys
+        import pytest
+
+        @pytest.mark.experiment("e")
+        def test_it():
+            reading = ("numpy", "pytest_crucible.artifact.view", "pytest_crucible.metrics.summary")
+            assert not [name for name in (*reading, "opentelemetry.trace") if name in sys.modules]
+            from pytest_crucible import handle
+            assert not type(handle.__loader__).__module__.startswith("_pytest")
+        """
+    )
+    result = suite.runpytest_subprocess(*support.ARGUMENTS, "test_marked.py")
+    result.assert_outcomes(passed=1)
+
+
+def test_reading_is_imported_before_it_is_measured(suite: pytest.Pytester) -> None:
+    """Where tests ask for the experiment, what reads it is there before the first begins."""
+    suite.makepyfile(
+        test_marked="""
+        import sys
+        import pytest
+
+        @pytest.mark.experiment("e")
+        def test_it(experiment):
+            before = set(sys.modules)
+            assert len(experiment.events) == 0
+            experiment.metrics()
+            experiment.logged("loss")
+            new = set(sys.modules) - before
+            assert not [name for name in new if name.startswith(("pytest_crucible", "numpy"))]
+        """
+    )
+    result = suite.runpytest_subprocess(*support.ARGUMENTS, "test_marked.py")
+    result.assert_outcomes(passed=1)
