@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -14,6 +14,7 @@ from pytest_crucible._enrich import add_enriched, changed, enrich, has_fields
 from pytest_crucible._event import RESERVED, Event
 from pytest_crucible._frames import encode_degraded
 from pytest_crucible._scope import Scope
+from pytest_crucible.stores._chunks import Chunk, chunks_of
 
 BASE_COLUMNS = (
     "run", "event_id", "experiment", "condition", "test", "case", "trial", "attempt",
@@ -51,6 +52,13 @@ Mark = Callable[[Event, dict[str, Any]], dict[str, Any]]
 """Adds what is to be said of an event to its row, and returns the row."""
 
 
+@runtime_checkable
+class Chunked(Protocol):
+    """Events that can be had many at once."""
+
+    def chunks(self) -> Iterator[Chunk]: ...
+
+
 class Rows:
     """The rows of some events, as exporters get them: each call gives all of them anew.
 
@@ -78,13 +86,23 @@ class Rows:
         """Whether each row has all of `BASE_COLUMNS`, in their order."""
         return self._change is None
 
+    @property
+    def plain(self) -> bool:
+        """Whether the rows say nothing that the events themselves do not."""
+        return self._change is None and not self._enrichers and self._mark is None
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The events of a pass, where the rows are `plain`."""
+        events = self._events()
+        return events.chunks() if isinstance(events, Chunked) else chunks_of(events)
+
     def __call__(self) -> Iterator[dict[str, Any]]:
         rows = nested_rows(self._events(), self._enrichers, self._mark)
         return rows if self._change is None else self._change(rows)
 
     def outlines(self) -> Iterator[Outline]:
         """What tells the columns, in less time than the rows take."""
-        if self._change is not None or self._enrichers or self._mark is not None:
+        if not self.plain:
             yield from map(outline, self())
             return
         special: dict[str, bool] = {}

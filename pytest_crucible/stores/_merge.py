@@ -10,6 +10,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED, Event
@@ -28,7 +29,9 @@ from pytest_crucible._frames import (
 from pytest_crucible._recorder import NO_SCOPE
 from pytest_crucible._sampling import NO_SLOT
 from pytest_crucible._scope import JUDGE, Scope
+from pytest_crucible.stores._chunks import CHUNK, Chunk, Origin, chunks_of
 from pytest_crucible.stores._reservoir import Condition, Survivors
+from pytest_crucible.stores.spool_reader import SpoolReader
 
 TrialKey = tuple[str, str, str, str, int]
 """experiment, condition, test, case, trial"""
@@ -89,6 +92,7 @@ class Node:
     keep: object = None
     _offset_ns: int = 0
     _survivors: Survivors | None = None
+    _origins: dict[int, Origin] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -97,81 +101,100 @@ class Node:
 
     def __iter__(self) -> Iterator[Event]:
         """Read the node's events in order, learning its tables on the way."""
-        return self.read()
+        return chain.from_iterable(chunk.events() for chunk in self.chunks())
 
-    def read(self, aside: Aside | None = None) -> Iterator[Event]:
-        """The same. ``aside`` gets the usual events many at once, and they are left out.
+    def chunks(self) -> Iterator[Chunk]:
+        """The same, many at once."""
+        told = self._begin()
+        for sequences, frames in _batches(self.frames):
+            others = [row for row, frame in enumerate(frames) if type(frame) is not EventFrame]
+            at = 0
+            for end in [*others, len(frames)]:
+                if at < end:
+                    chunk = self._chunk(sequences[at:end], frames[at:end], told)  # type: ignore[arg-type]
+                    if chunk.names:
+                        yield chunk
+                if end < len(frames):
+                    self._learn(frames[end])
+                at = end + 1
+
+    def read(self, aside: Aside) -> Iterator[Event]:
+        """The same events, but for the usual ones: ``aside`` gets them, many at once.
 
         It has them before the next event that is not left out.
         """
-        scopes: dict[int, Scope | None] = {NO_SCOPE: None, **self.scopes}
-        self.learned = scopes
-        self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
-        self.closed, self._survivors = False, None
-        told = _Told(self.enriched)
-        if told.any:
-            aside = None
+        told = self._begin()
         waiting: defaultdict[int, list[EventFrame]] = defaultdict(list)
         count = 0
-        for sequence, frame in self.frames:
-            if type(frame) is EventFrame:
-                if aside is not None and not (
-                    # There is nothing to be said about it but what it says itself.
-                    frame.attribution
-                    or frame.degraded
-                    or frame.unit
-                    or type(frame.name) is not str
-                    or frame.name.startswith(RESERVED)
-                ):
+        for sequences, frames in _batches(self.frames):
+            for sequence, frame in zip(sequences, frames, strict=True):
+                if type(frame) is not EventFrame:
+                    self._learn(frame)
+                elif not told.any and _is_usual(frame):
                     waiting[frame.scope].append(frame)
                     count += 1
                     if count == _MAX_WAITING:
-                        count = self._set_aside(waiting, scopes, aside)
-                    continue
-                if count and aside is not None:
-                    count = self._set_aside(waiting, scopes, aside)
-                if frame.slot != NO_SLOT and not self._survives(frame, scopes):
-                    continue
-                self.events += 1
-                numbers, context, name = frame.measurements, frame.metadata, frame.name
-                number = frame.scope
-                yield Event(
-                    name=name if type(name) is str else str(name),
-                    measurements=numbers if type(numbers) is dict else as_mapping(numbers),
-                    metadata=context if type(context) is dict else as_mapping(context),
-                    time_us=(frame.time_ns - self._offset_ns) // 1000,
-                    run=self.run,
-                    node=self.name,
-                    sequence=sequence,
-                    scope=scopes[number] if number in scopes else _judges(number, scopes),
-                    attribution=ATTRIBUTIONS[frame.attribution],
-                    degraded=frame.degraded,
-                    weight=frame.weight if frame.unit else None,
-                    enriched=told.of(sequence) if told.any else None,
-                )
-            elif isinstance(frame, ScopeFrame):
-                scopes[frame.id] = Scope(
-                    experiment=frame.experiment,
-                    condition=frame.condition,
-                    test=frame.test,
-                    case=frame.case,
-                    trial=frame.trial,
-                    attempt=frame.attempt,
-                )
-            else:
-                self._learn(frame)
-        if count and aside is not None:
-            self._set_aside(waiting, scopes, aside)
+                        count = self._set_aside(waiting, aside)
+                else:
+                    if count:
+                        count = self._set_aside(waiting, aside)
+                    yield from self._chunk([sequence], [frame], told).events()
+        if count:
+            self._set_aside(waiting, aside)
 
-    def _set_aside(
-        self,
-        waiting: dict[int, list[EventFrame]],
-        scopes: dict[int, Scope | None],
-        aside: Aside,
-    ) -> int:
+    def _begin(self) -> _Told:
+        self.learned = {NO_SCOPE: None, **self.scopes}
+        self._origins = {}
+        self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
+        self.closed, self._survivors = False, None
+        return _Told(self.enriched)
+
+    def _chunk(self, sequences: list[int], frames: list[EventFrame], told: _Told) -> Chunk:
+        """Consecutive events, but for those of a reservoir whose place another one took."""
+        odd = [
+            frame
+            for frame in frames
+            if frame.attribution or frame.degraded or frame.unit or frame.slot != NO_SLOT
+        ]
+        if any(frame.slot != NO_SLOT for frame in odd):
+            kept = [
+                row
+                for row, frame in enumerate(frames)
+                if frame.slot == NO_SLOT or self._survives(frame)
+            ]
+            sequences, frames = [sequences[row] for row in kept], [frames[row] for row in kept]
+        self.events += len(frames)
+        names = [frame.name for frame in frames]
+        if not {str}.issuperset(map(type, names)):
+            names = [name if type(name) is str else str(name) for name in names]
+        offset = self._offset_ns
+        return Chunk(
+            names=names,
+            measurements=_mappings([frame.measurements for frame in frames]),
+            metadata=_mappings([frame.metadata for frame in frames]),
+            times_us=[(frame.time_ns - offset) // 1000 for frame in frames],
+            sequences=sequences,
+            origins=self._origins_of([frame.scope for frame in frames]),
+            attributions=[ATTRIBUTIONS[frame.attribution] for frame in frames] if odd else None,
+            degraded=[frame.degraded for frame in frames] if odd else None,
+            weights=[frame.weight if frame.unit else None for frame in frames] if odd else None,
+            enriched=[told.of(sequence) for sequence in sequences] if told.any else None,
+        )
+
+    def _origins_of(self, numbers: list[int]) -> list[Origin]:
+        known = self._origins
+        for number in set(numbers).difference(known):
+            known[number] = Origin(self.run, self.name, self._scope(number))
+        return [known[number] for number in numbers]
+
+    def _scope(self, number: int) -> Scope | None:
+        scopes = self.learned
+        return scopes[number] if number in scopes else _judges(number, scopes)
+
+    def _set_aside(self, waiting: dict[int, list[EventFrame]], aside: Aside) -> int:
         for number, frames in waiting.items():
             self.events += len(frames)
-            scope = scopes[number] if number in scopes else _judges(number, scopes)
+            scope = self._scope(number)
             if scope is not None:
                 aside.take(self, scope, frames)
         waiting.clear()
@@ -182,12 +205,12 @@ class Node:
         """This node's wall clock minus the controller's."""
         return self._offset_ns
 
-    def _survives(self, frame: EventFrame, scopes: dict[int, Scope | None]) -> bool:
+    def _survives(self, frame: EventFrame) -> bool:
         """Whether an event in a reservoir is left at the end; tells it what it stands for."""
         if self.piecewise:
             return True
         if self._survivors is None:
-            self._survivors = Survivors(self.frames, scopes, self.samplings)
+            self._survivors = Survivors(self.frames, self.learned, self.samplings)
         weight = self._survivors.weight(frame)
         frame.weight = 1.0 if weight is None else weight
         return weight is not None
@@ -201,7 +224,18 @@ class Node:
 
     def _learn(self, frame: Frame) -> None:
         match frame:
+            case ScopeFrame():
+                self._origins.pop(frame.id, None)
+                self.learned[frame.id] = Scope(
+                    experiment=frame.experiment,
+                    condition=frame.condition,
+                    test=frame.test,
+                    case=frame.case,
+                    trial=frame.trial,
+                    attempt=frame.attempt,
+                )
             case HeaderFrame():
+                self._origins.clear()
                 self.header, self.run, self.name = frame, frame.run, frame.node
                 self._offset_ns = frame.clock_offset_ns
                 if frame.schema != SCHEMA:
@@ -220,26 +254,69 @@ class Node:
                 self.closed = True
 
 
-def merge(nodes: Iterable[Node], aside: Aside | None = None) -> Iterator[Event]:
+class Merged:
     """All events of all nodes: in order within a node, by wall time across nodes.
 
     Args:
-        nodes: each is read once.
-        aside: see `Node.read`.
+        nodes: each is read once per iteration.
     """
-    nodes = list(nodes)
-    if len(nodes) == 1:
-        return nodes[0].read(aside)
-    streams = [_timed(node, aside) for node in nodes]
-    return (event for *_, event in heapq.merge(*streams, key=lambda item: item[:3]))
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._nodes = list(nodes)
+
+    def __iter__(self) -> Iterator[Event]:
+        return chain.from_iterable(chunk.events() for chunk in self.chunks())
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The same, many at once."""
+        if len(self._nodes) == 1:
+            return self._nodes[0].chunks()
+        return chunks_of(_by_time([iter(node) for node in self._nodes]))
 
 
-def _timed(node: Node, aside: Aside | None) -> Iterator[tuple[int, str, int, Event]]:
+def merge(nodes: Iterable[Node]) -> Merged:
+    """All events of all nodes."""
+    return Merged(nodes)
+
+
+def merge_aside(nodes: Iterable[Node], aside: Aside) -> Iterator[Event]:
+    """The same, but for the usual ones, which ``aside`` gets; see `Node.read`."""
+    return _by_time([node.read(aside) for node in nodes])
+
+
+def _by_time(streams: list[Iterator[Event]]) -> Iterator[Event]:
+    if len(streams) == 1:
+        return streams[0]
+    timed = map(_timed, streams)
+    return (event for *_, event in heapq.merge(*timed, key=lambda item: item[:3]))
+
+
+def _timed(events: Iterator[Event]) -> Iterator[tuple[int, str, int, Event]]:
     latest = 0
-    for event in node.read(aside):
+    for event in events:
         # A wall clock may be set back; the order within a node must survive that.
         latest = max(latest, event.time_us)
         yield latest, event.node, event.sequence, event
+
+
+def _batches(frames: Iterable[tuple[int, Frame]]) -> Iterator[tuple[list[int], list[Frame]]]:
+    if isinstance(frames, SpoolReader):
+        yield from frames.batches()
+        return
+    rest = iter(frames)
+    while some := list(islice(rest, CHUNK)):
+        yield [position for position, _ in some], [frame for _, frame in some]
+
+
+def _is_usual(frame: EventFrame) -> bool:
+    """Whether there is nothing to be said about it but what it says itself."""
+    return not (
+        frame.attribution
+        or frame.degraded
+        or frame.unit
+        or type(frame.name) is not str
+        or frame.name.startswith(RESERVED)
+    )
 
 
 class _Told:
@@ -266,6 +343,10 @@ def _judges(number: int, scopes: dict[int, Scope | None]) -> Scope | None:
     owner = scopes.get(-number)
     found = scopes[number] = None if owner is None else replace(owner, role=JUDGE)
     return found
+
+
+def _mappings(values: list[Any]) -> list[Mapping[str, Any]]:
+    return values if {dict}.issuperset(map(type, values)) else list(map(as_mapping, values))
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:

@@ -14,6 +14,9 @@ from pytest_crucible._layout import SEGMENT
 PREFIX = struct.Struct("<II")
 """What stands before a frame: its length and its `checksum`."""
 
+BATCH = 256
+"""Frames that are read at once, about as many as the caches hold."""
+
 checksum = adler32
 """Of a frame. Half the time of CRC-32, and what it is there for it cannot miss: a frame whose end
 was not written any more (zeros) has a smaller sum of bytes, and a single wrong byte another one."""
@@ -40,6 +43,11 @@ class SpoolReader:
         self.torn: str | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
+        for positions, frames in self.batches():
+            yield from zip(positions, frames, strict=True)
+
+    def batches(self) -> Iterator[tuple[list[int], list[Frame]]]:
+        """The same, many at once: their positions, and the frames."""
         self.torn = None
         if isinstance(self._source, int):
             yield from self._read(self._source)
@@ -50,10 +58,13 @@ class SpoolReader:
         finally:
             os.close(file)
 
-    def _read(self, file: int) -> Iterator[tuple[int, Frame]]:
+    def _read(self, file: int) -> Iterator[tuple[list[int], list[Frame]]]:
         size = os.fstat(file).st_size
         offset, prefix = self._since, PREFIX.size
-        unpack, check = PREFIX.unpack_from, checksum
+        unpack, check, decode = PREFIX.unpack_from, checksum, decode_frame
+        positions: list[int] = []
+        frames: list[Frame] = []
+        most = 1  # at first: who opens a file often wants to know who wrote it, and no more
         while offset + prefix <= size:
             # One segment, or what is left of it. Only its first frame may be larger than it is.
             base, end = offset, (offset // SEGMENT + 1) * SEGMENT
@@ -72,8 +83,14 @@ class SpoolReader:
                     at = 0
                     break
                 try:
-                    frame: Frame = decode_frame(data)
+                    frame: Frame = decode(data)
                 except UNREADABLE as error:
                     frame = unreadable(error)
-                yield base + here, frame
+                positions.append(base + here)
+                frames.append(frame)
+                if len(frames) >= most:
+                    yield positions, frames
+                    positions, frames, most = [], [], BATCH
             offset = max(end, base + at)
+        if frames:
+            yield positions, frames

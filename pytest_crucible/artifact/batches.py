@@ -1,0 +1,194 @@
+"""Batches: the events of one shape among a few hundred, as columns instead of row by row.
+
+Nearly all events of a run have one of a few shapes: the same name, the same keys. What a row says
+of such an event, and where it stands there, is worked out once per batch; per event it is only
+looked up. What is not usual about an event (a weight, what enrichers set) is left to `nested_rows`,
+and property tests hold what comes of batches against what comes of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+from pytest_crucible._clock import iso_from_us
+from pytest_crucible._event import ATTRIBUTIONS, RESERVED
+from pytest_crucible.artifact.enriched_columns import Column, Same, enriched_columns
+from pytest_crucible.artifact.rows import BASE_COLUMNS
+from pytest_crucible.stores._chunks import Chunk, Origin
+
+_SCOPE = ("experiment", "condition", "test", "case", "trial", "attempt", "role")
+_MAX_HEADS = 4096
+_NONE, _CONTEXT = Same(None), Same(ATTRIBUTIONS[0])
+_MILLIS = [f"{number:03}" for number in range(1000)]
+_MICROS = [f"{number:03}+00:00" for number in range(1000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What all rows of an origin have in common.
+
+    Attributes:
+        prefix: of their ids.
+        columns, same: by name of the column.
+    """
+
+    prefix: str
+    columns: Mapping[str, Any]
+    same: Mapping[str, Same]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events with the same name and the same keys in measurements and metadata, all of them texts.
+
+    Attributes:
+        rows: where they stand in their chunk.
+        name: theirs.
+        chunk: they alone.
+        heads: one per row.
+        numbers, context: measurements and metadata by key: the values of all rows.
+    """
+
+    rows: Sequence[int]
+    name: str
+    chunk: Chunk
+    heads: Sequence[Head]
+    numbers: Mapping[str, list[Any]]
+    context: Mapping[str, list[Any]]
+
+    @property
+    def measurements(self) -> list[Mapping[str, Any]]:
+        return self.chunk.measurements
+
+    @property
+    def metadata(self) -> list[Mapping[str, Any]]:
+        return self.chunk.metadata
+
+    def columns(self) -> dict[str, Column]:
+        """`BASE_COLUMNS` in order, and those of the events' category."""
+        chunk, heads = self.chunk, self.heads
+        found: dict[str, Column] = dict.fromkeys(BASE_COLUMNS, _NONE)
+        if len(set(map(id, heads))) == 1:
+            head = heads[0]
+            found.update(head.same)
+            found["event_id"] = [f"{head.prefix}{number}" for number in chunk.sequences]
+        else:
+            for name in heads[0].columns:
+                found[name] = [head.columns[name] for head in heads]
+            found["event_id"] = [
+                f"{head.prefix}{number}"
+                for head, number in zip(heads, chunk.sequences, strict=True)
+            ]
+        found["sequence"] = chunk.sequences
+        found["event"] = Same(self.name)
+        found["time_us"] = chunk.times_us
+        found["datetime"] = _iso(chunk.times_us)
+        found["attribution"] = _CONTEXT if chunk.attributions is None else chunk.attributions
+        if not self.name.startswith(RESERVED):
+            more = enriched_columns(self)
+            if "sample_id" in more:
+                more["sample_id"] = [
+                    head.columns["sample_id"] if told is None else told
+                    for head, told in zip(heads, self.context["sample_id"], strict=True)
+                ]
+            found.update(more)
+        return found
+
+
+class Batches:
+    """Sorts chunks of events into batches; remembers what events of one origin have in common."""
+
+    def __init__(self) -> None:
+        self._heads: dict[Origin, Head] = {}
+
+    def of(self, chunk: Chunk) -> tuple[list[Batch], list[int]]:
+        """The batches of a chunk, and the places in it of events that are in none of them."""
+        heads = self._heads_of(chunk.origins)
+        if chunk.weights is None and chunk.enriched is None:
+            batch = _batch(range(len(chunk)), chunk, heads)
+            if batch is not None:
+                return [batch], []
+        weights, enriched = chunk.weights or repeat(None), chunk.enriched or repeat(None)
+        shapes: dict[Any, list[int]] = {}
+        odd = []
+        columns = zip(
+            chunk.names, chunk.measurements, chunk.metadata, weights, enriched, strict=False
+        )
+        for row, (name, numbers, context, weight, told) in enumerate(columns):
+            if weight is not None or told is not None:
+                odd.append(row)
+                continue
+            shape = name, tuple(numbers), tuple(context)
+            known = shapes.get(shape)
+            if known is None:
+                shapes[shape] = [row]
+            else:
+                known.append(row)
+        batches = []
+        for rows in shapes.values():
+            batch = _batch(rows, chunk.rows(rows), [heads[row] for row in rows])
+            if batch is None:
+                odd += rows
+            else:
+                batches.append(batch)
+        return batches, sorted(odd)
+
+    def _heads_of(self, origins: list[Origin]) -> list[Head]:
+        known = self._heads
+        if len(known) > _MAX_HEADS:
+            known.clear()
+        for origin in set(origins).difference(known):
+            known[origin] = _head(origin)
+        return [known[origin] for origin in origins]
+
+
+def _head(origin: Origin) -> Head:
+    columns: dict[str, Any] = {"run": origin.run, "node": origin.node}
+    columns |= {name: getattr(origin.scope, name, None) for name in _SCOPE}
+    columns["sample_id"] = columns["case"]
+    same = {name: Same(value) for name, value in columns.items()}
+    return Head(f"{origin.run}-{origin.node}-", columns, same)
+
+
+def _batch(rows: Sequence[int], chunk: Chunk, heads: Sequence[Head]) -> Batch | None:
+    """These events as one batch, if they are one."""
+    if len(set(chunk.names)) > 1:
+        return None
+    numbers, context = _by_key(chunk.measurements), _by_key(chunk.metadata)
+    if numbers is None or context is None:
+        return None
+    return Batch(rows, chunk.names[0], chunk, heads, numbers, context)
+
+
+def _by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
+    """The values by key; None unless all have the same keys, and all of these are texts."""
+    keys = tuple(mappings[0])
+    if len(set(map(len, mappings))) > 1:
+        return None
+    # True, 1 and 1.0 are one key to Python, but not the same column.
+    if not all(type(key) is str for key in keys):
+        return None
+    try:
+        # With as many keys, and all of these among them, there is no other.
+        # By key, not by mapping: tuples by the hundred would keep the garbage collector busy.
+        return {key: [each[key] for each in mappings] for key in keys}
+    except KeyError:
+        return None
+
+
+class _Seconds(dict[int, str]):
+    def __missing__(self, second: int) -> str:
+        text = self[second] = iso_from_us(second * 1_000_000)[:20]
+        return text
+
+
+def _iso(times_us: list[int]) -> list[str]:
+    """`iso_from_us` of each."""
+    seconds = _Seconds()
+    return [
+        f"{seconds[us // 1_000_000]}{_MILLIS[us // 1000 % 1000]}{_MICROS[us % 1000]}"
+        for us in times_us
+    ]
