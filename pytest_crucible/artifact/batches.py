@@ -14,8 +14,14 @@ from itertools import repeat
 from typing import Any
 
 from pytest_crucible._clock import iso_from_us
+from pytest_crucible._enrich import plan_of
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED
-from pytest_crucible.artifact.enriched_columns import Column, Same, enriched_columns
+from pytest_crucible.artifact.enriched_columns import (
+    Column,
+    Same,
+    category_columns,
+    enriched_columns,
+)
 from pytest_crucible.artifact.rows import BASE_COLUMNS
 from pytest_crucible.stores._chunks import Chunk, Origin
 
@@ -97,6 +103,12 @@ class Batch:
             found.update(more)
         return found
 
+    def category(self) -> dict[str, list[Any]]:
+        """The columns of the events' category."""
+        if self.name.startswith(RESERVED):
+            return {}
+        return category_columns(plan_of(self.name, tuple(self.numbers), tuple(self.context)), self)
+
 
 class Batches:
     """Sorts chunks of events into batches; remembers what events of one origin have in common."""
@@ -157,13 +169,13 @@ def _batch(rows: Sequence[int], chunk: Chunk, heads: Sequence[Head]) -> Batch | 
     """These events as one batch, if they are one."""
     if len(set(chunk.names)) > 1:
         return None
-    numbers, context = _by_key(chunk.measurements), _by_key(chunk.metadata)
+    numbers, context = by_key(chunk.measurements), by_key(chunk.metadata)
     if numbers is None or context is None:
         return None
     return Batch(rows, chunk.names[0], chunk, heads, numbers, context)
 
 
-def _by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
+def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
     """The values by key; None unless all have the same keys, and all of these are texts."""
     keys = tuple(mappings[0])
     if len(set(map(len, mappings))) > 1:

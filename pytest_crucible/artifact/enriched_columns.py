@@ -44,11 +44,11 @@ class Shaped(Protocol):
         """Of each event."""
 
     @property
-    def numbers(self) -> Mapping[str, Sequence[Any]]:
+    def numbers(self) -> Mapping[str, list[Any]]:
         """Measurements by key: the values of all events."""
 
     @property
-    def context(self) -> Mapping[str, Sequence[Any]]:
+    def context(self) -> Mapping[str, list[Any]]:
         """Metadata by key: the values of all events."""
 
 
@@ -64,9 +64,16 @@ def enriched_columns(events: Shaped) -> dict[str, Column]:
     found.update(_tokens(events, plan))
     for field in plan.context:
         found[field] = events.context[field]
-    for field in plan.fields:
-        found[field] = events.context[field] if field in events.context else events.numbers[field]
+    found.update(category_columns(plan, events))
     return found
+
+
+def category_columns(plan: Plan, events: Shaped) -> dict[str, list[Any]]:
+    """The fields of the events' category."""
+    return {
+        field: events.context[field] if field in events.context else events.numbers[field]
+        for field in plan.fields
+    }
 
 
 def _latency_ms(events: Shaped) -> list[Any]:

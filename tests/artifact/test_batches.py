@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_crucible._event import Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.artifact.batches import Batches
+from pytest_crucible.artifact.csv_file import write_csv
 from pytest_crucible.artifact.enriched_columns import Same
 from pytest_crucible.artifact.json_file import write_json
 from pytest_crucible.artifact.jsonl_file import write_jsonl
@@ -159,9 +160,10 @@ def test_columns_say_what_rows_say(events: list[Event]) -> None:
             assert repr(batch.metadata[position]) == repr(context)
 
 
-@pytest.mark.parametrize("write", [write_jsonl, write_json])
+@pytest.mark.parametrize("write", [write_jsonl, write_json, write_csv])
 @given(events=streams())
 @settings(max_examples=300)
-def test_lines_of_json_are_the_same(write: Callable[..., None], events: list[Event]) -> None:
+def test_files_are_the_same(write: Callable[..., None], events: list[Event]) -> None:
+    """Byte by byte, as from rows that are no more than mappings."""
     rows = [nested_row(event) for event in events]
     assert written(write, Rows(lambda: events)) == written(write, lambda: rows)
