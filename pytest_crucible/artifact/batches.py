@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -26,7 +27,6 @@ from pytest_crucible.artifact.rows import BASE_COLUMNS
 from pytest_crucible.stores._chunks import Chunk, Origin
 
 _SCOPE = ("experiment", "condition", "test", "case", "trial", "attempt", "role")
-_MAX_HEADS = 4096
 _NONE, _CONTEXT = Same(None), Same(ATTRIBUTIONS[0])
 _MILLIS = [f"{number:03}" for number in range(1000)]
 _MICROS = [f"{number:03}+00:00" for number in range(1000)]
@@ -54,14 +54,12 @@ class Batch:
         rows: where they stand in their chunk.
         name: theirs.
         chunk: they alone.
-        heads: one per row.
         numbers, context: measurements and metadata by key: the values of all rows.
     """
 
     rows: Sequence[int]
     name: str
     chunk: Chunk
-    heads: Sequence[Head]
     numbers: Mapping[str, list[Any]]
     context: Mapping[str, list[Any]]
 
@@ -75,14 +73,16 @@ class Batch:
 
     def columns(self) -> dict[str, Column]:
         """`BASE_COLUMNS` in order, and those of the events' category."""
-        chunk, heads = self.chunk, self.heads
+        chunk, origins = self.chunk, self.chunk.origins
         found: dict[str, Column] = dict.fromkeys(BASE_COLUMNS, _NONE)
-        if len(set(map(id, heads))) == 1:
-            head = heads[0]
+        head = _head(origins[0])
+        heads = [head] * len(origins)
+        if origins.count(origins[0]) == len(origins):
             found.update(head.same)
             found["event_id"] = [f"{head.prefix}{number}" for number in chunk.sequences]
         else:
-            for name in heads[0].columns:
+            heads = list(map(_head, origins))
+            for name in head.columns:
                 found[name] = [head.columns[name] for head in heads]
             found["event_id"] = [
                 f"{head.prefix}{number}"
@@ -110,53 +110,37 @@ class Batch:
         return category_columns(plan_of(self.name, tuple(self.numbers), tuple(self.context)), self)
 
 
-class Batches:
-    """Sorts chunks of events into batches; remembers what events of one origin have in common."""
-
-    def __init__(self) -> None:
-        self._heads: dict[Origin, Head] = {}
-
-    def of(self, chunk: Chunk) -> tuple[list[Batch], list[int]]:
-        """The batches of a chunk, and the places in it of events that are in none of them."""
-        heads = self._heads_of(chunk.origins)
-        if chunk.weights is None and chunk.enriched is None:
-            batch = _batch(range(len(chunk)), chunk, heads)
-            if batch is not None:
-                return [batch], []
-        weights, enriched = chunk.weights or repeat(None), chunk.enriched or repeat(None)
-        shapes: dict[Any, list[int]] = {}
-        odd = []
-        columns = zip(
-            chunk.names, chunk.measurements, chunk.metadata, weights, enriched, strict=False
-        )
-        for row, (name, numbers, context, weight, told) in enumerate(columns):
-            if weight is not None or told is not None:
-                odd.append(row)
-                continue
-            shape = name, tuple(numbers), tuple(context)
-            known = shapes.get(shape)
-            if known is None:
-                shapes[shape] = [row]
-            else:
-                known.append(row)
-        batches = []
-        for rows in shapes.values():
-            batch = _batch(rows, chunk.rows(rows), [heads[row] for row in rows])
-            if batch is None:
-                odd += rows
-            else:
-                batches.append(batch)
-        return batches, sorted(odd)
-
-    def _heads_of(self, origins: list[Origin]) -> list[Head]:
-        known = self._heads
-        if len(known) > _MAX_HEADS:
-            known.clear()
-        for origin in set(origins).difference(known):
-            known[origin] = _head(origin)
-        return [known[origin] for origin in origins]
+def batches_of(chunk: Chunk) -> tuple[list[Batch], list[int]]:
+    """The batches of a chunk, and the places in it of events that are in none of them."""
+    if chunk.weights is None and chunk.enriched is None:
+        batch = _batch(range(len(chunk)), chunk)
+        if batch is not None:
+            return [batch], []
+    weights, enriched = chunk.weights or repeat(None), chunk.enriched or repeat(None)
+    shapes: dict[Any, list[int]] = {}
+    odd = []
+    columns = zip(chunk.names, chunk.measurements, chunk.metadata, weights, enriched, strict=False)
+    for row, (name, numbers, context, weight, told) in enumerate(columns):
+        if weight is not None or told is not None:
+            odd.append(row)
+            continue
+        shape = name, tuple(numbers), tuple(context)
+        known = shapes.get(shape)
+        if known is None:
+            shapes[shape] = [row]
+        else:
+            known.append(row)
+    batches = []
+    for rows in shapes.values():
+        batch = _batch(rows, chunk.rows(rows))
+        if batch is None:
+            odd += rows
+        else:
+            batches.append(batch)
+    return batches, sorted(odd)
 
 
+@lru_cache(maxsize=1024)
 def _head(origin: Origin) -> Head:
     columns: dict[str, Any] = {"run": origin.run, "node": origin.node}
     columns |= {name: getattr(origin.scope, name, None) for name in _SCOPE}
@@ -165,14 +149,14 @@ def _head(origin: Origin) -> Head:
     return Head(f"{origin.run}-{origin.node}-", columns, same)
 
 
-def _batch(rows: Sequence[int], chunk: Chunk, heads: Sequence[Head]) -> Batch | None:
+def _batch(rows: Sequence[int], chunk: Chunk) -> Batch | None:
     """These events as one batch, if they are one."""
     if len(set(chunk.names)) > 1:
         return None
     numbers, context = by_key(chunk.measurements), by_key(chunk.metadata)
     if numbers is None or context is None:
         return None
-    return Batch(rows, chunk.names[0], chunk, heads, numbers, context)
+    return Batch(rows, chunk.names[0], chunk, numbers, context)
 
 
 def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:

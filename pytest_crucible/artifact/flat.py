@@ -12,7 +12,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from pytest_crucible.artifact.batches import Batch, Batches, by_key
+from pytest_crucible.artifact.batches import Batch, batches_of, by_key
 from pytest_crucible.artifact.enriched_columns import Column
 from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Rows, nested_rows, to_json
 from pytest_crucible.stores._chunks import CHUNK
@@ -156,9 +156,8 @@ class Table:
             kinds.discard(type(None))
 
     def _find_columns(self, rows: Rows) -> None:
-        batches = Batches()
         for chunk in rows.chunks():
-            found, others = batches.of(chunk)
+            found, others = batches_of(chunk)
             for batch in found:
                 columns = _flat_columns(batch)
                 if columns is None:
@@ -198,9 +197,8 @@ class Table:
             while some := list(islice(rest, CHUNK)):
                 yield Part(len(some), [], list(enumerate(some)))
             return
-        batches = Batches()
         for chunk in rows.chunks():
-            found, others = batches.of(chunk)
+            found, others = batches_of(chunk)
             parts = []
             for batch in found:
                 columns = _flat_columns(batch)

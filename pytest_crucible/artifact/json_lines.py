@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pytest_crucible.artifact.batches import Batch, Batches
+from pytest_crucible.artifact.batches import Batch, batches_of
 from pytest_crucible.artifact.enriched_columns import Same
 from pytest_crucible.artifact.rows import Rows, nested_rows, to_json, to_json_lines
 from pytest_crucible.stores._chunks import Chunk
@@ -24,17 +24,16 @@ def json_lines(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[byte
         rows: called once; yields nested rows.
     """
     if isinstance(rows, Rows) and rows.plain:
-        batches = Batches()
         for chunk in rows.chunks():
-            yield _lines(batches, chunk)
+            yield _lines(chunk)
         return
     rest = iter(rows())
     while some := list(islice(rest, _BATCH)):
         yield to_json_lines(some)
 
 
-def _lines(batches: Batches, chunk: Chunk) -> bytes:
-    found, others = batches.of(chunk)
+def _lines(chunk: Chunk) -> bytes:
+    found, others = batches_of(chunk)
     lines: list[Any] = [None] * len(chunk)
     for batch in found:
         if len(batch.rows) == len(chunk):

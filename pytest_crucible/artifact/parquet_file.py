@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import ArtifactError, MissingExtraError
+from pytest_crucible.artifact.enriched_columns import Column, Same
 from pytest_crucible.artifact.files import replacing_path
-from pytest_crucible.artifact.flat import Table
+from pytest_crucible.artifact.flat import Part, Table
 from pytest_crucible.artifact.rows import unflatten
 
 ROW_GROUP = 20_000
-BATCH = 1_000
+_NONE = Same(None)
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 _BASE_KINDS = {
@@ -66,15 +66,18 @@ def _write(pyarrow: Any, table: Table, kinds: Mapping[str, str], path: Path) -> 
         replacing_path(path) as fresh,
         pyarrow.parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
     ):
-        cells = iter(table)
-        while True:
+        waiting: list[Any] = []
+        count = 0
+        for part in table.parts():
             # Arrow's columns are a tenth of the size of Python's objects: turned into them often.
-            parts: list[Any] = []
-            while len(parts) * BATCH < ROW_GROUP and (rows := list(islice(cells, BATCH))):
-                parts.append(_arrow(pyarrow, zip(*rows, strict=True), kinds, schema))
-            if not parts:
-                break
-            writer.write_table(pyarrow.concat_tables(parts))
+            waiting.append(_arrow(pyarrow, part, table.columns, kinds, schema))
+            count += part.size
+            while count >= ROW_GROUP:
+                joined = pyarrow.concat_tables(waiting)
+                writer.write_table(joined.slice(0, ROW_GROUP))
+                waiting, count = [joined.slice(ROW_GROUP)], count - ROW_GROUP
+        if count:
+            writer.write_table(pyarrow.concat_tables(waiting))
 
 
 def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -119,18 +122,42 @@ def _schema(pyarrow: Any, kinds: Mapping[str, str]) -> Any:
 
 
 def _arrow(
-    pyarrow: Any, columns: Iterable[Sequence[Any]], kinds: Mapping[str, str], schema: Any
+    pyarrow: Any, part: Part, names: Sequence[str], kinds: Mapping[str, str], schema: Any
 ) -> Any:
-    arrays = []
-    for (column, kind), values, field in zip(kinds.items(), columns, schema, strict=True):
-        try:
-            arrays.append(pyarrow.array(values, field.type))
-        except (pyarrow.ArrowException, OverflowError):
-            if kind == "int":
-                raise _TooLargeError(column) from None
-            fitted = [_fit(value, kind) for value in values]
-            arrays.append(pyarrow.array(fitted, field.type))
-    return pyarrow.Table.from_arrays(arrays, schema=schema)
+    places: list[int] = []
+    tables = []
+    for rows, columns in part.batches:
+        places += rows
+        arrays = [
+            _array(pyarrow, columns.get(name, _NONE), len(rows), name, kinds[name], field.type)
+            for name, field in zip(names, schema, strict=True)
+        ]
+        tables.append(pyarrow.Table.from_arrays(arrays, schema=schema))
+    if part.others:
+        places += [row for row, _ in part.others]
+        cells = zip(*(each for _, each in part.others), strict=True)
+        arrays = [
+            _array(pyarrow, list(values), len(part.others), name, kinds[name], field.type)
+            for name, values, field in zip(names, cells, schema, strict=True)
+        ]
+        tables.append(pyarrow.Table.from_arrays(arrays, schema=schema))
+    if len(tables) == 1:
+        return tables[0]
+    order = sorted(range(part.size), key=places.__getitem__)
+    return pyarrow.concat_tables(tables).take(pyarrow.array(order))
+
+
+def _array(pyarrow: Any, column: Column, size: int, name: str, kind: str, type: Any) -> Any:
+    if isinstance(column, Same):
+        if column.value is None:
+            return pyarrow.nulls(size, type)
+        return pyarrow.repeat(_array(pyarrow, [column.value], 1, name, kind, type)[0], size)
+    try:
+        return pyarrow.array(column, type)
+    except (pyarrow.ArrowException, OverflowError):
+        if kind == "int":
+            raise _TooLargeError(name) from None
+        return pyarrow.array([_fit(value, kind) for value in column], type)
 
 
 def _column_kinds(table: Table) -> dict[str, str]:
