@@ -14,15 +14,9 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
+from pytest_crucible._alike import Alike, Column, Same, alike, category_columns, enriched_columns
 from pytest_crucible._clock import iso_from_us
-from pytest_crucible._enrich import plan_of
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED
-from pytest_crucible.artifact.enriched_columns import (
-    Column,
-    Same,
-    category_columns,
-    enriched_columns,
-)
 from pytest_crucible.artifact.rows import BASE_COLUMNS
 from pytest_crucible.stores._chunks import Chunk, Origin
 
@@ -48,28 +42,22 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events with the same name and the same keys in measurements and metadata, all of them texts.
+    """Events of one shape.
 
     Attributes:
         rows: where they stand in their chunk.
-        name: theirs.
         chunk: they alone.
-        numbers, context: measurements and metadata by key: the values of all rows.
+        events: the same.
     """
 
     rows: Sequence[int]
-    name: str
     chunk: Chunk
-    numbers: Mapping[str, list[Any]]
-    context: Mapping[str, list[Any]]
+    events: Alike
 
     @property
-    def measurements(self) -> list[Mapping[str, Any]]:
-        return self.chunk.measurements
-
-    @property
-    def metadata(self) -> list[Mapping[str, Any]]:
-        return self.chunk.metadata
+    def internal(self) -> bool:
+        """Whether they are the plugin's own."""
+        return self.events.name.startswith(RESERVED)
 
     def columns(self) -> dict[str, Column]:
         """`BASE_COLUMNS` in order, and those of the events' category."""
@@ -89,25 +77,23 @@ class Batch:
                 for head, number in zip(heads, chunk.sequences, strict=True)
             ]
         found["sequence"] = chunk.sequences
-        found["event"] = Same(self.name)
+        found["event"] = Same(self.events.name)
         found["time_us"] = chunk.times_us
         found["datetime"] = _iso(chunk.times_us)
         found["attribution"] = _CONTEXT if chunk.attributions is None else chunk.attributions
-        if not self.name.startswith(RESERVED):
-            more = enriched_columns(self)
+        if not self.internal:
+            more = enriched_columns(self.events)
             if "sample_id" in more:
                 more["sample_id"] = [
                     head.columns["sample_id"] if told is None else told
-                    for head, told in zip(heads, self.context["sample_id"], strict=True)
+                    for head, told in zip(heads, self.events.context["sample_id"], strict=True)
                 ]
             found.update(more)
         return found
 
     def category(self) -> dict[str, list[Any]]:
         """The columns of the events' category."""
-        if self.name.startswith(RESERVED):
-            return {}
-        return category_columns(plan_of(self.name, tuple(self.numbers), tuple(self.context)), self)
+        return {} if self.internal else category_columns(self.events)
 
 
 def batches_of(chunk: Chunk) -> tuple[list[Batch], list[int]]:
@@ -151,28 +137,9 @@ def _head(origin: Origin) -> Head:
 
 def _batch(rows: Sequence[int], chunk: Chunk) -> Batch | None:
     """These events as one batch, if they are one."""
-    if len(set(chunk.names)) > 1:
-        return None
-    numbers, context = by_key(chunk.measurements), by_key(chunk.metadata)
-    if numbers is None or context is None:
-        return None
-    return Batch(rows, chunk.names[0], chunk, numbers, context)
-
-
-def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
-    """The values by key; None unless all have the same keys, and all of these are texts."""
-    keys = tuple(mappings[0])
-    if len(set(map(len, mappings))) > 1:
-        return None
-    # True, 1 and 1.0 are one key to Python, but not the same column.
-    if not all(type(key) is str for key in keys):
-        return None
-    try:
-        # With as many keys, and all of these among them, there is no other.
-        # By key, not by mapping: tuples by the hundred would keep the garbage collector busy.
-        return {key: [each[key] for each in mappings] for key in keys}
-    except KeyError:
-        return None
+    names = set(chunk.names)
+    found = alike(names.pop(), chunk.measurements, chunk.metadata) if len(names) == 1 else None
+    return None if found is None else Batch(rows, chunk, found)
 
 
 class _Seconds(dict[int, str]):

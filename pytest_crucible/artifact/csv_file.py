@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_crucible._alike import Column, Same
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
-from pytest_crucible.artifact.enriched_columns import Column, Same
 from pytest_crucible.artifact.flat import Table
 from pytest_crucible.artifact.rows import WEIGHT, unflatten
 

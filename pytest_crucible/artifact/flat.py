@@ -12,8 +12,8 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from pytest_crucible.artifact.batches import Batch, batches_of, by_key
-from pytest_crucible.artifact.enriched_columns import Column
+from pytest_crucible._alike import Column, by_key
+from pytest_crucible.artifact.batches import Batch, batches_of
 from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Rows, nested_rows, to_json
 from pytest_crucible.stores._chunks import CHUNK
 
@@ -82,8 +82,8 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def _flat_columns(batch: Batch) -> dict[str, list[Any]] | None:
     """The columns of what is nested in a batch; None if its rows do not all have the same ones."""
     found: dict[str, list[Any]] = {}
-    alike = _spread_columns(NESTED[0], batch.numbers, found)
-    return found if alike and _spread_columns(NESTED[1], batch.context, found) else None
+    alike = _spread_columns(NESTED[0], batch.events.numbers, found)
+    return found if alike and _spread_columns(NESTED[1], batch.events.context, found) else None
 
 
 def _spread_columns(

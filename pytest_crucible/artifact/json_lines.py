@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from pytest_crucible._alike import Same
 from pytest_crucible.artifact.batches import Batch, batches_of
-from pytest_crucible.artifact.enriched_columns import Same
 from pytest_crucible.artifact.rows import Rows, nested_rows, to_json, to_json_lines
 from pytest_crucible.stores._chunks import Chunk
 
@@ -76,7 +76,7 @@ def _structs(batch: Batch) -> list[Any]:
             names.append(name)
             values.append(repeat(msgspec.Raw(text)))
     kind = _kind((*names, "measurements", "metadata"))
-    return list(map(kind, *values, batch.measurements, batch.metadata))
+    return list(map(kind, *values, batch.chunk.measurements, batch.chunk.metadata))
 
 
 @lru_cache(maxsize=256)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_crucible._alike import Column, Same
 from pytest_crucible._errors import ArtifactError, MissingExtraError
-from pytest_crucible.artifact.enriched_columns import Column, Same
 from pytest_crucible.artifact.files import replacing_path
 from pytest_crucible.artifact.flat import Part, Table
 from pytest_crucible.artifact.rows import unflatten

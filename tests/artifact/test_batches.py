@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_crucible._alike import Same
 from pytest_crucible._event import Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.artifact.batches import batches_of
 from pytest_crucible.artifact.csv_file import write_csv
-from pytest_crucible.artifact.enriched_columns import Same
 from pytest_crucible.artifact.json_file import write_json
 from pytest_crucible.artifact.jsonl_file import write_jsonl
 from pytest_crucible.artifact.parquet_file import write_parquet
@@ -160,8 +160,8 @@ def test_columns_say_what_rows_say(events: list[Event]) -> None:
                 for name, column in columns.items()
             }
             assert repr(found) == repr(expected)
-            assert repr(batch.measurements[position]) == repr(numbers)
-            assert repr(batch.metadata[position]) == repr(context)
+            assert repr(batch.chunk.measurements[position]) == repr(numbers)
+            assert repr(batch.chunk.metadata[position]) == repr(context)
 
 
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_csv, write_parquet])

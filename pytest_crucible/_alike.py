@@ -1,11 +1,11 @@
-"""What `enrich` finds, for many events of one shape at once: by columns instead of by events."""
+"""Events that are alike, and what `enrich` finds in them: by columns instead of by events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_crucible._enrich import (
     LATENCY_KEYS,
@@ -30,31 +30,57 @@ class Same:
 Column = Sequence[Any] | Same
 
 
-class Shaped(Protocol):
-    """Events with the same name and the same keys."""
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Events of one shape: with the same name, and the same keys, which are texts.
+
+    Attributes:
+        name: theirs.
+        measurements, metadata: of each.
+        numbers, context: the same by key: the values of all events.
+    """
+
+    name: str
+    measurements: Sequence[Mapping[str, Any]]
+    metadata: Sequence[Mapping[str, Any]]
+    numbers: Mapping[str, list[Any]]
+    context: Mapping[str, list[Any]]
 
     @property
-    def name(self) -> str: ...
-    @property
-    def measurements(self) -> Sequence[Mapping[str, Any]]:
-        """Of each event."""
-
-    @property
-    def metadata(self) -> Sequence[Mapping[str, Any]]:
-        """Of each event."""
-
-    @property
-    def numbers(self) -> Mapping[str, list[Any]]:
-        """Measurements by key: the values of all events."""
-
-    @property
-    def context(self) -> Mapping[str, list[Any]]:
-        """Metadata by key: the values of all events."""
+    def plan(self) -> Plan:
+        return plan_of(self.name, tuple(self.numbers), tuple(self.context))
 
 
-def enriched_columns(events: Shaped) -> dict[str, Column]:
+def alike(
+    name: str, measurements: Sequence[Mapping[str, Any]], metadata: Sequence[Mapping[str, Any]]
+) -> Alike | None:
+    """At least one event of this name as events of one shape; None if they are not."""
+    numbers = by_key(measurements)
+    context = None if numbers is None else by_key(metadata)
+    if numbers is None or context is None:
+        return None
+    return Alike(name, measurements, metadata, numbers, context)
+
+
+def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
+    """The values by key; None unless all have the same keys, and all of these are texts."""
+    keys = tuple(mappings[0])
+    if len(set(map(len, mappings))) > 1:
+        return None
+    # True, 1 and 1.0 are one key to Python, but not the same column.
+    if not all(type(key) is str for key in keys):
+        return None
+    try:
+        # With as many keys, and all of these among them, there is no other.
+        # By key, not by mapping: tuples by the hundred would keep the garbage collector busy.
+        return {key: [each[key] for each in mappings] for key in keys}
+    except KeyError:
+        return None
+
+
+def enriched_columns(events: Alike) -> dict[str, Column]:
     """The fields of `Enriched` that may hold something, ``extra`` spread out among them."""
-    plan = plan_of(events.name, tuple(events.numbers), tuple(events.context))
+    plan = events.plan
     found: dict[str, Column] = {}
     if plan.latency:
         found["latency_ms"] = _latency_ms(events)
@@ -64,26 +90,26 @@ def enriched_columns(events: Shaped) -> dict[str, Column]:
     found.update(_tokens(events, plan))
     for field in plan.context:
         found[field] = events.context[field]
-    found.update(category_columns(plan, events))
+    found.update(category_columns(events))
     return found
 
 
-def category_columns(plan: Plan, events: Shaped) -> dict[str, list[Any]]:
+def category_columns(events: Alike) -> dict[str, list[Any]]:
     """The fields of the events' category."""
     return {
         field: events.context[field] if field in events.context else events.numbers[field]
-        for field in plan.fields
+        for field in events.plan.fields
     }
 
 
-def _latency_ms(events: Shaped) -> list[Any]:
+def _latency_ms(events: Alike) -> list[Any]:
     if LATENCY_KEYS.intersection(events.numbers) != {"duration"}:
         return [latency_ms_of(each) for each in events.measurements]
     durations = _finite(events.numbers["duration"])
     return [None if each is None else each / NS_PER_MS for each in durations]
 
 
-def _success(events: Shaped, plan: Plan) -> Column:
+def _success(events: Alike, plan: Plan) -> Column:
     if plan.success:
         pairs = zip(events.measurements, events.metadata, strict=True)
         told = [success_of(plan, *each) for each in pairs]
@@ -97,7 +123,7 @@ def _success(events: Shaped, plan: Plan) -> Column:
     return told
 
 
-def _tokens(events: Shaped, plan: Plan) -> dict[str, Column]:
+def _tokens(events: Alike, plan: Plan) -> dict[str, Column]:
     asked: Sequence[Any]
     answered: Sequence[Any]
     total: Sequence[Any]
@@ -118,7 +144,7 @@ def _tokens(events: Shaped, plan: Plan) -> dict[str, Column]:
     return {"input_tokens": asked, "output_tokens": answered, "total_tokens": summed}
 
 
-def _first(events: Shaped, places: Places) -> Sequence[Any]:
+def _first(events: Alike, places: Places) -> Sequence[Any]:
     """Of each event the first of these that is a finite number."""
     found: Sequence[Any] = [None] * len(events.metadata)
     for position, (is_context, key) in enumerate(places):
