@@ -15,7 +15,7 @@ from typing import Any
 from pytest_crucible._alike import Column, by_key
 from pytest_crucible.artifact.batches import Batch, batches_of
 from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Rows, nested_rows, to_json
-from pytest_crucible.stores._chunks import CHUNK
+from pytest_crucible.stores._chunks import CHUNK, Chunk
 
 Shape = tuple[tuple[Any, ...], tuple[Any, ...]]
 """The keys of a mapping; and for each either the shape of the mapping below it, or a type."""
@@ -77,6 +77,19 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     values = list(fixed.values())
     shapes = [_spread(row.get(prefix, _EMPTY), values) for prefix in NESTED]
     return dict(zip(_columns(fixed, shapes), values, strict=True))
+
+
+def _flat_batches(chunk: Chunk) -> tuple[list[tuple[Batch, dict[str, list[Any]]]], list[int]]:
+    """The batches of a chunk with what is nested in them, and the places of the other events."""
+    batches, others = batches_of(chunk)
+    found = []
+    for batch in batches:
+        columns = _flat_columns(batch)
+        if columns is None:
+            others += batch.rows
+        else:
+            found.append((batch, columns))
+    return found, sorted(others)
 
 
 def _flat_columns(batch: Batch) -> dict[str, list[Any]] | None:
@@ -157,12 +170,8 @@ class Table:
 
     def _find_columns(self, rows: Rows) -> None:
         for chunk in rows.chunks():
-            found, others = batches_of(chunk)
-            for batch in found:
-                columns = _flat_columns(batch)
-                if columns is None:
-                    others += batch.rows
-                    continue
+            found, others = _flat_batches(chunk)
+            for batch, columns in found:
                 for column, values in (*batch.category().items(), *columns.items()):
                     self.kinds.setdefault(column, set()).update(map(type, values))
             if found:
@@ -198,14 +207,8 @@ class Table:
                 yield Part(len(some), [], list(enumerate(some)))
             return
         for chunk in rows.chunks():
-            found, others = batches_of(chunk)
-            parts = []
-            for batch in found:
-                columns = _flat_columns(batch)
-                if columns is None:
-                    others += batch.rows
-                else:
-                    parts.append((batch.rows, {**batch.columns(), **columns}))
+            found, others = _flat_batches(chunk)
+            parts = [(batch.rows, {**batch.columns(), **columns}) for batch, columns in found]
             single = map(self._cells, nested_rows(chunk.rows(others).events()))
             yield Part(len(chunk), parts, list(zip(others, single, strict=True)))
 

@@ -275,7 +275,7 @@ class Events(Sequence[Event]):
         """
         version, kept = self._version(), self._columns
         if kept is None or kept[0] != version:
-            kept = self._columns = version, columns_of(self)
+            kept = self._columns = version, columns_of(self.chunks())
         return kept[1]
 
     def to_numpy(self) -> NDArray[np.void]:

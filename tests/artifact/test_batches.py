@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible._alike import Same
+from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._event import Event
 from pytest_crucible._scope import Scope
 from pytest_crucible.artifact.batches import batches_of
+from pytest_crucible.artifact.columns import NUMBERS, TEXTS, columns_of
 from pytest_crucible.artifact.csv_file import write_csv
 from pytest_crucible.artifact.json_file import write_json
 from pytest_crucible.artifact.jsonl_file import write_jsonl
@@ -33,7 +36,7 @@ KEYS = (
     "prompt", "total", "success", "status", "error", "response", "cancelled", "model", "provider",
     "sample_id", "session_id", "cohort", "epoch", "loss", "a", "a.b", "ünï", "",
 )  # fmt: skip
-TEXTS = st.sampled_from(
+CELLS = st.sampled_from(
     ["", "x", "=1+1", "-", "'", "a,b", 'a"b', "a\r\nb", "\n=", "ok", "error", "é"]
 )
 SCALARS = (
@@ -42,7 +45,7 @@ SCALARS = (
     | st.integers(-5, 10**9)
     | st.sampled_from([2**53, -(2**53) - 1, 2**63, 2**64 - 1, 10**400])
     | st.floats()
-    | TEXTS
+    | CELLS
     | st.text(max_size=5)
 )
 VALUES = SCALARS | st.recursive(
@@ -69,7 +72,7 @@ def alike(draw: st.DrawFn) -> list[Event]:
     """Some events of one shape: the same keys, most of them with values of one kind."""
     keys = [draw(st.lists(st.sampled_from(KEYS), max_size=4, unique=True)) for _ in range(2)]
     kinds = {
-        key: draw(st.sampled_from([st.integers(), st.floats(), TEXTS, VALUES])) for key in KEYS
+        key: draw(st.sampled_from([st.integers(), st.floats(), CELLS, VALUES])) for key in KEYS
     }
     name, origin = draw(st.sampled_from(NAMES)), draw(st.sampled_from(ORIGINS))
 
@@ -171,3 +174,31 @@ def test_files_are_the_same(write: Callable[..., None], events: list[Event]) -> 
     """Byte by byte, as from rows that are no more than mappings."""
     rows = [nested_row(event) for event in events]
     assert written(write, Rows(lambda: events)) == written(write, lambda: rows)
+
+
+def as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def as_float(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+@given(streams())
+@settings(max_examples=200)
+def test_loaded_columns_say_what_enrichment_says(events: list[Event]) -> None:
+    """Event by event; a text for whatever a model or provider is."""
+    loaded = columns_of(chunks_of(events))
+    assert len(loaded) == len(events)
+    names = (*NUMBERS, "success")
+    found = [*map(loaded.texts, TEXTS), *(getattr(loaded, name) for name in names)]
+    told = [Enriched() if event.internal else enrich(event) for event in events]
+    expected: list[list[Any]] = [
+        [event.name for event in events],
+        [event.scope and event.scope.condition for event in events],
+        [event.scope and event.scope.case for event in events],
+        *([as_text(getattr(each, name)) for each in told] for name in ("model", "provider")),
+        *([as_float(getattr(each, name)) for each in told] for name in names),
+    ]
+    assert [repr(column.tolist()) for column in found] == [repr(column) for column in expected]
+    assert loaded.time_us.tolist() == [event.time_us for event in events]
