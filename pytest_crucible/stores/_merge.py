@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
-from typing import Any, Protocol
+from functools import partial
+from itertools import chain, groupby, islice
+from typing import Any, Protocol, cast
 
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED, Event
 from pytest_crucible._frames import (
@@ -38,6 +39,7 @@ TrialKey = tuple[str, str, str, str, int]
 
 _EMPTY: Mapping[str, Any] = {}
 _MAX_WAITING = 8192  # events that wait to be set aside, as they are
+_ENOUGH = 1024  # of one scope, to share the work; while the caches hold them
 
 
 class Aside(Protocol):
@@ -111,7 +113,8 @@ class Node:
             at = 0
             for end in [*others, len(frames)]:
                 if at < end:
-                    chunk = self._chunk(sequences[at:end], frames[at:end], told)  # type: ignore[arg-type]
+                    events = cast("list[EventFrame]", frames[at:end])
+                    chunk = self._chunk(sequences[at:end], events, told)
                     if chunk.names:
                         yield chunk
                 if end < len(frames):
@@ -124,23 +127,24 @@ class Node:
         It has them before the next event that is not left out.
         """
         told = self._begin()
-        waiting: defaultdict[int, list[EventFrame]] = defaultdict(list)
-        count = 0
+        waiting = _Waiting(partial(self._set_aside, aside))
         for sequences, frames in _batches(self.frames):
-            for sequence, frame in zip(sequences, frames, strict=True):
-                if type(frame) is not EventFrame:
-                    self._learn(frame)
-                elif not told.any and _is_usual(frame):
-                    waiting[frame.scope].append(frame)
-                    count += 1
-                    if count == _MAX_WAITING:
-                        count = self._set_aside(waiting, aside)
+            at = 0
+            # What enrichers set is looked up in order: then none is left out.
+            usual = [False] * len(frames) if told.any else _are_usual(frames)
+            for are_usual, stretch in groupby(usual):
+                end = at + len(list(stretch))
+                if are_usual:
+                    waiting.add(cast("list[EventFrame]", frames[at:end]))
                 else:
-                    if count:
-                        count = self._set_aside(waiting, aside)
-                    yield from self._chunk([sequence], [frame], told).events()
-        if count:
-            self._set_aside(waiting, aside)
+                    for sequence, frame in zip(sequences[at:end], frames[at:end], strict=True):
+                        if type(frame) is EventFrame:
+                            waiting.clear()
+                            yield from self._chunk([sequence], [frame], told).events()
+                        else:
+                            self._learn(frame)
+                at = end
+        waiting.clear()
 
     def _begin(self) -> _Told:
         self.learned = {NO_SCOPE: None, **self.scopes}
@@ -191,14 +195,11 @@ class Node:
         scopes = self.learned
         return scopes[number] if number in scopes else _judges(number, scopes)
 
-    def _set_aside(self, waiting: dict[int, list[EventFrame]], aside: Aside) -> int:
-        for number, frames in waiting.items():
-            self.events += len(frames)
-            scope = self._scope(number)
-            if scope is not None:
-                aside.take(self, scope, frames)
-        waiting.clear()
-        return 0
+    def _set_aside(self, aside: Aside, number: int, frames: list[EventFrame]) -> None:
+        self.events += len(frames)
+        scope = self._scope(number)
+        if scope is not None:
+            aside.take(self, scope, frames)
 
     @property
     def offset_ns(self) -> int:
@@ -308,15 +309,45 @@ def _batches(frames: Iterable[tuple[int, Frame]]) -> Iterator[tuple[list[int], l
         yield [position for position, _ in some], [frame for _, frame in some]
 
 
-def _is_usual(frame: EventFrame) -> bool:
-    """Whether there is nothing to be said about it but what it says itself."""
-    return not (
-        frame.attribution
-        or frame.degraded
-        or frame.unit
-        or type(frame.name) is not str
-        or frame.name.startswith(RESERVED)
-    )
+def _are_usual(frames: list[Frame]) -> list[bool]:
+    """Of each whether it is an event of which nothing is to be said but what it says itself."""
+    return [
+        type(frame) is EventFrame
+        and not (frame.attribution or frame.degraded or frame.unit)
+        and type(frame.name) is str
+        and not frame.name.startswith(RESERVED)
+        for frame in frames
+    ]
+
+
+class _Waiting:
+    """Events that wait to be set aside, by the number of their scope."""
+
+    def __init__(self, take: Callable[[int, list[EventFrame]], None]) -> None:
+        self._take = take
+        self._frames: defaultdict[int, list[EventFrame]] = defaultdict(list)
+        self._count = 0
+
+    def add(self, frames: list[EventFrame]) -> None:
+        numbers = {frame.scope for frame in frames}
+        self._count += len(frames)
+        if len(numbers) == 1:
+            self._frames[frames[0].scope] += frames
+        else:
+            for frame in frames:
+                self._frames[frame.scope].append(frame)
+        for number in numbers:
+            if len(self._frames[number]) >= _ENOUGH:
+                self._count -= len(self._frames[number])
+                self._take(number, self._frames.pop(number))
+        if self._count >= _MAX_WAITING:
+            self.clear()
+
+    def clear(self) -> None:
+        for number, frames in self._frames.items():
+            self._take(number, frames)
+        self._frames.clear()
+        self._count = 0
 
 
 class _Told:
