@@ -13,6 +13,7 @@ from pytest_crucible.artifact.flat import Part, Table
 from pytest_crucible.artifact.rows import unflatten
 
 ROW_GROUP = 20_000
+BATCH = 1_000
 _NONE = Same(None)
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
@@ -66,18 +67,67 @@ def _write(pyarrow: Any, table: Table, kinds: Mapping[str, str], path: Path) -> 
         replacing_path(path) as fresh,
         pyarrow.parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
     ):
-        waiting: list[Any] = []
-        count = 0
-        for part in table.parts():
+        tables: list[Any] = []
+        for size, columns in _gathered(table):
             # Arrow's columns are a tenth of the size of Python's objects: turned into them often.
-            waiting.append(_arrow(pyarrow, part, table.columns, kinds, schema))
-            count += part.size
-            while count >= ROW_GROUP:
-                joined = pyarrow.concat_tables(waiting)
-                writer.write_table(joined.slice(0, ROW_GROUP))
-                waiting, count = [joined.slice(ROW_GROUP)], count - ROW_GROUP
-        if count:
-            writer.write_table(pyarrow.concat_tables(waiting))
+            tables.append(_arrow(pyarrow, size, columns, kinds, schema))
+            if sum(map(len, tables)) >= ROW_GROUP:
+                joined = pyarrow.concat_tables(tables)
+                while len(joined) >= ROW_GROUP:
+                    writer.write_table(joined.slice(0, ROW_GROUP))
+                    joined = joined.slice(ROW_GROUP)
+                tables = [joined]
+        if sum(map(len, tables)):
+            writer.write_table(pyarrow.concat_tables(tables))
+
+
+def _gathered(table: Table) -> Iterator[tuple[int, list[Column]]]:
+    """The columns of some thousand rows at a time, and how many these are."""
+    parts: list[list[Column]] = []
+    sizes: list[int] = []
+    for part in table.parts():
+        parts.append(_in_order(part, table.columns))
+        sizes.append(part.size)
+        if sum(sizes) >= BATCH:
+            yield sum(sizes), [_joined(sizes, columns) for columns in zip(*parts, strict=True)]
+            parts, sizes = [], []
+    if sizes:
+        yield sum(sizes), [_joined(sizes, columns) for columns in zip(*parts, strict=True)]
+
+
+def _in_order(part: Part, names: Sequence[str]) -> list[Column]:
+    """The columns of a part, whose rows are in several batches."""
+    sizes = [len(rows) for rows, _ in part.batches]
+    places = [row for rows, _ in part.batches for row in rows] + [row for row, _ in part.others]
+    order = sorted(range(part.size), key=places.__getitem__)
+    single = list(zip(*(cells for _, cells in part.others), strict=True))
+    if single:
+        sizes.append(len(part.others))
+    found: list[Column] = []
+    for position, name in enumerate(names):
+        pieces = [columns.get(name, _NONE) for _, columns in part.batches]
+        if single:
+            pieces.append(single[position])
+        column = _joined(sizes, pieces)
+        if not isinstance(column, Same) and len(pieces) > 1:
+            column = [column[place] for place in order]
+        found.append(column)
+    return found
+
+
+def _joined(sizes: Sequence[int], pieces: Sequence[Column]) -> Column:
+    """Columns below each other as one."""
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if isinstance(first, Same) and all(
+        isinstance(each, Same) and each.value is first.value for each in pieces
+    ):
+        return first
+    found: list[Any] = []
+    for size, piece in zip(sizes, pieces, strict=True):
+        found += [piece.value] * size if isinstance(piece, Same) else piece
+    return found
 
 
 def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -122,29 +172,13 @@ def _schema(pyarrow: Any, kinds: Mapping[str, str]) -> Any:
 
 
 def _arrow(
-    pyarrow: Any, part: Part, names: Sequence[str], kinds: Mapping[str, str], schema: Any
+    pyarrow: Any, size: int, columns: Iterable[Column], kinds: Mapping[str, str], schema: Any
 ) -> Any:
-    places: list[int] = []
-    tables = []
-    for rows, columns in part.batches:
-        places += rows
-        arrays = [
-            _array(pyarrow, columns.get(name, _NONE), len(rows), name, kinds[name], field.type)
-            for name, field in zip(names, schema, strict=True)
-        ]
-        tables.append(pyarrow.Table.from_arrays(arrays, schema=schema))
-    if part.others:
-        places += [row for row, _ in part.others]
-        cells = zip(*(each for _, each in part.others), strict=True)
-        arrays = [
-            _array(pyarrow, list(values), len(part.others), name, kinds[name], field.type)
-            for name, values, field in zip(names, cells, schema, strict=True)
-        ]
-        tables.append(pyarrow.Table.from_arrays(arrays, schema=schema))
-    if len(tables) == 1:
-        return tables[0]
-    order = sorted(range(part.size), key=places.__getitem__)
-    return pyarrow.concat_tables(tables).take(pyarrow.array(order))
+    arrays = [
+        _array(pyarrow, column, size, name, kind, field.type)
+        for (name, kind), column, field in zip(kinds.items(), columns, schema, strict=True)
+    ]
+    return pyarrow.Table.from_arrays(arrays, schema=schema)
 
 
 def _array(pyarrow: Any, column: Column, size: int, name: str, kind: str, type: Any) -> Any:

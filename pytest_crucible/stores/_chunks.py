@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import Any, TypeVar
 
+import msgspec
+
 from pytest_crucible._event import ATTRIBUTIONS, Event
 from pytest_crucible._scope import Scope
 
@@ -20,8 +22,7 @@ T = TypeVar("T")
 _MAX_ORIGINS = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Where events come from; few, and told apart by identity."""
 
     run: str

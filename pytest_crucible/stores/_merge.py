@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain, groupby, islice
+from itertools import islice
 from typing import Any, Protocol, cast
 
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED, Event
@@ -32,7 +31,7 @@ from pytest_crucible._sampling import NO_SLOT
 from pytest_crucible._scope import JUDGE, Scope
 from pytest_crucible.stores._chunks import CHUNK, Chunk, Origin, chunks_of
 from pytest_crucible.stores._reservoir import Condition, Survivors
-from pytest_crucible.stores.spool_reader import SpoolReader
+from pytest_crucible.stores.spool_reader import BATCH, SpoolReader
 
 TrialKey = tuple[str, str, str, str, int]
 """experiment, condition, test, case, trial"""
@@ -103,48 +102,64 @@ class Node:
 
     def __iter__(self) -> Iterator[Event]:
         """Read the node's events in order, learning its tables on the way."""
-        return chain.from_iterable(chunk.events() for chunk in self.chunks())
+        return self.read()
 
     def chunks(self) -> Iterator[Chunk]:
         """The same, many at once."""
-        told = self._begin()
-        for sequences, frames in _batches(self.frames):
-            others = [row for row, frame in enumerate(frames) if type(frame) is not EventFrame]
-            at = 0
-            for end in [*others, len(frames)]:
-                if at < end:
-                    events = cast("list[EventFrame]", frames[at:end])
-                    chunk = self._chunk(sequences[at:end], events, told)
-                    if chunk.names:
-                        yield chunk
-                if end < len(frames):
-                    self._learn(frames[end])
-                at = end + 1
+        return filter(len, self._chunks())
 
-    def read(self, aside: Aside) -> Iterator[Event]:
-        """The same events, but for the usual ones: ``aside`` gets them, many at once.
+    def _chunks(self) -> Iterator[Chunk]:
+        told = self._begin()
+        for sequences, frames in _batches(self.frames, 2 * BATCH):
+            if set(map(type, frames)) == {EventFrame}:
+                events = cast("list[EventFrame]", frames)
+                numbers = [event.scope for event in events]
+                for number in set(numbers).difference(self._origins):
+                    self._origin(number)
+                origins = [self._origins[number] for number in numbers]
+                yield self._chunk(sequences, events, origins, told)
+                continue
+            places: list[int] = []
+            events, origins = [], []
+            for sequence, frame in zip(sequences, frames, strict=True):
+                if type(frame) is EventFrame:
+                    places.append(sequence)
+                    events.append(frame)
+                    origins.append(self._origins.get(frame.scope) or self._origin(frame.scope))
+                    continue
+                if events and type(frame) is HeaderFrame:  # by another clock from here on
+                    yield self._chunk(places, events, origins, told)
+                    places, events, origins = [], [], []
+                self._learn(frame)
+            if events:
+                yield self._chunk(places, events, origins, told)
+
+    def read(self, aside: Aside | None = None) -> Iterator[Event]:
+        """The same, one by one. ``aside`` gets the usual ones many at once, and they are left out.
 
         It has them before the next event that is not left out.
         """
         told = self._begin()
-        waiting = _Waiting(partial(self._set_aside, aside))
+        waiting: defaultdict[int, list[EventFrame]] = defaultdict(list)
         for sequences, frames in _batches(self.frames):
-            at = 0
             # What enrichers set is looked up in order: then none is left out.
-            usual = [False] * len(frames) if told.any else _are_usual(frames)
-            for are_usual, stretch in groupby(usual):
-                end = at + len(list(stretch))
-                if are_usual:
-                    waiting.add(cast("list[EventFrame]", frames[at:end]))
+            none = aside is None or told.any
+            usual = [False] * len(frames) if none else _are_usual(frames)
+            for sequence, frame, is_usual in zip(sequences, frames, usual, strict=True):
+                if type(frame) is not EventFrame:
+                    self._learn(frame)
+                elif is_usual:
+                    waiting[frame.scope].append(frame)
                 else:
-                    for sequence, frame in zip(sequences[at:end], frames[at:end], strict=True):
-                        if type(frame) is EventFrame:
-                            waiting.clear()
-                            yield from self._chunk([sequence], [frame], told).events()
-                        else:
-                            self._learn(frame)
-                at = end
-        waiting.clear()
+                    if waiting:
+                        self._set_aside(waiting, aside)
+                    event = self._event(sequence, frame, told)
+                    if event is not None:
+                        yield event
+            if waiting:
+                few = sum(map(len, waiting.values())) < _MAX_WAITING
+                self._set_aside(waiting, aside, least=_ENOUGH if few else 0)
+        self._set_aside(waiting, aside)
 
     def _begin(self) -> _Told:
         self.learned = {NO_SCOPE: None, **self.scopes}
@@ -153,8 +168,31 @@ class Node:
         self.closed, self._survivors = False, None
         return _Told(self.enriched)
 
-    def _chunk(self, sequences: list[int], frames: list[EventFrame], told: _Told) -> Chunk:
-        """Consecutive events, but for those of a reservoir whose place another one took."""
+    def _event(self, sequence: int, frame: EventFrame, told: _Told) -> Event | None:
+        """One event; None if it is one of a reservoir whose place another one took."""
+        if frame.slot != NO_SLOT and not self._survives(frame):
+            return None
+        self.events += 1
+        name = frame.name
+        return Event(
+            name=name if type(name) is str else str(name),
+            measurements=as_mapping(frame.measurements),
+            metadata=as_mapping(frame.metadata),
+            time_us=(frame.time_ns - self._offset_ns) // 1000,
+            run=self.run,
+            node=self.name,
+            sequence=sequence,
+            scope=self._scope(frame.scope),
+            attribution=ATTRIBUTIONS[frame.attribution],
+            degraded=frame.degraded,
+            weight=frame.weight if frame.unit else None,
+            enriched=told.of(sequence) if told.any else None,
+        )
+
+    def _chunk(
+        self, places: list[int], frames: list[EventFrame], origins: list[Origin], told: _Told
+    ) -> Chunk:
+        """The same for consecutive events. May be empty."""
         odd = [
             frame
             for frame in frames
@@ -166,7 +204,8 @@ class Node:
                 for row, frame in enumerate(frames)
                 if frame.slot == NO_SLOT or self._survives(frame)
             ]
-            sequences, frames = [sequences[row] for row in kept], [frames[row] for row in kept]
+            places, frames = [places[row] for row in kept], [frames[row] for row in kept]
+            origins = [origins[row] for row in kept]
         self.events += len(frames)
         names = [frame.name for frame in frames]
         if not {str}.issuperset(map(type, names)):
@@ -177,29 +216,31 @@ class Node:
             measurements=_mappings([frame.measurements for frame in frames]),
             metadata=_mappings([frame.metadata for frame in frames]),
             times_us=[(frame.time_ns - offset) // 1000 for frame in frames],
-            sequences=sequences,
-            origins=self._origins_of([frame.scope for frame in frames]),
+            sequences=places,
+            origins=origins,
             attributions=[ATTRIBUTIONS[frame.attribution] for frame in frames] if odd else None,
             degraded=[frame.degraded for frame in frames] if odd else None,
             weights=[frame.weight if frame.unit else None for frame in frames] if odd else None,
-            enriched=[told.of(sequence) for sequence in sequences] if told.any else None,
+            enriched=[told.of(place) for place in places] if told.any else None,
         )
 
-    def _origins_of(self, numbers: list[int]) -> list[Origin]:
-        known = self._origins
-        for number in set(numbers).difference(known):
-            known[number] = Origin(self.run, self.name, self._scope(number))
-        return [known[number] for number in numbers]
+    def _origin(self, number: int) -> Origin:
+        found = self._origins[number] = Origin(self.run, self.name, self._scope(number))
+        return found
 
     def _scope(self, number: int) -> Scope | None:
         scopes = self.learned
         return scopes[number] if number in scopes else _judges(number, scopes)
 
-    def _set_aside(self, aside: Aside, number: int, frames: list[EventFrame]) -> None:
-        self.events += len(frames)
-        scope = self._scope(number)
-        if scope is not None:
-            aside.take(self, scope, frames)
+    def _set_aside(
+        self, waiting: dict[int, list[EventFrame]], aside: Aside | None, least: int = 0
+    ) -> None:
+        for number in [each for each, frames in waiting.items() if len(frames) >= least]:
+            frames = waiting.pop(number)
+            self.events += len(frames)
+            scope = self._scope(number)
+            if scope is not None and aside is not None:
+                aside.take(self, scope, frames)
 
     @property
     def offset_ns(self) -> int:
@@ -266,7 +307,7 @@ class Merged:
         self._nodes = list(nodes)
 
     def __iter__(self) -> Iterator[Event]:
-        return chain.from_iterable(chunk.events() for chunk in self.chunks())
+        return _by_time([node.read() for node in self._nodes])
 
     def chunks(self) -> Iterator[Chunk]:
         """The same, many at once."""
@@ -300,9 +341,11 @@ def _timed(events: Iterator[Event]) -> Iterator[tuple[int, str, int, Event]]:
         yield latest, event.node, event.sequence, event
 
 
-def _batches(frames: Iterable[tuple[int, Frame]]) -> Iterator[tuple[list[int], list[Frame]]]:
+def _batches(
+    frames: Iterable[tuple[int, Frame]], size: int = BATCH
+) -> Iterator[tuple[list[int], list[Frame]]]:
     if isinstance(frames, SpoolReader):
-        yield from frames.batches()
+        yield from frames.batches(size)
         return
     rest = iter(frames)
     while some := list(islice(rest, CHUNK)):
@@ -318,36 +361,6 @@ def _are_usual(frames: list[Frame]) -> list[bool]:
         and not frame.name.startswith(RESERVED)
         for frame in frames
     ]
-
-
-class _Waiting:
-    """Events that wait to be set aside, by the number of their scope."""
-
-    def __init__(self, take: Callable[[int, list[EventFrame]], None]) -> None:
-        self._take = take
-        self._frames: defaultdict[int, list[EventFrame]] = defaultdict(list)
-        self._count = 0
-
-    def add(self, frames: list[EventFrame]) -> None:
-        numbers = {frame.scope for frame in frames}
-        self._count += len(frames)
-        if len(numbers) == 1:
-            self._frames[frames[0].scope] += frames
-        else:
-            for frame in frames:
-                self._frames[frame.scope].append(frame)
-        for number in numbers:
-            if len(self._frames[number]) >= _ENOUGH:
-                self._count -= len(self._frames[number])
-                self._take(number, self._frames.pop(number))
-        if self._count >= _MAX_WAITING:
-            self.clear()
-
-    def clear(self) -> None:
-        for number, frames in self._frames.items():
-            self._take(number, frames)
-        self._frames.clear()
-        self._count = 0
 
 
 class _Told:

@@ -14,8 +14,9 @@ from pytest_crucible._layout import SEGMENT
 PREFIX = struct.Struct("<II")
 """What stands before a frame: its length and its `checksum`."""
 
-BATCH = 1 << 15
-"""Bytes that are read at once, as far as they fit: some 250 events, which the caches hold."""
+BATCH = 1 << 14
+"""Bytes of frames that are read at once, by default: a hundred events or two. Few enough that the
+garbage collector does not take notice of what is held meanwhile."""
 
 checksum = adler32
 """Of a frame. Half the time of CRC-32, and what it is there for it cannot miss: a frame whose end
@@ -46,19 +47,23 @@ class SpoolReader:
         for positions, frames in self.batches():
             yield from zip(positions, frames, strict=True)
 
-    def batches(self) -> Iterator[tuple[list[int], list[Frame]]]:
-        """The same, many at once: their positions, and the frames."""
+    def batches(self, size: int = BATCH) -> Iterator[tuple[list[int], list[Frame]]]:
+        """The same, many at once: their positions, and the frames.
+
+        Args:
+            size: of a batch, in bytes; the first frame comes alone.
+        """
         self.torn = None
         if isinstance(self._source, int):
-            yield from self._read(self._source)
+            yield from self._read(self._source, size)
             return
         file = os.open(self._source, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            yield from self._read(file)
+            yield from self._read(file, size)
         finally:
             os.close(file)
 
-    def _read(self, file: int) -> Iterator[tuple[list[int], list[Frame]]]:
+    def _read(self, file: int, batch: int) -> Iterator[tuple[list[int], list[Frame]]]:
         size = os.fstat(file).st_size
         offset, prefix = self._since, PREFIX.size
         unpack, check, decode = PREFIX.unpack_from, checksum, decode_frame
@@ -90,8 +95,8 @@ class SpoolReader:
                 frames.append(frame)
                 if at > enough:
                     yield positions, frames
-                    positions, frames, enough = [], [], at + BATCH
+                    positions, frames, enough = [], [], at + batch
             if frames:
                 yield positions, frames
-            enough = BATCH
+            enough = batch
             offset = max(end, base + at)
