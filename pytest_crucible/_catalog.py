@@ -200,12 +200,18 @@ def define_event(
     for key, text in (("category", category), ("description", description)):
         if not str(text).isprintable():
             raise DefinitionError(f"event {name!r}: {key} must be printable text, not {text!r}")
+    required, allowed = (
+        _units(name, "measurements", measurements),
+        _units(name, "optional", optional),
+    )
+    for each in required.keys() & allowed.keys():
+        raise DefinitionError(f"event {name!r}: {each!r} is both a measurement and optional")
     info = EventInfo(
         name=name,
         category=category,
         description=description,
-        measurements=_units(name, "measurements", measurements),
-        optional=_units(name, "optional", optional),
+        measurements=required,
+        optional=allowed,
         metadata=tuple(_units(name, "metadata", metadata)),
     )
     known = _known.setdefault(name, info)

@@ -1,5 +1,5 @@
 """The one clock. Everything that tells time asks here, so a test patches one place
-(and `telemetry`, which holds both by name).
+(and `_bus` and `_span`, which hold both by name).
 """
 
 from __future__ import annotations

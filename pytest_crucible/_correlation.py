@@ -60,9 +60,9 @@ def correlate(id: str | None = None) -> Iterator[str]:
 def _use() -> None:
     global _used
     if not _used:
-        _used = True
         for told in on_first_use:
             told()
+        _used = True  # only now: another thread that sees it relies on it
 
 
 def renewed(metadata: dict[str, Any], earlier: str | None) -> str | None:
@@ -96,6 +96,9 @@ def correlated(metadata: Mapping[str, Any] | None, span: str | None) -> Mapping[
         return {KEY: here} if span is None else {KEY: here, OPEN_SPAN: span}
     if not isinstance(metadata, (dict, Mapping)):
         return metadata
-    if span is None or "span_id" in metadata or "parent_span_id" in metadata:
-        return {KEY: here, **metadata}
-    return {KEY: here, OPEN_SPAN: span, **metadata}
+    try:
+        if span is None or "span_id" in metadata or "parent_span_id" in metadata:
+            return {KEY: here, **metadata}
+        return {KEY: here, OPEN_SPAN: span, **metadata}
+    except Exception:  # a mapping of somebody else's, which cannot be read; it is recorded as it is
+        return metadata

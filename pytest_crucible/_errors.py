@@ -17,6 +17,16 @@ Messages are one line, meant for the person who reads them: what, where, what to
 from __future__ import annotations
 
 
+def came_between(error: Exception) -> bool:
+    """Whether an exception that was caught around calls of C functions is none of theirs.
+
+    A signal handler runs as such a call returns, so what it raises looks like the call's. But it
+    was raised in a frame of its own, which C functions do not have.
+    """
+    traceback = error.__traceback__
+    return traceback is not None and traceback.tb_next is not None
+
+
 class CrucibleError(Exception):
     """Base class: catch this to catch everything above."""
 

@@ -124,7 +124,9 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 """Encode a frame, or the tuple that stands for an `EventFrame`.
 
-Raises one of `ENCODE_ERRORS` for what msgpack cannot hold; see `encode_degraded`.
+Raises for what msgpack cannot hold (unknown types, ints of 2**64 and more, lone surrogates,
+cycles), and whatever a value's own code raises (a time zone's, asked for its offset); see
+`encode_degraded`.
 """
 
 encode_into = _encoder.encode_into
@@ -155,12 +157,6 @@ def unreadable(error: Exception) -> NoteFrame:
     """What stands in for a frame that cannot be read."""
     return NoteFrame(f"a frame could not be read: {error}")
 
-
-# What encoding really raises: unknown types, ints of 2**64 and more, lone surrogates
-# (UnicodeEncodeError is a ValueError), cycles, and time zones that do not tell their offset
-# (NotImplementedError is a RuntimeError). Wider would swallow what a signal handler raises while
-# we encode (a timeout, for one).
-ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, RuntimeError)
 
 _MAX_DEPTH = 32
 _MAX_REPR = 1000
@@ -257,7 +253,7 @@ def encodable(value: object) -> bool:
     """Whether msgpack can hold it as it is."""
     try:
         encode(value)
-    except ENCODE_ERRORS:
+    except Exception:
         return False
     return True
 

@@ -8,14 +8,15 @@ million; encoded bytes 126 and none).
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_crucible import _clock, telemetry
+from pytest_crucible import _bus, _clock
+from pytest_crucible._errors import came_between
 from pytest_crucible._event import CONTEXT, LATE, SOLE, UNATTRIBUTED
 from pytest_crucible._frames import (
-    ENCODE_ERRORS,
     EVENT_TAG,
     ScopeFrame,
     encodable,
@@ -39,8 +40,18 @@ NO_SCOPE = 0
 """Scope number of events that could not be attributed."""
 
 _open: dict[OpenScope, None] = {}  # every open scope of this process, innermost last
-_lock = threading.Lock()
+_lock = threading.RLock()  # reentrant: a signal handler may open a scope
 _current = current_scope.get
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+# Another thread of the parent may hold it as a child is forked, and would never let go of it there.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def capture(
@@ -56,26 +67,25 @@ def capture(
 
     Args:
         name, measurements, metadata: the event.
-        refused: what encoding it raised, if it was tried.
+        refused: what taking a buffer or encoding raised, if it was tried.
     """
-    scope = _current()
-    if scope is not None:
-        if scope.state == OPEN:
-            _emit(scope.id, scope.sink, name, measurements, metadata, CONTEXT, refused=refused)
-        elif scope.state != PAUSED:
-            way = LATE if scope.state == CLOSED else CONTEXT
-            _emit_into(scope, name, measurements, metadata, way)
-        return
-    # A copy, not the lock: we may be in a signal handler that interrupted its holder.
-    candidates = [each for each in list(_open) if each.state != CLOSED]
-    owners = {(each.sink, each.scope.experiment) for each in candidates}
-    if len(owners) == 1:
-        innermost = candidates[-1]
-        if innermost.state != PAUSED:
-            _emit_into(innermost, name, measurements, metadata, SOLE)
-        return
-    for sink in {each.sink for each in candidates}:
-        _emit(NO_SCOPE, sink, name, measurements, metadata, UNATTRIBUTED)
+    record_located(*locate(), name, measurements, metadata)
+    if refused is not None and not _no_buffer(refused):
+        _raise_unless_at_fault(refused, name, measurements, metadata)
+
+
+def _no_buffer(error: Exception) -> bool:
+    return isinstance(error, IndexError) and not came_between(error)
+
+
+def _raise_unless_at_fault(error: Exception, *event: object) -> None:
+    """Raise what encoding the event raised, if nothing in the event was at fault.
+
+    Then it came from elsewhere: a signal handler that ran while we encoded. It is not ours to
+    swallow.
+    """
+    if encodable(event):
+        raise error
 
 
 def listening() -> bool:
@@ -91,6 +101,7 @@ def locate() -> tuple[OpenScope | None, int]:
     scope = _current()
     if scope is not None:
         return scope, CONTEXT
+    # A copy, not the lock: we may be in a signal handler that interrupted its holder.
     candidates = [each for each in list(_open) if each.state != CLOSED]
     owners = {(each.sink, each.scope.experiment) for each in candidates}
     if len(owners) == 1:
@@ -102,11 +113,19 @@ def record_located(
     opened: OpenScope | None,
     attribution: int,
     name: str,
-    measurements: Mapping[str, Any],
-    metadata: Mapping[str, Any],
+    measurements: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any] | None,
     time_ns: int | None = None,
+    foreign: bool = False,
 ) -> None:
-    """Record what `locate` found a place for; with `UNATTRIBUTED`, into every open store."""
+    """Record what `locate` found a place for; with `UNATTRIBUTED`, into every open store.
+
+    Args:
+        opened, attribution: what `locate` said.
+        name, measurements, metadata: the event.
+        time_ns: when; default: now.
+        foreign: it is a captured span's; see `Sampler.capture`.
+    """
     if opened is None:
         if attribution == UNATTRIBUTED:
             for sink in {each.sink for each in list(_open)}:
@@ -114,22 +133,9 @@ def record_located(
     elif opened.state != PAUSED:
         way = LATE if opened.state == CLOSED else attribution
         if opened.sampler is not None:
-            opened.sampler.capture(opened, name, measurements, metadata, way, time_ns, foreign=True)
+            opened.sampler.capture(opened, name, measurements, metadata, way, time_ns, foreign)
         else:
             _emit(opened.id, opened.sink, name, measurements, metadata, way, time_ns)
-
-
-def _emit_into(
-    opened: OpenScope,
-    name: str,
-    measurements: Mapping[str, Any] | None,
-    metadata: Mapping[str, Any] | None,
-    attribution: int,
-) -> None:
-    if opened.sampler is not None:
-        opened.sampler.capture(opened, name, measurements, metadata, attribution)
-    else:
-        _emit(opened.id, opened.sink, name, measurements, metadata, attribution)
 
 
 def _emit(
@@ -140,20 +146,17 @@ def _emit(
     metadata: Mapping[str, Any] | None,
     attribution: int,
     time_ns: int | None = None,
-    refused: Exception | None = None,
 ) -> None:
     now = _clock.wall_ns() if time_ns is None else time_ns
-    degraded = 0
     try:
         data = encode((EVENT_TAG, scope_id, name, now, measurements, metadata, attribution))
-    except ENCODE_ERRORS as error:
-        refused = refused or error
+    except Exception as error:
         data, degraded = encode_degraded(scope_id, name, now, measurements, metadata, attribution)
-    sink.append(data)
-    if refused is not None and not degraded and encodable((name, measurements, metadata)):
-        # Nothing in the event was at fault, so the exception came from elsewhere: a signal
-        # handler that ran while we encoded. It is not ours to swallow.
-        raise refused
+        sink.append(data)
+        if not degraded:
+            _raise_unless_at_fault(error, name, measurements, metadata)
+    else:
+        sink.append(data)
 
 
 def record_into(
@@ -181,7 +184,7 @@ def open_scope(scope: Scope, sink: Sink, number: int, sampler: Sampler | None = 
     sink.append(scope_frame(opened))
     with _lock:
         _open[opened] = None
-        telemetry.set_tap(capture, encode_into)
+        _bus.set_tap(capture, encode_into)
     return opened
 
 
@@ -198,7 +201,7 @@ def scope_frame(opened: OpenScope) -> bytes:
 
 def close_scope(opened: OpenScope, reason: str | None = None) -> None:
     """End a scope. What still arrives for it by context is recorded as late."""
-    opened.state = CLOSED
+    opened.change(CLOSED)
     opened.timeline.end(reason)
     if opened.sampler is not None:
         opened.sampler.close(opened)
@@ -208,18 +211,18 @@ def close_scope(opened: OpenScope, reason: str | None = None) -> None:
 
 def pause_scope(opened: OpenScope) -> None:
     """Stop recording into a scope until `resume_scope`."""
-    opened.state = PAUSED
+    opened.change(PAUSED)
     opened.timeline.pause()
 
 
 def resume_scope(opened: OpenScope) -> None:
     """Record into a paused scope again."""
     opened.timeline.resume()
-    opened.state = OPEN if opened.sampler is None else SAMPLED
+    opened.change(OPEN if opened.sampler is None else SAMPLED)
 
 
 def stop_listening() -> None:
     """Take the tap away if no scope is open; then ``execute`` costs next to nothing again."""
     with _lock:
         if not _open:
-            telemetry.set_tap(None)
+            _bus.set_tap(None)

@@ -9,9 +9,11 @@ here, encoded; a process that dies loses what was waiting. All else is written a
 
 from __future__ import annotations
 
+import os
 import secrets
 import struct
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +22,6 @@ from pytest_crucible._catalog import is_container
 from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._event import RESERVED, Event
 from pytest_crucible._frames import (
-    ENCODE_ERRORS,
     EVENT_TAG,
     EventFrame,
     SamplingFrame,
@@ -31,7 +32,8 @@ from pytest_crucible._frames import (
 )
 from pytest_crucible._sampling import DROPPED, NO_SLOT, Outcome, parse_sampling, strategy_of
 from pytest_crucible._scope import CLOSED, OpenScope
-from pytest_crucible.telemetry import current_span_id
+from pytest_crucible._span import current_span_id
+from pytest_crucible._text import text_of
 
 MOST_OPEN = 100_000
 """Spans that may be under way; of more than these the oldest are no longer known as parents."""
@@ -89,6 +91,7 @@ class NodeSampler:
         self._condition = condition
         self._text = sampling
         self._write = write
+        _samplers.add(self)
         self._begin(secrets.randbits(32) if seed is None else seed)
 
     def _begin(self, seed: int) -> None:
@@ -140,18 +143,19 @@ class NodeSampler:
         """
         now = _clock.wall_ns() if time_ns is None else time_ns
         event = opened.id, name, now, measurements, metadata, attribution
-        if str(name).startswith(RESERVED):
+        text = text_of(name)
+        if text.startswith(RESERVED):
             self._pass(opened, _encoded(*event))
             return
         with self._lock:
-            unit, ends = self._unit_of(opened, name, metadata, foreign)
+            unit, ends = self._unit_of(opened, text, metadata, foreign)
             if unit is None:
                 self._pass(opened, _encoded(*event))
             elif unit.weight != DROPPED:
                 weight = 1.0 if unit.weight is None else unit.weight
                 data, error = _encoded(*event, (unit.number, unit.slot, weight))
                 if unit.weight is None:
-                    self._wait(unit, opened, data, str(name).endswith(".start"), ends)
+                    self._wait(unit, opened, data, text.endswith(".start"), ends)
                     if self._waiting > MOST_WAITING:
                         self._keep(unit)
                 else:
@@ -168,13 +172,10 @@ class NodeSampler:
     # --- which operation ----------------------------------------------------------------------
 
     def _unit_of(
-        self, opened: OpenScope, name: object, metadata: object, foreign: bool
+        self, opened: OpenScope, text: str, metadata: object, foreign: bool
     ) -> tuple[_Unit | None, bool]:
         """The operation that an event belongs to, and whether it ends it; None: always kept."""
-        text = name if isinstance(name, str) else str(name)
-        span = parent = None
-        if isinstance(metadata, Mapping):
-            span, parent = _key(metadata.get("span_id")), _key(metadata.get("parent_span_id"))
+        span, parent = _spans_of(metadata)
         unit = None if span is None else self._open.get(span)
         if unit is None and parent is not None:
             unit = self._open.get(parent)
@@ -278,6 +279,29 @@ class NodeSampler:
             self.flush()
 
 
+_samplers: weakref.WeakSet[NodeSampler] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for sampler in list(_samplers):
+        sampler._lock = threading.RLock()
+
+
+# Another thread of the parent may hold it as a child is forked.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _spans_of(metadata: object) -> tuple[object, object]:
+    """The span that an event is of, and that one's parent; None where it names none."""
+    if not isinstance(metadata, Mapping):
+        return None, None
+    try:
+        return _key(metadata.get("span_id")), _key(metadata.get("parent_span_id"))
+    except Exception:  # a mapping of somebody else's, which cannot be read; it is recorded as it is
+        return None, None
+
+
 def _key(span: object) -> object:
     return span if span is None or isinstance(span, (str, int)) else repr(span)
 
@@ -295,7 +319,7 @@ def _encoded(
     try:
         frame = (EVENT_TAG, scope, name, now, measurements, metadata, attribution, 0, *sampled)
         return encode(frame), None
-    except ENCODE_ERRORS as error:
+    except Exception as error:
         data, degraded = encode_degraded(
             scope, name, now, measurements, metadata, attribution, sampled
         )

@@ -125,9 +125,12 @@ class OpenScope:
             path.
         sampler: decides which events are kept; None where all are.
         timeline: when it was opened, paused and closed.
+        judging: the scopes of those who judge inside it now: its state is theirs.
     """
 
-    __slots__ = ("id", "keep", "sampler", "scope", "sink", "state", "take", "timeline")
+    __slots__ = (
+        "id", "judging", "keep", "sampler", "scope", "sink", "state", "take", "timeline",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -143,6 +146,12 @@ class OpenScope:
         self.sampler = sampler
         self.state = OPEN if sampler is None else SAMPLED
         self.timeline = Timeline()
+        self.judging: list[OpenScope] = []
+
+    def change(self, state: int) -> None:
+        self.state = state
+        for each in self.judging:
+            each.state = state
 
     def tell_sampled(self) -> dict[tuple[str, str], Any]:
         """Have the record say how many operations were seen, for whoever is about to read it.
@@ -158,3 +167,6 @@ class OpenScope:
 
 current_scope: ContextVar[OpenScope | None] = ContextVar("crucible_scope", default=None)
 """The scope of the running code. Follows tasks, ``to_thread`` and ``copy_context().run``."""
+
+current_span: ContextVar[str | None] = ContextVar("crucible_span", default=None)
+"""Id of the innermost open span of the running code."""

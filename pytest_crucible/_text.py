@@ -6,3 +6,11 @@ from __future__ import annotations
 def one_line(text: str) -> str:
     """On one line, with a blank for each character that a terminal would obey."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def text_of(value: object) -> str:
+    """``str(value)``; for one that raises, which says so."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<its text cannot be had: {type(error).__name__}>"

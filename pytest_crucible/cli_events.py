@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from pytest_crucible._bus import matcher
 from pytest_crucible._catalog import EventInfo, list_events
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.report.terminal import Line
-from pytest_crucible.telemetry import matcher
 
 Print = Callable[[Iterable[Line]], None]
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 from pytest_crucible import telemetry
-from pytest_crucible._bound_span import BoundSpan
 from pytest_crucible._errors import LifecycleError
 from pytest_crucible._event import INVALID, LOG, RECORD, Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._recorder import pause_scope, record_into, resume_scope
 from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
+from pytest_crucible._span import Span
 from pytest_crucible._validation import problems_of
 from pytest_crucible.adapters import MetricsAdapter
 from pytest_crucible.artifact.view import Events
@@ -117,14 +117,15 @@ class ExperimentHandle:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """`telemetry.execute`, for this experiment whatever the context."""
+        if current_scope.get() is self._opened:  # as in a test: nothing to change for it
+            telemetry.execute(name, measurements, metadata)
+            return
         with self.active():
             telemetry.execute(name, measurements, metadata)
 
-    def span(
-        self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any
-    ) -> telemetry.Span:
+    def span(self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any) -> Span:
         """`telemetry.span`, for this experiment whatever the context."""
-        return BoundSpan(self._opened, name, {**metadata, **more} if metadata else more)
+        return Span(name, {**metadata, **more} if metadata else more, self._opened)
 
     def record(self, **numbers: Any) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
@@ -249,6 +250,7 @@ class ExperimentHandle:
         scope = replace(self.scope, role=JUDGE)
         judging = OpenScope(-abs(opened.id), scope, opened.sink, opened.sampler)
         judging.state = opened.state
+        opened.judging.append(judging)
         token = current_scope.set(judging)
         # Where spans are captured, OpenTelemetry's own context tells threads, and must agree.
         bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
@@ -259,6 +261,7 @@ class ExperimentHandle:
             if bridge is not None:
                 bridge.drop(carried)
             current_scope.reset(token)
+            opened.judging.remove(judging)
             judging.state = CLOSED
 
     @property

@@ -185,8 +185,7 @@ def paused(experiment: ExperimentHandle | str) -> Iterator[ExperimentHandle]:
 
 def is_paused(experiment: ExperimentHandle | str) -> bool:
     """Whether an experiment is paused; False also for one that does not exist."""
-    key = experiment if isinstance(experiment, str) else experiment.id
-    found = _started.get(key)
+    found = _started.get(_id(experiment))
     return found is not None and found.handle.is_paused
 
 
@@ -348,11 +347,15 @@ def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> N
 
 
 def _find(experiment: ExperimentHandle | str) -> _Started:
-    key = experiment if isinstance(experiment, str) else experiment.id
+    key = _id(experiment)
     found = _started.get(key)
     if found is None:
         raise LookupError(f"no experiment with the id {key!r}; `list_experiments()` tells them")
     return found
+
+
+def _id(experiment: object) -> str:
+    return str(getattr(experiment, "id", experiment))
 
 
 def _node(found: _Started) -> Node:

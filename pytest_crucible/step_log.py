@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pytest_crucible import _clock, telemetry
+from pytest_crucible import _bus, _clock
 from pytest_crucible._event import LOG
 from pytest_crucible._scope import Scope
 from pytest_crucible.adapters import LogEntry, MetricsAdapter
@@ -123,4 +123,4 @@ class StepLog:
             except Exception as error:
                 # Like a handler that raises: whoever logs is not to blame, and must go on.
                 self.adapters.remove(adapter)
-                telemetry.report_failure(type(adapter).__name__, LOG, error)
+                _bus.report_failure(type(adapter).__name__, LOG, error)

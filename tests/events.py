@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible import _clock, telemetry
+from pytest_crucible import _bus, _clock, _span
 from pytest_crucible._event import CONTEXT, RECORD, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._experiment import Definition
 from pytest_crucible._frames import (
@@ -32,7 +32,7 @@ def set_clock(
     monotonic_ns: Callable[[], int] = _clock.monotonic_ns,
 ) -> None:
     """Have the package read the time from these."""
-    for module in (_clock, telemetry):
+    for module in (_clock, _bus, _span):
         patch.setattr(module, "wall_ns", wall_ns)
         patch.setattr(module, "monotonic_ns", monotonic_ns)
 

@@ -120,6 +120,7 @@ def test_the_same_definition_twice_is_fine_another_is_not(catalog: dict[str, Eve
         ("cache.hit", {"optional": {"age": 7}}, "must hold names"),
         ("cache.hit", {"measurements": [""]}, "must hold names"),
         ("cache.hit", {"description": "two\nlines"}, "printable"),
+        ("cache.hit", {"measurements": ["age"], "optional": ["age"]}, "'age' is both"),
     ],
 )
 def test_definition_that_makes_no_sense_is_one_line(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import pytest_crucible as crucible
-from pytest_crucible import telemetry
+from pytest_crucible import _correlation, telemetry
 from pytest_crucible._event import Event
 
 
@@ -185,15 +185,15 @@ def test_a_block_may_be_left_in_another_context(exp: crucible.ExperimentHandle) 
 
 
 UNUSED = """
-from pytest_crucible import telemetry, _recorder
+from pytest_crucible import telemetry, _bus, _recorder
 import pytest_crucible as crucible
 with crucible.experiment("exp") as exp:
-    assert telemetry._tap is _recorder.capture
+    assert _bus._tap is _recorder.capture
     with telemetry.correlate("job"):
         telemetry.execute("x")
-    assert telemetry._tap is not _recorder.capture
+    assert _bus._tap is not _recorder.capture
 assert [each.metadata for each in exp.events] == [{"correlation_id": "job"}]
-assert telemetry._tap is None
+assert _bus._tap is None
 telemetry.execute("x")
 with crucible.experiment("exp") as exp, telemetry.correlate("other"):
     telemetry.execute("x")
@@ -204,3 +204,28 @@ assert [each.metadata for each in exp.events] == [{"correlation_id": "other"}]
 def test_unused_it_is_not_in_the_way() -> None:
     """Until a process correlates, events go straight to the recorder, as if it did not exist."""
     subprocess.run([sys.executable, "-c", UNUSED], check=True)
+
+
+class Unreadable(dict[str, Any]):
+    """A mapping that does not want to be looked into."""
+
+    def __contains__(self, key: object) -> bool:
+        raise ValueError
+
+
+def test_metadata_that_cannot_be_read_do_no_harm(exp: crucible.ExperimentHandle) -> None:
+    """An event whose metadata cannot be looked into is recorded as it is."""
+    with telemetry.correlate("job"), telemetry.span("around"):
+        telemetry.execute("x", None, Unreadable(a=1))
+    assert of(exp.events, "x").metadata == {"a": 1}
+
+
+def test_nobody_takes_it_as_begun_before_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread that correlates while the first one begins to does not rely on it too soon."""
+    seen: list[bool] = []
+    monkeypatch.setattr(_correlation, "_used", False)
+    monkeypatch.setattr(_correlation, "on_first_use", [lambda: seen.append(_correlation._used)])
+    with telemetry.correlate():
+        pass
+    assert seen == [False]
+    assert _correlation._used

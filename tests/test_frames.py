@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_crucible._frames import (
-    ENCODE_ERRORS,
     EVENT_TAG,
     EventFrame,
     ExperimentFrame,
@@ -278,13 +277,6 @@ def test_repr_is_cut() -> None:
     found, _ = degrade([list(range(100_000)), Opaque(), np.arange(900)])
     assert found[:2] == [list(range(100_000)), "<opaque>"]
     assert len(found[2]) == 1000
-
-
-@pytest.mark.parametrize("value", [Opaque(), 2**64, "\ud800", 1j], ids=repr)
-def test_encode_errors_are_those_that_encoding_raises(value: object) -> None:
-    """What cannot be encoded raises one of the errors on which the recorder degrades."""
-    with pytest.raises(ENCODE_ERRORS):
-        encode((EVENT_TAG, 1, "x", 2, {"value": value}, None))
 
 
 @dataclass(frozen=True)

@@ -247,3 +247,12 @@ def test_running_metrics_tell_of_hedging() -> None:
         hedging = handle.metrics().hedging
     assert hedging is not None
     assert hedging == handle.metrics().hedging
+
+
+def test_pause_holds_for_judges_too() -> None:
+    """What a judge emits while the experiment is paused is not recorded; afterwards it is."""
+    with crucible.experiment("exp") as exp, exp.judge():
+        with exp.paused():
+            telemetry.execute("paused")
+        telemetry.execute("recorded")
+    assert [event.name for event in exp.events] == ["recorded"]

@@ -119,6 +119,13 @@ def test_cleanup_stops_and_forgets() -> None:
             call()
 
 
+@pytest.mark.parametrize("odd", [None, 7, ["id"]])
+def test_what_is_no_id_is_of_no_experiment(odd: Any) -> None:
+    """Whatever is asked for: there is no such experiment."""
+    with pytest.raises(LookupError, match="no experiment with the id"):
+        crucible.get(odd)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -361,3 +361,40 @@ def test_threads_lose_nothing(store: MemoryStore) -> None:
     for event in events(store):
         numbers.setdefault(event.measurements["thread"], []).append(event.measurements["number"])
     assert numbers == {thread: list(range(2_000)) for thread in range(4)}
+
+
+# --- what only an attack finds -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [AttributeError, IndexError, KeyError, OSError, ZeroDivisionError])
+def test_whatever_a_value_raises_stays_out_of_the_code_under_test(
+    store: MemoryStore, kind: type[Exception]
+) -> None:
+    """A value whose own code raises while it is encoded is kept as text, whatever it raises."""
+
+    class Zone(InterruptingZone):
+        def utcoffset(self, moment: datetime | None) -> timedelta:
+            raise kind
+
+    with inside(open_in(store)):
+        telemetry.execute("x", {"at": datetime(2026, 1, 1, tzinfo=Zone())})
+    (event,) = events(store)
+    assert event.degraded == 1
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize("end", [close_scope, pause_scope])
+def test_exception_of_a_handler_that_ends_the_scope(
+    store: MemoryStore, end: Callable[[OpenScope], None]
+) -> None:
+    """A signal handler may end or pause the experiment and raise; that is not swallowed."""
+
+    def give_up(*_: object) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        end(opened)
+        raise RuntimeError("time is up")
+
+    signal.signal(signal.SIGUSR1, give_up)
+    opened = open_in(store)
+    with inside(opened), pytest.raises(RuntimeError, match="time is up"):
+        telemetry.execute("x", {"at": datetime(2026, 1, 1, tzinfo=InterruptingZone())})

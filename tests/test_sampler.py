@@ -393,3 +393,35 @@ def test_reading_in_pieces_adds_up_to_an_unbiased_sum() -> None:
         sums.append(sum(e.measurements["cost_usd"] * (e.weight or 1) for e in node))
     error = float(np.std(sums, ddof=1)) / math.sqrt(len(sums))
     assert abs(float(np.mean(sums)) - 4950) < 4 * error
+
+
+class Unreadable(dict[str, object]):
+    """Metadata that do not want to be looked into."""
+
+    def get(self, key: str, default: object = None) -> object:
+        raise ValueError
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata"),
+    [("x", Unreadable(a=1)), (Unprintable(), None), ("x.start", {"span_id": Unprintable()})],
+)
+def test_odd_events_do_not_reach_the_code_under_test(
+    name: str, metadata: dict[str, object]
+) -> None:
+    """What cannot be looked into, or has no text, is sampled like any other event."""
+    recording = Recording("uniform:1")
+    token = current_scope.set(recording.opened)
+    try:
+        telemetry.execute(name, None, metadata)
+    finally:
+        current_scope.reset(token)
+        close_scope(recording.opened)
+    assert len(list(Node("main", Recorded(recording.store), run="run"))) == 1

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pytest_crucible._enrich import enrich, number
+from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
 from pytest_crucible.artifact.rows import Mark
 from pytest_crucible.metrics.anomalies import detect
@@ -131,14 +133,35 @@ def marks(metrics: Iterable[Metrics]) -> Mark | None:
     )
 
 
+class _Unusual(msgspec.Struct):
+    limits: dict[str, Limits] | None = None
+
+
+class _Metrics(msgspec.Struct):
+    anomalies: dict[str, _Unusual] | None = None
+
+
+class _Experiment(msgspec.Struct):
+    conditions: dict[str, _Metrics] | None = None
+
+
 def marks_of(manifest: Mapping[str, Any] | None) -> Mark | None:
-    """The same, by what the manifest of a run says."""
-    experiments = (manifest or {}).get("experiments") or {}
+    """The same, by what the manifest of a run says.
+
+    Raises:
+        ArtifactError: it does not say it as a manifest does.
+    """
+    try:
+        experiments = msgspec.convert(
+            (manifest or {}).get("experiments") or {}, dict[str, _Experiment]
+        )
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"not a manifest: in its 'experiments': {error}") from error
     return _marks(
-        (experiment, condition, metric, unusual.get("limits") or {})
+        (experiment, condition, metric, unusual.limits or {})
         for experiment, each in experiments.items()
-        for condition, metrics in (each.get("conditions") or {}).items()
-        for metric, unusual in (metrics.get("anomalies") or {}).items()
+        for condition, metrics in (each.conditions or {}).items()
+        for metric, unusual in (metrics.anomalies or {}).items()
     )
 
 

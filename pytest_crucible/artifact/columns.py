@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible import telemetry
 from pytest_crucible._alike import Column, Same, enriched_columns
+from pytest_crucible._bus import matcher
 from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible.artifact.batches import batches_of
 from pytest_crucible.stores._chunks import Chunk, Origin
@@ -130,7 +130,7 @@ class EventColumns:
             raise TypeError(f"query() has no column {unknown[0]!r}; it has {', '.join(TEXTS)}")
         kept = np.ones(len(self), dtype=bool)
         if name is not None:
-            matches = telemetry.matcher(name).match
+            matches = matcher(name).match
             kept &= self._matching("name", lambda each: matches(each or "") is not None)
         for column, wanted in texts.items():
             # The columns hold texts: a model named 3 is "3" here.

@@ -43,7 +43,8 @@ def check_formats(wanted: Sequence[str], known: Iterable[str]) -> None:
         if plain != each and plain in valid and plain not in TEXT_FORMATS:
             raise DefinitionError(f"{each!r}: {plain} compresses itself; use {plain!r}")
         if split_format(each)[0] not in valid and each not in valid:
-            raise DefinitionError(f"unknown export format {each!r}; valid: {', '.join(valid)}")
+            told = f"unknown export format {each!r}" if each else "no ending that tells the format"
+            raise DefinitionError(f"{told}; valid: {', '.join(valid)}")
 
 
 def format_of(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from pytest_crucible import telemetry
+from pytest_crucible._bus import matcher
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED
 
@@ -21,7 +21,7 @@ class Selection:
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = {name: f"{name}.*" if name in NESTED else name for name in wanted}
-        self._matches = [telemetry.matcher(each).match for each in self._wanted.values()]
+        self._matches = [matcher(each).match for each in self._wanted.values()]
         self._known: dict[str, bool] = dict.fromkeys(BASE_COLUMNS, False)
         for column in BASE_COLUMNS:
             self._known[column] = self._asked(column)
@@ -54,7 +54,7 @@ class Selection:
                     chosen[key] = value
             yield chosen
         for name, pattern in self._wanted.items():
-            match = telemetry.matcher(pattern).match
+            match = matcher(pattern).match
             if not any(map(match, self._known)) and not (empty or self._may_be_none(name)):
                 raise DefinitionError(f"no column {name!r} in this run{self._instead(name)}")
 

@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible import telemetry
+from pytest_crucible._bus import matcher
 from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._errors import MissingExtraError
 from pytest_crucible._event import Event
@@ -93,7 +93,7 @@ class Events(Sequence[Event]):
         """
         view = self if time_range is None else self.between(*time_range)
         if name is not None:
-            matches = telemetry.matcher(name).match
+            matches = matcher(name).match
             view = view.where(lambda event: matches(event.name))
         if condition is not None:
             view = view.where(lambda e: e.scope is not None and e.scope.condition == condition)

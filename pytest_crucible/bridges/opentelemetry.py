@@ -21,10 +21,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from pytest_crucible import _clock, _recorder, telemetry
+from pytest_crucible import _bus, _clock, _recorder
+from pytest_crucible._correlation import current_correlation_id
 from pytest_crucible._errors import MissingExtraError
 from pytest_crucible._event import CONTEXT, OPENTELEMETRY, PARENT, SOLE, UNATTRIBUTED
-from pytest_crucible._scope import OpenScope
+from pytest_crucible._scope import OpenScope, current_span
 from pytest_crucible.bridges.genai import FinishedSpan, operation_of, read
 from pytest_crucible.bridges.providers import Latch, StandIn, named_by_environment, unwrapped
 
@@ -72,7 +73,7 @@ class _Live:
         self.parent: str | None = None
         self.bus: str | None = None
         self.strand = ""
-        self.correlation = telemetry.current_correlation_id()
+        self.correlation = current_correlation_id()
         self.prefix: str | None = None
         self.ref: Callable[[], object] = lambda: None
         self.start_ns = 0
@@ -133,7 +134,7 @@ class Listener(SpanProcessor):
         if opened is None and way == CONTEXT:
             return  # nothing was open here
         live = _Live(opened, way)
-        live.bus = telemetry.current_span_id()
+        live.bus = current_span.get()
         # A bus span that is open here but was not as the span above started lies between them.
         live.parent = above.anchor if above is not None and above.bus == live.bus else live.bus
         known = operation_of(_attributes(span))
@@ -278,8 +279,8 @@ def _ids(span: Any, live: _Live) -> dict[str, Any]:
 def _say(
     live: _Live, name: str, measurements: dict[str, Any], metadata: dict[str, Any], at: int | None
 ) -> None:
-    _recorder.record_located(live.opened, live.way, name, measurements, metadata, at)
-    telemetry.tell_handlers(name, measurements, metadata)
+    _recorder.record_located(live.opened, live.way, name, measurements, metadata, at, foreign=True)
+    _bus.tell_handlers(name, measurements, metadata)
 
 
 # --- which provider ---------------------------------------------------------------------------

@@ -97,6 +97,10 @@ class _CannotJudgeError(Exception):
     """The reason."""
 
 
+def _above_zero(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf
+
+
 def detect(
     values: Floats, method: str = MAD, threshold: float | None = None, *, log: bool = False
 ) -> Detection:
@@ -111,11 +115,11 @@ def detect(
     Raises:
         ValueError: another method, or a threshold that is not above zero.
     """
-    score = _SCORES.get(method)
-    if score is None:
+    if method not in METHODS:
         raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    if threshold is not None and not 0 < threshold < math.inf:
+    if threshold is not None and not _above_zero(threshold):
         raise ValueError(f"threshold={threshold!r} is not a number above zero")
+    score = _SCORES[method]
     usable = np.abs(values) < _LARGEST
     if log:
         usable &= values > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
+from pytest_crucible._bus import HANDLER_FAILURE
 from pytest_crucible._enrich import Enriched, enrich, number
 from pytest_crucible._event import CAPTURE, INVALID, LOG, RECORD, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible._scope import Scope
@@ -18,7 +19,6 @@ from pytest_crucible.metrics.places import Place, add_row
 from pytest_crucible.metrics.plain import PlainEvents
 from pytest_crucible.metrics.trials import TrialBook
 from pytest_crucible.stores._merge import Node, merge_aside
-from pytest_crucible.telemetry import HANDLER_FAILURE
 
 Enricher = Callable[[Event, Enriched], None]
 

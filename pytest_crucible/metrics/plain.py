@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible._alike import Alike, Column, Same, alike, enriched_columns
+from pytest_crucible._bus import HANDLER_FAILURE
 from pytest_crucible._catalog import is_container
 from pytest_crucible._event import Event
 from pytest_crucible._frames import EventFrame
@@ -28,7 +29,6 @@ from pytest_crucible.metrics.nesting import MAX_PARTS
 from pytest_crucible.metrics.places import Place, name_index
 from pytest_crucible.metrics.wholes import concerns
 from pytest_crucible.stores._merge import Node, as_mapping
-from pytest_crucible.telemetry import HANDLER_FAILURE
 
 Frames = list[EventFrame]
 Floats = NDArray[np.float64]

@@ -29,6 +29,7 @@ def unit_of(metric: str) -> str:
 def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> int:
     """Decimals that show three significant digits of the smallest value, the same for a row.
 
+    Six at most, or as many as two digits of the largest need, up to twelve.
     Whole numbers have none, unless an interval around them would look as if it ended in them.
     """
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
@@ -37,7 +38,9 @@ def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> in
         return 2 if max(sizes, default=0) < 100 else 1
     if not sizes or whole:
         return 0
-    return min(6, max(0, 2 - math.floor(math.log10(min(sizes)))))
+    enough = min(6, max(0, 2 - math.floor(math.log10(min(sizes)))))
+    # Costs can be so small that all of the row would be zeros.
+    return max(enough, min(12, 1 - math.floor(math.log10(max(sizes)))))
 
 
 def show(value: float | None, unit: str, digits: int) -> str:

@@ -106,31 +106,34 @@ class Node:
 
     def chunks(self) -> Iterator[Chunk]:
         """The same, many at once."""
-        return filter(len, self._chunks())
-
-    def _chunks(self) -> Iterator[Chunk]:
         told = self._begin()
         for sequences, frames in _batches(self.frames, 2 * BATCH):
+            places: list[int] = []
+            events: list[EventFrame] = []
+            origins: list[Origin] = []
             if set(map(type, frames)) == {EventFrame}:
-                events = cast("list[EventFrame]", frames)
+                places, events = sequences, cast("list[EventFrame]", frames)
+                if {event.slot for event in events} != {NO_SLOT}:
+                    kept = [row for row, event in enumerate(events) if self._is_left(event)]
+                    places, events = [places[row] for row in kept], [events[row] for row in kept]
                 numbers = [event.scope for event in events]
                 for number in set(numbers).difference(self._origins):
                     self._origin(number)
                 origins = [self._origins[number] for number in numbers]
-                yield self._chunk(sequences, events, origins, told)
-                continue
-            places: list[int] = []
-            events, origins = [], []
-            for sequence, frame in zip(sequences, frames, strict=True):
-                if type(frame) is EventFrame:
-                    places.append(sequence)
-                    events.append(frame)
-                    origins.append(self._origins.get(frame.scope) or self._origin(frame.scope))
-                    continue
-                if events and type(frame) is HeaderFrame:  # by another clock from here on
-                    yield self._chunk(places, events, origins, told)
-                    places, events, origins = [], [], []
-                self._learn(frame)
+            else:
+                for sequence, frame in zip(sequences, frames, strict=True):
+                    if type(frame) is EventFrame:
+                        if self._is_left(frame):
+                            places.append(sequence)
+                            events.append(frame)
+                            origins.append(
+                                self._origins.get(frame.scope) or self._origin(frame.scope)
+                            )
+                        continue
+                    if events and type(frame) is HeaderFrame:  # by another clock from here on
+                        yield self._chunk(places, events, origins, told)
+                        places, events, origins = [], [], []
+                    self._learn(frame)
             if events:
                 yield self._chunk(places, events, origins, told)
 
@@ -169,8 +172,8 @@ class Node:
         return _Told(self.enriched)
 
     def _event(self, sequence: int, frame: EventFrame, told: _Told) -> Event | None:
-        """One event; None if it is one of a reservoir whose place another one took."""
-        if frame.slot != NO_SLOT and not self._survives(frame):
+        """One event; None if it is not left."""
+        if not self._is_left(frame):
             return None
         self.events += 1
         name = frame.name
@@ -192,20 +195,8 @@ class Node:
     def _chunk(
         self, places: list[int], frames: list[EventFrame], origins: list[Origin], told: _Told
     ) -> Chunk:
-        """The same for consecutive events. May be empty."""
-        odd = [
-            frame
-            for frame in frames
-            if frame.attribution or frame.degraded or frame.unit or frame.slot != NO_SLOT
-        ]
-        if any(frame.slot != NO_SLOT for frame in odd):
-            kept = [
-                row
-                for row, frame in enumerate(frames)
-                if frame.slot == NO_SLOT or self._survives(frame)
-            ]
-            places, frames = [places[row] for row in kept], [frames[row] for row in kept]
-            origins = [origins[row] for row in kept]
+        """The same for consecutive events, all of them left."""
+        odd = {frame.attribution or frame.degraded or frame.unit for frame in frames} != {0}
         self.events += len(frames)
         names = [frame.name for frame in frames]
         if not {str}.issuperset(map(type, names)):
@@ -247,9 +238,9 @@ class Node:
         """This node's wall clock minus the controller's."""
         return self._offset_ns
 
-    def _survives(self, frame: EventFrame) -> bool:
-        """Whether an event in a reservoir is left at the end; tells it what it stands for."""
-        if self.piecewise:
+    def _is_left(self, frame: EventFrame) -> bool:
+        """False for one of a reservoir whose place another took; tells others their weight."""
+        if frame.slot == NO_SLOT or self.piecewise:
             return True
         if self._survivors is None:
             self._survivors = Survivors(self.frames, self.learned, self.samplings)

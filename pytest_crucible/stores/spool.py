@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_crucible import _clock
+from pytest_crucible._errors import came_between
 from pytest_crucible._frames import (
     FooterFrame,
     Frame,
@@ -42,6 +43,10 @@ _framed = [struct.Struct(f"{PREFIX.format}{length}s").pack for length in range(_
 
 class SpoolStore:
     """Writes the spool file of this process.
+
+    Frames go into the map of the newest segment; where there is no room for one, another segment is
+    made. From the moment that the disk has none left, all frames wait in memory (``_overflow``),
+    until `close` tries once more.
 
     Args:
         path: the file; must not exist, its folder must.
@@ -74,7 +79,9 @@ class SpoolStore:
     def append(self, data: bytes) -> None:
         if not self._free:
             self._give(bytearray())
-        self._write(_prefix(len(data), checksum(data)) + data)
+        frame = _prefix(len(data), checksum(data)) + data
+        if not self._fits(frame):
+            self._append_to_new_segment(frame)
 
     def keep(self, buffer: bytearray) -> None:
         length = len(buffer)
@@ -85,17 +92,23 @@ class SpoolStore:
             frame = _prefix(length, checksum(buffer)) + buffer  # the buffer is too large to keep
             self._give(bytearray())
         try:
-            self._map.write(frame)
-        except ValueError:
+            self._map.write(frame)  # what `_fits` does, without another call
+        except ValueError as error:
+            if came_between(error):
+                raise
             self._append_to_new_segment(frame)
 
-    def _write(self, frame: bytes) -> None:
+    def _fits(self, frame: bytes) -> bool:
+        """Write into the segment; False if there is no room."""
         try:
             # One C call that checks, copies and advances under the GIL: atomic for threads and
             # for signal handlers without a lock.
             self._map.write(frame)
-        except ValueError:
-            self._append_to_new_segment(frame)
+        except ValueError as error:
+            if came_between(error):  # and after it was written
+                raise
+            return False
+        return True
 
     def continue_in_child(self, path: Path, header: HeaderFrame) -> None:
         """Go on in another file; for a forked child, right after the fork.
@@ -121,11 +134,8 @@ class SpoolStore:
 
     def _append_to_new_segment(self, frame: bytes) -> None:
         with self._growing:
-            try:
-                self._map.write(frame)  # another thread has made room meanwhile
+            if self._fits(frame):  # another thread has made room meanwhile
                 return
-            except ValueError:
-                pass
             if self._closed:
                 self._note("events arrived after the spool had been closed")
                 return
@@ -135,6 +145,8 @@ class SpoolStore:
             try:
                 fresh, start = self._next_map(len(frame))
             except OSError as error:
+                if error.errno is None:
+                    raise  # not the disk's: a signal handler's (TimeoutError is an OSError)
                 # From here on until `close`, everything: were smaller frames to slip into what is
                 # left of the segment, events would come before the frame that tells their scope.
                 self._room = self._map.tell()

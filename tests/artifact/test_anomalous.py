@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import pytest_crucible as crucible
+from pytest_crucible._errors import ArtifactError
 from pytest_crucible._event import Event
 from pytest_crucible.artifact.anomalous import marks, marks_of
 from pytest_crucible.artifact.exporters import FORMATS, export_events
@@ -80,6 +81,19 @@ def test_reasons_are_by_name() -> None:
     }
     with pytest.raises(ValueError, match="not one of"):
         view([]).anomalies(method="guess")
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        ["a"], {"a": []}, {"a": {"anomalies": 3}},
+        {"a": {"anomalies": {"cost": {"limits": {"x": 1}}}}},
+    ],
+)  # fmt: skip
+def test_a_manifest_out_of_shape(conditions: object) -> None:
+    """It is named, and what was expected of it."""
+    with pytest.raises(ArtifactError, match="not a manifest: in its 'experiments': Expected"):
+        marks_of({"experiments": {"e": {"definition": {}, "conditions": conditions}}})
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -120,9 +120,11 @@ def test_wrong_arguments_are_named() -> None:
     """A method that is not there, and a threshold that is none, are the caller's errors."""
     with pytest.raises(ValueError, match="'madd' is not one of mad, zscore, iqr, ewma"):
         detect(PLAIN, "madd")
-    for threshold in (0, -1, math.nan, math.inf):
+    with pytest.raises(ValueError, match=r"\['mad'\] is not one of"):
+        detect(PLAIN, ["mad"])  # type: ignore[arg-type]
+    for threshold in (0, -1, math.nan, math.inf, "3"):
         with pytest.raises(ValueError, match="not a number above zero"):
-            detect(PLAIN, threshold=threshold)
+            detect(PLAIN, threshold=threshold)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n", [5, 10, 50, 600])

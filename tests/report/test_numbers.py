@@ -41,10 +41,12 @@ def test_units(metric: str, unit: str) -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [([], 0), ([0.0], 0), ([3.0, 1200.0], 0), ([0.5], 3), ([12.34], 1), ([123.4], 0),
-     ([0.0001234, 5.5], 6), ([0.00000012], 6), ([math.nan], 0), ([math.inf, 0.5], 3)],
+     ([0.0001234, 5.5], 6), ([0.00000012], 8), ([1e-30], 12), ([0.00000012, 2.5], 6),
+     ([math.nan], 0), ([math.inf, 0.5], 3)],
 )  # fmt: skip
 def test_three_significant_digits_of_the_smallest(values: list[float], expected: int) -> None:
-    """All numbers of a row have the decimals that its smallest needs; six at most."""
+    """All numbers of a row have the decimals that its smallest needs; six at most, unless
+    it would be all zeros."""
     assert decimals(values) == expected
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -101,3 +104,86 @@ def test_memory_is_always_complete() -> None:
     store.close()
     assert store.notes() == []
     assert numbers(store.frames()) == [1]
+
+
+def test_memory_is_given_back_by_clearing() -> None:
+    """The buffers of large frames that were not yet sealed are no longer held, either."""
+    store = MemoryStore()
+    for _ in range(20):
+        buffer = store.take()
+        buffer[:] = encode(NoteFrame("x" * 100_000))
+        store.keep(buffer)
+    store.clear()
+    assert max(sys.getsizeof(store.take()) for _ in range(CHUNK)) < 1000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x96\x00\x00\xa1x\x00\x83\xa1n\x01\xc0",  # three pairs are told, one is there
+        b"\x96\x00\x00\xa1x\x00\x81\xa1n\x01\xa1m\x02\xc0",  # one is told, two are there
+    ],
+)
+def test_torn_frame_takes_no_other_with_it(data: bytes) -> None:
+    """The frame of a dict that changed while it was encoded is lost, but none around it."""
+    store = MemoryStore()
+    for number in range(2 * CHUNK):
+        store.append(data if number == 100 else event(number))
+    others = [number for number in range(2 * CHUNK) if number != 100]
+    assert numbers(store.frames()) == others
+    found = dict(store.frames())
+    assert len(found) == 2 * CHUNK
+    assert isinstance(found[100], NoteFrame)
+
+
+def test_deep_frame_that_the_stack_has_no_room_for() -> None:
+    """A reader deep in the stack that cannot decode a deep frame still gets the others."""
+    value: object = 1
+    for _ in range(sys.getrecursionlimit() - 300):
+        value = [value]
+    store = MemoryStore()
+    for frame in (event(1), encode((EVENT_TAG, 0, "x", 0, {"n": value}, None)), event(2)):
+        store.append(frame)
+
+    def deeper(levels: int) -> list[int]:
+        return deeper(levels - 1) if levels else numbers(store.frames())
+
+    assert deeper(500) == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_child_of_a_fork_goes_on_though_a_thread_was_sealing() -> None:
+    """What another thread of the parent held when a child was forked, is free in the child."""
+    # In a process of its own: forking one that has threads, as a worker has, draws a warning.
+    code = """if True:
+        import os, signal, threading
+        from pytest_crucible import _recorder, _sampler, library, telemetry
+
+        plain = library.start("plain")
+        sampled = library.start("sampled", sampling="uniform:1")
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            with plain._store._sealing, sampled._opened.sampler._lock, _recorder._lock:
+                held.set()
+                done.wait()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            for handle in (plain, sampled):
+                for _ in range(1000):
+                    handle.execute("x")
+                assert len(handle.events) == 1000
+                library.cleanup(handle)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        done.set()
+        thread.join()
+        raise SystemExit(status)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible import telemetry
+from pytest_crucible import _bus, telemetry
 
 Heard = list[tuple[str, dict[str, Any], dict[str, Any]]]
 
@@ -159,7 +160,7 @@ def test_detach_while_a_name_is_being_resolved(monkeypatch: pytest.MonkeyPatch) 
 
     telemetry.attach("a", "x", lambda name, *_: heard.append(name))
     telemetry.attach("b", "x", ignore)
-    monkeypatch.setattr(telemetry, "list_handlers", interrupted)
+    monkeypatch.setattr(_bus, "list_handlers", interrupted)
     telemetry.execute("x")
     heard.clear()
     telemetry.execute("x")
@@ -173,7 +174,7 @@ def test_made_up_names_do_not_fill_the_memory() -> None:
     for number in range(10_000):
         telemetry.execute(f"n.{number}")
     assert len(heard) == 10_000
-    assert len(telemetry._routes) < 10_000
+    assert len(_bus._routes) < 10_000
 
 
 def test_failing_handler_is_detached_from_all_its_events(heard: Heard) -> None:
@@ -244,3 +245,20 @@ def test_handler_that_detaches_itself_and_fails_is_no_failure(heard: Heard) -> N
     telemetry.attach("a", "x", leave)
     telemetry.execute("x")
     assert names(heard) == ["x"]
+
+
+def test_what_is_no_mapping_is_no_failure_of_a_handler(heard: Heard) -> None:
+    """Measurements that cannot be true or false, and a name without a text, reach the handler."""
+
+    class Unprintable:
+        def __str__(self) -> str:
+            raise ValueError
+
+    seen: list[object] = []
+    telemetry.detach("heard")
+    telemetry.attach("a", "*", lambda name, numbers, *_: seen.append((name, numbers)))
+    numbers, name = np.arange(3), Unprintable()
+    telemetry.execute("x", numbers)  # type: ignore[arg-type]
+    telemetry.execute(name)  # type: ignore[arg-type]
+    assert seen == [("x", numbers), (name, {})]
+    assert [handler.id for handler in telemetry.list_handlers()] == ["a"]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 
+import pytest_crucible as crucible
 from pytest_crucible import telemetry
+from pytest_crucible._scope import current_scope
 
 Heard = list[tuple[str, dict[str, Any], dict[str, Any]]]
 
@@ -299,3 +303,69 @@ def test_forked_child_has_span_ids_of_its_own() -> None:
     run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True)
     ids = run.stdout.split()
     assert len(ids) == len(set(ids)) == 2
+
+
+def test_used_again_it_remembers_nothing(heard: Heard) -> None:
+    """A span used a second time has no parent and no measurements of the first time."""
+    again = telemetry.span("again")
+    with telemetry.span("outer"), again:
+        again.measure(input_tokens=12)
+    with again:
+        pass
+    name, measurements, metadata = heard[-1]
+    assert (name, set(measurements), set(metadata)) == ("again.stop", {"duration"}, {"span_id"})
+
+
+def test_parent_that_the_caller_named_stays() -> None:
+    """Where no span is around it, a span has the parent that its metadata name, each time."""
+    named = telemetry.span("named", parent_span_id="far away")
+    for _ in range(2):
+        with named:
+            assert named._metadata["parent_span_id"] == "far away"
+
+
+@pytest.fixture
+def two() -> Iterator[tuple[crucible.ExperimentHandle, crucible.ExperimentHandle]]:
+    """Two open experiments, neither of them current."""
+    handles = crucible.start("one"), crucible.start("two")
+    yield handles
+    for handle in handles:
+        crucible.cleanup(handle)
+
+
+Two = tuple[crucible.ExperimentHandle, crucible.ExperimentHandle]
+
+
+def test_end_in_another_context_belongs_to_the_experiment(two: Two) -> None:
+    """An experiment's span that another thread leaves, within another experiment, is its own."""
+    one, other = two
+
+    def leave() -> None:
+        with other.active():
+            span.__exit__(None, None, None)
+            telemetry.execute("mine")
+
+    def enter_and_leave() -> None:
+        span.__enter__()
+        thread = threading.Thread(target=leave)
+        thread.start()
+        thread.join()
+
+    span = one.span("there")
+    copy_context().run(enter_and_leave)
+    assert [event.name for event in one.events] == ["there.start", "there.stop"]
+    assert [event.name for event in other.events] == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["x.start", "x.stop"])
+def test_interrupted_it_leaves_nothing_behind(two: Two, name: str) -> None:
+    """A handler's KeyboardInterrupt leaves the context as it was before the span."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    telemetry.attach("a", name, interrupt)
+    with pytest.raises(KeyboardInterrupt), two[0].span("x"):
+        pass
+    assert current_scope.get() is None
+    assert telemetry.current_span_id() is None
