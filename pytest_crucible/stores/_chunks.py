@@ -83,7 +83,7 @@ class Chunk:
             )
         ]  # fmt: skip
 
-    def rows(self, rows: Sequence[int]) -> Chunk:
+    def rows(self, rows: Sequence[int] | slice) -> Chunk:
         """Some of the events."""
         return Chunk(
             names=_at(rows, self.names),
@@ -99,8 +99,33 @@ class Chunk:
         )
 
 
-def _at(rows: Sequence[int], column: list[T]) -> list[T]:
-    return [column[row] for row in rows]
+def _at(rows: Sequence[int] | slice, column: list[T]) -> list[T]:
+    return column[rows] if isinstance(rows, slice) else [column[row] for row in rows]
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks one after the other as one."""
+    return Chunk(
+        names=[name for chunk in chunks for name in chunk.names],
+        measurements=[each for chunk in chunks for each in chunk.measurements],
+        metadata=[each for chunk in chunks for each in chunk.metadata],
+        times_us=[time for chunk in chunks for time in chunk.times_us],
+        sequences=[number for chunk in chunks for number in chunk.sequences],
+        origins=[origin for chunk in chunks for origin in chunk.origins],
+        attributions=_filled([each.attributions for each in chunks], chunks, ATTRIBUTIONS[0]),
+        degraded=_filled([each.degraded for each in chunks], chunks, 0),
+        weights=_filled([each.weights for each in chunks], chunks, None),
+        enriched=_filled([each.enriched for each in chunks], chunks, None),
+    )
+
+
+def _filled(columns: list[list[T] | None], chunks: Sequence[Chunk], usual: T) -> list[T] | None:
+    if columns.count(None) == len(columns):
+        return None
+    found: list[T] = []
+    for column, chunk in zip(columns, chunks, strict=True):
+        found += [usual] * len(chunk) if column is None else column
+    return found
 
 
 class Origins:

@@ -29,7 +29,8 @@ from pytest_crucible._frames import (
 from pytest_crucible._recorder import NO_SCOPE
 from pytest_crucible._sampling import NO_SLOT
 from pytest_crucible._scope import JUDGE, Scope
-from pytest_crucible.stores._chunks import CHUNK, Chunk, Origin, chunks_of
+from pytest_crucible.stores._chunks import CHUNK, Chunk, Origin
+from pytest_crucible.stores._interleave import interleave
 from pytest_crucible.stores._reservoir import Condition, Survivors
 from pytest_crucible.stores.spool_reader import BATCH, SpoolReader
 
@@ -304,7 +305,7 @@ class Merged:
         """The same, many at once."""
         if len(self._nodes) == 1:
             return self._nodes[0].chunks()
-        return chunks_of(_by_time([iter(node) for node in self._nodes]))
+        return interleave([node.chunks() for node in self._nodes])
 
 
 def merge(nodes: Iterable[Node]) -> Merged:
