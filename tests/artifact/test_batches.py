@@ -28,7 +28,7 @@ from tests.events import T0_US
 
 NAMES = (
     "req_llm.request.stop", "req_llm.request.start", "a.exception", "plain", "crucible.record",
-    "crucible_train.epoch.stop", "crucible_deployment.inference", "=formula, \"quoted\"",
+    "crucible_train.epoch.stop", "50%s", "crucible_deployment.inference", "=formula, \"quoted\"",
 )  # fmt: skip
 KEYS = (
     "duration", "duration_ns", "start", "stop", "latency_ms", "cost", "cost_usd", "total_cost",
