@@ -97,7 +97,7 @@ _COLUMNS = (
     "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
     "model", "provider", "session_id", "user_id", "sample_id", "cohort",
 )  # fmt: skip
-_LATENCY_KEYS = frozenset({"duration", "duration_ns", "start", "stop", "latency_ms"})
+LATENCY_KEYS = frozenset({"duration", "duration_ns", "start", "stop", "latency_ms"})
 _SUCCESS_KEYS = frozenset({"success", "error", "exception", "status", "response"})
 _COST = ("cost_usd", "cost", "total_cost")
 _INPUT = ("input_tokens", "prompt_tokens", "prompt", "input")
@@ -136,10 +136,10 @@ def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan
         "total_tokens": total,
     }
     only = not (_SUCCESS_KEYS | {"tokens", "cancelled"}) & keys and not fields
-    only = only and _LATENCY_KEYS & {*numbers} <= {"duration"}
+    only = only and LATENCY_KEYS & {*numbers} <= {"duration"}
     only = only and all(len(each) < 2 for each in (cost, asked, answered, total))
     plan = Plan(
-        latency=not _LATENCY_KEYS.isdisjoint(numbers),
+        latency=not LATENCY_KEYS.isdisjoint(numbers),
         success=not _SUCCESS_KEYS.isdisjoint(keys),
         cost=cost,
         asked=asked,

@@ -7,22 +7,28 @@ comparisons of arrays. Texts are kept as numbers into a list of the distinct one
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._alike import Column, Same, enriched_columns
 from pytest_crucible._bus import matcher
 from pytest_crucible._enrich import Enriched, enrich
-from pytest_crucible._event import Event
+from pytest_crucible.artifact.batches import batches_of
+from pytest_crucible.stores._chunks import Chunk, Origin
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Number = TypeVar("Number", np.int32, np.int64, np.float64)
 
+_FOUND = ("model", "provider")
+_NONE = Same(None)
+_TEXTS = frozenset({str, NoneType})
 TEXTS = ("name", "condition", "case", "model", "provider")
 NUMBERS = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
 
@@ -164,38 +170,80 @@ class EventColumns:
         return f"<columns of {len(self)} events>"
 
 
-def columns_of(events: Iterable[Event]) -> EventColumns:
+def columns_of(chunks: Iterable[Chunk]) -> EventColumns:
     """Read events into columns."""
     codes: dict[str, array[int]] = {name: array("i") for name in TEXTS}
-    distinct: dict[str, dict[str | None, int]] = {name: {} for name in TEXTS}
+    distinct: dict[str, _Codes] = {name: _Codes() for name in TEXTS}
     numbers: dict[str, array[float]] = {name: array("d") for name in (*NUMBERS, "success")}
     time_us = array("q")
-    plain = Enriched()
-    for event in events:
-        found = plain if event.internal else enrich(event)
-        scope = event.scope
-        texts = (
-            event.name,
-            None if scope is None else scope.condition,
-            None if scope is None else scope.case,
-            _text(found.model),
-            _text(found.provider),
-        )
-        for column, text in zip(TEXTS, texts, strict=True):
-            known = distinct[column]
-            codes[column].append(known.setdefault(text, len(known)))
-        for column, values in numbers.items():
-            value = getattr(found, column)
-            values.append(np.nan if value is None else value)
-        time_us.append(event.time_us)
+    for chunk in chunks:
+        parts = list(_parts(chunk))
+        for name, known in distinct.items():
+            texts = np.empty(len(chunk), dtype=np.int32)
+            for rows, told in parts:
+                column = told[name]
+                texts[rows] = (
+                    known[column.value]
+                    if isinstance(column, Same)
+                    else [known[text] for text in column]
+                )
+            codes[name].frombytes(texts.view(np.uint8).data)
+        for name, values in numbers.items():
+            found = np.empty(len(chunk))
+            for rows, told in parts:
+                column = told.get(name, _NONE)
+                value = column.value if isinstance(column, Same) else column
+                found[rows] = np.array(value, dtype=np.float64)  # None is NaN
+            values.frombytes(found.view(np.uint8).data)
+        time_us.extend(chunk.times_us)
     return EventColumns(
         _Loaded(
-            {name: tuple(texts) for name, texts in distinct.items()},
+            {name: tuple(known) for name, known in distinct.items()},
             {name: _fixed(np.frombuffer(each, dtype=np.int32)) for name, each in codes.items()},
             {name: _fixed(np.frombuffer(each)) for name, each in numbers.items()},
             _fixed(np.frombuffer(time_us, dtype=np.int64)),
         )
     )
+
+
+class _Codes(dict[str | None, int]):
+    """The number of each distinct text, in the order in which they came."""
+
+    def __missing__(self, text: str | None) -> int:
+        code = self[text] = len(self)
+        return code
+
+
+def _parts(chunk: Chunk) -> Iterator[tuple[Any, dict[str, Column]]]:
+    """What is told by the events at some places of a chunk, for all of them."""
+    batches, others = batches_of(chunk)
+    for batch in batches:
+        told = {} if batch.internal else enriched_columns(batch.events)
+        whole = len(batch.rows) == len(chunk)
+        yield (
+            slice(None) if whole else list(batch.rows),
+            _with_texts(told, batch.events.name, batch.chunk.origins),
+        )
+    for row, event in zip(others, chunk.rows(others).events(), strict=True):
+        found = Enriched() if event.internal else enrich(event)
+        told = {name: Same(getattr(found, name)) for name in (*_FOUND, *NUMBERS, "success")}
+        yield row, _with_texts(told, event.name, [chunk.origins[row]])
+
+
+def _with_texts(told: dict[str, Column], name: str, origins: Sequence[Origin]) -> dict[str, Column]:
+    found = {**told, "name": Same(name)}
+    for column in ("condition", "case"):
+        if origins.count(origins[0]) == len(origins):
+            found[column] = Same(getattr(origins[0].scope, column, None))
+        else:
+            found[column] = [getattr(each.scope, column, None) for each in origins]
+    for column in _FOUND:
+        values = found.setdefault(column, _NONE)
+        if isinstance(values, Same):
+            found[column] = Same(_text(values.value))
+        elif not _TEXTS.issuperset(map(type, values)):
+            found[column] = [_text(each) for each in values]
+    return found
 
 
 def _fixed(column: NDArray[Number]) -> NDArray[Number]:

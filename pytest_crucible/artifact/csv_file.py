@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_crucible._alike import Column, Same
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
 from pytest_crucible.artifact.flat import Table
@@ -16,7 +17,8 @@ from pytest_crucible.artifact.rows import WEIGHT, unflatten
 # A spreadsheet runs cells that start with one of these. Neutralised by an apostrophe, which
 # spreadsheets hide and `read_csv` takes off again; as it does one that was there before.
 _FORMULA = frozenset("=+-@\t\r'")
-_BATCH = 128
+_NUMBERS = frozenset({int, float, bool})
+_NONE = Same(None)
 _INTEGERS = frozenset({"time_us", "sequence", "trial", "attempt"})
 _FLOATS = frozenset({"latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens"})
 
@@ -31,29 +33,67 @@ def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> No
         path: the file; replaced as a whole or not at all, compressed as its ending says.
     """
     table = Table(rows)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(map(_cell, table.columns))
-    batch: list[list[Any]] = []
     with writing(path) as file:
-        for cells in table:
-            batch.append(
-                [
-                    # Most texts start with a letter: that is asked first, being quicker.
-                    f"'{cell}"
-                    if isinstance(cell, str) and cell < "A" and cell[:1] in _FORMULA
-                    else cell
-                    for cell in cells
-                ]
-            )
-            if len(batch) >= _BATCH:
-                writer.writerows(batch)
-                batch.clear()
-                file.write(text.getvalue().encode())
-                text.seek(0)
-                text.truncate()
-        writer.writerows(batch)
-        file.write(text.getvalue().encode())
+        file.write(_by_csv([table.columns]).encode())
+        for part in table.parts():
+            if not part.batches:
+                text = _by_csv(cells for _, cells in part.others)
+            else:
+                lines = [""] * part.size
+                for places, columns in part.batches:
+                    for place, line in zip(places, _lines(table.columns, columns), strict=True):
+                        lines[place] = line
+                for place, cells in part.others:
+                    lines[place] = _by_csv([cells])
+                text = "".join(lines)
+            file.write(text.encode())
+
+
+def _by_csv(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(map(_cell, cells) for cells in rows)
+    return text.getvalue()
+
+
+def _lines(names: list[str], columns: Mapping[str, Column]) -> list[str]:
+    """The lines of a batch, as the `csv` module would write them, in a third of the time."""
+    texts, varying = [], []
+    for name in names:
+        column = columns.get(name, _NONE)
+        if isinstance(column, Same):
+            texts.append(_quoted(column.value).replace("%", "%%"))
+        else:
+            texts.append("%s")
+            varying.append(_written(column))
+    line = ",".join(texts) + "\r\n"
+    return list(map(line.__mod__, zip(*varying, strict=True)))
+
+
+def _written(values: Sequence[Any]) -> Sequence[Any]:
+    """Of each cell its text, or what ``%s`` makes its text."""
+    kinds = set(map(type, values))
+    if kinds <= _NUMBERS:
+        return values
+    if kinds == {str}:
+        # Most texts start with a letter: that is asked first, being quicker.
+        usual = min(values) >= "A" or _FORMULA.isdisjoint({each[:1] for each in values})
+        if usual and not _is_special("".join(values)):
+            return values
+    return list(map(_quoted, values))
+
+
+def _quoted(value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(_cell(value))
+    if not _is_special(text):
+        return text
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _is_special(text: str) -> bool:
+    return "," in text or '"' in text or "\r" in text or "\n" in text
 
 
 def _cell(value: Any) -> Any:

@@ -6,11 +6,16 @@ columns are put together once per shape, and rows are only taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Rows, outline, to_json
+from pytest_crucible._alike import Column, by_key
+from pytest_crucible.artifact.batches import Batch, batches_of
+from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Rows, nested_rows, to_json
+from pytest_crucible.stores._chunks import CHUNK, Chunk
 
 Shape = tuple[tuple[Any, ...], tuple[Any, ...]]
 """The keys of a mapping; and for each either the shape of the mapping below it, or a type."""
@@ -74,6 +79,67 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return dict(zip(_columns(fixed, shapes), values, strict=True))
 
 
+def _flat_batches(chunk: Chunk) -> tuple[list[tuple[Batch, dict[str, list[Any]]]], list[int]]:
+    """The batches of a chunk with what is nested in them, and the places of the other events."""
+    batches, others = batches_of(chunk)
+    found = []
+    for batch in batches:
+        columns = _flat_columns(batch)
+        if columns is None:
+            others += batch.rows
+        else:
+            found.append((batch, columns))
+    return found, sorted(others)
+
+
+def _flat_columns(batch: Batch) -> dict[str, list[Any]] | None:
+    """The columns of what is nested in a batch; None if its rows do not all have the same ones."""
+    found: dict[str, list[Any]] = {}
+    alike = _spread_columns(NESTED[0], batch.events.numbers, found)
+    return found if alike and _spread_columns(NESTED[1], batch.events.context, found) else None
+
+
+def _spread_columns(
+    prefix: str, columns: Mapping[str, list[Any]], found: dict[str, list[Any]]
+) -> bool:
+    for key, values in columns.items():
+        column = f"{prefix}.{key}"
+        if not _SCALARS.issuperset(map(type, values)):
+            if any(isinstance(value, Mapping) for value in values):
+                inner = (
+                    by_key(values) if all(isinstance(each, Mapping) for each in values) else None
+                )
+                if inner is None or not _spread_columns(column, inner, found):
+                    return False
+                continue
+            values = [_leaf(value) for value in values]
+        if column in found:  # see `_columns`
+            return False
+        found[column] = values
+    return True
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    return to_json(value).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a table.
+
+    Attributes:
+        size: how many.
+        batches: places of rows, and what these have in the columns that any of them has.
+        others: places of the other rows, and their cells, one per column of the table.
+    """
+
+    size: int
+    batches: Sequence[tuple[Sequence[int], Mapping[str, Column]]]
+    others: list[tuple[int, tuple[Any, ...]]]
+
+
 class Table:
     """Rows as cells of the columns that any of them has.
 
@@ -87,51 +153,80 @@ class Table:
 
     def __init__(self, rows: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
         self._rows = rows
-        self._complete = isinstance(rows, Rows) and rows.complete
         self.kinds: dict[str, set[type]] = {}
-        known: set[Any] = set()
-        fixed: dict[str, None] = {}
-        outlines = rows.outlines() if isinstance(rows, Rows) else map(outline, rows())
-        for keys, extra, measurements, metadata in outlines:
-            values: list[Any] = []
-            shapes = _spread(measurements, values), _spread(metadata, values)
-            usual = keys is BASE_COLUMNS  # not to be hashed for every row
-            kinds = () if usual else tuple(map(type, extra.values()))
-            shape = shapes if usual else (keys, kinds, shapes)
-            if shape not in known:
-                if len(known) >= _MAX_SHAPES:
-                    known.clear()
-                known.add(shape)
-                fixed |= dict.fromkeys(keys)
-                types = _columns(keys, shapes)
-                types.update(zip(extra, kinds, strict=True))
-                for column, kind in types.items():
-                    if column not in BASE_COLUMNS:
-                        self.kinds.setdefault(column, set()).add(kind)
+        self._fixed: dict[str, None] = {}
+        self._outlined: set[Any] = set()
+        self._pickers: dict[Any, Callable[[list[Any]], tuple[Any, ...]]] = {}
+        if isinstance(rows, Rows) and rows.plain:
+            self._find_columns(rows)
+        else:
+            for row in rows():
+                self._outline(row)
+        fixed = self._fixed
         base = [column for column in BASE_COLUMNS if column in fixed or not fixed]
         self.columns = [*base, *sorted(self.kinds)]
-        for kinds_of in self.kinds.values():
-            kinds_of.discard(type(None))
+        for kinds in self.kinds.values():
+            kinds.discard(type(None))
+
+    def _find_columns(self, rows: Rows) -> None:
+        for chunk in rows.chunks():
+            found, others = _flat_batches(chunk)
+            for batch, columns in found:
+                for column, values in (*batch.category().items(), *columns.items()):
+                    self.kinds.setdefault(column, set()).update(map(type, values))
+            if found:
+                self._fixed.update(dict.fromkeys(BASE_COLUMNS))
+            for row in nested_rows(chunk.rows(others).events()):
+                self._outline(row)
+
+    def _outline(self, row: Mapping[str, Any]) -> None:
+        values: list[Any] = []
+        keys = tuple(key for key in row if key not in NESTED)
+        extra = {key: row[key] for key in keys if key not in BASE_COLUMNS}
+        kinds = tuple(map(type, extra.values()))
+        shapes = [_spread(row.get(prefix, _EMPTY), values) for prefix in NESTED]
+        shape = (keys, kinds, *shapes)
+        if shape in self._outlined:
+            return
+        if len(self._outlined) >= _MAX_SHAPES:
+            self._outlined.clear()
+        self._outlined.add(shape)
+        self._fixed |= dict.fromkeys(keys)
+        types = _columns(keys, shapes)
+        types.update(zip(extra, kinds, strict=True))
+        for column, kind in types.items():
+            if column not in BASE_COLUMNS:
+                self.kinds.setdefault(column, set()).add(kind)
+
+    def parts(self) -> Iterator[Part]:
+        """All rows, in parts of a few hundred."""
+        rows = self._rows
+        if not (isinstance(rows, Rows) and rows.plain):
+            rest = iter(self)
+            while some := list(islice(rest, CHUNK)):
+                yield Part(len(some), [], list(enumerate(some)))
+            return
+        for chunk in rows.chunks():
+            found, others = _flat_batches(chunk)
+            parts = [(batch.rows, {**batch.columns(), **columns}) for batch, columns in found]
+            single = map(self._cells, nested_rows(chunk.rows(others).events()))
+            yield Part(len(chunk), parts, list(zip(others, single, strict=True)))
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """One tuple of cells per row; None where a row does not have the column."""
-        pickers: dict[Any, Callable[[list[Any]], tuple[Any, ...]]] = {}
-        # Our own rows of this length have the keys that every row has.
-        usual = len(BASE_COLUMNS) + len(NESTED) if self._complete else -1
-        for row in self._rows():
-            values = list(row.values())
-            shapes = (
-                _spread(row.get("measurements", _EMPTY), values),
-                _spread(row.get("metadata", _EMPTY), values),
-            )
-            values.append(None)
-            shape = (None if len(row) == usual else tuple(row), *shapes)
-            picker = pickers.get(shape)
-            if picker is None:
-                if len(pickers) >= _MAX_SHAPES:
-                    pickers.clear()
-                picker = pickers[shape] = self._picker(tuple(row), shapes)
-            yield picker(values)
+        return map(self._cells, self._rows())
+
+    def _cells(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        values = list(row.values())
+        shapes = [_spread(row.get(prefix, _EMPTY), values) for prefix in NESTED]
+        values.append(None)
+        shape = (tuple(row), *shapes)
+        picker = self._pickers.get(shape)
+        if picker is None:
+            if len(self._pickers) >= _MAX_SHAPES:
+                self._pickers.clear()
+            picker = self._pickers[shape] = self._picker(tuple(row), shapes)
+        return picker(values)
 
     def _picker(
         self, keys: tuple[str, ...], shapes: Iterable[Shape]

@@ -11,7 +11,7 @@ import msgspec
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
-from pytest_crucible.artifact.rows import to_json
+from pytest_crucible.artifact.json_lines import json_lines
 
 
 def write_json(
@@ -26,14 +26,18 @@ def write_json(
     """
     with writing(path) as file:
         before = b"[\n"
-        for row in rows():
-            text = to_json(row)
+        for some in json_lines(rows):
+            # No line break stands inside a value: JSON escapes them.
+            text = some[:-1].replace(b"\n", b",\n")
             if pretty:
-                # No line break stands inside a value: JSON escapes them.
-                text = b"  " + msgspec.json.format(text, indent=2).replace(b"\n", b"\n  ")
+                text = b",\n".join(map(_indented, some[:-1].split(b"\n")))
             file.write(before + text)
             before = b",\n"
         file.write(b"[\n]\n" if before == b"[\n" else b"\n]\n")
+
+
+def _indented(text: bytes) -> bytes:
+    return b"  " + msgspec.json.format(text, indent=2).replace(b"\n", b"\n  ")
 
 
 def read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

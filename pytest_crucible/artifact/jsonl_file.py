@@ -8,9 +8,7 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
-from pytest_crucible.artifact.rows import to_json_lines
-
-_BATCH = 128
+from pytest_crucible.artifact.json_lines import json_lines
 
 
 def write_jsonl(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
@@ -20,14 +18,9 @@ def write_jsonl(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> 
         rows: called once; yields nested rows.
         path: the file; replaced as a whole or not at all, compressed as its ending says.
     """
-    batch: list[Mapping[str, Any]] = []
     with writing(path) as file:
-        for row in rows():
-            batch.append(row)
-            if len(batch) >= _BATCH:
-                file.write(to_json_lines(batch))
-                batch.clear()
-        file.write(to_json_lines(batch))
+        for some in json_lines(rows):
+            file.write(some)
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pytest_crucible._alike import Column, Same
 from pytest_crucible._errors import ArtifactError, MissingExtraError
 from pytest_crucible.artifact.files import replacing_path
-from pytest_crucible.artifact.flat import Table
+from pytest_crucible.artifact.flat import Part, Table
 from pytest_crucible.artifact.rows import unflatten
 
 ROW_GROUP = 20_000
 BATCH = 1_000
+_NONE = Same(None)
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 _BASE_KINDS = {
@@ -66,15 +67,67 @@ def _write(pyarrow: Any, table: Table, kinds: Mapping[str, str], path: Path) -> 
         replacing_path(path) as fresh,
         pyarrow.parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
     ):
-        cells = iter(table)
-        while True:
+        tables: list[Any] = []
+        for size, columns in _gathered(table):
             # Arrow's columns are a tenth of the size of Python's objects: turned into them often.
-            parts: list[Any] = []
-            while len(parts) * BATCH < ROW_GROUP and (rows := list(islice(cells, BATCH))):
-                parts.append(_arrow(pyarrow, zip(*rows, strict=True), kinds, schema))
-            if not parts:
-                break
-            writer.write_table(pyarrow.concat_tables(parts))
+            tables.append(_arrow(pyarrow, size, columns, kinds, schema))
+            if sum(map(len, tables)) >= ROW_GROUP:
+                joined = pyarrow.concat_tables(tables)
+                while len(joined) >= ROW_GROUP:
+                    writer.write_table(joined.slice(0, ROW_GROUP))
+                    joined = joined.slice(ROW_GROUP)
+                tables = [joined]
+        if sum(map(len, tables)):
+            writer.write_table(pyarrow.concat_tables(tables))
+
+
+def _gathered(table: Table) -> Iterator[tuple[int, list[Column]]]:
+    """The columns of some thousand rows at a time, and how many these are."""
+    parts: list[list[Column]] = []
+    sizes: list[int] = []
+    for part in table.parts():
+        parts.append(_in_order(part, table.columns))
+        sizes.append(part.size)
+        if sum(sizes) >= BATCH:
+            yield sum(sizes), [_joined(sizes, columns) for columns in zip(*parts, strict=True)]
+            parts, sizes = [], []
+    if sizes:
+        yield sum(sizes), [_joined(sizes, columns) for columns in zip(*parts, strict=True)]
+
+
+def _in_order(part: Part, names: Sequence[str]) -> list[Column]:
+    """The columns of a part, whose rows are in several batches."""
+    sizes = [len(rows) for rows, _ in part.batches]
+    places = [row for rows, _ in part.batches for row in rows] + [row for row, _ in part.others]
+    order = sorted(range(part.size), key=places.__getitem__)
+    single = list(zip(*(cells for _, cells in part.others), strict=True))
+    if single:
+        sizes.append(len(part.others))
+    found: list[Column] = []
+    for position, name in enumerate(names):
+        pieces = [columns.get(name, _NONE) for _, columns in part.batches]
+        if single:
+            pieces.append(single[position])
+        column = _joined(sizes, pieces)
+        if not isinstance(column, Same) and len(pieces) > 1:
+            column = [column[place] for place in order]
+        found.append(column)
+    return found
+
+
+def _joined(sizes: Sequence[int], pieces: Sequence[Column]) -> Column:
+    """Columns below each other as one."""
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    if isinstance(first, Same) and all(
+        isinstance(each, Same) and each.value is first.value for each in pieces
+    ):
+        return first
+    found: list[Any] = []
+    for size, piece in zip(sizes, pieces, strict=True):
+        found += [piece.value] * size if isinstance(piece, Same) else piece
+    return found
 
 
 def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -119,18 +172,26 @@ def _schema(pyarrow: Any, kinds: Mapping[str, str]) -> Any:
 
 
 def _arrow(
-    pyarrow: Any, columns: Iterable[Sequence[Any]], kinds: Mapping[str, str], schema: Any
+    pyarrow: Any, size: int, columns: Iterable[Column], kinds: Mapping[str, str], schema: Any
 ) -> Any:
-    arrays = []
-    for (column, kind), values, field in zip(kinds.items(), columns, schema, strict=True):
-        try:
-            arrays.append(pyarrow.array(values, field.type))
-        except (pyarrow.ArrowException, OverflowError):
-            if kind == "int":
-                raise _TooLargeError(column) from None
-            fitted = [_fit(value, kind) for value in values]
-            arrays.append(pyarrow.array(fitted, field.type))
+    arrays = [
+        _array(pyarrow, column, size, name, kind, field.type)
+        for (name, kind), column, field in zip(kinds.items(), columns, schema, strict=True)
+    ]
     return pyarrow.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(pyarrow: Any, column: Column, size: int, name: str, kind: str, type: Any) -> Any:
+    if isinstance(column, Same):
+        if column.value is None:
+            return pyarrow.nulls(size, type)
+        return pyarrow.repeat(_array(pyarrow, [column.value], 1, name, kind, type)[0], size)
+    try:
+        return pyarrow.array(column, type)
+    except (pyarrow.ArrowException, OverflowError):
+        if kind == "int":
+            raise _TooLargeError(name) from None
+        return pyarrow.array([_fit(value, kind) for value in column], type)
 
 
 def _column_kinds(table: Table) -> dict[str, str]:

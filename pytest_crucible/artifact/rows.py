@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from pytest_crucible._clock import iso_from_us
-from pytest_crucible._enrich import add_enriched, changed, enrich, has_fields
+from pytest_crucible._enrich import add_enriched, changed, enrich
 from pytest_crucible._event import RESERVED, Event
 from pytest_crucible._frames import encode_degraded
 from pytest_crucible._scope import Scope
+from pytest_crucible.stores._chunks import Chunk, chunks_of
 
 BASE_COLUMNS = (
     "run", "event_id", "experiment", "condition", "test", "case", "trial", "attempt",
@@ -33,22 +34,22 @@ WEIGHT = "sampling_weight"
 _KNOWN = frozenset({*BASE_COLUMNS, WEIGHT, "measurements", "metadata"})
 
 NESTED = ("measurements", "metadata")
-_EMPTY: Mapping[str, Any] = {}
 _MAX_TEMPLATES = 256
-_MAX_NAMES = 4096
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 _encoder = msgspec.json.Encoder()
 _to_json = _encoder.encode
 
 
-Outline = tuple[tuple[str, ...], Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
-"""Of a row: the columns that are not nested; those among them that not every export has, with
-their values; measurements; metadata."""
-
-
 Mark = Callable[[Event, dict[str, Any]], dict[str, Any]]
 """Adds what is to be said of an event to its row, and returns the row."""
+
+
+@runtime_checkable
+class Chunked(Protocol):
+    """Events that can be had many at once."""
+
+    def chunks(self) -> Iterator[Chunk]: ...
 
 
 class Rows:
@@ -74,37 +75,18 @@ class Rows:
         self._mark = mark
 
     @property
-    def complete(self) -> bool:
-        """Whether each row has all of `BASE_COLUMNS`, in their order."""
-        return self._change is None
+    def plain(self) -> bool:
+        """Whether the rows say nothing that the events themselves do not."""
+        return self._change is None and not self._enrichers and self._mark is None
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The events of a pass, where the rows are `plain`."""
+        events = self._events()
+        return events.chunks() if isinstance(events, Chunked) else chunks_of(events)
 
     def __call__(self) -> Iterator[dict[str, Any]]:
         rows = nested_rows(self._events(), self._enrichers, self._mark)
         return rows if self._change is None else self._change(rows)
-
-    def outlines(self) -> Iterator[Outline]:
-        """What tells the columns, in less time than the rows take."""
-        if self._change is not None or self._enrichers or self._mark is not None:
-            yield from map(outline, self())
-            return
-        special: dict[str, bool] = {}
-        for event in self._events():
-            name = event.name
-            if name not in special:
-                if len(special) >= _MAX_NAMES:
-                    special.clear()
-                special[name] = not event.internal and has_fields(name)
-            if event.enriched or special[name] or event.weight is not None:
-                yield outline(nested_row(event))
-            else:
-                yield BASE_COLUMNS, _EMPTY, event.measurements, event.metadata
-
-
-def outline(row: Mapping[str, Any]) -> Outline:
-    """The outline of a nested row."""
-    keys = tuple(key for key in row if key not in NESTED)
-    extra = {key: row[key] for key in keys if key not in BASE_COLUMNS}
-    return keys, extra, row.get("measurements", _EMPTY), row.get("metadata", _EMPTY)
 
 
 def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from pytest_crucible.artifact.trace import Trace, trace
 from pytest_crucible.metrics.anomalies import MAD
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.windows import Window, slide
+from pytest_crucible.stores._chunks import Chunk, chunks_of
+from pytest_crucible.stores._merge import Merged
 
 Predicate = Callable[[Event], object]
 Stage = Callable[[Iterable[Event]], Iterable[Event]]
@@ -176,6 +178,13 @@ class Events(Sequence[Event]):
             events = stage(events)
         return events
 
+    def chunks(self) -> Iterator[Chunk]:
+        """The events many at once, for what reads all of them."""
+        read, source = self._read, None
+        if not self._stages and (read is None or read[0] != self._version()):
+            source = self._source()
+        return source.chunks() if isinstance(source, Merged) else chunks_of(self)
+
     def _list(self) -> list[Event]:
         version, read = self._version(), self._read
         if read is None or read[0] != version:
@@ -266,7 +275,7 @@ class Events(Sequence[Event]):
         """
         version, kept = self._version(), self._columns
         if kept is None or kept[0] != version:
-            kept = self._columns = version, columns_of(self)
+            kept = self._columns = version, columns_of(self.chunks())
         return kept[1]
 
     def to_numpy(self) -> NDArray[np.void]:

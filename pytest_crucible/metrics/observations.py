@@ -18,7 +18,7 @@ from pytest_crucible.metrics.groups import Series as Series
 from pytest_crucible.metrics.places import Place, add_row
 from pytest_crucible.metrics.plain import PlainEvents
 from pytest_crucible.metrics.trials import TrialBook
-from pytest_crucible.stores._merge import Node, merge
+from pytest_crucible.stores._merge import Node, merge_aside
 
 Enricher = Callable[[Event, Enriched], None]
 
@@ -50,7 +50,7 @@ def observe_nodes(
     """
     observer = _Observer(())
     plain = PlainEvents(observer.found, observer.place, observer.add)
-    for event in merge(nodes, plain):
+    for event in merge_aside(nodes, plain):
         observer.add(event)
     return observer.finish(plan())
 

@@ -12,23 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._alike import Alike, Column, Same, alike, enriched_columns
 from pytest_crucible._bus import HANDLER_FAILURE
 from pytest_crucible._catalog import is_container
-from pytest_crucible._enrich import (
-    NS_PER_MS,
-    Places,
-    Plan,
-    latency_ms_of,
-    nested_tokens_of,
-    number,
-    plan_of,
-    success_of,
-)
 from pytest_crucible._event import Event
 from pytest_crucible._frames import EventFrame
 from pytest_crucible._scope import Scope
@@ -39,9 +30,7 @@ from pytest_crucible.metrics.places import Place, name_index
 from pytest_crucible.metrics.wholes import concerns
 from pytest_crucible.stores._merge import Node, as_mapping
 
-Keys = tuple[str, ...]
 Frames = list[EventFrame]
-"""Of one shape: with the same name and the same keys in measurements and metadata."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -49,6 +38,7 @@ Bools = NDArray[np.bool_]
 _NOT_PLAIN = frozenset({"span_id", "parent_span_id", "strand", "continues", "cancelled"})
 _MANY = 32  # shapes
 _FEW = 64  # below this NumPy's calls cost more than they save
+_NONE = Same(None)
 _NANS = ("latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens")
 
 
@@ -117,7 +107,15 @@ class PlainEvents:
             )
 
 
-def _by_shape(frames: Frames) -> list[Frames] | None:
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Events of one shape, and when each happened (ns, by their node's clock)."""
+
+    events: Alike
+    times_ns: list[int]
+
+
+def _by_shape(frames: Frames) -> list[_Shape] | None:
     """The events by name and keys; None if they are not all plain, or hardly two are alike."""
     numbers = [frame.measurements for frame in frames]
     context = [frame.metadata for frame in frames]
@@ -127,17 +125,23 @@ def _by_shape(frames: Frames) -> list[Frames] | None:
     if not _is_plain(frames[0].name, context[0] or ()):
         return None
     names = [frame.name for frame in frames]
+    times = [frame.time_ns for frame in frames]
     if NoneType in kinds:
         context = [each or {} for each in context]
-    if len(set(names)) == len(set(map(tuple, numbers))) == len(set(map(tuple, context))) == 1:
-        return [frames]
-    keys = list(zip(names, map(tuple, numbers), map(tuple, context), strict=True))
-    shapes: dict[tuple[str, Keys, Keys], Frames] = {key: [] for key in dict.fromkeys(keys)}
-    if len(shapes) > _MANY or not all(_is_plain(name, keys) for name, _, keys in shapes):
+    if len(set(names)) == 1 and (events := alike(names[0], numbers, context)):
+        return [_Shape(events, times)]
+    rows: dict[Any, list[int]] = {}
+    for row, key in enumerate(zip(names, map(tuple, numbers), map(tuple, context), strict=True)):
+        rows.setdefault(key, []).append(row)
+    if len(rows) > _MANY or not all(_is_plain(name, keys) for name, _, keys in rows):
         return None
-    for key, frame in zip(keys, frames, strict=True):
-        shapes[key].append(frame)
-    return list(shapes.values())
+    found = []
+    for (name, _, _), of in rows.items():
+        events = alike(name, [numbers[row] for row in of], [context[row] for row in of])
+        if events is None:
+            return None
+        found.append(_Shape(events, [times[row] for row in of]))
+    return found
 
 
 def _is_plain(name: str, context: Collection[str]) -> bool:
@@ -149,12 +153,12 @@ def _is_plain(name: str, context: Collection[str]) -> bool:
     )
 
 
-def _add_columns(place: Place, node: Node, shapes: list[Frames]) -> None:
+def _add_columns(place: Place, node: Node, shapes: list[_Shape]) -> None:
     group = place.group
     parts = [_columns(group, node, shape) for shape in shapes]
     for shape, part in zip(shapes, parts, strict=True):
-        _count_calls(place, shape, part)
-        _count_models(group, shape)
+        _count_calls(place, shape.events, part)
+        _count_models(group, shape.events)
     sizes = np.cumsum([0, *(part.time_us.size for part in parts)]).tolist()
     errors = {
         size + row: error
@@ -200,97 +204,27 @@ def _extend(column: array[Any], values: NDArray[Any]) -> None:
     column.frombytes(values.view(np.uint8).data)
 
 
-def _columns(group: Group, node: Node, frames: Frames) -> _Columns:
-    name, number_keys = frames[0].name, tuple(frames[0].measurements)
-    plan = plan_of(name, number_keys, tuple(frames[0].metadata or ()))
-    numbers = [frame.measurements for frame in frames]
-    context = [frame.metadata for frame in frames]
-    size = len(frames)
-    success = _success(plan, numbers, context)
-    asked, answered, total = _tokens(plan, numbers, context)
-    starts = name.endswith(".start")
+def _columns(group: Group, node: Node, shape: _Shape) -> _Columns:
+    events, size = shape.events, len(shape.times_ns)
+    told = enriched_columns(events)
+    floats = {
+        name: _floats(told[name], size) if name in told else np.full(size, np.nan) for name in _NANS
+    }
+    starts = events.name.endswith(".start")
     return _Columns(
-        time_us=(np.array([frame.time_ns for frame in frames]) - node.offset_ns) // 1000,
-        name=np.full(size, name_index(group, name), dtype=np.int64),
-        latency_ms=_latency_ms(plan, number_keys, numbers),
-        cost_usd=_first(plan.cost, numbers, context),
-        success=success,
-        input_tokens=asked,
-        output_tokens=answered,
-        total_tokens=total,
+        time_us=(np.array(shape.times_ns) - node.offset_ns) // 1000,
+        name=np.full(size, name_index(group, events.name), dtype=np.int64),
+        **floats,
         starts=np.full(size, starts),
-        errors=[] if starts else _errors(success, context),
+        errors=[] if starts else _errors(floats["success"], events.metadata),
     )
 
 
-def _latency_ms(plan: Plan, keys: Keys, numbers: Sequence[Mapping[str, Any]]) -> Floats:
-    if not plan.latency:
-        return _unknown(len(numbers))
-    if "start" in keys and "stop" in keys:  # their difference is exact for whole numbers only
-        return _of([latency_ms_of(each) for each in numbers])
-    found = _unknown(len(numbers))
-    for key in ("duration", "duration_ns"):
-        if key in keys:
-            found = _fill(found, _of([each[key] for each in numbers]) / NS_PER_MS)
-    if "latency_ms" in keys:
-        found = _fill(found, _of([each["latency_ms"] for each in numbers]))
-    return found
-
-
-def _success(
-    plan: Plan, numbers: Sequence[Mapping[str, Any]], context: Sequence[Mapping[str, Any]]
-) -> Floats:
-    if not plan.success:
-        return np.full(len(numbers), np.nan if plan.otherwise is None else float(plan.otherwise))
-    told = [success_of(plan, each, of or {}) for each, of in zip(numbers, context, strict=True)]
-    return np.array([np.nan if each is None else float(each) for each in told])
-
-
-def _tokens(
-    plan: Plan, numbers: Sequence[Mapping[str, Any]], context: Sequence[Mapping[str, Any]]
-) -> tuple[Floats, Floats, Floats]:
-    if plan.nested:
-        told = [nested_tokens_of(n, c or {}) for n, c in zip(numbers, context, strict=True)]
-        asked, answered, total = (_of([each[kind] for each in told]) for kind in range(3))
-    else:
-        asked, answered, total = (
-            _first(places, numbers, context) for places in (plan.asked, plan.answered, plan.total)
-        )
-    some = ~(np.isnan(asked) & np.isnan(answered))
-    summed = np.where(some, np.nan_to_num(asked) + np.nan_to_num(answered), np.nan)
-    return asked, answered, _fill(total, summed)
-
-
-def _first(
-    places: Places, numbers: Sequence[Mapping[str, Any]], context: Sequence[Mapping[str, Any]]
-) -> Floats:
-    found = _unknown(len(numbers))
-    for is_context, key in places:
-        found = _fill(found, _of([each[key] for each in (context if is_context else numbers)]))
-    return found
-
-
-def _fill(found: Floats, more: Floats) -> Floats:
-    return np.where(np.isnan(found), more, found)
-
-
-def _unknown(size: int) -> Floats:
-    return np.full(size, np.nan)
-
-
-def _of(values: Sequence[object]) -> Floats:
-    """Finite numbers as they are, NaN for anything else."""
-    if set(map(type, values)) <= {int, float}:
-        try:
-            found: Floats = np.frombuffer(
-                array("d", cast("Sequence[float]", values)), dtype=np.float64
-            )
-        except OverflowError:  # an int beyond every float
-            pass
-        else:
-            return np.where(np.isfinite(found), found, np.nan)
-    plain = (number(value) for value in values)
-    return np.array([np.nan if each is None else float(each) for each in plain])
+def _floats(column: Column, size: int) -> Floats:
+    """NaN where there is no number."""
+    if isinstance(column, Same):
+        return np.full(size, column.value, dtype=np.float64)
+    return np.array(column, dtype=np.float64)
 
 
 def _errors(success: Floats, context: Sequence[Mapping[str, Any] | None]) -> list[tuple[int, str]]:
@@ -301,16 +235,15 @@ def _errors(success: Floats, context: Sequence[Mapping[str, Any] | None]) -> lis
     return found
 
 
-def _count_calls(place: Place, frames: Frames, part: _Columns) -> None:
-    name = frames[0].name
+def _count_calls(place: Place, events: Alike, part: _Columns) -> None:
+    name = events.name
     if not name.startswith(CALL) or name.endswith(".start"):
         return
     counts, size = place.group.calls, part.time_us.size
-    if "provider" in (frames[0].metadata or ()):
-        told = {str(frame.metadata["provider"] or "").lower() for frame in frames}
-        counts.providers.update(told)
-    else:
-        counts.providers.add("")
+    told = events.context.get("provider", [""])
+    if set(map(type, told)) == {str}:
+        told = list(set(told))
+    counts.providers.update(str(each or "").lower() for each in told)
     unpriced = np.isnan(part.cost_usd) & (part.success != 0)
     no_price = int(np.count_nonzero(unpriced & ~np.isnan(part.total_tokens)))
     no_tokens = int(np.count_nonzero(unpriced)) - no_price
@@ -323,10 +256,8 @@ def _count_calls(place: Place, frames: Frames, part: _Columns) -> None:
             counts.add(place.judge, reason, count)
 
 
-def _count_models(group: Group, frames: Frames) -> None:
-    if "model" not in (frames[0].metadata or ()):
-        return
-    models = [frame.metadata["model"] for frame in frames]
+def _count_models(group: Group, events: Alike) -> None:
+    models = events.context.get("model", [])
     if set(map(type, models)) != {str}:
         models = [str(each) for each in models if each is not None]
     for model, count in Counter(models).items():

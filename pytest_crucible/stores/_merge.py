@@ -10,7 +10,8 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Protocol, cast
 
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED, Event
 from pytest_crucible._frames import (
@@ -28,13 +29,17 @@ from pytest_crucible._frames import (
 from pytest_crucible._recorder import NO_SCOPE
 from pytest_crucible._sampling import NO_SLOT
 from pytest_crucible._scope import JUDGE, Scope
+from pytest_crucible.stores._chunks import CHUNK, Chunk, Origin
+from pytest_crucible.stores._interleave import interleave
 from pytest_crucible.stores._reservoir import Condition, Survivors
+from pytest_crucible.stores.spool_reader import BATCH, SpoolReader
 
 TrialKey = tuple[str, str, str, str, int]
 """experiment, condition, test, case, trial"""
 
 _EMPTY: Mapping[str, Any] = {}
 _MAX_WAITING = 8192  # events that wait to be set aside, as they are
+_ENOUGH = 1024  # of one scope, to share the work; while the caches hold them
 
 
 class Aside(Protocol):
@@ -89,6 +94,7 @@ class Node:
     keep: object = None
     _offset_ns: int = 0
     _survivors: Survivors | None = None
+    _origins: dict[int, Origin] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -99,95 +105,146 @@ class Node:
         """Read the node's events in order, learning its tables on the way."""
         return self.read()
 
+    def chunks(self) -> Iterator[Chunk]:
+        """The same, many at once."""
+        told = self._begin()
+        for sequences, frames in _batches(self.frames, 2 * BATCH):
+            places: list[int] = []
+            events: list[EventFrame] = []
+            origins: list[Origin] = []
+            if set(map(type, frames)) == {EventFrame}:
+                places, events = sequences, cast("list[EventFrame]", frames)
+                if {event.slot for event in events} != {NO_SLOT}:
+                    kept = [row for row, event in enumerate(events) if self._is_left(event)]
+                    places, events = [places[row] for row in kept], [events[row] for row in kept]
+                numbers = [event.scope for event in events]
+                for number in set(numbers).difference(self._origins):
+                    self._origin(number)
+                origins = [self._origins[number] for number in numbers]
+            else:
+                for sequence, frame in zip(sequences, frames, strict=True):
+                    if type(frame) is EventFrame:
+                        if self._is_left(frame):
+                            places.append(sequence)
+                            events.append(frame)
+                            origins.append(
+                                self._origins.get(frame.scope) or self._origin(frame.scope)
+                            )
+                        continue
+                    if events and type(frame) is HeaderFrame:  # by another clock from here on
+                        yield self._chunk(places, events, origins, told)
+                        places, events, origins = [], [], []
+                    self._learn(frame)
+            if events:
+                yield self._chunk(places, events, origins, told)
+
     def read(self, aside: Aside | None = None) -> Iterator[Event]:
-        """The same. ``aside`` gets the usual events many at once, and they are left out.
+        """The same, one by one. ``aside`` gets the usual ones many at once, and they are left out.
 
         It has them before the next event that is not left out.
         """
-        scopes: dict[int, Scope | None] = {NO_SCOPE: None, **self.scopes}
-        self.learned = scopes
+        told = self._begin()
+        waiting: defaultdict[int, list[EventFrame]] = defaultdict(list)
+        for sequences, frames in _batches(self.frames):
+            # What enrichers set is looked up in order: then none is left out.
+            none = aside is None or told.any
+            usual = [False] * len(frames) if none else _are_usual(frames)
+            for sequence, frame, is_usual in zip(sequences, frames, usual, strict=True):
+                if type(frame) is not EventFrame:
+                    self._learn(frame)
+                elif is_usual:
+                    waiting[frame.scope].append(frame)
+                else:
+                    if waiting:
+                        self._set_aside(waiting, aside)
+                    event = self._event(sequence, frame, told)
+                    if event is not None:
+                        yield event
+            if waiting:
+                few = sum(map(len, waiting.values())) < _MAX_WAITING
+                self._set_aside(waiting, aside, least=_ENOUGH if few else 0)
+        self._set_aside(waiting, aside)
+
+    def _begin(self) -> _Told:
+        self.learned = {NO_SCOPE: None, **self.scopes}
+        self._origins = {}
         self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
         self.closed, self._survivors = False, None
-        told = _Told(self.enriched)
-        if told.any:
-            aside = None
-        waiting: defaultdict[int, list[EventFrame]] = defaultdict(list)
-        count = 0
-        for sequence, frame in self.frames:
-            if type(frame) is EventFrame:
-                if aside is not None and not (
-                    # There is nothing to be said about it but what it says itself.
-                    frame.attribution
-                    or frame.degraded
-                    or frame.unit
-                    or type(frame.name) is not str
-                    or frame.name.startswith(RESERVED)
-                ):
-                    waiting[frame.scope].append(frame)
-                    count += 1
-                    if count == _MAX_WAITING:
-                        count = self._set_aside(waiting, scopes, aside)
-                    continue
-                if count and aside is not None:
-                    count = self._set_aside(waiting, scopes, aside)
-                if frame.slot != NO_SLOT and not self._survives(frame, scopes):
-                    continue
-                self.events += 1
-                numbers, context, name = frame.measurements, frame.metadata, frame.name
-                number = frame.scope
-                yield Event(
-                    name=name if type(name) is str else str(name),
-                    measurements=numbers if type(numbers) is dict else as_mapping(numbers),
-                    metadata=context if type(context) is dict else as_mapping(context),
-                    time_us=(frame.time_ns - self._offset_ns) // 1000,
-                    run=self.run,
-                    node=self.name,
-                    sequence=sequence,
-                    scope=scopes[number] if number in scopes else _judges(number, scopes),
-                    attribution=ATTRIBUTIONS[frame.attribution],
-                    degraded=frame.degraded,
-                    weight=frame.weight if frame.unit else None,
-                    enriched=told.of(sequence) if told.any else None,
-                )
-            elif isinstance(frame, ScopeFrame):
-                scopes[frame.id] = Scope(
-                    experiment=frame.experiment,
-                    condition=frame.condition,
-                    test=frame.test,
-                    case=frame.case,
-                    trial=frame.trial,
-                    attempt=frame.attempt,
-                )
-            else:
-                self._learn(frame)
-        if count and aside is not None:
-            self._set_aside(waiting, scopes, aside)
+        return _Told(self.enriched)
+
+    def _event(self, sequence: int, frame: EventFrame, told: _Told) -> Event | None:
+        """One event; None if it is not left."""
+        if not self._is_left(frame):
+            return None
+        self.events += 1
+        name = frame.name
+        return Event(
+            name=name if type(name) is str else str(name),
+            measurements=as_mapping(frame.measurements),
+            metadata=as_mapping(frame.metadata),
+            time_us=(frame.time_ns - self._offset_ns) // 1000,
+            run=self.run,
+            node=self.name,
+            sequence=sequence,
+            scope=self._scope(frame.scope),
+            attribution=ATTRIBUTIONS[frame.attribution],
+            degraded=frame.degraded,
+            weight=frame.weight if frame.unit else None,
+            enriched=told.of(sequence) if told.any else None,
+        )
+
+    def _chunk(
+        self, places: list[int], frames: list[EventFrame], origins: list[Origin], told: _Told
+    ) -> Chunk:
+        """The same for consecutive events, all of them left."""
+        odd = {frame.attribution or frame.degraded or frame.unit for frame in frames} != {0}
+        self.events += len(frames)
+        names = [frame.name for frame in frames]
+        if not {str}.issuperset(map(type, names)):
+            names = [name if type(name) is str else str(name) for name in names]
+        offset = self._offset_ns
+        return Chunk(
+            names=names,
+            measurements=_mappings([frame.measurements for frame in frames]),
+            metadata=_mappings([frame.metadata for frame in frames]),
+            times_us=[(frame.time_ns - offset) // 1000 for frame in frames],
+            sequences=places,
+            origins=origins,
+            attributions=[ATTRIBUTIONS[frame.attribution] for frame in frames] if odd else None,
+            degraded=[frame.degraded for frame in frames] if odd else None,
+            weights=[frame.weight if frame.unit else None for frame in frames] if odd else None,
+            enriched=[told.of(place) for place in places] if told.any else None,
+        )
+
+    def _origin(self, number: int) -> Origin:
+        found = self._origins[number] = Origin(self.run, self.name, self._scope(number))
+        return found
+
+    def _scope(self, number: int) -> Scope | None:
+        scopes = self.learned
+        return scopes[number] if number in scopes else _judges(number, scopes)
 
     def _set_aside(
-        self,
-        waiting: dict[int, list[EventFrame]],
-        scopes: dict[int, Scope | None],
-        aside: Aside,
-    ) -> int:
-        for number, frames in waiting.items():
+        self, waiting: dict[int, list[EventFrame]], aside: Aside | None, least: int = 0
+    ) -> None:
+        for number in [each for each, frames in waiting.items() if len(frames) >= least]:
+            frames = waiting.pop(number)
             self.events += len(frames)
-            scope = scopes[number] if number in scopes else _judges(number, scopes)
-            if scope is not None:
+            scope = self._scope(number)
+            if scope is not None and aside is not None:
                 aside.take(self, scope, frames)
-        waiting.clear()
-        return 0
 
     @property
     def offset_ns(self) -> int:
         """This node's wall clock minus the controller's."""
         return self._offset_ns
 
-    def _survives(self, frame: EventFrame, scopes: dict[int, Scope | None]) -> bool:
-        """Whether an event in a reservoir is left at the end; tells it what it stands for."""
-        if self.piecewise:
+    def _is_left(self, frame: EventFrame) -> bool:
+        """False for one of a reservoir whose place another took; tells others their weight."""
+        if frame.slot == NO_SLOT or self.piecewise:
             return True
         if self._survivors is None:
-            self._survivors = Survivors(self.frames, scopes, self.samplings)
+            self._survivors = Survivors(self.frames, self.learned, self.samplings)
         weight = self._survivors.weight(frame)
         frame.weight = 1.0 if weight is None else weight
         return weight is not None
@@ -201,7 +258,18 @@ class Node:
 
     def _learn(self, frame: Frame) -> None:
         match frame:
+            case ScopeFrame():
+                self._origins.pop(frame.id, None)
+                self.learned[frame.id] = Scope(
+                    experiment=frame.experiment,
+                    condition=frame.condition,
+                    test=frame.test,
+                    case=frame.case,
+                    trial=frame.trial,
+                    attempt=frame.attempt,
+                )
             case HeaderFrame():
+                self._origins.clear()
                 self.header, self.run, self.name = frame, frame.run, frame.node
                 self._offset_ns = frame.clock_offset_ns
                 if frame.schema != SCHEMA:
@@ -220,26 +288,71 @@ class Node:
                 self.closed = True
 
 
-def merge(nodes: Iterable[Node], aside: Aside | None = None) -> Iterator[Event]:
+class Merged:
     """All events of all nodes: in order within a node, by wall time across nodes.
 
     Args:
-        nodes: each is read once.
-        aside: see `Node.read`.
+        nodes: each is read once per iteration.
     """
-    nodes = list(nodes)
-    if len(nodes) == 1:
-        return nodes[0].read(aside)
-    streams = [_timed(node, aside) for node in nodes]
-    return (event for *_, event in heapq.merge(*streams, key=lambda item: item[:3]))
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._nodes = list(nodes)
+
+    def __iter__(self) -> Iterator[Event]:
+        return _by_time([node.read() for node in self._nodes])
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The same, many at once."""
+        if len(self._nodes) == 1:
+            return self._nodes[0].chunks()
+        return interleave([node.chunks() for node in self._nodes])
 
 
-def _timed(node: Node, aside: Aside | None) -> Iterator[tuple[int, str, int, Event]]:
+def merge(nodes: Iterable[Node]) -> Merged:
+    """All events of all nodes."""
+    return Merged(nodes)
+
+
+def merge_aside(nodes: Iterable[Node], aside: Aside) -> Iterator[Event]:
+    """The same, but for the usual ones, which ``aside`` gets; see `Node.read`."""
+    return _by_time([node.read(aside) for node in nodes])
+
+
+def _by_time(streams: list[Iterator[Event]]) -> Iterator[Event]:
+    if len(streams) == 1:
+        return streams[0]
+    timed = map(_timed, streams)
+    return (event for *_, event in heapq.merge(*timed, key=lambda item: item[:3]))
+
+
+def _timed(events: Iterator[Event]) -> Iterator[tuple[int, str, int, Event]]:
     latest = 0
-    for event in node.read(aside):
+    for event in events:
         # A wall clock may be set back; the order within a node must survive that.
         latest = max(latest, event.time_us)
         yield latest, event.node, event.sequence, event
+
+
+def _batches(
+    frames: Iterable[tuple[int, Frame]], size: int = BATCH
+) -> Iterator[tuple[list[int], list[Frame]]]:
+    if isinstance(frames, SpoolReader):
+        yield from frames.batches(size)
+        return
+    rest = iter(frames)
+    while some := list(islice(rest, CHUNK)):
+        yield [position for position, _ in some], [frame for _, frame in some]
+
+
+def _are_usual(frames: list[Frame]) -> list[bool]:
+    """Of each whether it is an event of which nothing is to be said but what it says itself."""
+    return [
+        type(frame) is EventFrame
+        and not (frame.attribution or frame.degraded or frame.unit)
+        and type(frame.name) is str
+        and not frame.name.startswith(RESERVED)
+        for frame in frames
+    ]
 
 
 class _Told:
@@ -266,6 +379,10 @@ def _judges(number: int, scopes: dict[int, Scope | None]) -> Scope | None:
     owner = scopes.get(-number)
     found = scopes[number] = None if owner is None else replace(owner, role=JUDGE)
     return found
+
+
+def _mappings(values: list[Any]) -> list[Mapping[str, Any]]:
+    return values if {dict}.issuperset(map(type, values)) else list(map(as_mapping, values))
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:

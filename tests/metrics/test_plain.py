@@ -97,7 +97,9 @@ def _small() -> Iterator[None]:
     """Few are many here, so that small examples go both ways."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "_FEW", 2)
-        patch.setattr(_merge, "_MAX_WAITING", 7)
+        patch.setattr(_merge, "CHUNK", 7)
+        patch.setattr(_merge, "_ENOUGH", 5)
+        patch.setattr(_merge, "_MAX_WAITING", 9)
         yield
 
 
