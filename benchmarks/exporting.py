@@ -15,11 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.rounds import ROUNDS, Figure, Row
+
 SIZES = (10_000, 250_000, 1_000_000, 4_000_000)
 FORMATS = ("floor", "jsonl", "csv", "parquet", "jsonl.gz")
+# Format → limits in CPU seconds for a million events, and in MB.
+LIMITS = {"jsonl": (4, 60), "csv": (12, 60), "parquet": (10, 200)}
 LARGEST = {"jsonl.gz": 1_000_000}  # gzip takes its time, and memory is told by then
 
 
@@ -66,6 +72,47 @@ def _measure(folder: Path, format: str) -> tuple[float, ...]:
     return tuple(map(float, done.stdout.split()))
 
 
+@contextmanager
+def _recorded(*sizes: int) -> Iterator[dict[int, Path]]:
+    """Run folders with so many events each."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {size: Path(temporary) / str(size) for size in sizes}
+        for size, folder in folders.items():
+            (folder / "nodes").mkdir(parents=True)
+            recorder = "from benchmarks.merging import record; from pathlib import Path;"
+            recorder += f"record(Path({str(folder)!r}), 'main', {size})"
+            subprocess.run([sys.executable, "-c", recorder], check=True)
+        yield folders
+
+
+def rows(events: int = 1_000_000, rounds: int = ROUNDS) -> list[Row]:
+    """CPU seconds of exporting that many events, and peak memory of a quarter to four times."""
+    sizes = (events // 4, events, events * 4)
+    found = []
+    with _recorded(*sizes) as folders:
+        # Not `interleaved`: each is a process, and needs no warming up.
+        taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in LIMITS}
+        for _ in range(rounds):
+            for name in LIMITS:
+                taken[name].append(_measure(folders[events], name))
+        for name, (most_seconds, most_mb) in LIMITS.items():
+            cpu, peak = (Figure(tuple(each[at] for each in taken[name])) for at in (1, 2))
+            others = [_measure(folders[size], name)[2] for size in (sizes[0], sizes[2])]
+            peaks = [others[0], peak.median, others[1]]
+            text = " / ".join(f"{each:.0f}" for each in peaks)
+            flat = max(peaks) <= 1.1 * min(peaks)
+            found.append(
+                Row(
+                    f"export {events:,} events: {name}",
+                    f"{cpu.median:.2f} s ± {cpu.spread:.0%}, "
+                    f"peak {text} MB at {', '.join(f'{size:,}' for size in sizes)}",
+                    f"≤ {most_seconds} s, ≤ {most_mb} MB, flat",
+                    cpu.median <= most_seconds and max(peaks) <= most_mb and flat,
+                )
+            )
+    return found
+
+
 def main() -> None:
     """Record runs of each size, export each in each format, print a line per export."""
     parts = ("pytest-crucible", "msgspec", "pyarrow")
@@ -77,13 +124,8 @@ def main() -> None:
         f"{'format':10} {'events':>9} {'seconds':>8} {'CPU s':>8} {'µs/event':>8} "
         f"{'peak MB':>8} {'file MB':>8}"
     )
-    with tempfile.TemporaryDirectory() as temporary:
-        for events in SIZES:
-            folder = Path(temporary) / str(events)
-            (folder / "nodes").mkdir(parents=True)
-            recorder = "from benchmarks.merging import record; from pathlib import Path;"
-            recorder += f"record(Path({str(folder)!r}), 'main', {events})"
-            subprocess.run([sys.executable, "-c", recorder], check=True)
+    with _recorded(*SIZES) as folders:
+        for events, folder in folders.items():
             for name in FORMATS:
                 if events > LARGEST.get(name, events):
                     continue

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.rounds import Figure
+
 EVENTS = 1_000_000
 WORKERS = 4
 TRIALS = 200
@@ -72,7 +74,7 @@ def _measure(folder: Path, what: str) -> tuple[float, float, int]:
     return float(seconds), float(peak), int(count)
 
 
-def measure_one(events: int) -> tuple[float, float]:
+def measure_one(events: int, rounds: int) -> tuple[Figure, Figure]:
     """Seconds and peak MB of working out all metrics of one node's events, from disk."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -82,8 +84,9 @@ def measure_one(events: int) -> tuple[float, float]:
         )
         process.start()
         process.join()
-        seconds, peak, _ = _measure(folder, "analyse")
-        return seconds, peak
+        found = [_measure(folder, "analyse") for _ in range(rounds)]
+    seconds, peaks, _ = zip(*found, strict=True)
+    return Figure(seconds), Figure(peaks)
 
 
 def main() -> None:
