@@ -78,6 +78,14 @@ def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None
         return None
 
 
+def measured_column(events: Alike, field: str) -> Sequence[Any] | None:
+    """``latency_ms`` or ``cost_usd`` alone; None where the events tell nothing about it."""
+    plan = events.plan
+    if field == "latency_ms":
+        return _latency_ms(events) if plan.latency else None
+    return _first(events, plan.cost) if plan.cost else None
+
+
 def enriched_columns(events: Alike) -> dict[str, Column]:
     """The fields of `Enriched` that may hold something, ``extra`` spread out among them."""
     plan = events.plan

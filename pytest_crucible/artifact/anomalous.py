@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from pytest_crucible._alike import Alike, measured_column
 from pytest_crucible._enrich import enrich, number
 from pytest_crucible._errors import ArtifactError
-from pytest_crucible._event import Event
+from pytest_crucible._event import RESERVED, Event
+from pytest_crucible._scope import Scope
 from pytest_crucible.artifact.rows import Mark
 from pytest_crucible.metrics.anomalies import detect
 from pytest_crucible.metrics.unusual import COLUMNS, Limits
 from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.stores._chunks import Origin
 
 COLUMN = "anomaly"
 """Column of exports: the metrics in which an event is one; only there if any event is."""
@@ -166,31 +169,66 @@ def marks_of(manifest: Mapping[str, Any] | None) -> Mark | None:
 
 
 def _marks(found: Iterable[tuple[str, str, str, Mapping[str, Limits]]]) -> Mark | None:
-    limits: dict[tuple[str, str, str], list[tuple[str, float | None, float | None]]] = {}
+    checks: dict[tuple[str, str, str], list[_Check]] = {}
     for experiment, condition, metric, by_event in found:
         for event, (low, high) in by_event.items():
-            limits.setdefault((experiment, condition, event), []).append((metric, low, high))
-    if not limits:
-        return None
+            checks.setdefault((experiment, condition, event), []).append((metric, low, high))
+    return _Marks(checks) if checks else None
 
-    def mark(event: Event, row: dict[str, Any]) -> dict[str, Any]:
-        scope = event.scope
-        if scope is None:
-            return row
-        checks = limits.get((scope.experiment, scope.condition, event.name), ())
-        beyond = [metric for metric, *usual in checks if _beyond(_value(row, metric), *usual)]
+
+_Check = tuple[str, float | None, float | None]
+"""A metric and the limits within which it is usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """Marks what is beyond its limits, which are by experiment, condition and event name."""
+
+    checks: Mapping[tuple[str, str, str], Sequence[_Check]]
+
+    def __call__(self, event: Event, row: dict[str, Any]) -> dict[str, Any]:
+        beyond = [
+            metric
+            for metric, *usual in self._of(event.scope, event.name)
+            if _beyond(_value(row, metric), *usual)
+        ]
         if beyond:
             row.setdefault(COLUMN, ", ".join(beyond))  # an enricher may have said it before
         return row
 
-    return mark
+    def places(self, events: Alike, origins: Sequence[Origin]) -> list[int]:
+        by_origin = {each: self._of(each.scope, events.name) for each in set(origins)}
+        metrics = {metric for checks in by_origin.values() for metric, *_ in checks}
+        columns = {metric: _values(events, metric) for metric in metrics}
+        return [
+            place
+            for place, origin in enumerate(origins)
+            if any(_beyond(columns[metric][place], *usual) for metric, *usual in by_origin[origin])
+        ]
+
+    def _of(self, scope: Scope | None, name: str) -> Sequence[_Check]:
+        key = None if scope is None else (scope.experiment, scope.condition, name)
+        return () if key is None else self.checks.get(key, ())
 
 
 def _value(row: Mapping[str, Any], metric: str) -> float | None:
     if metric in COLUMNS:
         value: float | None = row[COLUMNS[metric]]
         return value
-    value = row["measurements"].get(metric)
+    return _number(row["measurements"].get(metric))
+
+
+def _values(events: Alike, metric: str) -> Sequence[float | None]:
+    """`_value` of each."""
+    found: Sequence[float | None] | None = None
+    if metric not in COLUMNS:
+        found = list(map(_number, events.numbers.get(metric, ())))
+    elif not events.name.startswith(RESERVED):
+        found = measured_column(events, COLUMNS[metric])
+    return found or [None] * len(events.measurements)
+
+
+def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, bool) else number(value)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from pytest_crucible._alike import Alike, Column, Same, alike, category_columns, enriched_columns
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED
-from pytest_crucible.artifact.rows import BASE_COLUMNS
+from pytest_crucible.artifact.rows import BASE_COLUMNS, Mark
 from pytest_crucible.stores._chunks import Chunk, Origin
 
 _SCOPE = ("experiment", "condition", "test", "case", "trial", "attempt", "role")
@@ -96,8 +96,31 @@ class Batch:
         return {} if self.internal else category_columns(self.events)
 
 
-def batches_of(chunk: Chunk) -> tuple[list[Batch], list[int]]:
-    """The batches of a chunk, and the places in it of events that are in none of them."""
+def batches_of(chunk: Chunk, mark: Mark | None = None) -> tuple[list[Batch], list[int]]:
+    """The batches of a chunk, and the places in it of events that are in none of them.
+
+    Args:
+        chunk: the events.
+        mark: of what it has to say something is in no batch.
+    """
+    batches, odd = _batches(chunk)
+    if mark is None:
+        return batches, odd
+    unmarked = []
+    for batch in batches:
+        marked = set(mark.places(batch.events, batch.chunk.origins))
+        if not marked:
+            unmarked.append(batch)
+            continue
+        odd += [batch.rows[place] for place in marked]
+        rest = [place for place in range(len(batch.rows)) if place not in marked]
+        fewer = _batch([batch.rows[place] for place in rest], batch.chunk.rows(rest))
+        if fewer is not None:
+            unmarked.append(fewer)
+    return unmarked, sorted(odd)
+
+
+def _batches(chunk: Chunk) -> tuple[list[Batch], list[int]]:
     if chunk.weights is None and chunk.enriched is None:
         batch = _batch(range(len(chunk)), chunk)
         if batch is not None:
@@ -123,7 +146,7 @@ def batches_of(chunk: Chunk) -> tuple[list[Batch], list[int]]:
             odd += rows
         else:
             batches.append(batch)
-    return batches, sorted(odd)
+    return batches, odd
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_crucible._alike import Column, by_key
 from pytest_crucible.artifact.batches import Batch, batches_of
-from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Rows, nested_rows, to_json
+from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Mark, Rows, nested_rows, to_json
 from pytest_crucible.stores._chunks import CHUNK, Chunk
 
 Shape = tuple[tuple[Any, ...], tuple[Any, ...]]
@@ -79,9 +79,11 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return dict(zip(_columns(fixed, shapes), values, strict=True))
 
 
-def _flat_batches(chunk: Chunk) -> tuple[list[tuple[Batch, dict[str, list[Any]]]], list[int]]:
+def _flat_batches(
+    chunk: Chunk, mark: Mark | None
+) -> tuple[list[tuple[Batch, dict[str, list[Any]]]], list[int]]:
     """The batches of a chunk with what is nested in them, and the places of the other events."""
-    batches, others = batches_of(chunk)
+    batches, others = batches_of(chunk, mark)
     found = []
     for batch in batches:
         columns = _flat_columns(batch)
@@ -170,13 +172,13 @@ class Table:
 
     def _find_columns(self, rows: Rows) -> None:
         for chunk in rows.chunks():
-            found, others = _flat_batches(chunk)
+            found, others = _flat_batches(chunk, rows.mark)
             for batch, columns in found:
                 for column, values in (*batch.category().items(), *columns.items()):
                     self.kinds.setdefault(column, set()).update(map(type, values))
             if found:
                 self._fixed.update(dict.fromkeys(BASE_COLUMNS))
-            for row in nested_rows(chunk.rows(others).events()):
+            for row in nested_rows(chunk.rows(others).events(), mark=rows.mark):
                 self._outline(row)
 
     def _outline(self, row: Mapping[str, Any]) -> None:
@@ -207,9 +209,9 @@ class Table:
                 yield Part(len(some), [], list(enumerate(some)))
             return
         for chunk in rows.chunks():
-            found, others = _flat_batches(chunk)
+            found, others = _flat_batches(chunk, rows.mark)
             parts = [(batch.rows, {**batch.columns(), **columns}) for batch, columns in found]
-            single = map(self._cells, nested_rows(chunk.rows(others).events()))
+            single = map(self._cells, nested_rows(chunk.rows(others).events(), mark=rows.mark))
             yield Part(len(chunk), parts, list(zip(others, single, strict=True)))
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from pytest_crucible._alike import Same
 from pytest_crucible.artifact.batches import Batch, batches_of
-from pytest_crucible.artifact.rows import Rows, nested_rows, to_json, to_json_lines
+from pytest_crucible.artifact.rows import Mark, Rows, nested_rows, to_json, to_json_lines
 from pytest_crucible.stores._chunks import Chunk
 
 _BATCH = 128
@@ -25,15 +25,15 @@ def json_lines(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[byte
     """
     if isinstance(rows, Rows) and rows.plain:
         for chunk in rows.chunks():
-            yield _lines(chunk)
+            yield _lines(chunk, rows.mark)
         return
     rest = iter(rows())
     while some := list(islice(rest, _BATCH)):
         yield to_json_lines(some)
 
 
-def _lines(chunk: Chunk) -> bytes:
-    found, others = batches_of(chunk)
+def _lines(chunk: Chunk, mark: Mark | None) -> bytes:
+    found, others = batches_of(chunk, mark)
     lines: list[Any] = [None] * len(chunk)
     for batch in found:
         if len(batch.rows) == len(chunk):
@@ -41,12 +41,12 @@ def _lines(chunk: Chunk) -> bytes:
             break
         for row, line in zip(batch.rows, _structs(batch), strict=True):
             lines[row] = line
-    for row, line in zip(others, nested_rows(chunk.rows(others).events()), strict=True):
+    for row, line in zip(others, nested_rows(chunk.rows(others).events(), mark=mark), strict=True):
         lines[row] = line
     try:
         return _encoder.encode_lines(lines)
     except (TypeError, ValueError, RecursionError):
-        return b"".join(to_json(row) + b"\n" for row in nested_rows(chunk.events()))
+        return b"".join(to_json(row) + b"\n" for row in nested_rows(chunk.events(), mark=mark))
 
 
 _encoder = msgspec.json.Encoder()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from pytest_crucible._alike import Alike
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible._enrich import add_enriched, changed, enrich
 from pytest_crucible._event import RESERVED, Event
 from pytest_crucible._frames import encode_degraded
 from pytest_crucible._scope import Scope
-from pytest_crucible.stores._chunks import Chunk, chunks_of
+from pytest_crucible.stores._chunks import Chunk, Origin, chunks_of
 
 BASE_COLUMNS = (
     "run", "event_id", "experiment", "condition", "test", "case", "trial", "attempt",
@@ -41,8 +42,14 @@ _encoder = msgspec.json.Encoder()
 _to_json = _encoder.encode
 
 
-Mark = Callable[[Event, dict[str, Any]], dict[str, Any]]
-"""Adds what is to be said of an event to its row, and returns the row."""
+class Mark(Protocol):
+    """Says something of some events."""
+
+    def __call__(self, event: Event, row: dict[str, Any]) -> dict[str, Any]:
+        """Add what is to be said of an event to its row, and return the row."""
+
+    def places(self, events: Alike, origins: Sequence[Origin]) -> list[int]:
+        """Where the events stand that something is to be said of, among events of one shape."""
 
 
 @runtime_checkable
@@ -72,12 +79,12 @@ class Rows:
         self._events = events
         self._enrichers = tuple(enrichers)
         self._change = change
-        self._mark = mark
+        self.mark = mark
 
     @property
     def plain(self) -> bool:
-        """Whether the rows say nothing that the events themselves do not."""
-        return self._change is None and not self._enrichers and self._mark is None
+        """Whether the rows say nothing that the events themselves and the mark do not."""
+        return self._change is None and not self._enrichers
 
     def chunks(self) -> Iterator[Chunk]:
         """The events of a pass, where the rows are `plain`."""
@@ -85,7 +92,7 @@ class Rows:
         return events.chunks() if isinstance(events, Chunked) else chunks_of(events)
 
     def __call__(self) -> Iterator[dict[str, Any]]:
-        rows = nested_rows(self._events(), self._enrichers, self._mark)
+        rows = nested_rows(self._events(), self._enrichers, self.mark)
         return rows if self._change is None else self._change(rows)
 
 

@@ -16,13 +16,14 @@ from pytest_crucible._alike import Same
 from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._event import Event
 from pytest_crucible._scope import Scope
+from pytest_crucible.artifact.anomalous import COLUMN, marks_of
 from pytest_crucible.artifact.batches import batches_of
 from pytest_crucible.artifact.columns import NUMBERS, TEXTS, columns_of
 from pytest_crucible.artifact.csv_file import write_csv
 from pytest_crucible.artifact.json_file import write_json
 from pytest_crucible.artifact.jsonl_file import write_jsonl
 from pytest_crucible.artifact.parquet_file import write_parquet
-from pytest_crucible.artifact.rows import Rows, nested_row
+from pytest_crucible.artifact.rows import Rows, nested_row, nested_rows
 from pytest_crucible.stores._chunks import Origins, chunk_of, chunks_of
 from tests.events import T0_US
 
@@ -174,6 +175,46 @@ def test_files_are_the_same(write: Callable[..., None], events: list[Event]) -> 
     """Byte by byte, as from rows that are no more than mappings."""
     rows = [nested_row(event) for event in events]
     assert written(write, Rows(lambda: events)) == written(write, lambda: rows)
+
+
+LIMITS: Any = {
+    "experiments": {
+        name: {
+            "definition": {},
+            "conditions": {
+                condition: {
+                    "anomalies": {
+                        metric: {"limits": {event: [-1.0, limit] for event in NAMES}}
+                        for metric, limit in (("latency", 1e-6), ("cost", 3), ("a", 1.0))
+                    }
+                }
+                for condition in ("default", "a,b")
+            },
+        }
+        for name in ("exp", "=e")
+    }
+}
+
+
+@pytest.mark.parametrize("write", [write_jsonl, write_json, write_csv, write_parquet])
+@given(events=streams())
+@settings(max_examples=200)
+def test_marked_files_are_the_same(write: Callable[..., None], events: list[Event]) -> None:
+    """Events that something is said of leave their batches; the file is as from rows."""
+    mark = marks_of(LIMITS)
+    assert mark is not None
+    rows = list(nested_rows(events, mark=mark))
+    assert written(write, Rows(lambda: events, mark=mark)) == written(write, lambda: rows)
+
+
+@given(streams(least=1))
+@settings(max_examples=300)
+def test_marked_places_are_those_that_rows_mark(events: list[Event]) -> None:
+    """In no batch is an event whose row would be marked."""
+    mark = marks_of(LIMITS)
+    batches, _ = batches_of(chunk_of(events, Origins()), mark)
+    for batch in batches:
+        assert all(COLUMN not in row for row in nested_rows(batch.chunk.events(), mark=mark))
 
 
 def as_text(value: Any) -> str | None:
