@@ -146,7 +146,7 @@ def test_a_chunk_gives_its_events_back(events: list[Event]) -> None:
 
 
 @given(streams(least=1))
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_columns_say_what_rows_say(events: list[Event]) -> None:
     """Cell by cell, and no event is in two batches or in none."""
     chunk = chunk_of(events, Origins())
@@ -170,7 +170,7 @@ def test_columns_say_what_rows_say(events: list[Event]) -> None:
 
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_csv, write_parquet])
 @given(events=streams())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_files_are_the_same(write: Callable[..., None], events: list[Event]) -> None:
     """Byte by byte, as from rows that are no more than mappings."""
     rows = [nested_row(event) for event in events]
@@ -198,7 +198,7 @@ LIMITS: Any = {
 
 @pytest.mark.parametrize("write", [write_jsonl, write_json, write_csv, write_parquet])
 @given(events=streams())
-@settings(max_examples=200)
+@settings(max_examples=50)
 def test_marked_files_are_the_same(write: Callable[..., None], events: list[Event]) -> None:
     """Events that something is said of leave their batches; the file is as from rows."""
     mark = marks_of(LIMITS)
@@ -208,7 +208,7 @@ def test_marked_files_are_the_same(write: Callable[..., None], events: list[Even
 
 
 @given(streams(least=1))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_marked_places_are_those_that_rows_mark(events: list[Event]) -> None:
     """In no batch is an event whose row would be marked."""
     mark = marks_of(LIMITS)
