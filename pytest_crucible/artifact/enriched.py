@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pytest_crucible._enrich import Enriched, changed, enrich
-from pytest_crucible._event import Event
+from pytest_crucible._event import RESERVED, Event
 from pytest_crucible.artifact.files import replacing
 from pytest_crucible.artifact.rows import to_json
 from pytest_crucible.stores._merge import Node
@@ -57,10 +57,12 @@ def keep_enriched(node: Node, enrichers: Iterable[Any]) -> None:
         OSError: it cannot be written.
     """
     with replacing(enriched_path(Path(node.source))) as file:
-        for event in node:
-            fields = {} if event.internal else _asked(event, enrichers)
-            if fields:
-                file.write(to_json([event.sequence, fields]).decode() + "\n")
+        for chunk in node.chunks():
+            asked = [row for row, name in enumerate(chunk.names) if not name.startswith(RESERVED)]
+            for event in chunk.rows(asked).events():
+                fields = _asked(event, enrichers)
+                if fields:
+                    file.write(to_json([event.sequence, fields]).decode() + "\n")
 
 
 def _asked(event: Event, enrichers: Iterable[Any]) -> dict[str, Any]:
