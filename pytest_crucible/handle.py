@@ -9,28 +9,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
-from pytest_crucible._event import INVALID, LOG, RECORD, Event
+from pytest_crucible._event import INVALID, LOG, RECORD
 from pytest_crucible._experiment import Definition
+from pytest_crucible._own_record import OwnRecord
 from pytest_crucible._recorder import pause_scope, record_into, resume_scope
 from pytest_crucible._scope import CLOSED, JUDGE, PAUSED, OpenScope, current_scope
 from pytest_crucible._span import Span
 from pytest_crucible.step_log import StepLog, check_adapter, check_log, plain_number, step_number
-from pytest_crucible.stores import Recorded, Store
-from pytest_crucible.stores._merge import Node
+from pytest_crucible.stores import Store
 
-# What reads is imported where it is used: recording alone needs no NumPy, and most trials read
-# nothing. `load_readers` does it beforehand.
 if TYPE_CHECKING:
     from pytest_crucible.adapters import MetricsAdapter
     from pytest_crucible.artifact.view import Events
     from pytest_crucible.metrics.curves import Curve
-    from pytest_crucible.metrics.live import LiveMetrics
     from pytest_crucible.metrics.values import Metrics
 
 RESERVED_NAMES = frozenset(
@@ -79,14 +75,11 @@ class ExperimentHandle:
         self.definition = definition
         self.scope = opened.scope
         self._opened = opened
-        self._store = store
-        self._since = store.position() if since is None else since
-        self._pid = os.getpid()
+        self._record = OwnRecord(opened, store, run, node, since)
         self.id = run
         self._node = node
         self._folder = folder
         self.archived_to: Path | None = None
-        self._live: LiveMetrics | None = None
         self._steps = StepLog()
 
     @property
@@ -193,7 +186,7 @@ class ExperimentHandle:
         """
         from pytest_crucible.metrics.curves import curve_of
 
-        return curve_of(self._all_events(), name)
+        return curve_of(self._record, name)
 
     def log_to(self, adapter: MetricsAdapter) -> None:
         """Tell ``adapter`` every number that is logged from now on, in addition to the record.
@@ -225,7 +218,7 @@ class ExperimentHandle:
             return {}
         from pytest_crucible._validation import problems_of
 
-        found = problems_of(event for event in self._all_events() if not event.internal)
+        found = problems_of(event for event in self._record if not event.internal)
         for problem, count in found.items():
             told = {"problem": problem, "validate": level}
             record_into(self._opened, INVALID, {"count": count}, told)
@@ -308,8 +301,8 @@ class ExperimentHandle:
         from pytest_crucible.artifact.view import Events
 
         return Events(
-            lambda: (event for event in self._all_events() if not event.internal),
-            lambda: (os.getpid(), self._store.position()),
+            lambda: (event for event in self._record if not event.internal),
+            self._record.version,
         )
 
     def metrics(self) -> Metrics:
@@ -320,27 +313,7 @@ class ExperimentHandle:
         Afterwards, and where a sample is taken or there are ensembles or hedged requests, all is
         worked out from the record.
         """
-        if self._opened.state == CLOSED or self._opened.sampler is not None:
-            return self._recorded_metrics()
-        from pytest_crucible.metrics.live import LiveMetrics
-
-        live = self._live
-        if live is None or live.pid != os.getpid():  # a forked child has a record of its own
-            live = self._live = LiveMetrics(self.scope, os.getpid())
-            live.position = self._start()
-        with live.lock:
-            until = self._store.position()
-            events = self._events_since(live.position)
-            live.add(takewhile(lambda event: event.sequence < until, events))
-            live.position = until
-            return self._recorded_metrics() if live.partial else live.metrics()
-
-    def _recorded_metrics(self) -> Metrics:
-        from pytest_crucible.metrics.observations import observe
-        from pytest_crucible.metrics.summary import summarise
-
-        observations = observe(self._all_events())
-        return summarise(observations.group(self.name, self.condition))
+        return self._record.metrics()
 
     def pause(self) -> None:
         """Record nothing until `resume`.
@@ -426,33 +399,8 @@ class ExperimentHandle:
         """How often it was paused."""
         return self._opened.timeline.pauses
 
-    def _start(self) -> int:
-        # A forked child goes on in a file of its own, and begins at its beginning.
-        return self._since if os.getpid() == self._pid else 0
-
-    def _all_events(self) -> Iterator[Event]:
-        return self._events_since(self._start())
-
-    def _events_since(self, since: int) -> Iterator[Event]:
-        node = Node(
-            self._node,
-            Recorded(self._store, since),
-            run=self.id,
-            scopes={self._opened.id: self._opened.scope},
-            samplings=self._opened.tell_sampled(),
-        )
-        scopes = self.scope, replace(self.scope, role=JUDGE)
-        return (event for event in node if event.scope in scopes)
-
     def __repr__(self) -> str:
         return f"<experiment {self.name!r} {self.condition!r} {self.status}>"
-
-
-def load_readers() -> None:
-    """Import what reading takes, so that no trial is measured importing it."""
-    import pytest_crucible._validation
-    import pytest_crucible.artifact.view
-    import pytest_crucible.metrics.live  # noqa: F401
 
 
 def _moment(time_ns: int) -> datetime:

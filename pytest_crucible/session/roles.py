@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from pytest_crucible._experiment import Definition
+from pytest_crucible._own_record import load_readers
 from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
-from pytest_crucible.handle import load_readers
 from pytest_crucible.node import NodeRecording
 from pytest_crucible.session.capture import Capture
 from pytest_crucible.session.controller import (
