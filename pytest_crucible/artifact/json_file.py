@@ -69,7 +69,7 @@ def read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _row(path: Path, number: int, text: bytes) -> dict[str, Any]:
     problem = f"{path}:{number}: not a JSON object in UTF-8"
     try:
-        row = from_json(text.decode())
+        row = from_json(text)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(problem) from error
     if not isinstance(row, dict):

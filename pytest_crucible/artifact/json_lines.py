@@ -89,7 +89,7 @@ def _kind(fields: tuple[str, ...]) -> type[msgspec.Struct]:
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def from_json(text: str) -> Any:
+def from_json(text: str | bytes) -> Any:
     """What a text of JSON holds.
 
     Not by msgspec, which refuses integers of more than 64 bits.
@@ -98,6 +98,7 @@ def from_json(text: str) -> Any:
         ValueError: it is none, or holds half a character, which no other format could.
         RecursionError: it is too deep.
     """
+    text = text.decode() if isinstance(text, bytes) else text
     found = json.loads(text)
     if _SURROGATE.search(text):
         json.dumps(found, ensure_ascii=False).encode()
