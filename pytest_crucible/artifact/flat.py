@@ -169,7 +169,8 @@ class Table:
             for row in rows():
                 self._outline(row)
         fixed = self._fixed
-        base = [column for column in BASE_COLUMNS if column in fixed or not fixed]
+        empty = not (fixed or self.kinds)  # no rows: the columns that they would have
+        base = [column for column in BASE_COLUMNS if column in fixed or empty]
         self.columns = [*base, *sorted(self.kinds)]
         for kinds in self.kinds.values():
             kinds.discard(type(None))
