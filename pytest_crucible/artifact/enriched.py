@@ -40,7 +40,7 @@ class EnrichedReader:
             for number, line in enumerate(file, 1):
                 try:
                     yield _decode(line)
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, UnicodeDecodeError):
                     self.torn = f"{self._path}: torn at line {number}"
                     return
 

@@ -17,8 +17,8 @@ from pytest_crucible.artifact.batches import Batch, batches_of
 from pytest_crucible.artifact.rows import BASE_COLUMNS, NESTED, Mark, Rows, nested_rows, to_json
 from pytest_crucible.stores._chunks import CHUNK, Chunk
 
-Shape = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""The keys of a mapping; and for each either the shape of the mapping below it, or a type."""
+Shape = tuple[tuple[str, ...], tuple[Any, ...]]
+"""The keys of a mapping, as texts; for each either the shape of the mapping below it, or a type."""
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _EMPTY: Mapping[str, Any] = {}
@@ -37,7 +37,7 @@ def _spread(mapping: Mapping[Any, Any], values: list[Any]) -> Shape:
         plain = _plain[kinds] = _SCALARS.issuperset(kinds)
     if plain:
         values += items
-        return tuple(mapping), kinds
+        return _keys(mapping), kinds
     parts: list[Any] = []
     for item in items:
         if isinstance(item, Mapping):
@@ -48,7 +48,13 @@ def _spread(mapping: Mapping[Any, Any], values: list[Any]) -> Shape:
         else:
             parts.append(str)
             values.append(to_json(item).decode())
-    return tuple(mapping), tuple(parts)
+    return _keys(mapping), tuple(parts)
+
+
+def _keys(mapping: Mapping[Any, Any]) -> tuple[str, ...]:
+    keys = tuple(mapping)
+    # True, 1 and 1.0 are one key to Python, but not the same column.
+    return keys if {str}.issuperset(map(type, keys)) else tuple(map(str, keys))
 
 
 def _leaves(prefix: str, shape: Shape) -> Iterator[tuple[str, type]]:
@@ -165,7 +171,8 @@ class Table:
             for row in rows():
                 self._outline(row)
         fixed = self._fixed
-        base = [column for column in BASE_COLUMNS if column in fixed or not fixed]
+        empty = not (fixed or self.kinds)  # no rows: the columns that they would have
+        base = [column for column in BASE_COLUMNS if column in fixed or empty]
         self.columns = [*base, *sorted(self.kinds)]
         for kinds in self.kinds.values():
             kinds.discard(type(None))

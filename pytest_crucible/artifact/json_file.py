@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import msgspec
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
-from pytest_crucible.artifact.json_lines import json_lines
+from pytest_crucible.artifact.json_lines import from_json, json_lines
 
 
 def write_json(
@@ -70,8 +69,7 @@ def read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _row(path: Path, number: int, text: bytes) -> dict[str, Any]:
     problem = f"{path}:{number}: not a JSON object in UTF-8"
     try:
-        # Not msgspec, which refuses integers of more than 64 bits.
-        row = json.loads(text)
+        row = from_json(text)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(problem) from error
     if not isinstance(row, dict):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice, repeat
@@ -82,3 +84,22 @@ def _structs(batch: Batch) -> list[Any]:
 @lru_cache(maxsize=256)
 def _kind(fields: tuple[str, ...]) -> type[msgspec.Struct]:
     return msgspec.defstruct("Row", fields, gc=False)
+
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def from_json(text: str | bytes) -> Any:
+    """What a text of JSON holds.
+
+    Not by msgspec, which refuses integers of more than 64 bits.
+
+    Raises:
+        ValueError: it is none, or holds half a character, which no other format could.
+        RecursionError: it is too deep.
+    """
+    text = text.decode() if isinstance(text, bytes) else text
+    found = json.loads(text)
+    if _SURROGATE.search(text):
+        json.dumps(found, ensure_ascii=False).encode()
+    return found

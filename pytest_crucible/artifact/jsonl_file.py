@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
-from pytest_crucible.artifact.json_lines import json_lines
+from pytest_crucible.artifact.json_lines import from_json, json_lines
 
 
 def write_jsonl(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
@@ -32,7 +32,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import jsonlines  # here, for sessions import this module and read no such file
 
     try:
-        with jsonlines.Reader(lines(path)) as reader:
+        with jsonlines.Reader(lines(path), loads=from_json) as reader:
             yield from enumerate(reader.iter(type=dict), 1)
     except jsonlines.InvalidLineError as error:
         raise ArtifactError(f"{path}:{error.lineno}: not a JSON object in UTF-8") from error

@@ -52,7 +52,7 @@ def write_parquet(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -
         try:
             _write(pyarrow, table, kinds, path)
             return
-        except _TooLargeError as found:  # no 64-bit integer: as text, then; seldom, so tried first
+        except _TooLargeError as found:  # for 64 bits: as text, then; seldom, so tried first
             kinds[found.column] = "text"
 
 
@@ -157,7 +157,10 @@ def _fitted(table: Table) -> dict[str, tuple[str, list[Any]]]:
         values = list(given)
         if kind == "int" and not all(v is None or _LEAST <= v <= _MOST for v in values):
             kind = "text"
-        found[column] = kind, [_fit(value, kind) for value in values]
+        try:
+            found[column] = kind, [_fit(value, kind) for value in values]
+        except OverflowError:  # an int beyond every float
+            found[column] = "text", [_fit(value, "text") for value in values]
     return found
 
 
@@ -191,7 +194,10 @@ def _array(pyarrow: Any, column: Column, size: int, name: str, kind: str, type: 
     except (pyarrow.ArrowException, OverflowError):
         if kind == "int":
             raise _TooLargeError(name) from None
-        return pyarrow.array([_fit(value, kind) for value in column], type)
+        try:
+            return pyarrow.array([_fit(value, kind) for value in column], type)
+        except OverflowError:
+            raise _TooLargeError(name) from None
 
 
 def _column_kinds(table: Table) -> dict[str, str]:

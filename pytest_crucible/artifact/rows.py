@@ -191,7 +191,7 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
             row.get("role"),
         )
     event = Event(
-        name=str(row["event"]),
+        name="" if row["event"] is None else str(row["event"]),  # CSV has no other way
         measurements=_mapping(row.get("measurements")),
         metadata=_mapping(row.get("metadata")),
         time_us=_time_us(row["time_us"]),
@@ -260,6 +260,8 @@ def _int64(value: Any) -> int:
 def _measured(name: str, value: Any) -> Any:
     if value is not None and not isinstance(value, bool if name == "success" else (int, float)):
         raise TypeError(f"{name} is a {type(value).__name__}")
+    if type(value) is int:
+        float(value)  # an int beyond every float: OverflowError
     return value
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -40,6 +42,7 @@ def environment_problems() -> list[str]:
     return found
 
 
+_BRIDGED = ("opentelemetry", "pytest_crucible.bridges.")
 _ALL = ("", "1", "1.0")  # shares of spans that mean: every one
 
 
@@ -55,6 +58,7 @@ class Capture:
         self._store = store
         self._http = HttpWatch()
         self._bridge: Any = None
+        self._modules: dict[str, ModuleType] = {}  # those that the bridge is made of
         self._spans = False  # whether spans can be captured: the bridge is there, or waits
         self._entered: dict[OpenScope, None] = {}
         self._carry: Callable[[OpenScope], Any]
@@ -92,6 +96,9 @@ class Capture:
         bridge = opentelemetry.Bridge(self._problem)
         bridge.found = self._check_sampler
         self._bridge = bridge
+        self._modules = {
+            name: module for name, module in sys.modules.items() if name.startswith(_BRIDGED)
+        }
 
     def _on_import(self) -> None:
         """OpenTelemetry is about to be imported, most likely within a trial, in any thread."""
@@ -152,6 +159,10 @@ class Capture:
             self._instrument()  # for clients that were imported since
             self._imported = imported_clients()
         if self._bridge is not None:
+            if not awaited.is_imported():
+                # A test put `sys.modules` back to before the import (`mock.patch.dict`, pytester).
+                # Imported anew, it would be another OpenTelemetry than the one we listen to.
+                sys.modules.update(self._modules)
             if opened not in self._tokens:  # else instrumenting has just woken the bridge
                 self._enter_bridge(opened)
         elif self._spans and awaited.is_imported():  # by a way that our finder does not see

@@ -184,6 +184,7 @@ class Local(Recorder):
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config, new_run_id(), "main", config.stash[SETTINGS].output)
+        self._unread: str | None = None  # why there is no summary
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -193,20 +194,32 @@ class Local(Recorder):
             rescued = self._recording.rescue()
             folder, notes = rescue(self.folder, [rescued] if rescued else [])
             # Not at the top: it imports SciPy, 0.7 s that no worker and no start should pay.
-            from pytest_crucible.session.finish import finish, print_after_internal_error
-
+            try:
+                from pytest_crucible.session.finish import finish, print_after_internal_error
+            except ImportError as error:
+                self._unread = (
+                    f"problem: the run cannot be read in this process: {error}; if a test imports "
+                    "NumPy and then puts `sys.modules` back, import it at the top of a file; the "
+                    f"record is complete, `crucible recover {folder}` makes its manifest"
+                )
+                if session.exitstatus == pytest.ExitCode.OK:
+                    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                return result
             finish(session, folder, [*self._recording.store.notes(), *notes])
             print_after_internal_error(session)
         return result
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._unread is not None:
+            terminalreporter.write_line(self._unread, red=True)
+            return
         from pytest_crucible.session.finish import print_summary
 
         print_summary(terminalreporter, self._config)
 
     def pytest_unconfigure(self) -> None:
         super().pytest_unconfigure()
-        if self.folder is not None:
+        if self.folder is not None and self._unread is None:
             from pytest_crucible.session.finish import forget
 
             forget(self._config)

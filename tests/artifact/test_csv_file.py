@@ -56,6 +56,16 @@ def test_fixed_columns_come_first_and_others_by_name() -> None:
     assert Table(lambda: rows).columns == Table(lambda: rows[::-1]).columns == expected
 
 
+def test_keys_that_python_takes_for_one_have_columns_of_their_own(tmp_path: Path) -> None:
+    """``True``, ``1`` and ``1.0`` are equal, and stay apart all the same."""
+    keys = (1, True, 1.0)
+    path = write(tmp_path / "e.csv", *(event(metadata={"a": {key: 7}}) for key in keys))
+    columns = [f"metadata.a.{key}" for key in keys]
+    assert [[column for column in columns if row[column]] for row in cells(path)] == [
+        [column] for column in columns
+    ]
+
+
 @given(dangerous, dangerous)
 def test_formula_cells_are_neutralised_and_read_back(key: str, text: str) -> None:
     """No cell starts with what a spreadsheet would run, and reading takes the apostrophe off."""

@@ -85,3 +85,12 @@ def test_events_that_are_gone_do_not_shift_the_rest(folder: Path) -> None:
     path = enriched_path(folder / "nodes" / "main.spool")
     path.write_text('[1,{"cost_usd":9}]\n' + path.read_text())
     assert numbers(folder)["cost"]["total"] == 10.0
+
+
+def test_a_spoiled_byte_is_told(folder: Path) -> None:
+    """One that makes the text no UTF-8 any more is told like a torn line."""
+    path = enriched_path(folder / "nodes" / "main.spool")
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[10] = lines[10].replace(b"eu", b"e\xff")
+    path.write_bytes(b"".join(lines))
+    assert f"{path}: torn at line 11" in analyse(open_folder(folder)).incomplete

@@ -100,3 +100,12 @@ def test_without_pyarrow_the_extra_is_named(
     with pytest.raises(MissingExtraError, match=r"pip install 'pytest-crucible\[parquet\]'"):
         list(read_parquet(tmp_path / "e.parquet"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_integers_beyond_every_float_become_text(tmp_path: Path) -> None:
+    """Beside a float they fit no column of numbers; in `arrow_table` neither."""
+    events = [event(metadata={"x": 0.5}), event(metadata={"x": 10**400})]
+    found = [{"x": "0.5"}, {"x": str(10**400)}]
+    assert metadata(write(tmp_path / "e.parquet", *events)) == found
+    table = parquet_file.arrow_table(list(map(nested_row, events)))
+    assert table["metadata.x"].to_pylist() == ["0.5", str(10**400)]

@@ -138,6 +138,13 @@ def test_exported_file_is_a_run(format: str, tmp_path: Path) -> None:
     assert list(run.events()) == list(open_run(folder).events())
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_event_without_a_name_comes_back(format: str, tmp_path: Path) -> None:
+    """CSV has no empty text, but an event always has a name."""
+    path = export_events(lambda: iter([event("")]), tmp_path / f"e.{format}", FORMATS[format])
+    assert [each.name for each in open_run(path).events()] == [""]
+
+
 # --- what cannot be read -----------------------------------------------------------------------
 
 
@@ -221,6 +228,7 @@ def test_damaged_event_is_named(good: str, bad: str, tmp_path: Path) -> None:
         {"trial": 2**70},
         {"sequence": 2**70},
         {"latency_ms": "fast"},
+        {"latency_ms": 10**400},
         {"success": "maybe"},
         {"sampling_weight": -1},
     ],
@@ -233,3 +241,17 @@ def test_impossible_column_is_named(column: dict[str, object], tmp_path: Path) -
     path.write_bytes(to_json_lines([row]))
     with pytest.raises(ArtifactError, match=r"e\.jsonl:1: not an event: "):
         list(open_run(path).events())
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_half_a_character_is_named(ending: str, tmp_path: Path) -> None:
+    """A lone surrogate, which CSV and Parquet could not hold; a pair is one character."""
+    path = tmp_path / f"e.{ending}"
+    export_events(lambda: iter([event("pair"), event("half")]), path, FORMATS[ending])
+    text = path.read_text().replace("pair", r"\ud83d\ude00")
+    path.write_text(text)
+    assert [each.name for each in open_run(path).events()] == ["\U0001f600", "half"]
+    path.write_text(text.replace("half", r"\ud83d"))
+    assert problem(path) == {
+        "json": ":3: not a JSON object in UTF-8", "jsonl": ":2: not a JSON object in UTF-8"
+    }[ending]  # fmt: skip

@@ -82,3 +82,12 @@ def test_a_selection_with_identity_can_be_read_back(format: str, tmp_path: Path)
     assert [each.metadata for each in found] == [{"model": "m"}, {"model": "n"}]
     with pytest.raises(ArtifactError, match="only some columns were exported: it has no 'run'"):
         open_run(export(tmp_path, format, "event", "time_us"))
+
+
+def test_a_table_may_have_no_fixed_column(tmp_path: Path) -> None:
+    """If only nested columns were asked for, no empty ones stand beside them."""
+    path = export(tmp_path, "csv", "metadata.model")
+    with open(path, newline="") as file:
+        assert list(csv.reader(file)) == [["metadata.model"], ["m"], ["n"]]
+    with pytest.raises(ArtifactError, match="not written by pytest-crucible: it has no 'run'"):
+        list(open_run(path).events())

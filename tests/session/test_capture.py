@@ -483,3 +483,34 @@ def test_a_thread_may_import_opentelemetry(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess(*support.ARGUMENTS)
     result.assert_outcomes(passed=2)
     assert len(support.events(pytester)) == 6
+
+
+def test_modules_may_be_put_back_after_opentelemetry_came(pytester: pytest.Pytester) -> None:
+    """A trial that imports it under `mock.patch.dict` does not blind those after it."""
+    pytester.makepyfile(
+        """
+        import sys
+        from unittest import mock
+        import pytest
+
+        def ask():
+            from opentelemetry import trace
+            attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
+            with trace.get_tracer("lib").start_as_current_span("chat", attributes=attributes):
+                pass
+
+        @pytest.mark.experiment("e")
+        def test_put_back():
+            with mock.patch.dict(sys.modules):
+                ask()
+
+        @pytest.mark.experiment("e")
+        @pytest.mark.parametrize("case", range(2))
+        def test_later(case):
+            ask()
+            from opentelemetry.sdk.trace import TracerProvider
+        """
+    )
+    result = pytester.runpytest_subprocess(*support.ARGUMENTS)
+    result.assert_outcomes(passed=3)
+    assert len(support.events(pytester)) == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_crucible.report.recover import recover
 from tests.session import support
 
 
@@ -277,3 +278,26 @@ def test_a_task_that_outlives_its_trial(pytester: pytest.Pytester) -> None:
     assert heard["second/default"] == ["mine"]
     assert heard["first/default"] == ["leftover"]
     assert support.results(pytester).late == 1
+
+
+def test_numpy_that_a_test_made_forgotten(pytester: pytest.Pytester) -> None:
+    """It loads once per process: the run is recorded, and what to do is told in one line."""
+    pytester.makepyfile(
+        """
+        import sys
+        from unittest import mock
+        import pytest
+
+        @pytest.mark.experiment("e")
+        def test_it():
+            with mock.patch.dict(sys.modules):
+                import numpy
+        """
+    )
+    result = pytester.runpytest_subprocess(*support.ARGUMENTS)
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["problem: the run cannot be read in this process: *"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    (run,) = (pytester.path / "crucible-results").glob("2*")
+    assert len(recover(run).experiments) == 1
