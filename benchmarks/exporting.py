@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.merging import peak_mb
 from benchmarks.rounds import ROUNDS, Figure, Row
 
 SIZES = (10_000, 250_000, 1_000_000, 4_000_000)
@@ -41,7 +41,7 @@ def export(folder: Path, format: str) -> None:
     else:
         export_as(open_folder(folder).events, target, format)
     seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     print(seconds, cpu, peak, target.stat().st_size / 2**20)
     target.unlink()
 

@@ -60,8 +60,18 @@ def read(folder: Path, what: str) -> None:
     else:
         count = sum(1 for _ in open_folder(folder).events())
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     print(seconds, peak, count)
+
+
+def peak_mb() -> float:
+    """The most memory that this process has had in use, in MB."""
+    # Not `getrusage`: there a process begins with what its parent had in use.
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _measure(folder: Path, what: str) -> tuple[float, float, int]:
