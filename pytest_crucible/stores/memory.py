@@ -53,6 +53,8 @@ class MemoryStore:
         # that it interrupts. Not a try-lock: an exception of a signal handler's between acquiring
         # it and "try" would leave it locked.
         if self._sealing.locked():
+            if not self._free:  # who seals may have to wait for its turn; events go on meanwhile
+                self._free.extend([bytearray() for _ in range(CHUNK)])
             return
         with self._sealing:
             frames = [*self._tail]
@@ -68,7 +70,7 @@ class MemoryStore:
 
     def _free_again(self, buffers: list[bytearray]) -> None:
         """Let buffers be lent again; new ones take the place of those that got lost."""
-        missing = CHUNK - len(self._free)
+        missing = max(0, CHUNK - len(self._free))
         self._free.extend(buffers[:missing])
         self._free.extend([bytearray() for _ in range(missing - len(buffers))])
 

@@ -123,3 +123,23 @@ def test_memory_of_large_frames_is_given_back(kind: str) -> None:
                 break
         assert lent
         assert max(map(sys.getsizeof, lent)) < 10_000
+
+
+def test_there_are_buffers_while_another_thread_seals() -> None:
+    """Who seals may have to wait for its turn; the others do not run out of buffers meanwhile."""
+    store = MemoryStore()
+    with store._sealing:
+        without = 0
+        for number in range(4 * CHUNK):
+            try:
+                buffer = store.take()
+            except IndexError:
+                without += 1
+                store.append(event(number))
+            else:
+                buffer[:] = event(number)
+                store.keep(buffer)
+    assert without <= 4
+    store.append(event(4 * CHUNK))
+    assert numbers(store.frames()) == list(range(4 * CHUNK + 1))
+    assert len(store._free) == CHUNK
