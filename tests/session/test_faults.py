@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,9 @@ def test_a_controller_that_is_killed_leaves_every_event(
         [sys.executable, "-m", "pytest", "-n2", "-p", "no:cacheprovider", "-p", "no:randomly"],
         cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env=clean_environment(),
+        # A shell's background job ignores it, and so would its children: then a worker that has
+        # lost its controller hangs on, which is execnet's affair.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
