@@ -27,6 +27,7 @@ class Same:
     value: Any
 
 
+NOTHING = Same(None)
 Column = Sequence[Any] | Same
 
 
@@ -90,10 +91,10 @@ def enriched_columns(events: Alike) -> dict[str, Column]:
     """The fields of `Enriched` that may hold something, ``extra`` spread out among them."""
     plan = events.plan
     found: dict[str, Column] = {}
-    if plan.latency:
-        found["latency_ms"] = _latency_ms(events)
-    if plan.cost:
-        found["cost_usd"] = _first(events, plan.cost)
+    for field in ("latency_ms", "cost_usd"):
+        column = measured_column(events, field)
+        if column is not None:
+            found[field] = column
     found["success"] = _success(events, plan)
     found.update(_tokens(events, plan))
     for field in plan.context:

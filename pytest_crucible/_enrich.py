@@ -235,11 +235,6 @@ def _add_all(row: dict[str, Any], event: Event, enrichers: Sequence[Any]) -> Non
     row.update(enriched.extra)
 
 
-def has_fields(name: str) -> bool:
-    """Whether events of this name are of a category with fields of its own."""
-    return name.partition(".")[0] in _CATEGORY_FIELDS
-
-
 def _apply(found: Enriched, fields: Mapping[str, Any]) -> None:
     for field in Enriched.__struct_fields__:
         if field == "extra":

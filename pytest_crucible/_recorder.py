@@ -8,7 +8,6 @@ million; encoded bytes 126 and none).
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from pytest_crucible import _bus, _clock
 from pytest_crucible._errors import came_between
 from pytest_crucible._event import CONTEXT, LATE, SOLE, UNATTRIBUTED
+from pytest_crucible._forks import in_child
 from pytest_crucible._frames import (
     EVENT_TAG,
     ScopeFrame,
@@ -50,8 +50,7 @@ def _renew_lock() -> None:
 
 
 # Another thread of the parent may hold it as a child is forked, and would never let go of it there.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+in_child(_renew_lock)
 
 
 def capture(

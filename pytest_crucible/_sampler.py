@@ -9,7 +9,6 @@ here, encoded; a process that dies loses what was waiting. All else is written a
 
 from __future__ import annotations
 
-import os
 import secrets
 import struct
 import threading
@@ -21,6 +20,7 @@ from pytest_crucible import _clock
 from pytest_crucible._catalog import is_container
 from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible._event import RESERVED, Event
+from pytest_crucible._forks import in_child
 from pytest_crucible._frames import (
     EVENT_TAG,
     EventFrame,
@@ -288,8 +288,7 @@ def _renew_locks() -> None:
 
 
 # Another thread of the parent may hold it as a child is forked.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+in_child(_renew_locks)
 
 
 def _spans_of(metadata: object) -> tuple[object, object]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pytest_crucible import _bus, _correlation
 from pytest_crucible._bus import Metadata, execute
 from pytest_crucible._clock import monotonic_ns, wall_ns  # by name: a look-up less on the emit path
+from pytest_crucible._forks import in_child
 from pytest_crucible._scope import OpenScope, current_scope, current_span
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,8 +34,7 @@ def _renew_prefix() -> None:
 
 
 # A forked child would go on with its parent's numbers and give two spans one id.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_prefix)
+in_child(_renew_prefix)
 
 
 def current_span_id() -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_crucible import _clock
 from pytest_crucible._experiment import Definition
+from pytest_crucible._forks import in_child
 from pytest_crucible._frames import (
     SCHEMA,
     ExperimentFrame,
@@ -198,7 +199,7 @@ def _after_fork() -> None:
         recording.continue_in_child()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)
 
 
 def _plain(definition: Definition) -> dict[str, object]:

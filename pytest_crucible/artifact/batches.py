@@ -14,14 +14,21 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
-from pytest_crucible._alike import Alike, Column, Same, alike, category_columns, enriched_columns
+from pytest_crucible._alike import (
+    NOTHING,
+    Alike,
+    Column,
+    Same,
+    alike,
+    category_columns,
+    enriched_columns,
+)
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible._event import ATTRIBUTIONS, RESERVED
-from pytest_crucible.artifact.rows import BASE_COLUMNS, Mark
+from pytest_crucible.artifact.rows import BASE_COLUMNS, Mark, origin_columns
 from pytest_crucible.stores._chunks import Chunk, Origin
 
-_SCOPE = ("experiment", "condition", "test", "case", "trial", "attempt", "role")
-_NONE, _CONTEXT = Same(None), Same(ATTRIBUTIONS[0])
+_CONTEXT = Same(ATTRIBUTIONS[0])
 _MILLIS = [f"{number:03}" for number in range(1000)]
 _MICROS = [f"{number:03}+00:00" for number in range(1000)]
 
@@ -62,7 +69,7 @@ class Batch:
     def columns(self) -> dict[str, Column]:
         """`BASE_COLUMNS` in order, and those of the events' category."""
         chunk, origins = self.chunk, self.chunk.origins
-        found: dict[str, Column] = dict.fromkeys(BASE_COLUMNS, _NONE)
+        found: dict[str, Column] = dict.fromkeys(BASE_COLUMNS, NOTHING)
         head = _head(origins[0])
         heads = [head] * len(origins)
         if origins.count(origins[0]) == len(origins):
@@ -151,9 +158,7 @@ def _batches(chunk: Chunk) -> tuple[list[Batch], list[int]]:
 
 @lru_cache(maxsize=1024)
 def _head(origin: Origin) -> Head:
-    columns: dict[str, Any] = {"run": origin.run, "node": origin.node}
-    columns |= {name: getattr(origin.scope, name, None) for name in _SCOPE}
-    columns["sample_id"] = columns["case"]
+    columns = origin_columns(origin.run, origin.node, origin.scope)
     same = {name: Same(value) for name, value in columns.items()}
     return Head(f"{origin.run}-{origin.node}-", columns, same)
 

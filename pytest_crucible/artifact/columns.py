@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible._alike import Column, Same, enriched_columns
+from pytest_crucible._alike import NOTHING, Column, Same, enriched_columns
 from pytest_crucible._bus import matcher
 from pytest_crucible._enrich import Enriched, enrich
 from pytest_crucible.artifact.batches import batches_of
@@ -27,7 +27,6 @@ Ints = NDArray[np.int64]
 Number = TypeVar("Number", np.int32, np.int64, np.float64)
 
 _FOUND = ("model", "provider")
-_NONE = Same(None)
 _TEXTS = frozenset({str, NoneType})
 TEXTS = ("name", "condition", "case", "model", "provider")
 NUMBERS = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
@@ -191,7 +190,7 @@ def columns_of(chunks: Iterable[Chunk]) -> EventColumns:
         for name, values in numbers.items():
             found = np.empty(len(chunk))
             for rows, told in parts:
-                column = told.get(name, _NONE)
+                column = told.get(name, NOTHING)
                 value = column.value if isinstance(column, Same) else column
                 found[rows] = np.array(value, dtype=np.float64)  # None is NaN
             values.frombytes(found.view(np.uint8).data)
@@ -238,7 +237,7 @@ def _with_texts(told: dict[str, Column], name: str, origins: Sequence[Origin]) -
         else:
             found[column] = [getattr(each.scope, column, None) for each in origins]
     for column in _FOUND:
-        values = found.setdefault(column, _NONE)
+        values = found.setdefault(column, NOTHING)
         if isinstance(values, Same):
             found[column] = Same(_text(values.value))
         elif not _TEXTS.issuperset(map(type, values)):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_crucible._alike import Column, Same
+from pytest_crucible._alike import NOTHING, Column, Same
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.artifact.compressed import lines, writing
 from pytest_crucible.artifact.flat import Table
@@ -18,7 +18,6 @@ from pytest_crucible.artifact.rows import WEIGHT, unflatten
 # spreadsheets hide and `read_csv` takes off again; as it does one that was there before.
 _FORMULA = frozenset("=+-@\t\r'")
 _NUMBERS = frozenset({int, float, bool})
-_NONE = Same(None)
 _INTEGERS = frozenset({"time_us", "sequence", "trial", "attempt"})
 _FLOATS = frozenset({"latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens"})
 
@@ -59,7 +58,7 @@ def _lines(names: list[str], columns: Mapping[str, Column]) -> list[str]:
     """The lines of a batch, as the `csv` module would write them, in a third of the time."""
     texts, varying = [], []
     for name in names:
-        column = columns.get(name, _NONE)
+        column = columns.get(name, NOTHING)
         if isinstance(column, Same):
             texts.append(_quoted(column.value).replace("%", "%%"))
         else:

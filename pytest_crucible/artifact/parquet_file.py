@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_crucible._alike import Column, Same
+from pytest_crucible._alike import NOTHING, Column, Same
 from pytest_crucible._errors import ArtifactError, MissingExtraError
 from pytest_crucible.artifact.files import replacing_path
 from pytest_crucible.artifact.flat import Part, Table
@@ -14,7 +14,6 @@ from pytest_crucible.artifact.rows import unflatten
 
 ROW_GROUP = 20_000
 BATCH = 1_000
-_NONE = Same(None)
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 _BASE_KINDS = {
@@ -105,7 +104,7 @@ def _in_order(part: Part, names: Sequence[str]) -> list[Column]:
         sizes.append(len(part.others))
     found: list[Column] = []
     for position, name in enumerate(names):
-        pieces = [columns.get(name, _NONE) for _, columns in part.batches]
+        pieces = [columns.get(name, NOTHING) for _, columns in part.batches]
         if single:
             pieces.append(single[position])
         column = _joined(sizes, pieces)

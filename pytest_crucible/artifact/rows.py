@@ -25,6 +25,7 @@ BASE_COLUMNS = (
 )  # fmt: skip
 """Columns that every export has, in this order; those of measurements and metadata follow."""
 
+_SCOPE = ("experiment", "condition", "test", "case", "trial", "attempt", "role")
 REQUIRED = ("run", "experiment", "condition", "node", "sequence", "event", "time_us")
 
 _MEASURED = (
@@ -147,13 +148,15 @@ def nested_rows(
 def _template(event: Event) -> dict[str, Any]:
     """The row of an event as far as it is the same for all events of its scope."""
     row: dict[str, Any] = dict.fromkeys(BASE_COLUMNS)
-    row["run"], row["node"] = event.run, event.node
-    scope = event.scope
-    if scope is not None:
-        for column in ("experiment", "condition", "test", "case", "trial", "attempt", "role"):
-            row[column] = getattr(scope, column)
-        row["sample_id"] = scope.case
-    return row
+    return row | origin_columns(event.run, event.node, event.scope)
+
+
+def origin_columns(run: str, node: str, scope: Scope | None) -> dict[str, Any]:
+    """What a row says of where its event comes from."""
+    found: dict[str, Any] = {"run": run, "node": node}
+    found |= {name: getattr(scope, name, None) for name in _SCOPE}
+    found["sample_id"] = found["case"]
+    return found
 
 
 def to_json(value: Any) -> bytes:

@@ -38,7 +38,6 @@ Bools = NDArray[np.bool_]
 _NOT_PLAIN = frozenset({"span_id", "parent_span_id", "strand", "continues", "cancelled"})
 _MANY = 32  # shapes
 _FEW = 64  # below this NumPy's calls cost more than they save
-_NONE = Same(None)
 _NANS = ("latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens")
 
 

@@ -7,7 +7,6 @@ free it is time to seal: nobody has to look at each event whether it is.
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import weakref
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from pytest_crucible._forks import in_child
 from pytest_crucible._frames import UNREADABLE, Frame, decode, decode_frame, unreadable
 
 CHUNK = 256
@@ -117,8 +117,7 @@ def _renew_locks() -> None:
 
 
 # Another thread of the parent may be sealing as a child is forked.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+in_child(_renew_locks)
 
 
 def _frames(chunk: bytes, count: int) -> list[Frame]:
