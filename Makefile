@@ -53,8 +53,8 @@ lock: .venv/bin/uv
 
 # The real client libraries against a local server, in an environment of their own.
 capture: .venv-capture/ready
-	.venv-capture/bin/python -m pytest -c tests/capture/pytest.ini --rootdir=. -p no:logfire \
-	  -n2 --dist=worksteal tests/capture $(ARGS)
+	.venv-capture/bin/python -m pytest -c tests/clients/pytest.ini --rootdir=. -p no:logfire \
+	  -n2 --dist=worksteal tests/clients $(ARGS)
 
 .venv-capture/ready: .venv/bin/uv requirements-capture.lock
 	$(PYTHON) -m venv .venv-capture
@@ -77,7 +77,7 @@ training: .venv-training/ready
 
 # The plugin's behaviour on the oldest pytest that is supported.
 oldest: .venv-oldest/ready
-	.venv-oldest/bin/python -m pytest -n2 --dist=worksteal tests/session tests/test_cli.py $(ARGS)
+	.venv-oldest/bin/python -m pytest -n2 --dist=worksteal tests/session tests/cli $(ARGS)
 
 .venv-oldest/ready: .venv/bin/uv requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-oldest

@@ -40,10 +40,11 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
 
-    from pytest_crucible._recorder import close_scope, open_scope, stop_listening
-    from pytest_crucible._scope import Scope, current_scope
     from pytest_crucible.bridges.opentelemetry import Bridge
-    from pytest_crucible.stores.memory import MemoryStore
+    from pytest_crucible.capture.open_scope import current_scope
+    from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
+    from pytest_crucible.events.scope import Scope
+    from pytest_crucible.record.memory import MemoryStore
 
     provider = TracerProvider(shutdown_on_exit=False)
     trace.set_tracer_provider(provider)
@@ -122,8 +123,8 @@ def _server() -> Iterator[str]:
 
 
 def _close(bridge: Any, opened: Any, token: Any) -> None:
-    from pytest_crucible._recorder import close_scope, stop_listening
-    from pytest_crucible._scope import current_scope
+    from pytest_crucible.capture.open_scope import current_scope
+    from pytest_crucible.capture.recorder import close_scope, stop_listening
 
     bridge.leave(opened)
     current_scope.reset(token)

@@ -15,12 +15,13 @@ from pathlib import Path
 from benchmarks.peers import BOUND, METADATA, NAME, PEERS, append, cpu_ns
 from benchmarks.rounds import ROUNDS, Figure, Row, interleaved
 from pytest_crucible import telemetry
-from pytest_crucible._frames import SCHEMA, HeaderFrame
-from pytest_crucible._recorder import close_scope, open_scope, stop_listening
-from pytest_crucible._scope import Scope, current_scope
-from pytest_crucible.stores import Store
-from pytest_crucible.stores.memory import MemoryStore
-from pytest_crucible.stores.spool import SpoolStore
+from pytest_crucible.capture.frames import SCHEMA, HeaderFrame
+from pytest_crucible.capture.open_scope import current_scope
+from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
+from pytest_crucible.events.scope import Scope
+from pytest_crucible.record.memory import MemoryStore
+from pytest_crucible.record.spool import SpoolStore
+from pytest_crucible.record.store import Store
 
 EVENTS = 100_000
 """In one turn."""

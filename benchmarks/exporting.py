@@ -31,8 +31,8 @@ LARGEST = {"jsonl.gz": 1_000_000}  # gzip takes its time, and memory is told by 
 
 def export(folder: Path, format: str) -> None:
     """Export a run folder and print what it took, in a process of its own."""
-    from pytest_crucible.artifact.exporters import export_as
-    from pytest_crucible.artifact.run import open_folder
+    from pytest_crucible.exports.formats import export_as
+    from pytest_crucible.runs.run import open_folder
 
     target = folder.parent / f"events.{format}"
     began, began_cpu = time.perf_counter(), time.process_time()
@@ -49,9 +49,9 @@ def export(folder: Path, format: str) -> None:
 def _floor(folder: Path, target: Path) -> None:
     import msgspec
 
-    from pytest_crucible.artifact.rows import nested_row
-    from pytest_crucible.artifact.run import open_folder
-    from pytest_crucible.stores.spool_reader import SpoolReader
+    from pytest_crucible.exports.rows import nested_row
+    from pytest_crucible.record.spool_reader import SpoolReader
+    from pytest_crucible.runs.run import open_folder
 
     run, encoder = open_folder(folder), msgspec.json.Encoder()
     row = nested_row(next(each for each in run.events() if each.scope and not each.internal))

@@ -24,11 +24,12 @@ TRIALS = 200
 def record(folder: Path, node: str, events: int) -> None:
     """Record ``events`` events as a worker would: in trials, into the spool."""
     from pytest_crucible import telemetry
-    from pytest_crucible._event import TRIAL_START, TRIAL_STOP
-    from pytest_crucible._experiment import define
-    from pytest_crucible._recorder import record_into
-    from pytest_crucible._scope import Scope, current_scope
-    from pytest_crucible.node import NodeRecording
+    from pytest_crucible.capture.open_scope import current_scope
+    from pytest_crucible.capture.recorder import record_into
+    from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
+    from pytest_crucible.events.scope import Scope
+    from pytest_crucible.experiments.recording import NodeRecording
+    from pytest_crucible.runs.definition import define
 
     recording = NodeRecording(folder, "run", node)
     recording.announce({"bench": define("bench")}, [])
@@ -50,8 +51,8 @@ def record(folder: Path, node: str, events: int) -> None:
 
 def read(folder: Path, what: str) -> None:
     """Read a run folder and print seconds, peak MB and events; run in a process of its own."""
-    from pytest_crucible.artifact.run import open_folder
-    from pytest_crucible.report.results import analyse
+    from pytest_crucible.analysis.results import analyse
+    from pytest_crucible.runs.run import open_folder
 
     began = time.perf_counter()
     if what == "analyse":

@@ -13,7 +13,7 @@ from statistics import median
 from benchmarks.emit import capturing
 from benchmarks.rounds import Row
 from pytest_crucible import telemetry
-from pytest_crucible.stores.memory import MemoryStore
+from pytest_crucible.record.memory import MemoryStore
 
 CALLS = 2_000
 CALL_NS = 1_000_000

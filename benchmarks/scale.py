@@ -24,9 +24,9 @@ from benchmarks.emit import all_in, capturing, header
 from benchmarks.peers import METADATA, NAME
 from benchmarks.rounds import ROUNDS, Figure, Row, interleaved
 from pytest_crucible import telemetry
-from pytest_crucible.stores import Store
-from pytest_crucible.stores.memory import MemoryStore
-from pytest_crucible.stores.spool import SpoolStore
+from pytest_crucible.record.memory import MemoryStore
+from pytest_crucible.record.spool import SpoolStore
+from pytest_crucible.record.store import Store
 
 EVENTS = 1_000_000
 THREADS = 4

@@ -7,7 +7,7 @@ NODES = "nodes"
 
 SUFFIX = ".spool"
 EVENT_TAG = 0
-"""First item of a frame that is an event; `pytest_crucible._frames` has the other kinds."""
+"""First item of a frame that is an event; `pytest_crucible.capture.frames` has the other kinds."""
 
 SEGMENT = 1 << 18
 """Spools grow by whole segments of this many bytes: making one stops its thread for 0.1 ms."""

@@ -14,3 +14,8 @@ def text_of(value: object) -> str:
         return str(value)
     except Exception as error:
         return f"<its text cannot be had: {type(error).__name__}>"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 event``, ``2,000 events``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

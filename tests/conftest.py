@@ -15,7 +15,7 @@ import pytest
 import scipy.stats  # noqa: F401
 from hypothesis import settings
 
-import pytest_crucible.library  # noqa: F401
+import pytest_crucible.experiments.library  # noqa: F401
 
 # A deadline is a timed assertion: it fails on a machine that is busy.
 settings.register_profile("suite", settings.default, deadline=None)

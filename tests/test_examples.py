@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.artifact.run import open_run
-from pytest_crucible.report.results import analyse
+from pytest_crucible.analysis.results import analyse
+from pytest_crucible.runs.run import open_run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

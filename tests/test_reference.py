@@ -18,7 +18,7 @@ import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
-from tests.events import set_clock
+from tests.made_events import set_clock
 
 MS = 1_000_000
 LATENCIES_MS = [100.0 * i for i in range(1, 11)]

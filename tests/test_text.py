@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_crucible._text import one_line
+from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.ensembles import HedgingMetrics, ModelCalls
-from pytest_crucible.metrics.values import Distribution
 from pytest_crucible.report import ensembles
 
 

@@ -1,1 +1,0 @@
-"""Bridges bring in telemetry that knows nothing of us, one file each."""

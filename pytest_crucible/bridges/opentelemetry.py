@@ -21,13 +21,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from pytest_crucible import _bus, _clock, _recorder
-from pytest_crucible._correlation import current_correlation_id
+from pytest_crucible import _clock
 from pytest_crucible._errors import MissingExtraError
-from pytest_crucible._event import CONTEXT, OPENTELEMETRY, PARENT, SOLE, UNATTRIBUTED
-from pytest_crucible._scope import OpenScope, current_span
 from pytest_crucible.bridges.genai import FinishedSpan, operation_of, read
 from pytest_crucible.bridges.providers import Latch, StandIn, named_by_environment, unwrapped
+from pytest_crucible.capture import bus as _bus
+from pytest_crucible.capture import recorder as _recorder
+from pytest_crucible.capture.correlation import current_correlation_id
+from pytest_crucible.capture.open_scope import OpenScope, current_span
+from pytest_crucible.events.event import CONTEXT, OPENTELEMETRY, PARENT, SOLE, UNATTRIBUTED
 
 try:
     from opentelemetry import context as otel_context

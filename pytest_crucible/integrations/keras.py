@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_crucible._errors import MissingExtraError
-from pytest_crucible.handle import ExperimentHandle
-from pytest_crucible.training import Training
+from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.training import Training
 
 
 def keras_callback(experiment: ExperimentHandle, *, batches: bool = False) -> Any:

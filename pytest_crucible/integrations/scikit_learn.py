@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pytest_crucible.handle import ExperimentHandle
-from pytest_crucible.training import Training
+from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.training import Training
 
 
 def log_partial_fit(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import MissingExtraError
-from pytest_crucible.handle import ExperimentHandle
-from pytest_crucible.training import Training
+from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.training import Training
 
 _NO_CURVES = ("epoch", "total_flos", "step")
 

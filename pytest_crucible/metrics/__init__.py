@@ -1,1 +1,0 @@
-"""From events to numbers: `observations` gathers columns and trials, `summary` makes metrics."""

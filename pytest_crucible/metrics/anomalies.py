@@ -1,245 +1,156 @@
-"""Anomalies: which of many numbers lie far from the others, by four methods.
+"""Unusual values of a group: anomalies in latency, in cost, and in each recorded number.
 
-========== ================================================ ==================================
-``mad``     modified z-score, 0.6745 (x − median) / MAD      Iglewicz and Hoaglin 1993: 3.5
-``zscore``  (x − mean) / standard deviation                  Shewhart 1931: 3
-``iqr``     distance beyond the quartiles, in their ranges   Tukey 1977: 1.5; far out: 3
-``ewma``    a weighted moving average that drifts away       Lucas and Saccucci 1990: λ 0.2, L 3
-========== ================================================ ==================================
-
-Among n ordinary values some lie far out by chance alone: at 3.5, a quarter of all experiments with
-600 ordinary latencies had an alarm. So ``mad`` without a threshold of your own takes the one that
-n values of a normal distribution exceed in 5 % of all cases (Davies and Gather 1993), but at least
-3.5: 4.8 for 10 values, 4.0 for 600, 5.4 for a million. On a log scale a value must also be twice
-or half the median: where all others agree to a percent, one that is 5 % off is far out, and of no
-interest. Measured shares of false alarms are in docs/anomalies.md.
+Latencies and costs are held against those of the same event name, wholes and parts alike, on a
+log scale: both multiply, and have a long tail that is no anomaly.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from pytest_crucible.events.event import RECORD
+from pytest_crucible.metrics.observations import NO_CASE, Group
+from pytest_crucible.metrics.outliers import MAD, Detection, Floats, detect
 
-MAD, ZSCORE, IQR, EWMA = "mad", "zscore", "iqr", "ewma"
-METHODS = (MAD, ZSCORE, IQR, EWMA)
-FEWEST = 3
-_FEWEST_BY_DEFAULT = 5  # the default threshold of `mad` keeps its word from there on
-_FACTOR = math.log(2)
-_FALSE_ALARMS = 0.05
-_NORMAL = NormalDist()
-_MAD_TO_SIGMA = 1 / 0.6745
-# How much further the score strays because median and MAD are estimated from so few: 1 + 7 / n,
-# fitted to 20,000 normal samples for each of n = 8 … 10,000.
-_FEW = 7.0
-_LAMBDA = 0.2
-_DEFAULTS = {ZSCORE: 3.0, IQR: 1.5, EWMA: 3.0}
-_LARGEST = 1e150  # its square is still a number
+COLUMNS = {"latency": "latency_ms", "cost": "cost_usd"}
+"""Metrics whose values are a column of the events; others are recorded numbers."""
 
-
-def _none() -> Ints:
-    return np.empty(0, dtype=np.int64)
+Limits = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detection:
-    """What became of some numbers.
+class Worst:
+    """The value that lies farthest from the others.
 
     Attributes:
-        rows: positions of those that lie far from the others, ascending.
-        scores: of those, in units of the method's own spread, with the sign of the side.
-        judged: how many numbers were held against each other.
-        left_out: how many were not: no finite numbers; on a log scale, also those not above zero.
-        threshold: of the score.
-        centre, low, high: what is usual, and from where on a number is not, in the numbers' own
-            unit. ``ewma`` has no fixed limits.
-        reason: why nothing could be judged.
+        event: name of its event.
+        score: in units of the method's spread, with the sign of the side.
+        median: of the values that it was held against.
+        case, trial: where it happened; None outside trials.
     """
 
-    rows: Ints = field(default_factory=_none)
-    scores: Floats = field(default_factory=lambda: np.empty(0))
+    value: float
+    event: str
+    score: float
+    median: float
+    case: str | None = None
+    trial: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusual:
+    """Anomalies of one metric.
+
+    Attributes:
+        count, judged: how many values are anomalies, of how many.
+        share: of them.
+        left_out: values that could not be held against the others.
+        method: by which they were found.
+        worst: the one farthest out; None where there is none.
+        limits: by event name, from where on a value is an anomaly; only where there are any.
+        reasons: by event name, why its values could not be judged.
+    """
+
+    count: int = 0
     judged: int = 0
+    share: float | None = None
     left_out: int = 0
-    threshold: float | None = None
-    centre: float | None = None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
+    method: str = MAD
+    worst: Worst | None = None
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """The threshold that the caller wants, if any, and whether the numbers are logarithms."""
+class _Part:
+    """Values that are held against each other, and where each happened."""
 
-    threshold: float | None
-    log: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """Scores of all numbers, and what they mean in the numbers' unit."""
-
-    scores: Floats
-    centre: float
-    limits: tuple[float, float] | None
-    threshold: float
+    event: str
+    values: Floats
+    cases: NDArray[np.int64]
+    trials: NDArray[np.int64]
 
 
-class _CannotJudgeError(Exception):
-    """The reason."""
+def unusual(group: Group) -> dict[str, Unusual]:
+    """Look for anomalies in everything that a group's events tell: latency, cost, numbers."""
+    found = {}
+    for metric, column in COLUMNS.items():
+        values = np.frombuffer(getattr(group, column), dtype=np.float64)
+        if not np.isnan(values).all():
+            found[metric] = _search(group, _by_event(group, values), log=True)
+    for name, series in sorted(group.recorded.items()):
+        part = _Part(
+            RECORD,
+            np.frombuffer(series.values, dtype=np.float64),
+            np.frombuffer(series.cases, dtype=np.int64),
+            np.frombuffer(series.trials, dtype=np.int64),
+        )
+        if part.values.size:
+            found[name] = _search(group, iter((part,)), log=False)
+    return found
 
 
-def _above_zero(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 < value < math.inf
+def _by_event(group: Group, values: Floats) -> Iterator[_Part]:
+    rows = np.flatnonzero(~np.isnan(values))
+    names = np.frombuffer(group.name, dtype=np.int64)[rows]
+    order = np.argsort(names, kind="stable")
+    rows, names = rows[order], names[order]
+    starts = np.flatnonzero(np.diff(names, prepend=-1))
+    texts = list(group.names)
+    cases = np.frombuffer(group.case, dtype=np.int64)
+    trials = np.frombuffer(group.trial, dtype=np.int64)
+    for first, index in zip(starts.tolist(), names[starts].tolist(), strict=True):
+        last = first + int(np.searchsorted(names[first:], index, side="right"))
+        own = rows[first:last]
+        yield _Part(texts[index], values[own], cases[own], trials[own])
 
 
-def detect(
-    values: Floats, method: str = MAD, threshold: float | None = None, *, log: bool = False
-) -> Detection:
-    """Find the numbers that lie far from the others.
-
-    Args:
-        values: shape (n,), in order of time for ``ewma``.
-        method: one of `METHODS`.
-        threshold: of the score; default: that of the literature, see above.
-        log: work on logarithms, which is right for amounts that multiply: latency, cost.
-
-    Raises:
-        ValueError: another method, or a threshold that is not above zero.
-    """
-    if method not in METHODS:
-        raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    if threshold is not None and not _above_zero(threshold):
-        raise ValueError(f"threshold={threshold!r} is not a number above zero")
-    score = _SCORES[method]
-    usable = np.abs(values) < _LARGEST
-    if log:
-        usable &= values > 0
-    rows = np.flatnonzero(usable)
-    kept = np.log(values[rows]) if log else values[rows]
-    left_out = int(values.size - rows.size)
-    try:
-        scored = _checked(score, kept, _Asked(threshold, log))
-    except _CannotJudgeError as why:
-        return Detection(left_out=left_out, reason=str(why))
-    flagged = np.flatnonzero(np.abs(scored.scores) > scored.threshold)
-    back: Callable[[float], float] = _exp if log else float
-    low, high = (None, None) if scored.limits is None else map(back, scored.limits)
-    return Detection(
-        rows=rows[flagged],
-        scores=scored.scores[flagged],
-        judged=int(rows.size),
+def _search(group: Group, parts: Iterator[_Part], *, log: bool) -> Unusual:
+    count = judged = left_out = 0
+    worst: Worst | None = None
+    limits, reasons = {}, {}
+    for part in parts:
+        detected = detect(part.values, log=log)
+        judged += detected.judged
+        left_out += detected.left_out
+        count += int(detected.rows.size)
+        if detected.reason is not None:
+            reasons[part.event] = detected.reason
+        elif detected.rows.size:
+            limits[part.event] = _finite(detected.low), _finite(detected.high)
+            farthest = _worst(group, part, detected)
+            if worst is None or abs(farthest.score) > abs(worst.score):
+                worst = farthest
+    return Unusual(
+        count=count,
+        judged=judged,
+        share=count / judged if judged else None,
         left_out=left_out,
-        threshold=scored.threshold,
-        centre=back(scored.centre),
-        low=low,
-        high=high,
+        worst=worst,
+        limits=limits,
+        reasons=reasons,
     )
 
 
-def _checked(score: Callable[[Floats, _Asked], _Scored], values: Floats, asked: _Asked) -> _Scored:
-    if values.size < FEWEST:
-        raise _few(values.size, FEWEST)
-    if values.min() == values.max():
-        raise _CannotJudgeError(f"all {values.size} numbers are the same")
-    with np.errstate(over="ignore"):  # a score beyond all floats is the largest
-        return score(values, asked)
-
-
-def _few(n: int, needed: int) -> _CannotJudgeError:
-    return _CannotJudgeError(f"{n} of at least {needed} numbers")
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf
-
-
-def _over(distance: Floats, spread: float) -> Floats:
-    largest = np.finfo(np.float64).max
-    return np.clip(distance / spread, -largest, largest)
-
-
-def usual_threshold(n: int) -> float:
-    """The score that none of ``n`` normal values exceeds, in 95 % of all cases; at least 3.5."""
-    tail = -math.expm1(math.log1p(-_FALSE_ALARMS) / n) / 2
-    return max(3.5, -_NORMAL.inv_cdf(tail) * (1 + _FEW / n))
-
-
-def _middle(values: Floats) -> tuple[float, float]:
-    """Median, and a standard deviation that outliers cannot stretch."""
-    median = float(np.median(values))
-    spread = float(np.median(np.abs(values - median))) * _MAD_TO_SIGMA
-    if spread == 0.0:
-        raise _CannotJudgeError(
-            f"at least half of the {values.size} numbers are the same (MAD is 0)"
-        )
-    return median, spread
-
-
-def _mad(values: Floats, asked: _Asked) -> _Scored:
-    median, spread = _middle(values)
-    far = asked.threshold
-    if far is None:
-        if values.size < _FEWEST_BY_DEFAULT:
-            raise _few(values.size, _FEWEST_BY_DEFAULT)
-        far = usual_threshold(values.size)
-        if asked.log:
-            far = max(far, _FACTOR / spread)
-    limits = median - far * spread, median + far * spread
-    return _Scored(_over(values - median, spread), median, limits, far)
-
-
-def _zscore(values: Floats, asked: _Asked) -> _Scored:
-    far = asked.threshold or _DEFAULTS[ZSCORE]
-    n = values.size
-    if far >= (n - 1) / math.sqrt(n):  # Shiffler 1988
-        raise _CannotJudgeError(f"none of {n} numbers can lie {far:g} standard deviations off")
-    mean, spread = float(values.mean()), float(values.std(ddof=1))
-    if spread == 0.0:  # squares below all floats
-        raise _CannotJudgeError(f"the {n} numbers are too close together")
-    return _Scored(
-        _over(values - mean, spread), mean, (mean - far * spread, mean + far * spread), far
+def _worst(group: Group, part: _Part, detected: Detection) -> Worst:
+    at = int(np.argmax(np.abs(detected.scores)))
+    row = int(detected.rows[at])
+    case = int(part.cases[row])
+    assert detected.centre is not None
+    return Worst(
+        value=float(part.values[row]),
+        event=part.event,
+        score=float(detected.scores[at]),
+        median=detected.centre,
+        case=None if case == NO_CASE else list(group.cases)[case],
+        trial=int(part.trials[row]) or None,
     )
 
 
-def _iqr(values: Floats, asked: _Asked) -> _Scored:
-    far = asked.threshold or _DEFAULTS[IQR]
-    low, median, high = (float(each) for each in np.percentile(values, (25, 50, 75)))
-    spread = high - low
-    if spread == 0.0:
-        raise _CannotJudgeError(
-            f"the middle half of the {values.size} numbers are the same (IQR is 0)"
-        )
-    beyond = np.maximum(values - high, 0.0) + np.minimum(values - low, 0.0)
-    limits = low - far * spread, high + far * spread
-    return _Scored(_over(beyond, spread), median, limits, far)
-
-
-def _ewma(values: Floats, asked: _Asked) -> _Scored:
-    """NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.4.
-
-    Centre and spread are median and MAD: there is no earlier data to take them from, and a drift
-    must not hide itself.
-    """
-    far = asked.threshold or _DEFAULTS[EWMA]
-    median, spread = _middle(values)
-    moving = accumulate(
-        (values - median).tolist(), lambda past, new: past + _LAMBDA * (new - past), initial=0.0
-    )
-    average = np.fromiter(moving, dtype=np.float64, count=values.size + 1)[1:]
-    age = np.arange(1, values.size + 1, dtype=np.float64)
-    width = np.sqrt(_LAMBDA / (2 - _LAMBDA) * -np.expm1(2 * age * math.log1p(-_LAMBDA)))
-    return _Scored(_over(average / width, spread), median, None, far)
-
-
-_SCORES: dict[str, Callable[[Floats, _Asked], _Scored]] = {
-    MAD: _mad, ZSCORE: _zscore, IQR: _iqr, EWMA: _ewma,
-}  # fmt: skip
+def _finite(limit: float | None) -> float | None:
+    return None if limit is None or not math.isfinite(limit) else limit

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible._enrich import number
-from pytest_crucible._event import LOG, Event
-from pytest_crucible._scope import Scope
+from pytest_crucible.events.enrichment import number
+from pytest_crucible.events.event import LOG, Event
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.direction import MAX as MAX
 from pytest_crucible.metrics.direction import MIN as MIN
 from pytest_crucible.metrics.direction import lower_is_better

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible.metrics.counting.ensembles import ENSEMBLE, HEDGED, Member, Whole
+from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.observations import Group, Series
-from pytest_crucible.metrics.wholes import ENSEMBLE, HEDGED, Member, Whole
-
-if TYPE_CHECKING:
-    from pytest_crucible.metrics.values import Distribution
 
 PRIMARY, BACKUP = "primary", "backup"
 Floats = NDArray[np.float64]
-Describe = Callable[[Floats, Floats | None], "Distribution"]
+Describe = Callable[[Floats, Floats | None], Distribution]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

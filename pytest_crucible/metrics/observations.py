@@ -5,20 +5,29 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
-from pytest_crucible._bus import HANDLER_FAILURE
-from pytest_crucible._enrich import Enriched, enrich, number
-from pytest_crucible._event import CAPTURE, INVALID, LOG, RECORD, TRIAL_START, TRIAL_STOP, Event
-from pytest_crucible._scope import Scope
+from pytest_crucible.capture.bus import HANDLER_FAILURE
+from pytest_crucible.events.enrichment import Enriched, enrich, number
+from pytest_crucible.events.event import (
+    CAPTURE,
+    INVALID,
+    LOG,
+    RECORD,
+    TRIAL_START,
+    TRIAL_STOP,
+    Event,
+)
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged
 from pytest_crucible.metrics.groups import NAN as NAN
 from pytest_crucible.metrics.groups import NO_CASE as NO_CASE
 from pytest_crucible.metrics.groups import Group as Group
 from pytest_crucible.metrics.groups import Observations as Observations
+from pytest_crucible.metrics.groups import Place, add_row
 from pytest_crucible.metrics.groups import Series as Series
-from pytest_crucible.metrics.places import Place, add_row
-from pytest_crucible.metrics.plain import PlainEvents
+from pytest_crucible.metrics.observations_batch import PlainEvents
 from pytest_crucible.metrics.trials import TrialBook
-from pytest_crucible.stores._merge import Node, merge_aside
+from pytest_crucible.record.merge import merge_aside
+from pytest_crucible.record.node_reader import Node
 
 Enricher = Callable[[Event, Enriched], None]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible._sketch import TINY, Sketch
+from pytest_crucible.capture.sketch import TINY, Sketch
+from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.summary import distribution
-from pytest_crucible.metrics.values import Distribution
 
 Floats = NDArray[np.float64]
 

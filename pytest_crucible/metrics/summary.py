@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.metrics import weighted
+from pytest_crucible.metrics.anomalies import unusual
 from pytest_crucible.metrics.curves import STATISTICS, summarise_logged
+from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.ensembles import (
     summarise_ensembles,
     summarise_hedging,
 )
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
-from pytest_crucible.metrics.unusual import unusual
 from pytest_crucible.metrics.values import (
     Cost,
-    Distribution,
     EventMetrics,
     Metrics,
     Overview,

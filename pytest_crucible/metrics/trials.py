@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pytest_crucible._enrich import number
-from pytest_crucible._event import TRIAL_START, TRIAL_STOP, Event
-from pytest_crucible._scope import Scope
+from pytest_crucible.events.enrichment import number
+from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible.events.scope import Scope
 
 SUCCESSES = frozenset({"passed", "xpassed"})
 FAILURES = frozenset({"failed", "errored", "crashed", "xfailed", "interrupted"})

@@ -11,26 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pytest_crucible.metrics.anomalies import Unusual
 from pytest_crucible.metrics.curves import Logged
+from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
-from pytest_crucible.metrics.unusual import Unusual
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
-    """Of ``count`` numbers. Everything else is None at count 0, ``std_dev`` also at count 1."""
-
-    count: int = 0
-    total: float | None = None
-    mean: float | None = None
-    median: float | None = None
-    std_dev: float | None = None
-    min: float | None = None
-    max: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-    p95: float | None = None
-    p99: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_crucible._text import plural
+from pytest_crucible.analysis.results import Results
+from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, RunComparison, failing
 from pytest_crucible.report.compare_text import some
-from pytest_crucible.report.comparing import ONLY_BASELINE, RunComparison, failing
 from pytest_crucible.report.junit import change_text
-from pytest_crucible.report.numbers import plural
-from pytest_crucible.report.results import Results
 from pytest_crucible.report.terminal import judgement_text
 from pytest_crucible.stats.comparison import INCONCLUSIVE, REGRESSED, REMOVED
 from pytest_crucible.stats.expectations import REJECTED

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pytest_crucible.metrics.unusual import COLUMNS, Unusual, Worst
+from pytest_crucible.metrics.anomalies import COLUMNS, Unusual, Worst
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.numbers import decimals, show
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_crucible.report.comparing import ArmComparison, RunComparison
-from pytest_crucible.report.numbers import plural
+from pytest_crucible._text import plural
+from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
 from pytest_crucible.report.terminal import STYLES, Line, comparison_lines
 from pytest_crucible.stats.comparison import (
     ADDED,

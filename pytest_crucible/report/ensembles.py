@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from tabulate import tabulate
 
-from pytest_crucible._text import one_line
+from pytest_crucible._text import one_line, plural
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics, ModelCalls
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.report.numbers import MISSING, decimals, plural, show
+from pytest_crucible.report.numbers import MISSING, decimals, show
 
 
 def ensemble_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:

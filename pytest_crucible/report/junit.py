@@ -6,17 +6,17 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from xml.etree import ElementTree as ET
 
+from pytest_crucible._text import plural
+from pytest_crucible.analysis.results import Results
+from pytest_crucible.analysis.run_comparison import RunComparison, failing
 from pytest_crucible.report.compare_text import some
-from pytest_crucible.report.comparing import RunComparison, failing
 from pytest_crucible.report.numbers import (
     decimals,
-    plural,
     show,
     show_change,
     show_change_interval,
     unit_of,
 )
-from pytest_crucible.report.results import Results
 from pytest_crucible.report.terminal import comparison_note, judgement_text
 from pytest_crucible.stats.comparison import (
     ADDED,

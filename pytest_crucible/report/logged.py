@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from pytest_crucible._text import plural
+from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.metrics.curves import Logged
-from pytest_crucible.report.numbers import decimals, plural, show
-from pytest_crucible.report.results import ExperimentResult
+from pytest_crucible.report.numbers import decimals, show
 
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "·"  # a stretch of steps without a finite value

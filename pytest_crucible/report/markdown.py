@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from pytest_crucible._text import plural
+from pytest_crucible.analysis.results import Results
+from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
 from pytest_crucible.report.compare_text import some, verdict_line
-from pytest_crucible.report.comparing import ArmComparison, RunComparison
 from pytest_crucible.report.numbers import (
     decimals,
-    plural,
     show,
     show_change,
     show_change_interval,
     show_p,
     unit_of,
 )
-from pytest_crucible.report.results import Results
 from pytest_crucible.report.terminal import (
     comparison_note,
     estimate_text,

@@ -93,8 +93,3 @@ def show_p(p: float | None) -> str:
     if p is None:
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 event``, ``2,000 events``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_crucible._text import one_line
+from pytest_crucible._text import one_line, plural
 from pytest_crucible.metrics.spending import Spending
-from pytest_crucible.report.numbers import plural
 
 _MAX_REASONS = 3
 _MAX_REASON = 120

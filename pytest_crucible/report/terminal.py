@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from pytest_crucible._sampling import parse_sampling
-from pytest_crucible._text import one_line
+from pytest_crucible._text import one_line, plural
+from pytest_crucible.analysis.results import ExperimentResult, Results
+from pytest_crucible.capture.strategies import parse_sampling
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.logged import logged_lines
 from pytest_crucible.report.numbers import (
     decimals,
-    plural,
     show,
     show_change,
     show_change_interval,
@@ -23,7 +23,6 @@ from pytest_crucible.report.numbers import (
     show_p,
     unit_of,
 )
-from pytest_crucible.report.results import ExperimentResult, Results
 from pytest_crucible.report.spending import capture_lines, spending_lines
 from pytest_crucible.stats.comparison import (
     ADDED,

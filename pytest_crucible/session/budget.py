@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible._event import CAPTURE
-from pytest_crucible._pricing import Pricer
-from pytest_crucible._recorder import record_aside
+from pytest_crucible.capture.recorder import record_aside
+from pytest_crucible.events.event import CAPTURE
+from pytest_crucible.events.pricing import Pricer
+from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.node import NodeRecording
+from pytest_crucible.record.node_reader import Node
 from pytest_crucible.session.marker import IDENTITY
-from pytest_crucible.stores._merge import Node
 
 SUFFIX = ".spent.json"
 

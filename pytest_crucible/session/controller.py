@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.artifact.files import new_run_id
+from pytest_crucible._files import new_run_id
 from pytest_crucible.session.outcome import TRIAL, recorded_status
 from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.session.transport import Inbox, move_to_room, place
@@ -70,8 +70,8 @@ class Controller:
         if self._warned or not (self._output / self._run).is_dir():
             return
         self._warned = True
-        from pytest_crucible.session.capture import environment_problems
         from pytest_crucible.session.settings import sdk_installed
+        from pytest_crucible.session.span_capture import environment_problems
 
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
         if terminal is not None and terminal.verbosity >= -1 and sdk_installed():

@@ -15,19 +15,19 @@ import pytest
 from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible._layout import split_format
-from pytest_crucible._pricing import genai_prices_version
-from pytest_crucible.artifact.enriched import keep_enriched
-from pytest_crucible.artifact.manifest import name_and_version, surroundings, write_manifest
-from pytest_crucible.artifact.run import Run, open_folder, open_run
+from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.events.pricing import genai_prices_version
 from pytest_crucible.metrics.observations import Enricher, Group
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.report.results import Results, analyse
 from pytest_crucible.report.terminal import Line, has_sparklines, render
+from pytest_crucible.runs.enriched import keep_enriched
+from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
+from pytest_crucible.runs.run import Run, open_folder, open_run
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
 from pytest_crucible.stats.expectations import Judgement
 
 if TYPE_CHECKING:
-    from pytest_crucible.report.comparing import RunComparison
+    from pytest_crucible.analysis.run_comparison import RunComparison
 
 RESULTS = pytest.StashKey["Finished"]()
 
@@ -110,7 +110,7 @@ def _compare(config: pytest.Config, run: Run, results: Results, finished: Finish
     baseline = config.stash[SETTINGS].baseline
     if baseline is None:
         return
-    from pytest_crucible.report.comparing import compare_runs
+    from pytest_crucible.analysis.run_comparison import compare_runs
 
     try:
         base = open_run(baseline)
@@ -140,8 +140,8 @@ def _export(
 ) -> None:
     if not config.stash[SETTINGS].export:
         return
-    from pytest_crucible.artifact.anomalous import marks
-    from pytest_crucible.artifact.exporters import FORMATS, export_events
+    from pytest_crucible.exports.formats import FORMATS, export_events
+    from pytest_crucible.queries.anomalies import marks
 
     exporters = {**FORMATS, **plugin_exporters(config)}
     mark = marks(each for found in results.experiments for each in found.metrics.values())

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_crucible._enrich import Enriched
-    from pytest_crucible._event import Event
-    from pytest_crucible.artifact.exporters import Exporter
+    from pytest_crucible.analysis.results import Results
+    from pytest_crucible.events.enrichment import Enriched
+    from pytest_crucible.events.event import Event
+    from pytest_crucible.exports.formats import Exporter
     from pytest_crucible.metrics.observations import Group
     from pytest_crucible.metrics.values import Metrics
-    from pytest_crucible.report.results import Results
 
 
 def pytest_crucible_enrich(event: Event, enriched: Enriched) -> None:

@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible._experiment import Definition
-from pytest_crucible._own_record import load_readers
-from pytest_crucible.artifact.files import check_writable, make_run_folder, new_run_id
-from pytest_crucible.node import NodeRecording
-from pytest_crucible.session.capture import Capture
+from pytest_crucible._files import check_writable, make_run_folder, new_run_id
+from pytest_crucible.experiments.own_record import load_readers
+from pytest_crucible.experiments.recording import NodeRecording
+from pytest_crucible.runs.definition import Definition
 from pytest_crucible.session.controller import (
     NOTES,
     RESCUED,
@@ -33,6 +32,7 @@ from pytest_crucible.session.fixture import TRIALS
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
 from pytest_crucible.session.outcome import RecordedFailures
 from pytest_crucible.session.settings import SETTINGS
+from pytest_crucible.session.span_capture import Capture
 from pytest_crucible.session.transport import (
     Channel,
     Shipper,

@@ -44,7 +44,7 @@ class Settings:
 
     def pricer(self) -> Any:
         """What tells the costs of calls: the user's prices, and others'."""
-        from pytest_crucible._pricing import Pricer, read_prices
+        from pytest_crucible.events.pricing import Pricer, read_prices
 
         return Pricer(read_prices(self.prices) if self.prices is not None else None)
 
@@ -157,7 +157,7 @@ def _prices(config: pytest.Config) -> Path | None:
     if not text:
         return None
     from pytest_crucible._errors import DefinitionError
-    from pytest_crucible._pricing import read_prices
+    from pytest_crucible.events.pricing import read_prices
 
     path = _path(config, text, where)
     if not hasattr(config, "workerinput"):
@@ -189,7 +189,7 @@ def _baseline(config: pytest.Config) -> Path | None:
     if not hasattr(config, "workerinput"):
         # Imported here: a session that asked for nothing must not pay for it.
         from pytest_crucible._errors import CrucibleError
-        from pytest_crucible.artifact.run import open_run
+        from pytest_crucible.runs.run import open_run
 
         try:
             # The run itself, now: an output folder's newest run will soon be this one.
@@ -256,7 +256,7 @@ def _output(config: pytest.Config) -> Path:
 def _check(output: Path, where: str) -> None:
     # Imported here: a session that asked for nothing must not pay for it.
     from pytest_crucible._errors import OutputError
-    from pytest_crucible.artifact.files import check_writable
+    from pytest_crucible._files import check_writable
 
     try:
         check_writable(output)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_crucible._clock import wall_ns
+from pytest_crucible._files import make_run_folder, slug
 from pytest_crucible._layout import NODES, SEGMENT, SUFFIX
-from pytest_crucible.artifact.files import make_run_folder, slug
 
 PIECE = 256 * 1024
 PINGS = 8

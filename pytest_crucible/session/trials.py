@@ -12,13 +12,13 @@ import pytest
 
 from pytest_crucible import _clock
 from pytest_crucible._errors import ValidationError
-from pytest_crucible._event import TRIAL_START, TRIAL_STOP
-from pytest_crucible._experiment import ERROR
-from pytest_crucible._recorder import record_into
-from pytest_crucible._scope import OpenScope, Scope, current_scope
-from pytest_crucible.handle import ExperimentHandle
-from pytest_crucible.node import NodeRecording
-from pytest_crucible.session.capture import Capture
+from pytest_crucible.capture.open_scope import OpenScope, current_scope
+from pytest_crucible.capture.recorder import record_into
+from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
+from pytest_crucible.events.scope import Scope
+from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.recording import NodeRecording
+from pytest_crucible.runs.definition import ERROR
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.outcome import (
     RECORDED,
@@ -27,7 +27,8 @@ from pytest_crucible.session.outcome import (
     phase_outcome,
     trial_outcome,
 )
-from pytest_crucible.session.stretch import Stretches
+from pytest_crucible.session.scope_capture import Stretches
+from pytest_crucible.session.span_capture import Capture
 
 
 @dataclass(slots=True)

@@ -1,1 +1,0 @@
-"""Statistics: `expectations` judges claims about metrics."""

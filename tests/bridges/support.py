@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from opentelemetry import trace
 from opentelemetry.util._once import Once
 
-from pytest_crucible._event import Event
-from pytest_crucible._recorder import close_scope, open_scope, stop_listening
-from pytest_crucible._sampler import NodeSampler
-from pytest_crucible._scope import OpenScope, Scope, current_scope
 from pytest_crucible.bridges.opentelemetry import Bridge, carry, drop
+from pytest_crucible.capture.open_scope import OpenScope, current_scope
+from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
+from pytest_crucible.capture.sampler import NodeSampler
+from pytest_crucible.events.event import Event
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.observations import Group, Observations, observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.stores._merge import Node
-from pytest_crucible.stores.memory import MemoryStore
+from pytest_crucible.record.memory import MemoryStore
+from pytest_crucible.record.node_reader import Node
 
 
 @dataclass

@@ -19,15 +19,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
 
-from pytest_crucible._pricing import Pricer
 from pytest_crucible.bridges import opentelemetry as bridge
 from pytest_crucible.bridges import providers
-from pytest_crucible.handle import ExperimentHandle
+from pytest_crucible.events.pricing import Pricer
+from pytest_crucible.experiments.handle import ExperimentHandle
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.spending import summarise_spending
 from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.record.node_reader import Node
 from pytest_crucible.report.spending import spending_lines
-from pytest_crucible.stores._merge import Node
 from tests.bridges.support import Captured, capturing, no_provider
 
 CHAT = {
@@ -277,7 +277,7 @@ def test_the_canary_uses_nothing_up() -> None:
 
 def test_a_judges_threads() -> None:
     """OpenTelemetry's own context, as its threading instrumentor carries it, knows the judge."""
-    from pytest_crucible._experiment import define
+    from pytest_crucible.runs.definition import define
 
     with capturing() as captured:
         handle = ExperimentHandle(define("exp"), captured.opened, captured.store, "run", "main")

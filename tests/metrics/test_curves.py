@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_crucible._event import LOG, Event
-from pytest_crucible._scope import Scope
+from pytest_crucible.events.event import LOG, Event
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.curves import POINTS, Curve, Logged, curve_of, trial_curves
 from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.stats.estimates import estimate
-from tests.events import event, recorded, trial, trial_scope
+from tests.made_events import event, recorded, trial, trial_scope
 
 NAN = float("nan")
 

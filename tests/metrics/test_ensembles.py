@@ -16,14 +16,14 @@ from msgspec.structs import replace
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
-from pytest_crucible._event import Event
+from pytest_crucible.events.event import Event
+from pytest_crucible.metrics.counting.ensembles import agreement_of
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.metrics.wholes import agreement_of
 from pytest_crucible.stats.samples import sample_of
-from tests.events import MS, event, trial_scope
+from tests.made_events import MS, event, trial_scope
 
 
 def metrics(events: list[Event]) -> Metrics:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible._enrich import Enriched
-from pytest_crucible._event import INVALID, Event
-from pytest_crucible._scope import Scope
+from pytest_crucible.events.enrichment import Enriched
+from pytest_crucible.events.event import INVALID, Event
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.observations import NO_CASE, Group, observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.telemetry import HANDLER_FAILURE
-from tests.events import MS, event, recorded, trial, trial_scope
+from tests.made_events import MS, event, recorded, trial, trial_scope
 
 
 def group(*events: Event) -> Group:

@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
-from pytest_crucible._event import Event
-from pytest_crucible._scope import JUDGE, Scope
+from pytest_crucible.events.event import Event
+from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.metrics import streaming
+from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.running import Moments, Numbers
 from pytest_crucible.metrics.streaming import StreamingMetrics
 from pytest_crucible.metrics.summary import distribution, summarise
-from pytest_crucible.metrics.values import Distribution, Metrics, Tests
-from tests.events import MS, event, recorded
+from pytest_crucible.metrics.values import Metrics, Tests
+from tests.made_events import MS, event, recorded
 
 ERROR = 0.01
 PERCENTILES = {"median", "p50", "p90", "p95", "p99"}

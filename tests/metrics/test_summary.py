@@ -10,17 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import distribution, flatten, summarise
-from pytest_crucible.metrics.values import (
-    Cost,
-    Distribution,
-    Metrics,
-    Overview,
-    Reliability,
-    Tokens,
-)
-from tests.events import MS, event, recorded, reference_events, trial, trial_scope
+from pytest_crucible.metrics.values import Cost, Metrics, Overview, Reliability, Tokens
+from tests.made_events import MS, event, recorded, reference_events, trial, trial_scope
 
 finite = st.floats(-1e6, 1e6)
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible._event import TRIAL_START, TRIAL_STOP, Event
-from pytest_crucible._scope import Scope
+from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.summary import summarise_trials
 from pytest_crucible.metrics.trials import MISSING, SUCCESSES, Trial, TrialBook
 from pytest_crucible.metrics.values import Tests
-from tests.events import event, trial, trial_scope
+from tests.made_events import event, trial, trial_scope
 
 OUTCOMES = ("passed", "failed", "errored", "skipped", "xfailed", "xpassed", "interrupted")
 

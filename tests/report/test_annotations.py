@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible._experiment import define
-from pytest_crucible.artifact.run import open_run
+from pytest_crucible.analysis.results import analyse
 from pytest_crucible.report.annotations import comparison_annotations, results_annotations
-from pytest_crucible.report.results import analyse
-from tests.events import trial, trial_scope
+from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.run import open_run
+from tests.made_events import trial, trial_scope
 from tests.report.support import LINE, compared, made, observed
 
 PLACE = f"file=tests/t.py,line={LINE}"

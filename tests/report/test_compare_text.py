@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, ArmComparison, RunComparison
 from pytest_crucible.report.compare_text import render_comparison, some, verdict_line
-from pytest_crucible.report.comparing import ONLY_BASELINE, ArmComparison, RunComparison
 from pytest_crucible.report.terminal import Line
 from pytest_crucible.stats.comparison import (
     ADDED,

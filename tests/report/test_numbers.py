@@ -6,10 +6,10 @@ import math
 
 import pytest
 
+from pytest_crucible._text import plural
 from pytest_crucible.report.numbers import (
     MISSING,
     decimals,
-    plural,
     show,
     show_change,
     show_change_interval,

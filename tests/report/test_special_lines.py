@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_crucible._event import Event
+from pytest_crucible.events.event import Event
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
-from tests.events import MS, event, recorded, trial_scope
+from tests.made_events import MS, event, recorded, trial_scope
 
 STEADY = (10, 11, 9, 10, 12, 9, 11, 10, 8, 10)
 

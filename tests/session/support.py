@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from pytest_crucible._event import Event
-from pytest_crucible.artifact.run import Run, open_run
-from pytest_crucible.report.results import ExperimentResult, Results, analyse
+from pytest_crucible.analysis.results import ExperimentResult, Results, analyse
+from pytest_crucible.events.event import Event
+from pytest_crucible.runs.run import Run, open_run
 from tests.conftest import QUIET
 
 OUTPUT = "crucible-results"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.artifact.exporters import FORMATS, export_events
-from pytest_crucible.artifact.run import open_run
-from pytest_crucible.cli import main
-from pytest_crucible.report.results import analyse
+from pytest_crucible.analysis.results import analyse
+from pytest_crucible.cli.main import main
+from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.runs.run import open_run
 from tests.session import support
 
 SUITE = """

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytest_crucible._event import Event
+from pytest_crucible.events.event import Event
 from tests.session import support
 
 HEAD = """

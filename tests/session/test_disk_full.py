@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.artifact.run import open_folder
+from pytest_crucible.runs.run import open_folder
 from tests.session import support
 
 EVENTS = 40

@@ -9,9 +9,9 @@ from itertools import accumulate
 
 import pytest
 
-from pytest_crucible.artifact.run import open_folder
+from pytest_crucible.analysis.results import analyse
 from pytest_crucible.metrics.trials import MISSING, Trial
-from pytest_crucible.report.results import analyse
+from pytest_crucible.runs.run import open_folder
 from tests.session import support
 from tests.session.test_faults import clean_environment
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_crucible.artifact.enriched import SUFFIX
-from pytest_crucible.artifact.exporters import FORMATS
-from pytest_crucible.cli import main
+from pytest_crucible.cli.main import main
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.report.terminal import render
+from pytest_crucible.runs.enriched import SUFFIX
 from tests.session import support
 
 SUITE = """

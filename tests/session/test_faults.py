@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.artifact.run import open_run
-from pytest_crucible.report.results import Results, analyse
+from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.runs.run import open_run
 
 TRIALS = 12
 FATAL = 5
@@ -111,7 +111,7 @@ def test_a_session_that_dies_can_be_recovered(pytester: pytest.Pytester, death: 
     decorator = "@pytest.mark.timeout(2, method='thread')" if "timeout" in death else ""
     done = run_suite(pytester, DEATHS[death], "-p", "no:xdist", decorator=decorator)
     assert done.returncode != 0
-    recover = [sys.executable, "-m", "pytest_crucible.cli", "recover", "crucible-results"]
+    recover = [sys.executable, "-m", "pytest_crucible", "recover", "crucible-results"]
     first = subprocess.run(recover, cwd=pytester.path, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     [run] = (each for each in (pytester.path / "crucible-results").iterdir() if each.is_dir())
@@ -212,7 +212,7 @@ def test_a_controller_that_is_killed_leaves_every_event(
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0
     assert events_of_fatal_trial(pytester.path) == IN_FLIGHT
-    recover = [sys.executable, "-m", "pytest_crucible.cli", "recover", "crucible-results"]
+    recover = [sys.executable, "-m", "pytest_crucible", "recover", "crucible-results"]
     subprocess.run(recover, cwd=pytester.path, check=True, capture_output=True)
     [experiment] = results_of(pytester.path).experiments
     assert experiment.metrics["default"].tests.passed >= FATAL

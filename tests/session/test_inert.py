@@ -151,9 +151,9 @@ def test_recording_reads_nothing(suite: pytest.Pytester) -> None:
 
         @pytest.mark.experiment("e")
         def test_it():
-            reading = ("numpy", "pytest_crucible.artifact.view", "pytest_crucible.metrics.summary")
+            reading = ("numpy", "pytest_crucible.queries.events", "pytest_crucible.metrics.summary")
             assert not [name for name in (*reading, "opentelemetry.trace") if name in sys.modules]
-            from pytest_crucible import handle
+            from pytest_crucible.experiments import handle
             assert not type(handle.__loader__).__module__.startswith("_pytest")
         """
     )

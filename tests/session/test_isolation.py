@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_crucible.report.recover import recover
+from pytest_crucible.analysis.recover import recover
 from tests.session import support
 
 
@@ -204,7 +204,7 @@ def test_the_session_is_left_as_it_was(pytester: pytest.Pytester, mode: tuple[st
     pytester.makepyfile("""
         import pytest
         from pytest_crucible import telemetry
-        from pytest_crucible._scope import current_scope
+        from pytest_crucible.capture.open_scope import current_scope
 
         def test_before():
             pass

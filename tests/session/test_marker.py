@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_crucible._experiment import KEYWORDS
+from pytest_crucible.runs.definition import KEYWORDS
 from tests.session import support
 
 VALID = ", ".join(KEYWORDS)

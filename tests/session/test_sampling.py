@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible import telemetry
-from pytest_crucible._experiment import Definition
-from pytest_crucible._pricing import Pricer
-from pytest_crucible._scope import Scope, current_scope
-from pytest_crucible.artifact.run import Run, open_folder, open_run
-from pytest_crucible.node import NodeRecording
-from pytest_crucible.report.results import ExperimentResult, analyse
+from pytest_crucible.analysis.results import ExperimentResult, analyse
+from pytest_crucible.capture.open_scope import current_scope
+from pytest_crucible.events.pricing import Pricer
+from pytest_crucible.events.scope import Scope
+from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.report.terminal import render
+from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.run import Run, open_folder, open_run
 from pytest_crucible.session.budget import Budget
 from tests.session.support import OUTPUT, newest, only, refused, results, run
 

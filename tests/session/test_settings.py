@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from pytest_crucible.artifact.run import open_run
+from pytest_crucible.runs.run import open_run
 from tests.session import support
 
 SUITE = """

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pytest_crucible.cli import main
+from pytest_crucible.cli.main import main
 from tests.session import support
 
 SUITE = """

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pytest_crucible
-from pytest_crucible.artifact.run import open_run
+from pytest_crucible.runs.run import open_run
 from tests.session import support
 from tests.session.test_faults import FATAL, IN_FLIGHT, SUITE, TRIALS, clean_environment
 

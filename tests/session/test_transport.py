@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible._frames import FooterFrame, NoteFrame, encode
-from pytest_crucible.artifact.run import open_run
-from pytest_crucible.node import NodeRecording
+from pytest_crucible.capture.frames import FooterFrame, NoteFrame, encode
+from pytest_crucible.experiments.recording import NodeRecording
+from pytest_crucible.record.spool_reader import SpoolReader
+from pytest_crucible.runs.run import open_run
 from pytest_crucible.session.transport import PIECE, Inbox, Shipper, place, same_place
-from pytest_crucible.stores.spool_reader import SpoolReader
 from tests.session.test_faults import (
     FATAL,
     IN_FLIGHT,

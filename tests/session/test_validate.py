@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_crucible.cli import main
+from pytest_crucible.cli.main import main
 from tests.session.support import OUTPUT, only, outcomes, results, run
 
 BODY = """
@@ -41,7 +41,7 @@ LINES = [
 @pytest.fixture(autouse=True)
 def catalog(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an inner conftest defines is gone after the test."""
-    from pytest_crucible import _catalog
+    from pytest_crucible.events import catalog as _catalog
 
     monkeypatch.setattr(_catalog, "_known", dict(_catalog._known))
 

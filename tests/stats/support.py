@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible._event import Event
+from pytest_crucible.events.event import Event
 from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.stats.expectations import Subject
 from pytest_crucible.stats.samples import MEAN, Sample
-from tests.events import MS, event, recorded, trial, trial_scope
+from tests.made_events import MS, event, recorded, trial, trial_scope
 
 Floats = NDArray[np.float64]
 

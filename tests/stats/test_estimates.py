@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible._experiment import define
-from pytest_crucible.artifact.run import open_run
+from pytest_crucible.analysis.results import analyse
 from pytest_crucible.metrics.summary import distribution
-from pytest_crucible.report.results import analyse
 from pytest_crucible.report.terminal import render
+from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.run import open_run
 from pytest_crucible.stats.estimates import Estimate, estimate, interval_for_gate
 from pytest_crucible.stats.intervals import clopper_pearson, mean_t, quantile, wilson
-from tests.events import write_run
+from tests.made_events import write_run
 from tests.stats.support import events, group, sample, subject
 
 NUM_ACC_1 = np.array([10000001.0, 10000003, 10000002])

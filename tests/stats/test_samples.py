@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pytest_crucible._scope import Scope
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.stats.samples import (
     MEAN,
     QUANTILE,
@@ -17,7 +17,7 @@ from pytest_crucible.stats.samples import (
     per_trial,
     sample_of,
 )
-from tests.events import MS, event, trial_scope
+from tests.made_events import MS, event, trial_scope
 from tests.stats.support import events, group, sample
 
 

@@ -1,0 +1,292 @@
+"""Comparing runs: a baseline artifact against others, experiment by experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pytest_crucible._text import plural
+from pytest_crucible.analysis.results import ExperimentResult, Results, comparison_options
+from pytest_crucible.capture.frames import SCHEMA
+from pytest_crucible.metrics.observations import Group
+from pytest_crucible.runs.run import Run
+from pytest_crucible.stats.comparison import (
+    ADDED,
+    EQUIVALENT,
+    IMPROVED,
+    INCONCLUSIVE,
+    REGRESSED,
+    REMOVED,
+    Comparison,
+    Options,
+    compare_groups,
+)
+
+_FAILING = {"regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE}
+ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
+FAIL_ON = ("regression", "inconclusive", "missing")
+MISSING = "MISSING"
+
+_WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmComparison:
+    """One condition of one experiment, baseline against candidate.
+
+    Attributes:
+        comparisons: per metric.
+        matched: cases on both sides.
+        removed_cases, added_cases: cases only in the baseline, only in the candidate.
+        location: file and line of its first test, where that is known.
+        reason: why the arm could not be compared: it is on one side only.
+    """
+
+    experiment: str
+    condition: str
+    comparisons: tuple[Comparison, ...] = ()
+    matched: int = 0
+    removed_cases: tuple[str, ...] = ()
+    added_cases: tuple[str, ...] = ()
+    location: tuple[str, int] | None = None
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        return (
+            self.experiment
+            if self.condition == "default"
+            else (f"{self.experiment} ({self.condition})")
+        )
+
+    @property
+    def removed(self) -> bool:
+        """Whether the candidate no longer has this arm."""
+        return self.reason == ONLY_BASELINE
+
+    @property
+    def verdict(self) -> str:
+        """The worst of its metrics; REMOVED or ADDED for an arm on one side only."""
+        if self.reason is not None:
+            return REMOVED if self.removed else ADDED
+        verdicts = {each.verdict for each in self.comparisons}
+        return next((each for each in _WORST_FIRST if each in verdicts), INCONCLUSIVE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Two runs.
+
+    Attributes:
+        baseline, candidate: their ids.
+        title: both, with their commits where those are known.
+        arms: every condition of every experiment of either side.
+        differences: what differs between the machines, versions and trees they ran on.
+        incomplete: why one of the records is incomplete.
+    """
+
+    baseline: str
+    candidate: str
+    title: str
+    arms: tuple[ArmComparison, ...]
+    differences: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there was anything to compare at all."""
+        return any(arm.reason is None and arm.comparisons for arm in self.arms)
+
+    def count(self, verdict: str) -> int:
+        """How many metrics have this verdict."""
+        return sum(each.verdict == verdict for arm in self.arms for each in arm.comparisons)
+
+    def failures(self, fail_on: Sequence[str]) -> list[str]:
+        """Why a gate that fails on these things fails; empty if it does not."""
+        found = [
+            f"{verdict}: {each.metric} of {arm.name}"
+            for verdict in failing(fail_on)
+            for arm in self.arms
+            for each in arm.comparisons
+            if each.verdict == verdict
+        ]
+        if "missing" in fail_on:
+            found += [f"{REMOVED}: {arm.name}" for arm in self.arms if arm.removed]
+            found += [
+                f"{REMOVED}: {plural(len(arm.removed_cases), 'case')} of {arm.name}"
+                for arm in self.arms
+                if arm.removed_cases
+            ]
+            found += [
+                f"{MISSING}: {each.metric} of {arm.name}, {each.reason}"
+                for arm in self.arms
+                for each in arm.comparisons
+                if (each.reason or "").startswith("missing in")
+            ]
+            found += [
+                f"{MISSING}: {each}" for each in self.incomplete if each.startswith(_CANDIDATE)
+            ]
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "schema": SCHEMA,
+            "baseline": self.baseline,
+            "candidate": self.candidate,
+            "comparable": self.comparable,
+            "differences": list(self.differences),
+            "incomplete": list(self.incomplete),
+            "arms": [{**asdict(arm), "verdict": arm.verdict} for arm in self.arms],
+        }
+
+
+def compare_runs(
+    base: tuple[Run, Results],
+    cand: tuple[Run, Results],
+    adjust: Callable[[Options], Options] = lambda options: options,
+) -> RunComparison:
+    """Compare two runs that have been read.
+
+    Args:
+        base: the baseline, and what `analyse` said of it.
+        cand: the candidate, likewise.
+        adjust: given what the candidate's marker says, the margins and directions to judge by.
+    """
+    before, after = _arms(base[1]), _arms(cand[1])
+    arms = [
+        _compare_arm(key, before.get(key), after.get(key), adjust)
+        for key in dict.fromkeys([*before, *after])
+    ]
+    incomplete = [
+        f"{which}: {reason}"
+        for which, (_, results) in ((_BASELINE, base), (_CANDIDATE, cand))
+        for reason in results.incomplete
+    ]
+    return RunComparison(
+        baseline=base[0].id,
+        candidate=cand[0].id,
+        title=_title(base[0], cand[0]),
+        arms=tuple(arms),
+        differences=tuple(environment_differences(base, cand)),
+        incomplete=tuple(incomplete),
+    )
+
+
+def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
+    """The verdicts that fail a gate, the worst first."""
+    return tuple(verdict for kind, verdict in _FAILING.items() if kind in fail_on)
+
+
+def _title(base: Run, cand: Run) -> str:
+    if base.id == cand.id:
+        return f"{_named(cand)} against itself"
+    return f"{_named(cand)} against {_named(base)}"
+
+
+def _named(run: Run) -> str:
+    git = (run.manifest or {}).get("git") or {}
+    return f"{run.id} ({str(git['commit'])[:10]})" if git.get("commit") else run.id
+
+
+_Arm = tuple[ExperimentResult, Group]
+
+
+def _arms(results: Results) -> dict[tuple[str, str], _Arm]:
+    return {
+        (experiment.definition.name, condition): (experiment, experiment.groups[condition])
+        for experiment in results.experiments
+        for condition in experiment.conditions
+    }
+
+
+def _compare_arm(
+    key: tuple[str, str],
+    before: _Arm | None,
+    after: _Arm | None,
+    adjust: Callable[[Options], Options],
+) -> ArmComparison:
+    experiment, condition = key
+    if before is None or after is None:
+        present = before or after
+        assert present is not None
+        return ArmComparison(
+            experiment=experiment,
+            condition=condition,
+            location=_location(present[1]),
+            reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
+        )
+    options = adjust(comparison_options(after[0].definition.margin))
+    old, new = _cases(before[1]), _cases(after[1])
+    return ArmComparison(
+        experiment=experiment,
+        condition=condition,
+        comparisons=tuple(compare_groups(before[1], after[1], options)),
+        matched=len(old & new),
+        removed_cases=tuple(sorted(old - new)),
+        added_cases=tuple(sorted(new - old)),
+        location=_location(after[1]),
+    )
+
+
+def _cases(group: Group) -> set[str]:
+    return {*group.cases, *(trial.case for trial in group.trials)}
+
+
+def _location(group: Group) -> tuple[str, int] | None:
+    return next((trial.location for trial in group.trials if trial.location), None)
+
+
+# --- is it fair to compare them? --------------------------------------------------------------
+
+
+_ASPECTS = ("machine", "cpu_count", "platform", "python", "implementation")
+_MAX_PACKAGES = 8
+_BASELINE, _CANDIDATE = "baseline", "candidate"
+
+
+def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]) -> list[str]:
+    """What differs between two runs besides the code under test, a line each."""
+    old, new = base[0].manifest or {}, cand[0].manifest or {}
+    found = []
+    if not old or not new:
+        sides = [which for which, each in ((_BASELINE, old), (_CANDIDATE, new)) if not each]
+        found.append(f"environment of the {' and the '.join(sides)} unknown: no manifest")
+    found += [
+        f"{aspect}: {old[aspect]} → {new[aspect]}"
+        for aspect in _ASPECTS
+        if old.get(aspect) != new.get(aspect) and old.get(aspect) and new.get(aspect)
+    ]
+    found += _package_differences(old.get("packages") or {}, new.get("packages") or {})
+    before, after = _models(base[1]), _models(cand[1])
+    if before != after:
+        found.append(f"models: {', '.join(before) or 'none'} → {', '.join(after) or 'none'}")
+    for which, manifest in ((_BASELINE, old), (_CANDIDATE, new)):
+        git = manifest.get("git") or {}
+        if git.get("dirty"):
+            found.append(f"{which}: recorded from a dirty tree at {str(git.get('commit'))[:10]}")
+    return found
+
+
+def _package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    changed = [
+        f"{name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+    if not old or not new or not changed:
+        return []
+    more = f" and {len(changed) - _MAX_PACKAGES} more" if len(changed) > _MAX_PACKAGES else ""
+    return [f"packages: {', '.join(changed[:_MAX_PACKAGES])}{more}"]
+
+
+def _models(results: Results) -> list[str]:
+    return sorted(
+        {
+            model
+            for experiment in results.experiments
+            for group in experiment.groups.values()
+            for model in group.models
+        }
+    )

@@ -1,1 +1,0 @@
-"""Artifacts: a run on disk. `run` reads one, `manifest` describes it, `exporters` write files."""

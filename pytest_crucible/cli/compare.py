@@ -1,0 +1,150 @@
+"""``crucible compare``: runs against a baseline, offline."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_crucible._errors import DefinitionError
+from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison, compare_runs
+from pytest_crucible.capture.frames import SCHEMA
+from pytest_crucible.cli.outputs import (
+    BAD,
+    FINE,
+    NOTHING,
+    OPEN,
+    Report,
+    add_outputs,
+    check_outputs,
+    write_outputs,
+)
+from pytest_crucible.cli.printing import PATH_HELP, Print
+from pytest_crucible.report.annotations import comparison_annotations
+from pytest_crucible.report.compare_text import render_comparison
+from pytest_crucible.report.junit import comparison_junit
+from pytest_crucible.report.markdown import compare_markdown
+from pytest_crucible.report.terminal import Line
+from pytest_crucible.runs.run import Run, open_run
+from pytest_crucible.stats.comparison import MARGIN, Options
+from pytest_crucible.stats.expectations import INCONCLUSIVE
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``compare``."""
+    compare = commands.add_parser("compare", help="compare runs with a baseline, offline")
+    compare.add_argument("baseline", type=Path, help=PATH_HELP)
+    compare.add_argument("candidates", type=Path, nargs="+", metavar="candidate", help=PATH_HELP)
+    compare.add_argument(
+        "--margin", action="append", default=[], metavar="[METRIC=]SHARE",
+        help=f"largest change that does not matter, for all or for one metric (default {MARGIN})",
+    )  # fmt: skip
+    compare.add_argument(
+        "--lower-is-better", action="append", default=[], metavar="METRIC",
+        help="a recorded number of which less is better, where its name does not tell",
+    )  # fmt: skip
+    compare.add_argument(
+        "--higher-is-better", action="append", default=[], metavar="METRIC", help="the contrary"
+    )
+    compare.add_argument(
+        "--fail-on", default="regression", metavar="WHAT",
+        help=f"comma-separated: {', '.join(FAIL_ON)}, none (default: regression)",
+    )  # fmt: skip
+    add_outputs(compare)
+    compare.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace, show: Print) -> int:
+    check_outputs(options)
+    fail_on = parse_fail_on(options.fail_on)
+    adjust = _adjust(options)
+    base = _read(options.baseline)
+    comparisons = [compare_runs(base, _read(path), adjust) for path in options.candidates]
+    report = Report(
+        lines=lambda: (line for each in comparisons for line in [*render_comparison(each), _BLANK]),
+        markdown=lambda: "\n".join(compare_markdown(each) for each in comparisons),
+        data=lambda: _compare_data(comparisons, fail_on),
+        junit=lambda: comparison_junit(comparisons, fail_on),
+        annotations=lambda: (
+            a for each in comparisons for a in comparison_annotations(each, fail_on)
+        ),
+    )
+    write_outputs(options, report, show)
+    return max((_compare_code(each, fail_on) for each in comparisons), key=_SEVERITY.index)
+
+
+_BLANK = Line("")
+_SEVERITY = (FINE, OPEN, NOTHING, BAD)
+
+
+def _read(path: Path) -> tuple[Run, Results]:
+    run = open_run(path)
+    return run, analyse(run)
+
+
+def _compare_code(comparison: RunComparison, fail_on: Sequence[str]) -> int:
+    if not comparison.comparable:
+        return NOTHING
+    failures = comparison.failures(fail_on)
+    if any(not each.startswith(INCONCLUSIVE) for each in failures):
+        return BAD
+    return OPEN if failures else FINE
+
+
+def _compare_data(comparisons: Sequence[RunComparison], fail_on: Sequence[str]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "fail_on": list(fail_on),
+        "comparisons": [
+            {**each.to_dict(), "failures": each.failures(fail_on)} for each in comparisons
+        ],
+    }
+
+
+def parse_fail_on(text: str) -> tuple[str, ...]:
+    """``regression,missing`` as a tuple.
+
+    Raises:
+        DefinitionError: names the first that is unknown.
+    """
+    wanted = tuple(part.strip() for part in text.split(",") if part.strip())
+    for each in wanted:
+        if each not in (*FAIL_ON, "none"):
+            raise DefinitionError(
+                f"--fail-on: {each!r} is not one of {', '.join((*FAIL_ON, 'none'))}"
+            )
+    return tuple(each for each in wanted if each != "none")
+
+
+def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
+    """The command line beats the marker; a margin for all metrics beats all of the marker's."""
+    margin: float | None = None
+    margins: dict[str, float] = {}
+    for text in options.margin:
+        metric, equals, share = text.rpartition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = -1.0
+        if not 0 < value < 10:
+            raise DefinitionError(f"--margin: {text!r} is not a share such as 0.05 or latency=0.1")
+        if equals:
+            margins[metric] = value
+        else:
+            margin = value
+    directions = {
+        **dict.fromkeys(options.lower_is_better, True),
+        **dict.fromkeys(options.higher_is_better, False),
+    }
+
+    def adjust(marker: Options) -> Options:
+        known = {} if margin is not None else dict(marker.margins or {})
+        return Options(
+            margin=marker.margin if margin is None else margin,
+            margins={**margins, **{key: known[key] for key in known if key not in margins}},
+            lower_is_better=directions,
+        )
+
+    return adjust

@@ -1,0 +1,92 @@
+"""``crucible export``: a run as a file, whole or in part, as it is or anonymised."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from pytest_crucible._errors import DefinitionError
+from pytest_crucible._files import make_output_folder
+from pytest_crucible.cli.printing import PATH_HELP, Print
+from pytest_crucible.exports.formats import FORMATS, check_formats, export_as, format_of
+from pytest_crucible.exports.options import MODES, ExportOptions
+from pytest_crucible.queries.anomalies import marks_of
+from pytest_crucible.report.terminal import Line
+from pytest_crucible.runs.run import open_run
+
+KEY_VARIABLE = "CRUCIBLE_ANONYMIZE_KEY"
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``export`` to the parser."""
+    export = commands.add_parser("export", help="convert a run to another format")
+    export.add_argument("path", type=Path, help=PATH_HELP)
+    export.add_argument(
+        "--format", "-f", help=f"{', '.join(FORMATS)}, or as csv.gz; default: by file ending"
+    )
+    export.add_argument(
+        "--output", "-o", type=Path, required=True, help="file to write; .gz and .zst compress it"
+    )
+    export.add_argument("--flatten", action="store_true", help="dotted keys in JSON and JSONL")
+    export.add_argument("--pretty", action="store_true", help="indented JSON")
+    export.add_argument(
+        "--columns", metavar="NAMES", type=_names, default=(),
+        help="only these, comma-separated; * stands for any characters: metadata.*",
+    )  # fmt: skip
+    export.add_argument(
+        "--anonymize", nargs="?", const="hash", choices=MODES,
+        help="hash (default) or drop what tells of people; free text is dropped in either case",
+    )  # fmt: skip
+    export.add_argument(
+        "--anonymize-fields", metavar="NAMES", type=_names, default=(),
+        help="further fields that tell who somebody is, comma-separated",
+    )  # fmt: skip
+    export.add_argument(
+        "--anonymize-keep", metavar="NAMES", type=_names, default=(),
+        help="fields whose text may be shown, comma-separated",
+    )  # fmt: skip
+    export.add_argument(
+        "--anonymize-key-file", metavar="FILE", type=Path,
+        help=f"secret for hashing, to join exports; default: {KEY_VARIABLE}, else a random one",
+    )  # fmt: skip
+    export.set_defaults(run=_export)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:  # an unset variable of a shell must not mean everything
+        raise argparse.ArgumentTypeError(f"{text!r} holds no name")
+    return names
+
+
+def _export(options: argparse.Namespace, show: Print) -> int:
+    name = options.format or format_of(options.output)
+    check_formats([name], FORMATS)
+    chosen = ExportOptions(
+        flatten=options.flatten,
+        pretty=options.pretty,
+        columns=options.columns,
+        anonymize=options.anonymize,
+        anonymize_fields=options.anonymize_fields,
+        anonymize_keep=options.anonymize_keep,
+        anonymize_key=_key(options),
+    )
+    run = open_run(options.path)
+    make_output_folder(options.output.parent)
+    mark = marks_of(run.manifest)
+    show([Line(str(export_as(run.events, options.output, name, chosen, mark)))])
+    return 0
+
+
+def _key(options: argparse.Namespace) -> bytes | None:
+    """The secret. Never from the command line, which other users of the machine can read."""
+    file: Path | None = options.anonymize_key_file
+    if file is not None:
+        key = file.read_bytes().strip()
+        if not key:
+            raise DefinitionError(f"{file}: no key in it")
+        return key
+    if options.anonymize == "hash" and os.environ.get(KEY_VARIABLE):
+        return os.environb[KEY_VARIABLE.encode()].strip()
+    return None

@@ -1,0 +1,71 @@
+"""``crucible gate``: expectations, judged on a recorded run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pytest_crucible.analysis.results import analyse
+from pytest_crucible.capture.frames import SCHEMA
+from pytest_crucible.cli.outputs import (
+    BAD,
+    FINE,
+    NOTHING,
+    OPEN,
+    Report,
+    add_outputs,
+    check_outputs,
+    write_outputs,
+)
+from pytest_crucible.cli.printing import PATH_HELP, Print
+from pytest_crucible.report.annotations import results_annotations
+from pytest_crucible.report.junit import results_junit
+from pytest_crucible.report.markdown import results_markdown
+from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.runs.run import open_run
+from pytest_crucible.stats.expectations import REJECTED
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``gate``."""
+    gate = commands.add_parser("gate", help="judge expectations on a recorded run")
+    gate.add_argument("path", type=Path, help=PATH_HELP)
+    gate.add_argument(
+        "--expect", action="append", default=[], metavar="EXPECTATION",
+        help="e.g. 'success_rate > 0.9'; default: those of the run's own markers",
+    )  # fmt: skip
+    gate.add_argument(
+        "--inconclusive", choices=("fail", "pass", "warn"), default="warn",
+        help="what an open expectation does, where its marker does not say (default: warn)",
+    )  # fmt: skip
+    add_outputs(gate)
+    gate.set_defaults(run=_gate)
+
+
+def _gate(options: argparse.Namespace, show: Print) -> int:
+    check_outputs(options)
+    run = open_run(options.path)
+    results = analyse(run, expect=options.expect)
+    report = Report(
+        lines=lambda: iter([*render(results), Line(f"run: {results.run}")]),
+        markdown=lambda: results_markdown(results),
+        data=lambda: {"schema": SCHEMA, "run": results.run, **results.to_dict()},
+        junit=lambda: results_junit(results, options.inconclusive),
+        annotations=lambda: results_annotations(results, options.inconclusive),
+    )
+    write_outputs(options, report, show)
+    if not any(each.judgements for each in results.experiments):
+        _tell("nothing to judge: no --expect, and the run has no expectations")
+        return NOTHING
+    unmet = {judgement.verdict for _, judgement in results.unmet(options.inconclusive)}
+    if results.lost and REJECTED not in unmet:
+        _tell("not passed: the record is incomplete")  # what is missing might have failed
+        return BAD
+    if REJECTED in unmet:
+        return BAD
+    return OPEN if unmet else FINE
+
+
+def _tell(text: str) -> None:
+    print(f"crucible: {text}", file=sys.stderr)

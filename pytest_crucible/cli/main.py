@@ -1,0 +1,49 @@
+"""Read, convert and judge what runs left behind, without running anything again.
+
+Exit codes: 0 fine; 1 regression, or an expectation rejected; 2 usage, or unreadable input;
+3 nothing to compare or to judge; 4 inconclusive, where --fail-on or --inconclusive asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pytest_crucible._errors import CrucibleError
+from pytest_crucible.cli import (
+    archive,
+    compare,
+    events,
+    export,
+    gate,
+    merge,
+    plan,
+    recover,
+    show,
+)
+from pytest_crucible.cli.printing import print_lines
+
+_COMMANDS = (show, export, merge, archive, recover, compare, gate, plan, events)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options, print_lines)
+        print_lines(())
+        return code
+    except (CrucibleError, OSError) as error:
+        print(f"crucible: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="crucible", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_command(commands)
+    return parser

@@ -1,0 +1,38 @@
+"""``crucible merge``: one run of the shards of a CI matrix."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pytest_crucible._text import plural
+from pytest_crucible.analysis.results import analyse
+from pytest_crucible.cli.printing import Print
+from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.runs.run import open_folder
+from pytest_crucible.runs.shards import merge_shards
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``merge``."""
+    merge = commands.add_parser("merge", help="make one run of the shards of a CI matrix")
+    merge.add_argument("shards", type=Path, nargs="+", help="run folders, or output folders")
+    merge.add_argument("--output", "-o", type=Path, required=True, help="run folder to make")
+    merge.set_defaults(run=_merge)
+
+
+def _merge(options: argparse.Namespace, show: Print) -> int:
+    def describe(folder: Path) -> dict[str, Any]:
+        results = analyse(open_folder(folder))
+        # The folder is in its place only later.
+        reasons = tuple(each.replace(f"{folder}{os.sep}", "") for each in results.incomplete)
+        return replace(results, incomplete=reasons).to_dict()
+
+    manifest = merge_shards(options.shards, options.output, describe)
+    merged = plural(len(manifest["merged"]), "run")
+    results = analyse(open_folder(options.output))
+    show([*render(results), Line(f"merged: {merged} into {options.output}")])
+    return 0

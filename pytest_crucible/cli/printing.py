@@ -1,0 +1,27 @@
+"""What every command needs to print: lines, in colour where the terminal has it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+from pytest_crucible.report.terminal import Line
+
+Print = Callable[[Iterable[Line]], None]
+
+PATH_HELP = "run folder, output folder (its newest run), or CSV, JSONL or Parquet file"
+_COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1"}
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print lines, in colour where the terminal has it."""
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    try:
+        for line in lines:
+            code = _COLOURS.get(line.style) if coloured else None
+            print(f"\033[{code}m{line.text}\033[0m" if code else line.text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `crucible compare … | head`: nobody reads any more. The exit code still counts.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,26 @@
+"""``crucible recover``: finish runs whose pytest was killed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_crucible.analysis.recover import recover, unfinished_runs
+from pytest_crucible.cli.printing import Print
+from pytest_crucible.report.terminal import Line, render
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``recover``."""
+    recovery = commands.add_parser("recover", help="finish runs whose pytest was killed")
+    recovery.add_argument("path", type=Path, help="run folder, or output folder: all runs in it")
+    recovery.set_defaults(run=_recover)
+
+
+def _recover(options: argparse.Namespace, show: Print) -> int:
+    runs = unfinished_runs(options.path)
+    if not runs:
+        show([Line(f"{options.path}: nothing to recover, every run has its manifest")])
+    for folder in runs:
+        show([*render(recover(folder)), Line(f"recovered: {folder}")])
+    return 0

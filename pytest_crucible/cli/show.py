@@ -1,0 +1,40 @@
+"""``crucible show``: the summary of a run, or one of its traces."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pytest_crucible._errors import ArtifactError
+from pytest_crucible.analysis.results import analyse
+from pytest_crucible.cli.printing import PATH_HELP, Print
+from pytest_crucible.queries.trace import Trace
+from pytest_crucible.report.terminal import Line, has_sparklines, render
+from pytest_crucible.runs.run import Run, open_run
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``show``."""
+    show = commands.add_parser("show", help="print the summary of a run")
+    show.add_argument("path", type=Path, help=PATH_HELP)
+    show.add_argument("--trace", metavar="ID", help="print one trace instead, as a tree")
+    show.set_defaults(run=_show)
+
+
+def _show(options: argparse.Namespace, show: Print) -> int:
+    run = open_run(options.path)
+    if options.trace is not None:
+        show(map(Line, _trace(run, options.trace).lines()))
+        return 0
+    results = analyse(run)
+    sparklines = has_sparklines(sys.stdout.encoding)
+    show([*render(results, sparklines), Line(f"run: {results.run}")])
+    return 0
+
+
+def _trace(run: Run, id: str) -> Trace:
+    try:
+        return run.events().trace(id)
+    except LookupError as error:
+        raise ArtifactError(f"{run.path}: {error}") from error

@@ -1,0 +1,75 @@
+"""Event: what was recorded, as readers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pytest_crucible.events.scope import Scope
+
+CONTEXT, SOLE, UNATTRIBUTED, LATE, OPENTELEMETRY, PARENT = range(6)
+ATTRIBUTIONS = ("context", "sole", "unattributed", "late", "opentelemetry", "parent")
+"""How an event found its scope.
+
+``context``: by context variable, exact. ``sole``: by a thread without context while exactly one
+experiment was open. ``late``: by context, after that scope had ended. ``unattributed``: several
+experiments were open and nothing told which one it was; counted, never guessed. Spans also by
+``opentelemetry``: what OpenTelemetry's own context carried into another thread; and ``parent``:
+the span above it, which was still open. Both are exact.
+"""
+
+RESERVED = "crucible."
+"""Events of the plugin itself (trials, recorded numbers) have names that start with this."""
+
+TRIAL_START = "crucible.trial.start"
+TRIAL_STOP = "crucible.trial.stop"
+RECORD = "crucible.record"
+LOG = "crucible.log"
+"""A number of a training step: ``name`` and ``best`` in the metadata, ``value`` and ``step``."""
+INVALID = "crucible.invalid"
+"""A ``problem`` with recorded events, and the ``count`` of events that have it."""
+CAPTURE = "crucible.capture"
+"""What the capture of spans has to say: ``problem``, or an HTTP call to a ``host``."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One thing that happened.
+
+    Attributes:
+        name: dotted, e.g. ``req_llm.request.stop``.
+        measurements: numbers, e.g. ``{"duration": 12_000_000}`` (ns).
+        metadata: context, e.g. ``{"model": "gpt-4o-mini"}``.
+        time_us: wall time, µs since the epoch.
+        run, node, sequence: the run, the process that recorded it, and the event's position in
+            that process's file, which grows with every event; together its identity.
+        scope: where it belongs; None if that could not be told.
+        attribution: how ``scope`` was found, one of `ATTRIBUTIONS`.
+        weight: how many events this one stands for, where a sample was taken; None where all are
+            kept, and this one stands for itself.
+        degraded: how many values could not be encoded and were kept as their ``repr``.
+        enriched: what enrichers set when the run was made, by field of `Enriched`.
+    """
+
+    name: str
+    measurements: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    time_us: int
+    run: str
+    node: str
+    sequence: int
+    scope: Scope | None
+    attribution: str = "context"
+    degraded: int = 0
+    weight: float | None = None
+    enriched: Mapping[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.run}-{self.node}-{self.sequence}"
+
+    @property
+    def internal(self) -> bool:
+        """True for the plugin's own events, which are not telemetry of the code under test."""
+        return self.name.startswith(RESERVED)

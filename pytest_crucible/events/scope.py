@@ -1,0 +1,25 @@
+"""Scope: where an event belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+JUDGE = "judge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where an event belongs, inside one run and one node.
+
+    ``test`` to ``attempt`` are None for events of an experiment outside its trials
+    (library use, or a module-wide stretch between two tests). ``role`` is ``judge`` for what judges
+    the answers, None for the code under test.
+    """
+
+    experiment: str
+    condition: str = "default"
+    test: str | None = None
+    case: str | None = None
+    trial: int | None = None
+    attempt: int | None = None
+    role: str | None = None

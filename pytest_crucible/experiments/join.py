@@ -1,0 +1,65 @@
+"""Another process records into a trial: subprocesses, and multiprocessing with spawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_crucible._errors import LifecycleError, OutputError
+from pytest_crucible.events.scope import Scope
+from pytest_crucible.experiments.handle import TICKET, ExperimentHandle
+from pytest_crucible.experiments.recording import NodeRecording
+from pytest_crucible.runs.definition import Definition
+
+
+@contextmanager
+def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
+    """Record into the trial of the process that gave us a ticket.
+
+    ::
+
+        # the test                                       # child.py
+        subprocess.run([sys.executable, "child.py"],     with crucible.join():
+                       env=experiment.child_env())           main()
+
+        Process(target=work, args=(experiment.ticket,))  def work(ticket):
+                                                             with crucible.join(ticket): ...
+
+    A forked child needs none of this: it inherits the experiment.
+
+    Args:
+        ticket: from ``experiment.ticket``; default: the environment's. Without either nothing is
+            recorded and None is given, so that a script also runs on its own.
+
+    Raises:
+        LifecycleError: the ticket is no ticket.
+        OutputError: this process cannot write to the run folder.
+    """
+    ticket = ticket or os.environ.get(TICKET)
+    if ticket is None:
+        yield None
+        return
+    try:
+        told = json.loads(ticket)
+        folder, scope = Path(told["folder"]), Scope(**told["scope"])
+        parent, run = str(told["node"]), str(told["run"])
+        definition = Definition(**told["definition"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise LifecycleError(f"not a ticket of an experiment: {ticket[:80]!r}") from error
+    node = f"{parent}-{os.getpid()}-{secrets.token_hex(2)}"
+    try:
+        recording = NodeRecording(folder, run, node, parent=parent)
+    except OSError as error:
+        raise OutputError(f"cannot join the run in {folder}: {error.strerror}") from error
+    opened = recording.open(scope, definition.sampling)
+    handle = ExperimentHandle(definition, opened, recording.store, run, node, folder)
+    try:
+        with handle.active():
+            yield handle
+    finally:
+        handle.settle()
+        recording.close()

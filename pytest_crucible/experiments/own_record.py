@@ -1,0 +1,98 @@
+"""What has been recorded of a scope so far, for code that asks while it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from pytest_crucible.capture.open_scope import CLOSED, OpenScope
+from pytest_crucible.events.event import Event
+from pytest_crucible.events.scope import JUDGE
+from pytest_crucible.record.node_reader import Node
+from pytest_crucible.record.store import Recorded, Store
+
+# Imported where it is used: recording alone needs no NumPy, and most trials read nothing.
+# `load_readers` does it beforehand.
+if TYPE_CHECKING:
+    from pytest_crucible.metrics.streaming import LiveMetrics
+    from pytest_crucible.metrics.values import Metrics
+
+
+class OwnRecord:
+    """The events of a scope, its judges' among them, in the store of this process.
+
+    Args:
+        opened: the scope.
+        store: where it is recorded.
+        run, node: as in `Event`.
+        since: position in the store from which on to read; None: from here on.
+    """
+
+    def __init__(
+        self, opened: OpenScope, store: Store, run: str, node: str, since: int | None = None
+    ) -> None:
+        self._opened = opened
+        self._store = store
+        self._run = run
+        self._node = node
+        self._since = store.position() if since is None else since
+        self._pid = os.getpid()
+        self._live: LiveMetrics | None = None
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._events(self._start())
+
+    def version(self) -> tuple[int, int]:
+        """Another one as soon as there may be more to read."""
+        return os.getpid(), self._store.position()
+
+    def metrics(self) -> Metrics:
+        """See `ExperimentHandle.metrics`."""
+        opened = self._opened
+        if opened.state == CLOSED or opened.sampler is not None:
+            return self._metrics_of_all()
+        from pytest_crucible.metrics.streaming import LiveMetrics
+
+        live = self._live
+        if live is None or live.pid != os.getpid():  # a forked child has a record of its own
+            live = self._live = LiveMetrics(opened.scope, os.getpid())
+            live.position = self._start()
+        with live.lock:
+            until = self._store.position()
+            events = self._events(live.position)
+            live.add(takewhile(lambda event: event.sequence < until, events))
+            live.position = until
+            return self._metrics_of_all() if live.partial else live.metrics()
+
+    def _metrics_of_all(self) -> Metrics:
+        from pytest_crucible.metrics.observations import observe
+        from pytest_crucible.metrics.summary import summarise
+
+        scope = self._opened.scope
+        return summarise(observe(self).group(scope.experiment, scope.condition))
+
+    def _start(self) -> int:
+        # A forked child goes on in a file of its own, and begins at its beginning.
+        return self._since if os.getpid() == self._pid else 0
+
+    def _events(self, since: int) -> Iterator[Event]:
+        opened = self._opened
+        node = Node(
+            self._node,
+            Recorded(self._store, since),
+            run=self._run,
+            scopes={opened.id: opened.scope},
+            samplings=opened.tell_sampled(),
+        )
+        scopes = opened.scope, replace(opened.scope, role=JUDGE)
+        return (event for event in node if event.scope in scopes)
+
+
+def load_readers() -> None:
+    """Import what reading takes, so that no trial is measured importing it."""
+    import pytest_crucible.events.validation
+    import pytest_crucible.metrics.streaming
+    import pytest_crucible.queries.events  # noqa: F401

@@ -1,0 +1,133 @@
+"""What a training loop says: the catalog's training events, and its numbers step by step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from pytest_crucible import _clock
+from pytest_crucible.experiments.handle import ExperimentHandle
+
+_TRAINING, _EPOCH = "crucible_train.training", "crucible_train.epoch"
+_BATCH, _CHECKPOINT = "crucible_train.batch.stop", "crucible_train.checkpoint.saved"
+
+
+class Training:
+    """One training job of an experiment.
+
+    ::
+
+        with Training(experiment, model_name="mlp") as training:
+            for epoch in range(5):
+                training.epoch_start(epoch)
+                for batch, data in enumerate(loader):
+                    training.batch_stop(batch, loss=step(data))
+                training.epoch_stop(loss=…, accuracy=…, learning_rate=…)
+                training.checkpoint_saved(path)
+
+    Each method emits the event of its name, with its duration. The numbers of epochs are logged as
+    well (``experiment.log``), by epoch; those of batches under ``batch_NAME``, by batches so far.
+
+    Args:
+        experiment: what it belongs to.
+        metadata: goes with every event, e.g. ``model_name``.
+    """
+
+    def __init__(self, experiment: ExperimentHandle, **metadata: Any) -> None:
+        self._experiment = experiment
+        self._metadata = metadata
+        self._epoch: int | None = None
+        self._epochs = 0
+        self._batches = 0
+        self._began_ns: dict[str, int] = {}
+        self._last_loss: float | None = None
+
+    def __enter__(self) -> Training:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop(error)
+
+    def start(self) -> None:
+        """The job begins: ``crucible_train.training.start``."""
+        self._begin(_TRAINING, {})
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """The job is over: ``crucible_train.training.stop``; with ``error``, it failed.
+
+        Nothing is said if it was not begun, or has ended already.
+        """
+        if _TRAINING not in self._began_ns:
+            return
+        lasted = self._lasted(_TRAINING)
+        numbers: dict[str, float] = {"duration": lasted, "total_epochs": self._epochs}
+        if self._last_loss is not None:
+            numbers["final_loss"] = self._last_loss
+        if error is None:
+            self._say(f"{_TRAINING}.stop", numbers)
+        else:
+            # The type alone: its text may quote what was trained on.
+            self._say(f"{_TRAINING}.exception", numbers, error=type(error).__name__)
+
+    def epoch_start(self, epoch: int) -> None:
+        """An epoch begins: ``crucible_train.epoch.start``."""
+        self._epoch = epoch
+        self._begin(_EPOCH, {"epoch": epoch})
+        self._began_ns[_BATCH] = _clock.monotonic_ns()
+
+    def epoch_stop(self, **numbers: Any) -> None:
+        """The epoch is over: ``crucible_train.epoch.stop`` with ``loss``, ``accuracy``, …
+
+        Raises:
+            TypeError: one of them is not a number.
+            ValueError: one has the name of a built-in metric.
+        """
+        epoch = self._epochs if self._epoch is None else self._epoch
+        self._epochs += 1
+        plain = self._log("", numbers, epoch)
+        self._last_loss = plain.get("loss", self._last_loss)
+        lasted = {"duration": self._lasted(_EPOCH)} if _EPOCH in self._began_ns else {}
+        self._say(f"{_EPOCH}.stop", {**lasted, **plain, "epoch": epoch}, epoch=epoch)
+
+    def batch_stop(self, batch: int, **numbers: Any) -> None:
+        """A batch is over: ``crucible_train.batch.stop`` with ``loss``, ``gradient_norm``, …
+
+        Its duration is the time since the batch before it, or since the epoch began. Errors are
+        those of `epoch_stop`.
+        """
+        plain = self._log("batch_", numbers, self._batches)
+        self._batches += 1
+        lasted = {"duration": self._lasted(_BATCH)} if _BATCH in self._began_ns else {}
+        self._began_ns[_BATCH] = _clock.monotonic_ns()
+        where = {} if self._epoch is None else {"epoch": self._epoch}
+        self._say(_BATCH, {**lasted, **plain, **where, "batch": batch}, **where, batch=batch)
+
+    def checkpoint_saved(self, path: str | os.PathLike[str], **numbers: Any) -> None:
+        """A checkpoint was written: ``crucible_train.checkpoint.saved``."""
+        where = {} if self._epoch is None else {"epoch": self._epoch}
+        self._say(_CHECKPOINT, {**numbers, **where}, **where, checkpoint_path=os.fspath(path))
+
+    def _begin(self, what: str, numbers: Mapping[str, Any]) -> None:
+        self._began_ns[what] = _clock.monotonic_ns()
+        times = {"monotonic_time": self._began_ns[what], "system_time": _clock.wall_ns()}
+        self._say(f"{what}.start", {**numbers, **times}, **numbers)
+
+    def _lasted(self, what: str) -> int:
+        return _clock.monotonic_ns() - self._began_ns.pop(what)
+
+    def _log(self, prefix: str, numbers: Mapping[str, Any], step: int) -> dict[str, float]:
+        return {
+            name: self._experiment.log(f"{prefix}{name}", value, step)
+            for name, value in numbers.items()
+        }
+
+    def _say(self, name: str, numbers: Mapping[str, Any], **context: Any) -> None:
+        self._experiment.execute(name, numbers, {**self._metadata, **context})

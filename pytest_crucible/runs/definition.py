@@ -1,0 +1,184 @@
+"""Experiment definitions: what a marker or ``experiment()`` says, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from pytest_crucible._errors import DefinitionError
+from pytest_crucible.capture.strategies import parse_sampling
+
+SCOPES = ("test", "class", "module", "session")
+MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection
+FAILURES = ("fail", "record")
+INCONCLUSIVE = ("fail", "pass", "warn")
+ERROR = "error"
+VALIDATE = ("warn", ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """One experiment as its author described it.
+
+    Attributes:
+        name: what it is called; tests with the same name belong to the same experiment.
+        hypothesis: the claim, in prose.
+        condition: the arm that this test is. Without one, ``default``.
+        conditions: arms; each case runs once per arm. The first is the baseline.
+        tags, metadata: kept with the record.
+        sample_size: number of cases that the author meant to measure.
+        scope: over which stretch events are captured: test, class, module or session.
+        trials: repetitions of each case.
+        expect: expectations over metrics, e.g. ``success_rate > 0.9``.
+        pass_if: ``"8/10"``: a case passes if at least 8 of its 10 trials do.
+        inconclusive: what an expectation that stays open does to the session: fail, pass, or warn.
+            Default: what ``--crucible-inconclusive`` says.
+        margin: largest change between conditions that does not matter: one number (relative; for
+            rates absolute), or one per metric.
+        failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
+            expectations decide. Default: ``record`` with ``expect`` or ``pass_if``, else ``fail``.
+        budget_usd: what the experiment may spend; once it is spent, further trials are skipped.
+        validate: check measurements against the catalog of events when a trial ends: ``warn`` shows
+            what is wrong in the summary, with ``error`` the trial fails, too. Default: no check.
+        sampling: which operations are recorded: ``uniform:SHARE``, ``reservoir:SIZE``,
+            ``stratified:SHARE``, ``adaptive:SHARE`` or ``importance:SHARE``. Without it, all.
+    """
+
+    name: str
+    hypothesis: str | None = None
+    condition: str | None = None
+    conditions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    sample_size: int | None = None
+    scope: str = "test"
+    trials: int = 1
+    expect: tuple[str, ...] = ()
+    pass_if: str | None = None
+    inconclusive: str | None = None
+    margin: float | Mapping[str, float] | None = None
+    failures: str = "fail"
+    budget_usd: float | None = None
+    validate: str | None = None
+    sampling: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        # Not `asdict`: it copies deeply, and metadata may hold what cannot be copied (a client).
+        values = {key: getattr(self, key) for key in ("name", *KEYWORDS)}
+        return {**values, "metadata": dict(self.metadata)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Definition:
+        return define(data.get("name"), **{k: v for k, v in data.items() if k in KEYWORDS})
+
+
+KEYWORDS = tuple(f.name for f in fields(Definition) if f.name != "name")
+
+
+def define(name: object = None, /, **given: Any) -> Definition:
+    """Check the arguments of a marker (or of ``experiment()``) and make them a `Definition`.
+
+    Raises:
+        DefinitionError: one line that names the value and what would be valid.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise DefinitionError(f"experiment name must be a non-empty string, not {name!r}")
+    _check_text("name", name)
+    unknown = [key for key in given if key not in KEYWORDS]
+    if unknown:
+        close = get_close_matches(unknown[0], KEYWORDS, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise DefinitionError(f"unknown keyword {unknown[0]!r}; {hint}valid: {', '.join(KEYWORDS)}")
+    if isinstance(given.get("hypothesis"), str):
+        given["hypothesis"] = " ".join(given["hypothesis"].split())  # prose may be wrapped
+    _check_text("hypothesis", given.get("hypothesis"))
+    _check_text("condition", given.get("condition"))
+    for key in ("conditions", "tags", "expect"):
+        given[key] = _texts(key, given.get(key, ()))
+    _check_conditions(given.get("condition"), given["conditions"])
+    _check_choice("scope", given.get("scope", "test"), SCOPES)
+    _check_count("trials", given.get("trials", 1))
+    if given.get("trials", 1) > MAX_TRIALS:
+        raise DefinitionError(f"trials={given['trials']} is more than {MAX_TRIALS:,}")
+    if given.get("sample_size") is not None:
+        _check_count("sample_size", given["sample_size"])
+    metadata = given.setdefault("metadata", {})
+    if not isinstance(metadata, Mapping):
+        raise DefinitionError(f"metadata must be a mapping, not {metadata!r}")
+    _check_text("pass_if", given.get("pass_if"))
+    if given.get("failures") is None:
+        given["failures"] = "record" if given["expect"] or given.get("pass_if") else "fail"
+    if given.get("inconclusive") is not None:
+        _check_choice("inconclusive", given["inconclusive"], INCONCLUSIVE)
+    if given.get("validate") is not None:
+        _check_choice("validate", given["validate"], VALIDATE)
+    _check_margin(given.get("margin"))
+    _check_budget(given.get("budget_usd"))
+    _check_choice("failures", given["failures"], FAILURES)
+    if given.get("sampling") is not None:
+        parse_sampling(given["sampling"])
+    return Definition(name=name, **given)
+
+
+def _check_text(key: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise DefinitionError(f"{key} must be a non-empty string, not {value!r}")
+    if isinstance(value, str) and not value.isprintable():
+        # Control characters and lone surrogates: they would wreck terminals, files and XML.
+        raise DefinitionError(f"{key} must be printable text, not {value!r}")
+
+
+def _texts(key: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise DefinitionError(f"{key} must be a list of strings, not one string: [{value!r}]?")
+    if not isinstance(value, Iterable):
+        raise DefinitionError(f"{key} must be a list of strings, not {value!r}")
+    if key == "conditions" and isinstance(value, (set, frozenset)):
+        # The order of a set of strings is another one in each process.
+        raise DefinitionError("conditions must be a list: a set has no first one, the baseline")
+    values = tuple(value)
+    for each in values:
+        if not isinstance(each, str) or not each.strip() or not each.isprintable():
+            raise DefinitionError(f"{key} must hold non-empty, printable strings, not {each!r}")
+    return values
+
+
+def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> None:
+    if condition is not None and conditions:
+        raise DefinitionError(
+            f"condition={condition!r} and conditions={conditions!r} exclude each other: "
+            "one names this test's arm, the other runs each case once per arm"
+        )
+    for position, each in enumerate(conditions):
+        if each in conditions[:position]:
+            raise DefinitionError(f"conditions names {each!r} twice")
+
+
+def _check_choice(key: str, value: object, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise DefinitionError(f"{key}={value!r} is not one of {', '.join(valid)}")
+
+
+def _check_margin(margin: object) -> None:
+    if margin is None:
+        return
+    for each in margin.values() if isinstance(margin, Mapping) else [margin]:
+        if not isinstance(each, (int, float)) or isinstance(each, bool) or not 0 < each < 10:
+            raise DefinitionError(
+                f"margin must be a number between 0 and 10 (0.05 is 5 %), or one per metric, "
+                f"not {each!r}"
+            )
+
+
+def _check_budget(budget: object) -> None:
+    if budget is None:
+        return
+    if not isinstance(budget, (int, float)) or isinstance(budget, bool) or not 0 < budget < 1e12:
+        raise DefinitionError(f"budget_usd must be a number of US dollars above 0, not {budget!r}")
+
+
+def _check_count(key: str, value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise DefinitionError(f"{key} must be a whole number of at least 1, not {value!r}")

@@ -1,0 +1,175 @@
+"""The manifest: everything about a run that is not an event.
+
+It never holds environment variables, and arguments that look like secrets are blanked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_crucible._errors import ArtifactError
+from pytest_crucible._files import replacing
+from pytest_crucible.capture.frames import SCHEMA
+from pytest_crucible.exports.rows import to_json
+
+NAME = "manifest.json"
+
+_SENSITIVE = r"(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|auth)"
+_SECRET_OPTION = re.compile(rf"(?i)-[^=]*{_SENSITIVE}[^=]*$")  # its value is the next argument
+# NAME=value anywhere: an option, `-o NAME=value`, a URL's query; NAME: value in headers and JSON.
+_ASSIGNED = re.compile(rf"(?is)([\w.-]*{_SENSITIVE}[\w.-]*[\"']?\s*(?:=|:(?=[\s\"'])))\s*\S.*")
+_URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s]+@")
+_KEY_LIKE = re.compile(
+    r"\b((?:sk|pk|gh[opsru]|github_pat|glpat|xox[abeprs]|hf)[-_]|AKIA|AIza|eyJ|Bearer\s+)"
+    r"[A-Za-z0-9_.-]{12,}"
+)
+
+
+def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """What a later reader needs to judge whether two runs are comparable.
+
+    Args:
+        folder: where to ask git.
+        arguments: the command line.
+    """
+    return {
+        "command_line": redact(arguments),
+        "git": git_state(folder),
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "packages": packages(),
+    }
+
+
+def packages() -> dict[str, str]:
+    """The installed packages with their versions, by name."""
+    found: dict[str, str] = {}
+    for dist in distributions():
+        name, number = name_and_version(dist)
+        if name:
+            # Where a name is found twice, the first is what an import gets.
+            found.setdefault(name, number)
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def name_and_version(dist: Distribution) -> tuple[str, str]:
+    """What a distribution is called, and its version; empty where it does not say."""
+    # Of each file only its first lines: parsing all of a hundred descriptions, twice each as
+    # `dist.metadata` does for name and version, took a quarter of a second.
+    text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
+    head = "\n" + text.partition("\n\n")[0] + "\n"
+    return _header(head, "\nName:"), _header(head, "\nVersion:")
+
+
+def _header(head: str, name: str) -> str:
+    start = head.find(name)
+    if start < 0:
+        return ""
+    start += len(name)
+    return head[start : head.index("\n", start)].strip()
+
+
+def redact(arguments: Sequence[str]) -> str:
+    """The command line with everything that looks like a secret replaced by ``***``."""
+    shown = []
+    hide_next = False
+    for argument in arguments:
+        if hide_next and not argument.startswith("-"):
+            argument = "***"
+        hide_next = bool(_SECRET_OPTION.match(argument))
+        argument = _ASSIGNED.sub(r"\1***", argument)
+        argument = _URL_PASSWORD.sub(r"\1***@", argument)
+        shown.append(_KEY_LIKE.sub(r"\1***", argument))
+    return shlex.join(shown)
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit, branch and whether the tree is dirty; None outside a repository or without git."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": None if status is None else bool(status),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True, text=True, timeout=10, check=True,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
+    """Write ``folder/manifest.json``, whole or not at all."""
+    path = folder / NAME
+    with replacing(path) as file:
+        data = to_json({"schema": SCHEMA, **manifest})  # never raises, whatever a marker holds
+        file.write(msgspec.json.format(data, indent=2).decode() + "\n")
+    return path
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run folder; None if the run never got that far.
+
+    Raises:
+        ArtifactError: it is torn, or of a schema that this version does not read.
+    """
+    path = folder / NAME
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        line = getattr(error, "lineno", 1)
+        raise ArtifactError(f"{path}:{line}: not valid JSON: {error}") from error
+    if not isinstance(manifest, dict) or "schema" not in manifest:
+        raise ArtifactError(f"{path}:1: not a manifest: it has no 'schema'")
+    if manifest["schema"] != SCHEMA:
+        raise ArtifactError(
+            f"{path}: schema {manifest['schema']!r}, this version reads {SCHEMA}; "
+            "use the pytest-crucible that wrote it"
+        )
+    if "run" not in manifest:
+        raise ArtifactError(f"{path}:1: not a manifest: it has no 'run'")
+    if not _describes(manifest.get("experiments")):
+        raise ArtifactError(f"{path}: not a manifest: 'experiments' holds no experiments")
+    return manifest
+
+
+def _describes(experiments: object) -> bool:
+    """Whether that part has the shape that readers count on; it may be missing."""
+    if experiments is None:
+        return True
+    return isinstance(experiments, dict) and all(
+        isinstance(each, dict) and isinstance(each.get("definition"), dict)
+        for each in experiments.values()
+    )
+
+
+def manifest_notes(manifest: Mapping[str, Any] | None) -> list[str]:
+    """Why a record is incomplete, as far as only the session that made it could know."""
+    completeness = (manifest or {}).get("completeness") or {}
+    return [str(note) for note in completeness.get("notes") or ()]

@@ -1,0 +1,159 @@
+"""Merging shards: several runs of one CI matrix become one run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_crucible._errors import ArtifactError, OutputError
+from pytest_crucible._layout import NODES, SUFFIX
+from pytest_crucible.runs.enriched import enriched_path
+from pytest_crucible.runs.manifest import manifest_notes, read_manifest, write_manifest
+from pytest_crucible.runs.run import distinct_spools, is_run
+
+_SHARED = (
+    "command_line", "git", "python", "implementation", "platform", "machine", "cpu_count",
+    "packages", "plugins", "seeds",
+)  # fmt: skip
+
+
+_LISTED = ("python", "implementation", "platform", "machine", "cpu_count")
+
+
+@dataclass(frozen=True, slots=True)
+class _Spool:
+    path: Path
+    uid: str
+    run: str
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The run folders that a shard argument names: itself, or all runs in it.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if not path.is_dir():
+        raise ArtifactError(f"{path}: not a run folder (merging needs run folders, not exports)")
+    # Hidden ones are merges that were killed half-way.
+    inside = (each for each in path.iterdir() if not each.name.startswith(".") and is_run(each))
+    runs = [path] if is_run(path) else sorted(inside)
+    if not runs:
+        raise ArtifactError(f"{path}: no run in this folder")
+    return runs
+
+
+def merge_shards(
+    shards: Sequence[Path], target: Path, describe: Callable[[Path], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Put the spools of all shards into one new run folder, ``target``.
+
+    The result does not depend on the order of the shards, nor on how often one is named. Inputs
+    are only read. ``target`` appears at once, complete, in place of an earlier merge.
+
+    Args:
+        shards: run folders, or folders of runs.
+        target: the run folder to make.
+        describe: called with the merged folder, before it is in its place; what it returns
+            becomes part of the manifest.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ArtifactError: a shard cannot be read, or is of another schema.
+        OutputError: ``target`` exists and is no earlier merge, or cannot be made.
+    """
+    runs = sorted({run.resolve() for shard in shards for run in runs_in(shard)})
+    _check_target(target)
+    manifests = [read_manifest(run) for run in runs]
+    spools = _spools(runs)
+    fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    known = [manifest for manifest in manifests if manifest]
+    try:
+        (fresh / NODES).mkdir(parents=True)
+        for spool in spools:
+            copy = fresh / NODES / f"{spool.uid}{SUFFIX}"
+            shutil.copyfile(spool.path, copy)
+            if enriched_path(spool.path).exists():
+                shutil.copyfile(enriched_path(spool.path), enriched_path(copy))
+        manifest = {
+            "run": "merged-" + _digest(spool.uid for spool in spools),
+            "merged": sorted({spool.run for spool in spools}),
+            **_shared(known),
+        }
+        # Read back by `describe`: what was noted when the shards ended is no longer anywhere else.
+        manifest["completeness"] = {"notes": _notes(known)}
+        write_manifest(fresh, manifest)
+        manifest |= describe(fresh)
+        write_manifest(fresh, manifest)
+        _swap(fresh, target)
+    except OSError as error:
+        raise OutputError(f"{target}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return manifest
+
+
+def _check_target(target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise OutputError(f"{target}: exists and is no folder; nothing was written")
+    if any(target.iterdir()) and "merged" not in (read_manifest(target) or {}):
+        raise OutputError(f"{target}: exists and is no earlier merge; nothing was written")
+
+
+def _spools(runs: Sequence[Path]) -> list[_Spool]:
+    """The spools of all runs, each process once: the longest copy if there are several."""
+    paths = [path for run in runs for path in sorted((run / NODES).glob(f"*{SUFFIX}"))]
+    found = []
+    for path, header in distinct_spools(paths):
+        if header is None:
+            raise ArtifactError(f"{path}: does not begin with a header")
+        found.append(_Spool(path, header.uid, header.run))
+    if not found:
+        raise ArtifactError(f"{runs[0]}: no recorded events in it")
+    return sorted(found, key=lambda spool: spool.uid)
+
+
+def _shared(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The surroundings of all shards: what they have in common; versions that differ, listed."""
+    found = {key: manifests[0][key] for key in _SHARED if manifests and _same(manifests, key)}
+    for key in _LISTED:
+        values = sorted({str(each[key]) for each in manifests if each.get(key)})
+        if len(values) > 1:
+            found[key] = ", ".join(values)
+    return found
+
+
+def _notes(manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({note for each in manifests for note in manifest_notes(each)})
+
+
+def _digest(uids: Any) -> str:
+    return hashlib.sha256(" ".join(uids).encode()).hexdigest()[:12]
+
+
+def _same(manifests: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return all(key in each and each[key] == manifests[0].get(key) for each in manifests)
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(fresh, target)
+    except OSError:
+        if old.exists():
+            os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

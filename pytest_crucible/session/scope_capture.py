@@ -1,0 +1,80 @@
+"""Stretches: experiments that capture over a whole class, module or session."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_crucible.capture.open_scope import OpenScope, current_scope
+from pytest_crucible.events.scope import Scope
+from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.recording import NodeRecording
+from pytest_crucible.session.marker import IDENTITY
+from pytest_crucible.session.span_capture import Capture
+
+OUTSIDE = "outside trials"
+"""Condition of events between the trials of an experiment that has several arms."""
+
+_NODES: dict[str, type[pytest.Collector] | type[pytest.Session]] = {
+    "class": pytest.Class,
+    "module": pytest.Module,
+    "session": pytest.Session,
+}
+
+
+class Stretches:
+    """Opens a stretch before its first test and closes it after the last test below its node."""
+
+    def __init__(self, recording: NodeRecording, capture: Capture) -> None:
+        self._recording = recording
+        self._capture = capture
+        self._open: dict[tuple[str, str], tuple[pytest.Item | pytest.Collector, OpenScope]] = {}
+        self._handles: dict[OpenScope, ExperimentHandle] = {}
+
+    def enter(self, item: pytest.Item) -> None:
+        """Open the stretch that ``item`` begins, if it does, and make the innermost current."""
+        identity = item.stash.get(IDENTITY, None)
+        if identity is not None and identity.definition.scope != "test":
+            node = _stretch_node(item, identity.definition.scope)
+            key = (identity.definition.name, node.nodeid)
+            condition = OUTSIDE if identity.definition.conditions else identity.condition
+            known = self._open.get(key)
+            if known is not None and known[1].scope.condition not in (OUTSIDE, condition):
+                # A second arm begins: from here on, events between trials belong to neither.
+                self._close(known[1])
+                known, condition = None, OUTSIDE
+            if known is None:
+                scope = Scope(experiment=identity.definition.name, condition=condition)
+                opened = self._recording.open(scope, identity.definition.sampling)
+                self._open[key] = (node, opened)
+                self._handles[opened] = self._recording.handle(identity.definition, opened)
+                self._capture.enter(opened)
+        self.resume()
+
+    def leave(self, nextitem: pytest.Item | None) -> None:
+        """Close the stretches that ``nextitem`` is not part of."""
+        coming = nextitem.listchain() if nextitem is not None and self._open else []
+        for key, (node, opened) in list(self._open.items()):
+            if node not in coming:
+                self._close(opened)
+                del self._open[key]
+        self.resume()
+
+    def _close(self, opened: OpenScope) -> None:
+        self._handles.pop(opened).settle()  # what is wrong is in the record, and fails the session
+        self._capture.leave(opened)
+        self._recording.close_scope(opened)
+
+    def resume(self) -> None:
+        """Make the innermost open stretch current, or nothing if there are several or none."""
+        if not self._open:  # most sessions have none, and this is asked three times per test
+            current_scope.set(None)
+            return
+        depths = {opened: len(node.listchain()) for node, opened in self._open.values()}
+        deepest = max(depths.values())
+        innermost = [opened for opened, depth in depths.items() if depth == deepest]
+        current_scope.set(innermost[0] if len(innermost) == 1 else None)
+
+
+def _stretch_node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
+    # A function outside any class, marked scope="class", is its own stretch.
+    return item.getparent(_NODES[scope]) or item

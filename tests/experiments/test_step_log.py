@@ -1,0 +1,317 @@
+"""``experiment.log``: recorded like every event, read back in order, told to adapters."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pytest_crucible as crucible
+from pytest_crucible.analysis.results import analyse
+from pytest_crucible.runs.run import open_run
+from tests.session.support import OUTPUT, only, results, run
+
+
+@pytest.fixture
+def experiment() -> Iterator[crucible.ExperimentHandle]:
+    with crucible.experiment("exp", condition="sgd") as handle:
+        yield handle
+    crucible.cleanup(handle)
+
+
+def test_logged_numbers_are_read_back(experiment: crucible.ExperimentHandle) -> None:
+    """In the order of the steps, NaN and infinity as they were; a step logged twice counts once."""
+    for step, value in ((1, 2.0), (0, 2.5), (2, math.inf), (1, 1.5)):
+        experiment.log("loss", value, step=step)
+    assert experiment.logged("loss") == crucible.Curve([0, 1, 2], [2.5, 1.5, math.inf])
+    assert experiment.logged("other") == ([], [])
+    assert list(experiment.events) == []  # no telemetry of the code under test
+
+
+def test_without_a_step_the_next_one_is_taken(experiment: crucible.ExperimentHandle) -> None:
+    """The one after the highest so far, per name, from 0."""
+    experiment.log("loss", 1)
+    experiment.log("loss", 2)
+    experiment.log("loss", 3, step=10)
+    experiment.log("loss", 4, step=5)
+    experiment.log("loss", 5)
+    experiment.log("accuracy", 0)
+    assert experiment.logged("loss").steps == [0, 1, 5, 10, 11]
+    assert experiment.logged("accuracy").steps == [0]
+
+
+def test_numbers_of_other_libraries_are_numbers(experiment: crucible.ExperimentHandle) -> None:
+    """What has a value as a float is logged as that; so are booleans and their steps."""
+    assert experiment.log("loss", np.float32(0.5), step=np.int64(3)) == 0.5
+    assert experiment.log("loss", np.array(0.25)) == 0.25
+    assert experiment.log("ok", True) == 1
+    assert experiment.logged("loss") == ([3, 4], [0.5, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "error", "message"),
+    [
+        (("loss", "low"), {}, TypeError, r"log\('loss', 'low'\): a str is not a number"),
+        (("loss", None), {}, TypeError, r"log\('loss', None\): a NoneType is not a number"),
+        (("loss", 1, 0.5), {}, TypeError, r"step=0.5 is not a whole number"),
+        (("loss", 1, True), {}, TypeError, r"step=True is not a whole number"),
+        (("loss", 1, 2**63), {}, TypeError, r"is not a whole number"),
+        (("latency", 1), {}, ValueError, r"latency is a built-in metric"),
+        (("", 1), {}, ValueError, r"must be non-empty, printable text"),
+        (("a\nb", 1), {}, ValueError, r"must be non-empty, printable text"),
+        (("loss", 1), {"best": "lowest"}, ValueError, r"best='lowest' is neither 'min' nor 'max'"),
+    ],
+)
+def test_what_cannot_be_logged_is_an_error(
+    experiment: crucible.ExperimentHandle,
+    arguments: tuple[Any, ...],
+    more: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    """One line says what is wrong, and nothing is recorded."""
+    with pytest.raises(error, match=message):
+        experiment.log(*arguments, **more)
+    assert experiment.metrics().logged == {}
+
+
+def test_log_after_the_end_is_an_error() -> None:
+    """As for ``record``."""
+    handle = crucible.start("exp")
+    crucible.stop(handle)
+    with pytest.raises(crucible.LifecycleError, match="log came too late"):
+        handle.log("loss", 1)
+    crucible.cleanup(handle)
+
+
+# --- adapters ----------------------------------------------------------------------------------
+
+
+class Memory:
+    """An adapter that keeps what it is told once it is flushed, and may fail."""
+
+    def __init__(self, fail: str = "") -> None:
+        self.fail = fail
+        self.pending: list[crucible.LogEntry] = []
+        self.kept: list[crucible.LogEntry] = []
+
+    def record(self, entry: crucible.LogEntry) -> None:
+        if self.fail == "record":
+            raise OSError("no room")
+        self.pending.append(entry)
+
+    def flush(self) -> None:
+        if self.fail == "flush":
+            raise OSError("no room")
+        self.kept += self.pending
+        self.pending = []
+
+    def read(self, run: str) -> list[crucible.LogEntry]:
+        return [entry for entry in self.kept if entry.run == run]
+
+
+def test_adapters_are_told_and_flushed_at_the_end(tmp_path: Path) -> None:
+    """Every adapter hears every number with who logged it; both read back the same."""
+    memory, file = Memory(), crucible.JSONLMetrics(tmp_path / "m.jsonl")
+    adapters: list[crucible.MetricsAdapter] = [memory, file]
+    with crucible.experiment("exp", condition="sgd") as handle:
+        handle.log("loss", 9)  # before they were there
+        for adapter in adapters:
+            handle.log_to(adapter)
+        handle.log("loss", 2.5, step=4, split="val")
+        with handle.paused():
+            handle.log("loss", 7)
+        handle.log("loss", float("nan"))
+        assert memory.kept == []
+    first, second = (list(adapter.read(handle.id)) for adapter in adapters)
+    assert str(first) == str(second)  # NaN is not equal to itself
+    assert [(e.name, e.step, str(e.value)) for e in first] == [
+        ("loss", 4, "2.5"), ("loss", 6, "nan"),
+    ]  # fmt: skip
+    assert (first[0].experiment, first[0].condition, first[0].metadata) == (
+        "exp", "sgd", {"split": "val"},
+    )  # fmt: skip
+    assert file.read("another-run") == []
+    crucible.cleanup(handle)
+
+
+@pytest.mark.parametrize("given", [None, 3, "m.jsonl", crucible.JSONLMetrics])
+def test_what_is_no_adapter_is_refused(given: Any, experiment: crucible.ExperimentHandle) -> None:
+    """At once, and not as a run that is incomplete in the end."""
+    with pytest.raises(TypeError, match="takes an object with record, flush and read"):
+        experiment.log_to(given)
+
+
+def test_jsonl_holds_plain_json(
+    tmp_path: Path, experiment: crucible.ExperimentHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line is JSON that any reader takes, whatever was logged; the path stays what it was."""
+    monkeypatch.chdir(tmp_path)
+    adapter = crucible.JSONLMetrics("m.jsonl")
+    experiment.log_to(adapter)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for value in (1, float("nan"), float("inf"), float("-inf")):
+        experiment.log("löss", value, odd=float("nan"), thing=object(), bad="\ud800")
+    lines = (tmp_path / "m.jsonl").read_bytes().split(b"\n")[:-1]
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    rows = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert [row["value"] for row in rows] == [1, "NaN", "Infinity", "-Infinity"]
+    assert rows[0]["metric"] == "löss"
+    assert [str(entry.value) for entry in adapter.read(experiment.id)] == [
+        "1",
+        "nan",
+        "inf",
+        "-inf",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"run_id": ', "[]", "{}", '{"run_id": "x"}', "\xff"], ids=range(5)
+)
+def test_bad_line_is_named_by_number(line: str, tmp_path: Path) -> None:
+    """A torn or foreign line is one error that says where."""
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(b"\n" + line.encode("latin-1") + b"\n")
+    with pytest.raises(crucible.ArtifactError, match=r"m\.jsonl:2: not a logged number"):
+        crucible.JSONLMetrics(path).read("x")
+
+
+def test_file_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    """Before the first number there is nothing to read."""
+    assert crucible.JSONLMetrics(tmp_path / "m.jsonl").read("x") == []
+
+
+@pytest.mark.parametrize("fail", ["record", "flush"])
+def test_adapter_that_raises_is_detached_and_reported(fail: str, pytester: pytest.Pytester) -> None:
+    """The test goes on, the record is whole, the other adapter works, and the summary says so."""
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from tests.experiments.test_step_log import Memory
+
+        OTHER = Memory()
+
+        @pytest.mark.experiment("exp")
+        def test_it(experiment):
+            experiment.log_to(Memory({fail!r}))
+            experiment.log_to(OTHER)
+            for _ in range(3):
+                experiment.log("loss", 1.0)
+
+        def test_afterwards():
+            assert len(OTHER.kept) == 3
+            assert OTHER.kept[0].trial == 1
+            assert OTHER.kept[0].case.endswith("::test_it")
+        """
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=2)
+    (reason,) = results(pytester).incomplete
+    assert reason == (
+        "main: handler 'Memory' was detached after it raised OSError: no room (on crucible.log)"
+    )
+    result.stdout.fnmatch_lines([f"incomplete: {reason}"])
+    assert only(pytester).metrics["default"].logged["loss"].points == 3
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_exports_keep_the_curve(
+    format: str, tmp_path: Path, experiment: crucible.ExperimentHandle
+) -> None:
+    """An export that is read again has the same summary, a NaN at the end included."""
+    for value in (2.5, 1.0, 2.0, float("nan")):
+        experiment.log("loss", value, split="val")
+    path = crucible.export(experiment, format, tmp_path / f"x.{format}")
+    (read,) = analyse(open_run(path)).experiments
+    assert read.metrics["sgd"].logged == experiment.metrics().logged
+    assert read.metrics["sgd"].logged["loss"].last is None
+
+
+# --- under pytest ------------------------------------------------------------------------------
+
+
+def test_curves_are_summarised_per_condition_and_judged(
+    pytester: pytest.Pytester, mode: tuple[str, ...]
+) -> None:
+    """Also over several processes: a table of curves, expectations on their ends, a comparison."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment(
+            "exp", conditions=("sgd", "adam"), trials=2,
+            expect=["adam.loss.last < 0.5", "loss.steps >= 5", "adam.loss.last < sgd"],
+        )
+        @pytest.mark.parametrize("case", range(6))
+        def test_it(case, experiment):
+            shift = {"sgd": 0.5 + case / 50, "adam": 0.1}[experiment.condition]
+            for step in range(5):
+                experiment.log("loss", shift + case / 100 + 1 / (step + 1), step)
+            experiment.log("loss", shift + case / 100, step=4)
+            experiment.log("lr", 0.1)
+        """
+    )
+    result = run(pytester, *mode)
+    assert result.ret == pytest.ExitCode.OK, result.stdout.str()
+    table = [line.split() for line in result.stdout.lines if line.startswith("  loss ")]
+    assert table == [
+        ["loss", "sgd", "12", "5", "1.575", "0.575", "0.575", "(4)", "█▅▃▃▁"],
+        ["loss", "adam", "12", "5", "1.125", "0.125", "0.125", "(4)", "█▅▃▃▁"],
+    ]
+    assert {each.verdict for each in only(pytester).judgements} == {"CONFIRMED"}
+    (loss,) = [c for c in only(pytester).comparisons["adam"] if c.metric == "loss.last"]
+    assert (loss.verdict, loss.lower_is_better, loss.n) == ("IMPROVED", True, (6,))
+
+
+def test_trials_without_the_number_are_no_pass(pytester: pytest.Pytester) -> None:
+    """Leaving out the trial that never got there would flatter the others."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment("exp", expect=["loss.last < 2"])
+        @pytest.mark.parametrize("case", range(4))
+        def test_it(case, experiment):
+            if case:
+                experiment.log("loss", 1.0)
+        """
+    )
+    run(pytester)
+    (judgement,) = only(pytester).judgements
+    assert (judgement.verdict, judgement.reason) == ("REJECTED", "loss is missing in 1 of 4 trials")
+
+
+def test_what_was_logged_before_a_kill_is_there(pytester: pytest.Pytester) -> None:
+    """A training that is killed leaves its curve up to that moment."""
+    pytester.makepyfile(
+        """
+        import os, pytest, signal
+
+        @pytest.mark.experiment("exp")
+        def test_it(experiment):
+            for step in range(7):
+                experiment.log("loss", 7 - step, step)
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=pytester.path, capture_output=True, check=False, env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    (experiment,) = analyse(open_run(pytester.path / OUTPUT)).experiments
+    logged = experiment.metrics["default"].logged["loss"]
+    assert (logged.points, logged.last) == (7, 1)

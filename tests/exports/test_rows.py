@@ -1,0 +1,175 @@
+"""Rows: an event as exporters write it, and the event that a reader gets back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_crucible.events.enrichment import Enriched
+from pytest_crucible.events.event import Event
+from pytest_crucible.exports.rows import (
+    BASE_COLUMNS,
+    event_from_row,
+    nested_row,
+    to_json,
+    unflatten,
+)
+from pytest_crucible.exports.table import flat_row
+from tests.made_events import MS, event, recorded, trial_scope
+
+keys = st.text(max_size=5) | st.sampled_from(["a", "b", "a.b", "a.b.c", "a'", "a."])
+leaves = st.text(max_size=5) | st.integers() | st.booleans()
+metadata = st.recursive(
+    leaves, lambda inner: st.dictionaries(keys, inner, max_size=4), max_leaves=10
+).filter(lambda value: isinstance(value, dict))
+
+
+def test_row_tells_where_an_event_belongs_and_what_it_means() -> None:
+    """Identity, scope, time and everything worked out are columns of their own."""
+    row = nested_row(
+        event(
+            measurements={"duration": 5 * MS, "input_tokens": 3},
+            metadata={"model": "m", "cost": 0.1},
+            scope=trial_scope("c", 2, 3, "treatment"),
+            sequence=7,
+        )
+    )
+    assert tuple(row) == (*BASE_COLUMNS, "measurements", "metadata")
+    assert row["event_id"] == "run-1-main-7"
+    assert (row["condition"], row["case"], row["trial"], row["attempt"]) == ("treatment", "c", 2, 3)
+    assert (row["latency_ms"], row["cost_usd"], row["input_tokens"], row["model"]) == (
+        5,
+        0.1,
+        3,
+        "m",
+    )
+    assert row["datetime"] == "2025-11-23T12:13:20.000000+00:00"
+    assert row["success"] is True
+
+
+def test_case_is_the_sample_unless_the_event_names_one() -> None:
+    """``sample_id`` is the case under test by default."""
+    assert nested_row(event(scope=trial_scope("c")))["sample_id"] == "c"
+    named = event(metadata={"sample_id": "s"}, scope=trial_scope("c"))
+    assert nested_row(named)["sample_id"] == "s"
+
+
+def test_event_without_a_scope_has_a_row() -> None:
+    """Unattributed events are exported like any other, with nothing guessed."""
+    row = nested_row(event(scope=None, attribution="unattributed"))
+    assert (row["experiment"], row["condition"], row["attribution"]) == (None, None, "unattributed")
+    assert event_from_row(row).scope is None
+
+
+def test_fields_of_training_events_are_columns() -> None:
+    """What enrichment finds beyond the fixed columns stands between them and the rest."""
+    row = nested_row(event("crucible_train.epoch.stop", {"loss": 0.5}, {"epoch": 3}))
+    assert (row["epoch"], row["loss"]) == (3, 0.5)
+
+
+def test_enrichers_add_to_rows_but_not_to_internal_events() -> None:
+    """A plugin's enricher sees telemetry only, and what it sets is exported."""
+
+    def price(event: Event, enriched: Enriched) -> None:
+        enriched.cost_usd = 9.0
+        enriched.extra = {"priced_by": "me"}
+
+    row = nested_row(event(), [price])
+    assert (row["cost_usd"], row["priced_by"]) == (9.0, "me")
+    assert nested_row(recorded({"score": 1}, trial_scope()), [price])["cost_usd"] is None
+
+
+# --- flat rows ---------------------------------------------------------------------------------
+
+
+def flat(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata columns of an event."""
+    row = flat_row(nested_row(event(metadata=metadata)))
+    return {key: value for key, value in row.items() if key.startswith("metadata")}
+
+
+def test_nesting_becomes_dots() -> None:
+    """Mappings become columns, lists and other values JSON text."""
+    assert flat({"a": {"b": {"c": 1}}, "d": [1, {"e": None}], "f": b"hi", "g": {}}) == {
+        "metadata.a.b.c": 1,
+        "metadata.d": '[1,{"e":null}]',
+        "metadata.f": '"aGk="',
+    }
+
+
+def test_columns_that_would_meet_are_both_kept() -> None:
+    """A key with a dot and a nested key never overwrite each other."""
+    assert flat({"a": {"b": 1}, "a.b": 2}) == {"metadata.a.b": 1, "metadata.a.b'": 2}
+
+
+def test_a_value_and_values_below_it_are_both_kept() -> None:
+    """``error`` and ``error.type`` come back under their own names, and so does ``type``."""
+    names = {"error": "boom", "error.type": "Timeout", "type": "tool"}
+    assert unflatten(flat(names)) == {"measurements": {}, "metadata": names}
+
+
+@given(metadata)
+def test_flattening_loses_no_leaf(metadata: dict[str, Any]) -> None:
+    """Whatever the keys are, as many values come back as went in, under the same columns."""
+    columns = dict(sorted(flat(metadata).items()))
+    again = {**nested_row(event()), **unflatten(columns)}
+    assert dict(sorted(flat(again["metadata"]).items())) == columns
+    assert len(columns) == leaf_count(metadata)
+
+
+def leaf_count(value: Any) -> int:
+    return sum(map(leaf_count, value.values())) if isinstance(value, dict) else 1
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def test_json_of_numbers_that_json_has_not() -> None:
+    """NaN and infinities become null: the line stays valid for every reader."""
+    assert json.loads(to_json({"a": float("nan"), "b": float("-inf")})) == {"a": None, "b": None}
+
+
+def test_json_of_odd_keys_and_values() -> None:
+    """Keys that are no text become text, and so do values of any type."""
+    odd = {1: "a", (1, 2): "b", None: "c", b"k": object, "big": 2**70, "\ud800": "\udfff"}
+    found = json.loads(to_json(odd))
+    assert found["1"] == "a"
+    assert found["(1, 2)"] == "b"
+    assert found["None"] == "c"
+    assert found["b'k'"] == "<class 'object'>"
+    assert found["big"] == 2**70 or found["big"] == str(2**70)
+    assert len(found) == 6
+
+
+def test_json_of_a_cycle_ends() -> None:
+    """A value that contains itself is cut off."""
+    cycle: dict[str, Any] = {}
+    cycle["self"] = cycle
+    assert b"self" in to_json(cycle)
+
+
+# --- events from rows --------------------------------------------------------------------------
+
+
+def test_event_survives_its_row() -> None:
+    """Scope, identity, attribution and everything measured come back."""
+    original = event(
+        measurements={"duration": 5}, metadata={"tokens": {"prompt": 1}},
+        scope=trial_scope(), attribution="late", sequence=9, node="gw0",
+    )  # fmt: skip
+    assert event_from_row(nested_row(original)) == original
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"time_us": "soon"}, {"time_us": None}, {"trial": "x"}, {"measurements": 5}, {"metadata": []}],
+)
+def test_foreign_rows_are_refused(change: dict[str, Any]) -> None:
+    """A row that only looks like an event is an error, not a wrong number later."""
+    row = {**nested_row(event(scope=trial_scope())), **change}
+    with pytest.raises((TypeError, ValueError)):
+        event_from_row(row)
