@@ -51,7 +51,7 @@ def record(folder: Path, node: str, events: int) -> None:
 
 def read(folder: Path, what: str) -> None:
     """Read a run folder and print seconds, peak MB and events; run in a process of its own."""
-    from pytest_crucible.analysis.results import analyse
+    from pytest_crucible.analysis.analyse import analyse
     from pytest_crucible.runs.run import open_folder
 
     began = time.perf_counter()

@@ -22,10 +22,11 @@ from scipy import stats
 
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import Attempt, Trial
-from pytest_crucible.stats.comparison import REGRESSED, change_of, compare_groups
+from pytest_crucible.stats.comparison import REGRESSED, change_of, compare_subjects
 from pytest_crucible.stats.estimates import interval_for_display, interval_for_gate
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample
+from pytest_crucible.stats.subject import Subject
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -202,7 +203,7 @@ def change_covered(metric: str, q: float, design: Design, rng: np.random.Generat
         Sample(values, index, own, kind, q) for values, own in zip(sides, names, strict=True)
     )
     try:
-        change = change_of(metric, base, cand)
+        change = change_of(base, cand, typical=metric == "latency")
         low, high = change.interval(1 - LEVEL)
     except NoIntervalError:
         return None
@@ -231,7 +232,7 @@ def rate_change_covered(
         passed = (score < float(stats.norm.ppf(rate))).astype(float)
         names = tuple(f"{side * (not design.paired)}-{case}" for case in range(cases))
         samples.append(Sample(passed, design.cases, names, RATE))
-    low, high = change_of("success_rate", *samples).interval(1 - LEVEL)
+    low, high = change_of(*samples).interval(1 - LEVEL)
     return low <= rates[1] - rates[0] <= high
 
 
@@ -279,7 +280,7 @@ def regressed(design: Design, factor: float, rng: np.random.Generator, every: bo
     )
     return any(
         each.verdict == REGRESSED
-        for each in compare_groups(base, cand)
+        for each in compare_subjects(Subject(base, {}), Subject(cand, {}))
         if every or each.metric == "latency"
     )
 

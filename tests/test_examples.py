@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.runs.run import open_run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

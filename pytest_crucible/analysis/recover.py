@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible._errors import ArtifactError
-from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.runs.manifest import NAME, write_manifest
 from pytest_crucible.runs.run import Run, is_run, open_folder
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_crucible._text import plural
-from pytest_crucible.analysis.results import ExperimentResult, Results, comparison_options
+from pytest_crucible.analysis.analyse import comparison_options
+from pytest_crucible.analysis.results import ExperimentResult, Results
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.runs.run import Run
@@ -20,8 +21,9 @@ from pytest_crucible.stats.comparison import (
     REMOVED,
     Comparison,
     Options,
-    compare_groups,
+    compare_subjects,
 )
+from pytest_crucible.stats.subject import Subject
 
 _FAILING = {"regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE}
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
@@ -222,12 +224,17 @@ def _compare_arm(
     return ArmComparison(
         experiment=experiment,
         condition=condition,
-        comparisons=tuple(compare_groups(before[1], after[1], options)),
+        comparisons=tuple(compare_subjects(_subject(before), _subject(after), options)),
         matched=len(old & new),
         removed_cases=tuple(sorted(old - new)),
         added_cases=tuple(sorted(new - old)),
         location=_location(after[1]),
     )
+
+
+def _subject(arm: _Arm) -> Subject:
+    result, group = arm
+    return result.subject(group.condition)
 
 
 def _cases(group: Group) -> set[str]:

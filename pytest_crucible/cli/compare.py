@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison, compare_runs
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.cli.outputs import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._text import plural
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.report.terminal import Line, render
 from pytest_crucible.runs.run import open_folder

@@ -11,14 +11,14 @@ import numpy as np
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._text import plural
-from pytest_crucible.analysis.results import ExperimentResult, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.cli.printing import Print
-from pytest_crucible.metrics.observations import Group
 from pytest_crucible.report.numbers import show
 from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.run import open_run
 from pytest_crucible.stats.power import mcnemar_n, proportions_n, t_n, t_power
-from pytest_crucible.stats.samples import QUANTILE, RATE, Sample, per_trial, sample_of
+from pytest_crucible.stats.samples import QUANTILE, RATE, Sample
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,7 +82,8 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
         raise ValueError("--pilot needs --effect: the difference to find, in the metric's unit")
     experiment = _experiment(options)
     samples = {
-        condition: _sample(group, options.metric) for condition, group in experiment.groups.items()
+        condition: experiment.subject(condition).sample(options.metric)
+        for condition in experiment.groups
     }
     first = next(iter(samples.values()))
     if first is None or first.n < 2:
@@ -101,14 +102,6 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
         return
     deviation = _deviation([each for each in samples.values() if each], options.paired)
     yield from _means(deviation, options.effect, options)
-
-
-def _sample(group: Group, metric: str) -> Sample | None:
-    """By the names that expectations and comparisons use."""
-    if metric in ("cost", "tokens"):
-        column = {"cost": "cost_usd", "tokens": "total_tokens"}[metric]
-        return per_trial(group, column, f"counted_{metric}")
-    return sample_of(group, "latency.mean" if metric == "latency" else metric)
 
 
 def _experiment(options: argparse.Namespace) -> ExperimentResult:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pytest_crucible._errors import ArtifactError
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.cli.printing import PATH_HELP, Print
 from pytest_crucible.queries.trace import Trace
 from pytest_crucible.report.terminal import Line, has_sparklines, render

@@ -10,7 +10,7 @@ from pytest_crucible import _clock
 from pytest_crucible.capture import bus as _bus
 from pytest_crucible.events.event import LOG
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.metrics.direction import MAX, MIN
+from pytest_crucible.metrics.catalog import MAX, MIN
 
 if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import MetricsAdapter

@@ -18,7 +18,7 @@ from typing import Any
 from pytest_crucible.events.event import ATTRIBUTIONS, CAPTURE, LOG, RECORD, TRIAL_START, TRIAL_STOP
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.exports.rows import BASE_COLUMNS, NESTED
-from pytest_crucible.metrics.curves import MAX, MIN
+from pytest_crucible.metrics.catalog import MAX, MIN
 
 PERSONAL = (
     "user", "user_id", "username", "enduser_id", "session", "session_id", "conversation_id",

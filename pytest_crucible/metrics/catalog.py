@@ -1,20 +1,323 @@
-"""The metrics: each written down once."""
+"""The metrics: each written down once, with its unit, its direction and how it is observed.
+
+What expectations can claim, what the summary shows and comparisons compare, in which unit, and
+which way is better, is all read from here. The numbers themselves are worked out in `summary`, the
+observations behind them are drawn in `pytest_crucible.stats.samples`.
+"""
 
 from __future__ import annotations
 
-RESERVED_NAMES = frozenset(
-    {
-        "anomalies",
-        "cost",
-        "ensemble",
-        "flip_rate",
-        "hedging",
-        "latency",
-        "pass_rate",
-        "reliability",
-        "success_rate",
-        "tests",
-        "tokens",
-    }
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+LOWER, HIGHER = "lower", "higher"
+"""Which values of a metric are better."""
+
+MIN, MAX = "min", "max"
+"""Which value of a curve is its best."""
+
+Range = tuple[float | None, float | None]
+Numbers = Mapping[str, float | None]
+"""All metrics of one condition by path."""
+
+
+class Observed(Protocol):
+    """What the catalogue asks of the observations of one condition."""
+
+    @property
+    def success(self) -> Container[float]: ...
+
+
+Values = Callable[[Any], Iterable[tuple[str | None, float]]]
+"""Given the observations (`Group`) of one condition, the values of a metric, each with its case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    To declare one of your own, give its name and what is known of it::
+
+        Metric("token_f1", better="higher", range=(0, 1))
+
+    Attributes:
+        path: as in expectations, ``latency.p95``; of a declared metric its name.
+        unit: ``ms``, ``$``, ``%`` (a share between 0 and 1, shown in percent), or nothing.
+        better: ``lower`` or ``higher``; None where it is not said.
+        range: the least and the largest value that is possible; None for no limit.
+        margin: the largest change that does not matter; None: that of the comparison.
+        values: for metrics of plugins: works out the observations, given those of a condition
+            (`Group`); pairs of case and value, of which the metric is the mean. None: the numbers
+            given to ``record`` or ``log`` under this name.
+        drawn: for built-in metrics: how their observations are drawn; None for plain facts about
+            the run (totals, counts, extremes).
+        statistic: what a built-in metric says about its observations.
+        shown: whether the summary shows it, given the numbers of all conditions; None: never.
+        compared: whether comparisons have a row for it, given the observations of either side;
+            None: never.
+        claimed: whether expectations can name it.
+    """
+
+    path: str
+    unit: str = ""
+    better: str | None = None
+    range: Range = (None, None)
+    margin: float | None = None
+    values: Values | None = None
+    drawn: str | None = None
+    statistic: str = "total"
+    shown: Callable[[Sequence[Numbers]], bool] | None = None
+    compared: Callable[[Observed], bool] | None = None
+    claimed: bool = True
+
+
+# --- the built-in ones ------------------------------------------------------------------------
+
+STATISTICS = (
+    "count", "total", "mean", "median", "std_dev", "min", "max", "p50", "p90", "p95", "p99",
 )  # fmt: skip
-"""Names of built-in metrics, which ``record`` must not take."""
+"""Of a set of numbers."""
+
+_ESTIMATED = frozenset({"mean", "median", "p50", "p90", "p95", "p99", "per_1k", "per_1m"})
+"""Statistics that stand for more than the run: with an interval. The others are facts about it."""
+
+SHARE: Range = (0.0, 1.0)
+POSITIVE: Range = (0.0, None)
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+def _any(path: str) -> Callable[[Sequence[Numbers]], bool]:
+    """Whether any condition has such a number above zero."""
+    return lambda arms: any(arm.get(path) for arm in arms)
+
+
+def _rerun(arms: Sequence[Numbers]) -> bool:
+    return any(
+        (arm.get("tests.attempts") or 0)
+        > (arm.get("tests.trials") or 0) - (arm.get("tests.missing") or 0)
+        for arm in arms
+    )
+
+
+def _family(head: str, metric: Metric, statistics: Sequence[str] = STATISTICS) -> Iterator[Metric]:
+    """The statistics of one set of numbers; ``metric`` says what they have in common."""
+    for statistic in statistics:
+        estimated = statistic in _ESTIMATED
+        yield replace(
+            metric,
+            path=f"{head}.{statistic}",
+            unit="" if statistic == "count" else metric.unit,
+            drawn=metric.drawn if estimated else None,
+            statistic=statistic,
+        )
+
+
+def _with(metrics: Iterable[Metric], path: str, **changes: Any) -> Iterator[Metric]:
+    """The same, with something more said of one of them."""
+    return (replace(each, **changes) if each.path == path else each for each in metrics)
+
+
+def _rate(path: str, drawn: str, better: str = HIGHER, **more: Any) -> Metric:
+    return Metric(path, "%", better, SHARE, drawn=drawn, statistic="rate", **more)
+
+
+def _counts(head: str, names: Iterable[str]) -> Iterator[Metric]:
+    return (Metric(f"{head}.{name}") for name in names)
+
+
+_OF_TRIALS = (
+    _rate("success_rate", "trials", shown=_any("tests.trials"), compared=_always),
+    _rate("pass_rate", "trials"),
+    *_counts(
+        "tests",
+        ("trials", "passed", "failed", "errored", "crashed", "skipped", "missing", "attempts"),
+    ),
+    _rate("tests.pass_rate", "trials"),
+    _rate("tests.first_pass_rate", "first attempts", shown=_rerun),
+    _rate("flip_rate", "flips", LOWER, shown=_always),
+)
+
+_LATENCY = Metric("latency", "ms", LOWER, POSITIVE, drawn="latency")
+_COST = Metric("cost", "$", LOWER, POSITIVE, drawn="cost")
+_TOKENS = Metric("tokens", "", LOWER, POSITIVE)
+_DURATION = Metric("tests.duration_ms", "ms", LOWER, POSITIVE, drawn="durations")
+
+_OF_EVENTS = (
+    # Typical latency, and what a trial spends: rows of comparisons, which judge trial by trial.
+    replace(_LATENCY, statistic="typical", compared=_always, claimed=False),
+    *_with(
+        _with(_family("latency", _LATENCY), "latency.p50", shown=_any("latency.count")),
+        "latency.p95",
+        shown=_any("latency.count"),
+        compared=_always,
+    ),
+    *_with(
+        _family("tests.duration_ms", _DURATION),
+        "tests.duration_ms.p50",
+        shown=lambda arms: not any(arm.get("latency.count") for arm in arms),
+    ),
+    *_counts("reliability", ("total", "successful", "failed", "cancelled")),
+    _rate(
+        "reliability.success_rate",
+        "operations",
+        shown=lambda arms: any(
+            arm.get("reliability.failed") or not arm.get("tests.trials") for arm in arms
+        ),
+        compared=lambda side: 0.0 in side.success,
+    ),
+    _rate("reliability.failure_rate", "failures", LOWER),
+    *_counts("reliability", ("sla_99", "sla_999", "sla_9999")),
+    *_counts("ensemble", ("predictions", "votes")),
+    *_with(
+        _family("ensemble.agreement", Metric("", "", HIGHER, SHARE, drawn="ensemble.agreement")),
+        "ensemble.agreement.mean",
+        shown=_any("ensemble.predictions"),
+    ),
+    *_counts("hedging", ("requests", "duplicated")),
+    Metric(
+        "hedging.rate", "%", None, SHARE,
+        drawn="hedging.rate", statistic="rate", shown=_any("hedging.requests"),
+    ),
+    Metric(
+        "hedging.backup_share", "%", None, SHARE, drawn="hedging.backup_share", statistic="rate",
+    ),
+    Metric("hedging.duplication_cost_usd", "$", LOWER, POSITIVE),
+    *_with(
+        _family("hedging.saved_ms", Metric("", "ms", HIGHER, drawn="hedging.saved_ms")),
+        "hedging.saved_ms.mean",
+        shown=_any("hedging.requests"),
+    ),
+    replace(_COST, drawn="cost of trials", statistic="mean", compared=_always, claimed=False),
+    *_with(
+        _family("cost", _COST, ("count", "total", "mean", "median", "per_1k", "per_1m")),
+        "cost.total",
+        shown=_always,
+    ),
+    replace(_TOKENS, drawn="tokens of trials", statistic="mean", compared=_always, claimed=False),
+    Metric("tokens.count"),
+    *(replace(_TOKENS, path=f"tokens.{name}") for name in ("total_prompt", "total_completion")),
+    replace(_TOKENS, path="tokens.total", shown=_always),
+    *(
+        replace(_TOKENS, path=f"tokens.mean_{name}", drawn=f"{column} tokens", statistic="mean")
+        for name, column in (("prompt", "input"), ("completion", "output"), ("total", "total"))
+    ),
+    *(
+        metric
+        for of in ("latency", "cost")
+        for metric in (
+            Metric(f"anomalies.{of}.count", "", LOWER, POSITIVE),
+            Metric(f"anomalies.{of}.share", "%", LOWER, SHARE),
+        )
+    ),
+)  # fmt: skip
+
+BUILT_IN = {each.path: each for each in (*_OF_TRIALS, *_OF_EVENTS)}
+
+RESERVED_NAMES = frozenset(path.partition(".")[0] for path in BUILT_IN)
+"""Names that ``record`` and ``log`` must not take."""
+
+
+def children(path: str) -> tuple[str, ...]:
+    """What may follow after a dot in the path of a built-in metric; nothing if it is a number."""
+    return _CHILDREN.get(path, ())
+
+
+def _children() -> dict[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {}
+    for metric in BUILT_IN.values():
+        parts = metric.path.split(".")
+        for depth in range(1, len(parts)):
+            found.setdefault(".".join(parts[:depth]), {})[parts[depth]] = None
+    return {path: tuple(names) for path, names in found.items()}
+
+
+_CHILDREN = _children()
+
+# --- metrics of trials repeated k times, and numbers that users record -------------------------
+
+PASSES = re.compile(r"pass_(at|hat)_(\d+)$")
+"""``pass_at_3``: at least one of three trials passes; ``pass_hat_3``: all three do."""
+
+CURVE_STATISTICS = ("steps", "first", "last", "best", "best_step")
+"""Of a logged number: ``loss.last``, ``loss.best_step``, …"""
+
+_LOWER_NAMES = re.compile(
+    r"(?i)(^|[._/-])(latency|cost|tokens?|duration\w*|time\w*|loss|errors?|error_rate|failure_rate"
+    r"|wer|cer|mae|mse|rmse|nll|perplexity|toxicity|hallucinations?\w*|flips?|regret|distance"
+    r"|memory|bytes|steps)([._/-]|$)"
+)
+
+
+def better_by_name(name: str) -> str:
+    """``lower`` or ``higher``, as far as a name tells."""
+    return LOWER if _LOWER_NAMES.search(name) else HIGHER
+
+
+def best_by_name(name: str) -> str:
+    """``min`` or ``max``: which value of a curve of this name is its best."""
+    return MIN if better_by_name(name) == LOWER else MAX
+
+
+def _unit_by_name(name: str) -> str:
+    return "ms" if name.endswith("_ms") else "$" if name.endswith("_usd") else ""
+
+
+class Catalog:
+    """The metrics of one experiment: the built-in ones, and those that were declared.
+
+    Args:
+        declared: metrics of plugins and of the experiment's author, by name. Of two with the same
+            name the later one counts.
+    """
+
+    def __init__(self, declared: Iterable[Metric] = ()) -> None:
+        self.declared = {each.path: each for each in declared}
+
+    def __getitem__(self, path: str) -> Metric:
+        """What is known of a metric; of one that nobody declared, what its name tells."""
+        built_in = BUILT_IN.get(path)
+        if built_in is not None:
+            return built_in
+        if PASSES.match(path):
+            return _rate(path, "passes")
+        if path in self.declared:
+            return self.declared[path]
+        name, _, statistic = path.rpartition(".")
+        known = self.declared.get(name)
+        if known is None:
+            known = Metric(name, _unit_by_name(name or path))
+        if known.better is None:
+            known = replace(known, better=better_by_name(path))
+        unit = "" if statistic in ("count", "steps", "best_step") else known.unit
+        drawn = "recorded" if statistic in (*_ESTIMATED, *CURVE_STATISTICS) else None
+        return replace(known, path=path, unit=unit, drawn=drawn, statistic=statistic)
+
+    def shown(self, arms: Sequence[Numbers], recorded: Iterable[str]) -> Iterator[Metric]:
+        """What the summary shows, in order.
+
+        Args:
+            arms: the numbers of every condition.
+            recorded: names given to ``record``.
+        """
+        for metrics in (_OF_TRIALS, [self[f"{name}.mean"] for name in recorded], _OF_EVENTS):
+            for metric in metrics:
+                if metric.path not in BUILT_IN or (metric.shown is not None and metric.shown(arms)):
+                    yield metric
+
+    def compared(self, sides: Sequence[Observed], recorded: Iterable[str]) -> Iterator[Metric]:
+        """What comparisons may have a row for, in order; arguments as for `shown`."""
+        for metrics in (_OF_TRIALS, [self[f"{name}.mean"] for name in recorded], _OF_EVENTS):
+            for metric in metrics:
+                wanted = metric.compared
+                if metric.path not in BUILT_IN or (wanted is not None and any(map(wanted, sides))):
+                    yield metric
+        yield from (each for each in self.declared.values() if each.values is not None)
+
+
+PLAIN = Catalog()
+"""Nothing is declared."""

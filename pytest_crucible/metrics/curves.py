@@ -14,16 +14,11 @@ from numpy.typing import NDArray
 from pytest_crucible.events.enrichment import number
 from pytest_crucible.events.event import LOG, Event
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.metrics.direction import MAX as MAX
-from pytest_crucible.metrics.direction import MIN as MIN
-from pytest_crucible.metrics.direction import lower_is_better
+from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, PLAIN, Catalog
 
 _MOST = 2**63
 POINTS = 24
 """How many points of a curve are kept for the summary."""
-
-STATISTICS = ("steps", "first", "last", "best", "best_step")
-"""What expectations can ask of a logged number: ``loss.last``, ``loss.best_step``, …"""
 
 
 class Curve(NamedTuple):
@@ -147,8 +142,8 @@ def trial_curves(series: LoggedSeries) -> Iterator[TrialCurve]:
         yield TrialCurve(case, trial, keys[2, start:end][kept], values[start:end][kept])
 
 
-def trial_statistic(series: LoggedSeries, curve: TrialCurve, name: str, statistic: str) -> float:
-    """One of `STATISTICS` of one trial's curve; NaN where it has none."""
+def trial_statistic(curve: TrialCurve, statistic: str, best_is: str) -> float:
+    """One of `CURVE_STATISTICS` of one trial's curve; NaN where it has none."""
     if statistic == "steps":
         return float(curve.steps.size)
     if statistic in ("first", "last"):
@@ -157,28 +152,29 @@ def trial_statistic(series: LoggedSeries, curve: TrialCurve, name: str, statisti
     if not finite.any():
         return math.nan
     steps, values = curve.steps[finite], curve.values[finite]
-    at = int(values.argmin() if direction(series, name) == MIN else values.argmax())
+    at = int(values.argmin() if best_is == MIN else values.argmax())
     return float(values[at] if statistic == "best" else steps[at])
 
 
-def direction(series: LoggedSeries, name: str) -> str:
-    """Which extreme is the best: as asked for with ``best=``, else what the name says."""
-    return series.best or (MIN if lower_is_better(name) else MAX)
+def direction(series: LoggedSeries, name: str, catalog: Catalog = PLAIN) -> str:
+    """Which extreme is the best: as asked for with ``best=``, else as the catalogue says."""
+    return series.best or (MIN if catalog[f"{name}.best"].better == LOWER else MAX)
 
 
-def summarise_logged(series: LoggedSeries, name: str) -> Logged:
+def summarise_logged(series: LoggedSeries, name: str, catalog: Catalog = PLAIN) -> Logged:
     """Work out the summary of everything logged under one name."""
+    best_is = direction(series, name, catalog)
     curves = list(trial_curves(series))
     values = np.concatenate([each.values for each in curves]) if curves else np.empty(0)
     means = {
-        statistic: _mean([trial_statistic(series, each, name, statistic) for each in curves])
-        for statistic in STATISTICS
+        statistic: _mean([trial_statistic(each, statistic, best_is) for each in curves])
+        for statistic in CURVE_STATISTICS
     }
     return Logged(
         trials=len(curves),
         points=int(values.size) + series.invalid,
         not_finite=int(np.count_nonzero(~np.isfinite(values))) + series.invalid,
-        best_is=direction(series, name),
+        best_is=best_is,
         curve=_downsampled(curves),
         **means,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.anomalies import unusual
-from pytest_crucible.metrics.curves import STATISTICS, summarise_logged
+from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, PLAIN, STATISTICS, Catalog
+from pytest_crucible.metrics.curves import summarise_logged
 from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.ensembles import (
     summarise_ensembles,
@@ -38,8 +38,13 @@ from pytest_crucible.metrics.values import (
 Floats = NDArray[np.float64]
 
 
-def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metrics:
-    """Work out all metrics of a group of observations."""
+def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
+    """Work out all metrics of a group of observations.
+
+    Args:
+        group: the observations.
+        catalog: says which value of a curve is its best.
+    """
     columns = _Columns(group)
     everything = np.ones(len(columns.name), dtype=bool)
     counted = columns.counted
@@ -57,13 +62,13 @@ def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metric
             for name, series in sorted(group.recorded.items())
         },
         logged={
-            name: summarise_logged(series, name) for name, series in sorted(group.logged.items())
+            name: summarise_logged(series, name, catalog)
+            for name, series in sorted(group.logged.items())
         },
         events={
             name: _event_metrics(columns, everything & (columns.name == index))
             for name, index in sorted(group.names.items())
         },
-        custom=dict(custom or {}),
         anomalies=unusual(group),
         ensemble=summarise_ensembles(group, distribution),
         hedging=summarise_hedging(group, distribution),
@@ -284,32 +289,30 @@ def _event_metrics(columns: _Columns, rows: NDArray[np.bool_]) -> EventMetrics:
 
 def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
     """Every number by the path that expectations use: ``latency.p95``, ``score.mean``, …"""
-    groups = ["latency", "cost", "reliability", "tokens"]
-    if metrics.tests.trials:  # outside pytest there are none
-        groups.append("tests")
-    for group in groups:
-        yield from _paths(group, getattr(metrics, group))
+    for path in BUILT_IN:
+        # Outside pytest there are no trials.
+        if not path.startswith("tests.") or metrics.tests.trials:
+            found = _at(metrics, path.split("."))
+            if not isinstance(found, _Absent):
+                yield path, found
     for name, recorded in metrics.recorded.items():
-        yield from _paths(name, recorded)
-    for name, logged in metrics.logged.items():
         for statistic in STATISTICS:
+            yield f"{name}.{statistic}", getattr(recorded, statistic)
+    for name, logged in metrics.logged.items():
+        for statistic in CURVE_STATISTICS:
             yield f"{name}.{statistic}", getattr(logged, statistic)
-    for part in ("ensemble", "hedging"):
-        if getattr(metrics, part) is not None:
-            yield from _paths(part, getattr(metrics, part))
-    for name in ("latency", "cost"):
-        found = metrics.anomalies.get(name)
-        if found is not None:
-            yield f"anomalies.{name}.count", float(found.count)
-            yield f"anomalies.{name}.share", found.share
     yield from metrics.custom.items()
 
 
-def _paths(prefix: str, part: Any) -> Iterator[tuple[str, float | None]]:
-    for each in fields(part):
-        value = getattr(part, each.name)
-        path = f"{prefix}.{each.name}"
-        if isinstance(value, Distribution):
-            yield from _paths(path, value)
-        elif not isinstance(value, Mapping):
-            yield path, None if value is None else float(value)
+class _Absent:
+    """There is no such part."""
+
+
+def _at(metrics: Metrics, parts: list[str]) -> float | _Absent | None:
+    """The number at a path; `_Absent` where the metrics have no part of that name."""
+    found: Any = metrics
+    for depth, part in enumerate(parts, 1):
+        found = found.get(part) if isinstance(found, Mapping) else getattr(found, part, None)
+        if found is None:
+            return None if 1 < depth == len(parts) else _Absent()
+    return float(found) if isinstance(found, (int, float)) else _Absent()

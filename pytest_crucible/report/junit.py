@@ -15,7 +15,6 @@ from pytest_crucible.report.numbers import (
     show,
     show_change,
     show_change_interval,
-    unit_of,
 )
 from pytest_crucible.report.terminal import comparison_note, judgement_text
 from pytest_crucible.stats.comparison import (
@@ -67,7 +66,7 @@ def _compared(comparison: RunComparison, several: bool) -> Iterator[Case]:
 
 def change_text(each: Comparison) -> str:
     """``100 ms → 120 ms, +20.1 % [+15.2, +25.3], needs …``."""
-    unit = unit_of(each.metric)
+    unit = each.unit
     digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
     parts = [f"{show(each.baseline, unit, digits)} → {show(each.candidate, unit, digits)}"]
     if each.change is not None:

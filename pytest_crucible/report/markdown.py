@@ -15,14 +15,13 @@ from pytest_crucible.report.numbers import (
     show_change,
     show_change_interval,
     show_p,
-    unit_of,
 )
 from pytest_crucible.report.terminal import (
     comparison_note,
     estimate_text,
     judgement_text,
     render_experiment,
-    summary_paths,
+    shown_metrics,
 )
 from pytest_crucible.stats.comparison import (
     ADDED,
@@ -86,7 +85,7 @@ def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Itera
         right=("before", "after", "change", "95 % interval", "p (Holm)", "effect", "n"),
     )  # fmt: skip
     for arm, each in rows:
-        unit = unit_of(each.metric)
+        unit = each.unit
         digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
         effect = f"{each.effect[0]} {each.effect[1]:.2f}" if each.effect else ""
         yield _row(
@@ -124,12 +123,14 @@ def _results(results: Results) -> Iterator[str]:
         header = ["metric", *experiment.conditions]
         subjects = [experiment.subject(condition) for condition in experiment.conditions]
         rows = []
-        for path in summary_paths(experiment):
-            found = [subject.estimate(path) for subject in subjects]
+        for metric in shown_metrics(experiment):
+            found = [subject.estimate(metric.path) for subject in subjects]
             values = [each.value for each in found if each.value is not None]
             if values:
                 digits = decimals(values)
-                rows.append(_row(path, *(estimate_text(path, each, digits) for each in found)))
+                rows.append(
+                    _row(metric.path, *(estimate_text(metric.unit, each, digits) for each in found))
+                )
         table = [*_table_head(header, right=experiment.conditions), *rows]
         yield from _folded("metrics, with 95 % intervals", table)
     for reason in results.incomplete:

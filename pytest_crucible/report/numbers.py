@@ -7,24 +7,6 @@ from collections.abc import Sequence
 
 MISSING = "–"
 
-_PERCENT = (
-    "success_rate", "pass_rate", "failure_rate", "flip_rate", "backup_share"
-)  # fmt: skip
-
-
-def unit_of(metric: str) -> str:
-    """``%``, ``ms``, ``$`` or nothing, by the metric's path."""
-    last = metric.rpartition(".")[2]
-    if last in _PERCENT or metric.startswith(("pass_at_", "pass_hat_", "first_pass_rate")):
-        return "%"
-    if last == "first_pass_rate" or metric in ("pass_if", "hedging.rate"):
-        return "%"
-    if last == "count":
-        return ""
-    if metric.partition(".")[0] == "latency" or "_ms." in metric:
-        return "ms"
-    return "$" if metric.partition(".")[0] == "cost" or last.endswith("_usd") else ""
-
 
 def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> int:
     """Decimals that show three significant digits of the smallest value, the same for a row.

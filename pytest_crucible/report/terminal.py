@@ -10,6 +10,7 @@ from tabulate import tabulate
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.results import ExperimentResult, Results
 from pytest_crucible.capture.strategies import parse_sampling
+from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
@@ -21,7 +22,6 @@ from pytest_crucible.report.numbers import (
     show_change_interval,
     show_interval,
     show_p,
-    unit_of,
 )
 from pytest_crucible.report.spending import capture_lines, spending_lines
 from pytest_crucible.stats.comparison import (
@@ -183,13 +183,14 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
     body: list[list[str]] = []
     reasons: dict[str, list[str]] = {}
     subjects = [experiment.subject(condition) for condition in experiment.conditions]
-    for path in summary_paths(experiment):
+    for metric in shown_metrics(experiment):
+        path = metric.path
         found = [subject.estimate(path) for subject in subjects]
         values = [each.value for each in found if each.value is not None]
         if values:
             bounds = [bound for each in found for bound in (each.low, each.high)]
             digits = decimals(values, bounds)
-            body.append([path, *(estimate_text(path, each, digits) for each in found)])
+            body.append([path, *(estimate_text(metric.unit, each, digits) for each in found)])
             for each in found:
                 if each.value is not None and each.reason:
                     known = reasons.setdefault(each.reason, [])
@@ -230,39 +231,20 @@ def _left_out(experiment: ExperimentResult) -> Iterator[Line]:
                 )
 
 
-def estimate_text(path: str, estimate: Estimate, digits: int) -> str:
+def estimate_text(unit: str, estimate: Estimate, digits: int) -> str:
     """``83.3 % [66.4, 92.7]``: a number with its 95 % interval, where it has one."""
-    unit = unit_of(path)
     interval = show_interval(estimate.low, estimate.high, unit, digits)
     return f"{show(estimate.value, unit, digits)} {interval}".rstrip()
 
 
-def summary_paths(experiment: ExperimentResult) -> Iterator[str]:
-    """The metrics that the summary shows, by the names that expectations use."""
+def shown_metrics(experiment: ExperimentResult) -> Iterator[Metric]:
+    """The metrics that the summary shows, in order."""
     every = list(experiment.metrics.values())
-    if any(each.tests.trials for each in every):
-        yield "success_rate"
-        if any(each.tests.attempts > each.tests.trials - each.tests.missing for each in every):
-            yield "tests.first_pass_rate"
-        if experiment.definition.trials > 1:
-            yield "flip_rate"
-    for name in dict.fromkeys(name for each in every for name in each.recorded):
-        yield f"{name}.mean"
-    if any(each.latency.count for each in every):
-        yield "latency.p50"
-        yield "latency.p95"
-    else:
-        yield "tests.duration_ms.p50"
-    if any(each.reliability.failed or not each.tests.trials for each in every):
-        yield "reliability.success_rate"
-    if any(each.ensemble is not None for each in every):
-        yield "ensemble.agreement.mean"
-    if any(each.hedging is not None for each in every):
-        yield "hedging.rate"
-        yield "hedging.saved_ms.mean"
-    yield "cost.total"
-    yield "tokens.total"
-    yield from dict.fromkeys(name for each in every for name in each.custom)
+    subjects = [experiment.subject(condition) for condition in experiment.conditions]
+    recorded = dict.fromkeys(name for each in every for name in each.recorded)
+    yield from experiment.catalog.shown([each.numbers for each in subjects], recorded)
+    for name in dict.fromkeys(name for each in every for name in each.custom):
+        yield experiment.catalog[name]
 
 
 # --- comparisons and expectations -------------------------------------------------------------
@@ -286,7 +268,7 @@ def comparison_lines(
 
 
 def _comparison_cells(each: Comparison, values: bool) -> list[str]:
-    unit = unit_of(each.metric)
+    unit = each.unit
     values_known = [v for v in (each.baseline, each.candidate) if v is not None]
     bounds = (each.low, each.high) if each.scale != "ratio" else ()
     digits = decimals(values_known, bounds)
@@ -324,7 +306,7 @@ def judgement_lines(judgements: tuple[Judgement, ...], indent: str) -> Iterator[
 
 def judgement_text(each: Judgement) -> str:
     """What was seen, how certain it is, and what is missing."""
-    unit = unit_of(each.metric)
+    unit = each.unit
     known = [value for value in (each.observed, each.bound) if value is not None]
     digits = decimals(known, (each.low, each.high))
     parts = []

@@ -9,6 +9,8 @@ from typing import Any
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.strategies import parse_sampling
+from pytest_crucible.metrics.catalog import Metric
+from pytest_crucible.runs.declared import declared, plain
 
 SCOPES = ("test", "class", "module", "session")
 MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection
@@ -37,6 +39,8 @@ class Definition:
             Default: what ``--crucible-inconclusive`` says.
         margin: largest change between conditions that does not matter: one number (relative; for
             rates absolute), or one per metric.
+        metrics: what is known of the numbers that it records: `Metric` with unit, direction, range
+            and margin.
         failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
             expectations decide. Default: ``record`` with ``expect`` or ``pass_if``, else ``fail``.
         budget_usd: what the experiment may spend; once it is spent, further trials are skipped.
@@ -59,6 +63,7 @@ class Definition:
     pass_if: str | None = None
     inconclusive: str | None = None
     margin: float | Mapping[str, float] | None = None
+    metrics: tuple[Metric, ...] = ()
     failures: str = "fail"
     budget_usd: float | None = None
     validate: str | None = None
@@ -67,7 +72,8 @@ class Definition:
     def to_dict(self) -> dict[str, Any]:
         # Not `asdict`: it copies deeply, and metadata may hold what cannot be copied (a client).
         values = {key: getattr(self, key) for key in ("name", *KEYWORDS)}
-        return {**values, "metadata": dict(self.metadata)}
+        metrics = [plain(metric) for metric in self.metrics]
+        return {**values, "metadata": dict(self.metadata), "metrics": metrics}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Definition:
@@ -115,6 +121,7 @@ def define(name: object = None, /, **given: Any) -> Definition:
     if given.get("validate") is not None:
         _check_choice("validate", given["validate"], VALIDATE)
     _check_margin(given.get("margin"))
+    given["metrics"] = _metrics(given.get("metrics", ()))
     _check_budget(given.get("budget_usd"))
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
@@ -170,6 +177,18 @@ def _check_margin(margin: object) -> None:
                 f"margin must be a number between 0 and 10 (0.05 is 5 %), or one per metric, "
                 f"not {each!r}"
             )
+
+
+def _metrics(value: object) -> tuple[Metric, ...]:
+    if not isinstance(value, Iterable) or isinstance(value, (str, Mapping)):
+        raise DefinitionError(f'metrics must be a list such as [Metric("score")], not {value!r}')
+    found = tuple(declared(each) for each in value)
+    for metric in found:
+        if metric.values is not None:
+            raise DefinitionError(f"metrics: {metric.path}: values= is for metrics of plugins")
+        if sum(each.path == metric.path for each in found) > 1:
+            raise DefinitionError(f"metrics names {metric.path!r} twice")
+    return found
 
 
 def _check_budget(budget: object) -> None:

@@ -15,7 +15,8 @@ import pytest
 from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible._layout import split_format
-from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.events.pricing import genai_prices_version
 from pytest_crucible.metrics.observations import Enricher, Group
 from pytest_crucible.metrics.values import Metrics

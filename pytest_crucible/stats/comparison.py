@@ -7,28 +7,29 @@ smaller than the margin is no regression, and one that looks large but is uncert
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
-from pytest_crucible.metrics.observations import Group
+from pytest_crucible.metrics.catalog import LOWER, Metric
 from pytest_crucible.stats import changes, percentiles
-from pytest_crucible.stats.changes import RATIO, Change
+from pytest_crucible.stats.changes import DIFFERENCE, RATIO, Change
+from pytest_crucible.stats.draws import PER_TRIAL, sample_of
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.samples import (
     QUANTILE,
     RATE,
+    TYPICAL,
     Floats,
     Ints,
     Sample,
-    lower_is_better,
-    per_trial,
     refuse_sampled,
-    sample_of,
     trials_without,
 )
+from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.tests import holm
 
 REGRESSED, IMPROVED = "REGRESSED", "IMPROVED"
@@ -39,7 +40,7 @@ ALPHA = 0.05
 """Of both sides together; 0.025 on the bad side."""
 MARGIN = 0.05
 _MOST_CASES = 1_000_000
-_PER_TRIAL = ("cost", "tokens")
+Said = TypeVar("Said", float, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,24 @@ class Options:
     lower_is_better: Mapping[str, bool] | None = None
     alpha: float = ALPHA
 
-    def margin_of(self, metric: str) -> float:
-        for name, margin in (self.margins or {}).items():
-            if metric == name or metric.startswith(f"{name}."):
-                return margin
-        return self.margin
+    def margin_of(self, metric: Metric) -> float:
+        """What was said for this metric, else what it declares, else what holds for all."""
+        told = _said_of(metric.path, self.margins)
+        declared = self.margin if metric.margin is None else metric.margin
+        return declared if told is None else told
+
+    def lower_is_better_of(self, metric: Metric) -> bool:
+        """What was said for this metric, else what the catalogue knows."""
+        told = _said_of(metric.path, self.lower_is_better)
+        return metric.better == LOWER if told is None else told
+
+
+def _said_of(path: str, said: Mapping[str, Said] | None) -> Said | None:
+    """What was said of a metric, or of all statistics of a number."""
+    for name, value in (said or {}).items():
+        if path == name or path.startswith(f"{name}."):
+            return value
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +98,7 @@ class Comparison:
         needs: cases that would probably settle it, if that can be said.
         lower_is_better: which direction is good.
         share: whether the metric is a share between 0 and 1, whose margin is absolute.
+        unit: of the metric.
     """
 
     metric: str
@@ -103,58 +118,66 @@ class Comparison:
     needs: int | None = None
     lower_is_better: bool = False
     share: bool = False
+    unit: str = ""
 
 
-def compare_groups(base: Group, cand: Group, options: Options | None = None) -> list[Comparison]:
-    """Compare every metric that either side has.
+def compare_subjects(
+    base: Subject, cand: Subject, options: Options | None = None
+) -> list[Comparison]:
+    """Compare every metric that either side has and that comparisons have a row for.
 
     Args:
-        base: observations of the baseline.
-        cand: observations of the candidate; paired by case where the cases match.
+        base: the baseline.
+        cand: the candidate, by whose catalogue the metrics are judged; paired by case where the
+            cases match.
         options: margins and level.
     """
     options = options or Options()
-    found = [_compare(metric, base, cand, options) for metric in _metrics(base, cand, options)]
+    metrics = list(_metrics(base, cand))
+    found = [_compare(metric, base, cand, options) for metric in metrics]
+    rows = {metric.path for metric in metrics}
+    bare = dict.fromkeys(path for side in (base, cand) for path in side.bare() if path not in rows)
+    found += [_without_observations(cand.catalog[path], base, cand, options) for path in bare]
     return _corrected(found, options.alpha)
 
 
-def _metrics(base: Group, cand: Group, options: Options) -> list[str]:
-    recorded = dict.fromkeys([*base.recorded, *cand.recorded])
-    names = ["success_rate", *(f"{name}.mean" for name in recorded)]
-    names += ["latency", "latency.p95"]
-    if any(0.0 in group.success for group in (base, cand)):
-        names.append("reliability.success_rate")
-    names += ["cost", "tokens"]
-    found = [name for name in names if _has(base, name) or _has(cand, name)]
-    # Of what was logged only what the author claims something about: a correction for every
-    # learning rate that was logged on the way would bury the rest.
-    last = [f"{name}.last" for name in base.logged if name in (options.lower_is_better or ())]
-    return found + [name for name in last if _has(base, name) and _has(cand, name)]
+def _metrics(base: Subject, cand: Subject) -> Iterator[Metric]:
+    sides = base.group, cand.group
+    recorded = dict.fromkeys(name for side in sides for name in side.recorded)
+    for metric in cand.catalog.compared(sides, recorded):
+        if any(_sample(side, metric).n for side in (base, cand)):
+            yield metric
+    # Of what was logged only what the author declared or claims something about: a correction for
+    # every learning rate that was logged on the way would bury the rest.
+    for name in base.group.logged:
+        metric = cand.catalog[f"{name}.last"]
+        told = name in cand.catalog.declared
+        if told and all(_sample(side, metric).n for side in (base, cand)):
+            yield metric
 
 
-def _has(group: Group, metric: str) -> bool:
-    return _sample(group, metric).n > 0
+def _sample(side: Subject, metric: Metric) -> Sample:
+    return sample_of(side.group, metric) or Sample(np.empty(0), None, (), RATE)
 
 
-def _sample(group: Group, metric: str) -> Sample:
-    if metric == "cost":
-        return per_trial(group, "cost_usd", "counted_cost")
-    if metric == "tokens":
-        return per_trial(group, "total_tokens", "counted_tokens")
-    found = sample_of(group, "latency.mean" if metric == "latency" else metric)
-    return found or Sample(np.empty(0), None, (), RATE)
-
-
-def _compare(metric: str, base: Group, cand: Group, options: Options) -> Comparison:
-    before, after = _sample(base, metric), _sample(cand, metric)
-    lower = lower_is_better(metric, options.lower_is_better)
-    blank = Comparison(
-        metric=metric,
-        baseline=_centre(before, metric),
-        candidate=_centre(after, metric),
+def _blank(
+    metric: Metric, before: float | None, after: float | None, options: Options
+) -> Comparison:
+    return Comparison(
+        metric=metric.path,
+        unit=metric.unit,
+        baseline=before,
+        candidate=after,
         verdict=INCONCLUSIVE,
         margin=options.margin_of(metric),
-        lower_is_better=lower,
+        lower_is_better=options.lower_is_better_of(metric),
+    )
+
+
+def _compare(metric: Metric, base: Subject, cand: Subject, options: Options) -> Comparison:
+    before, after = _sample(base, metric), _sample(cand, metric)
+    blank = replace(
+        _blank(metric, _centre(before, metric), _centre(after, metric), options),
         share=all(side.kind == RATE for side in (before, after) if side.n),
     )
     if not before.n:
@@ -162,14 +185,15 @@ def _compare(metric: str, base: Group, cand: Group, options: Options) -> Compari
     if not after.n:
         return replace(blank, verdict=REMOVED, reason="the candidate has no such metric")
     try:
-        judged = _judged(blank, change_of(metric, before, after), options.alpha)
+        typical = metric.statistic == TYPICAL
+        judged = _judged(blank, change_of(before, after, typical=typical), options.alpha)
     except NoIntervalError as error:
         return replace(blank, reason=str(error))
     invalid = before.invalid + after.invalid
     lacking = [
-        f"missing in {lack} of the {side}"
-        for side, group in (("baseline", base), ("candidate", cand))
-        if (lack := trials_without(group, metric.rpartition(".")[0]))
+        f"missing in {lack} of the {which}"
+        for which, side in (("baseline", base), ("candidate", cand))
+        if (lack := trials_without(side.group, metric.path.rpartition(".")[0]))
     ]
     if invalid:
         lacking = [f"{invalid} values were no finite numbers and were left out"]
@@ -179,20 +203,38 @@ def _compare(metric: str, base: Group, cand: Group, options: Options) -> Compari
     return judged
 
 
-def _centre(sample: Sample, metric: str) -> float | None:
+def _without_observations(
+    metric: Metric, base: Subject, cand: Subject, options: Options
+) -> Comparison:
+    """A number that a plugin gave, with nothing to tell by how certain it is."""
+    before, after = base.numbers.get(metric.path), cand.numbers.get(metric.path)
+    blank = _blank(metric, before, after, options)
+    if before is None:
+        return replace(blank, verdict=ADDED, reason="the baseline has no such metric")
+    if after is None:
+        return replace(blank, verdict=REMOVED, reason="the candidate has no such metric")
+    why = "no interval: a plugin gave the number without its observations"
+    return replace(blank, scale=DIFFERENCE, change=after - before, reason=why)
+
+
+def _centre(sample: Sample, metric: Metric) -> float | None:
     if not sample.n:
         return None
-    if metric in _PER_TRIAL and sample.weights is not None:
+    if metric.drawn in PER_TRIAL and sample.weights is not None:
         return None  # what a trial spent is not known: some of its calls may have been dropped
-    if metric == "latency":
+    if metric.statistic == TYPICAL:
         return sample.quantile(0.5)
     if sample.kind == QUANTILE:
         return sample.quantile(sample.q)
     return sample.mean() * sample.factor
 
 
-def change_of(metric: str, before: Sample, after: Sample) -> Change:
+def change_of(before: Sample, after: Sample, *, typical: bool = False) -> Change:
     """The change of one metric, by the method that fits the samples.
+
+    Args:
+        before, after: the observations on both sides.
+        typical: ask for the typical value, not for the mean of all.
 
     Raises:
         NoIntervalError: the samples admit no statement.
@@ -206,7 +248,7 @@ def change_of(metric: str, before: Sample, after: Sample) -> Change:
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
         paired = _pairs(before, after) is not None
         return percentiles.quantile_ratio(before, after, before.q, paired)
-    if metric == "latency":  # typical; what is paid (cost, tokens) is the mean, outliers and all
+    if typical:  # what is paid (cost, tokens) is the mean, outliers and all
         positive = min(before.values.min(), after.values.min()) > 0
         if positive:
             return _skewed(before, after)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_crucible.metrics.curves import STATISTICS
+from pytest_crucible.metrics.catalog import CURVE_STATISTICS, Metric
 from pytest_crucible.metrics.observations import Group
+from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
@@ -16,8 +17,7 @@ from pytest_crucible.stats.intervals import (
     rate_size,
     wilson,
 )
-from pytest_crucible.stats.passing import pass_statistic
-from pytest_crucible.stats.samples import QUANTILE, RATE, SAMPLED, Sample, refuse_sampled, sample_of
+from pytest_crucible.stats.samples import QUANTILE, RATE, SAMPLED, Sample, refuse_sampled
 
 ALPHA = 0.05
 
@@ -47,15 +47,16 @@ class Estimate:
     sample: Sample | None = None
 
 
-def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Estimate:
+def estimate(group: Group, metric: Metric, numbers: Mapping[str, float | None]) -> Estimate:
     """The estimate of one metric.
 
     Args:
         group: the observations.
-        path: of the metric, e.g. ``latency.p95``.
+        metric: which, from the catalogue.
         numbers: all metrics of the group by path, for those that are plain facts.
     """
-    sample = pass_statistic(group.trials, path) or sample_of(group, path)
+    path = metric.path
+    sample = sample_of(group, metric)
     if sample is None:
         value = numbers.get(path)
         if group.sampled and path.partition(".")[0] not in (
@@ -82,7 +83,7 @@ def estimate(group: Group, path: str, numbers: Mapping[str, float | None]) -> Es
 
 def _why_unknown(group: Group, path: str) -> str | None:
     name, _, statistic = path.rpartition(".")
-    if name in group.logged and statistic in STATISTICS:
+    if name in group.logged and statistic in CURVE_STATISTICS:
         if statistic.startswith("best"):
             return "no value is a finite number"
         return f"the {statistic} value is not a finite number"

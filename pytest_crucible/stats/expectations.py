@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_crucible.metrics.observations import Group
+from pytest_crucible.metrics.catalog import Numbers
 from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.stats import changes
 from pytest_crucible.stats.comparison import average_change, cases_needed, change_of
-from pytest_crucible.stats.estimates import Estimate, estimate, interval_for_gate, point
+from pytest_crucible.stats.estimates import Estimate, interval_for_gate, point
 from pytest_crucible.stats.expression import Expectation
 from pytest_crucible.stats.intervals import (
     Interval,
@@ -34,6 +34,7 @@ from pytest_crucible.stats.samples import (
     refuse_sampled,
     trials_without,
 )
+from pytest_crucible.stats.subject import Subject
 
 CONFIRMED, REJECTED, INCONCLUSIVE = "CONFIRMED", "REJECTED", "INCONCLUSIVE"
 
@@ -42,8 +43,6 @@ ALPHA = 0.05
 _MOST = 10_000_000
 _FEWEST = 6
 """So many equal values stand for a mean without spread, as in comparisons."""
-
-Numbers = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +59,7 @@ class Judgement:
         basis: how it was judged.
         reason: why there is no better verdict.
         needs: observations that would probably settle it; cases, where trials are clustered.
+        unit: of the metric.
     """
 
     expectation: str
@@ -73,17 +73,7 @@ class Judgement:
     basis: str = ""
     reason: str | None = None
     needs: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One condition's observations, and its metrics by path."""
-
-    group: Group
-    numbers: Numbers
-
-    def estimate(self, path: str) -> Estimate:
-        return estimate(self.group, path, self.numbers)
+    unit: str = ""
 
 
 UNJUDGED = "too few values, or too many alike, to tell anomalies by"
@@ -110,6 +100,7 @@ def _judge_one(
         expectation=expectation.text,
         condition=condition,
         metric=expectation.metric,
+        unit=subject.catalog[expectation.metric].unit,
         verdict=REJECTED,
         observed=found.value,
     )
@@ -312,10 +303,10 @@ def _claimed_change(
     if found.kind == QUANTILE:
         if bound.offset:
             raise NoIntervalError("a percentile's bound is a multiple of a condition: no + or -")
-        return change_of(expectation.metric, base, found), bound.factor
+        return change_of(base, found), bound.factor
     if found.kind == RATE and base.kind == RATE:
         if bound.factor == 1.0:
-            return change_of(expectation.metric, base, found), bound.offset
+            return change_of(base, found), bound.offset
         return changes.rates(base, found, bound.factor), bound.offset
     # In the metric's own unit: `cost.per_1k < control + 2` is about thousands.
     old, new = (replace(side, values=side.values * side.factor) for side in (base, found))

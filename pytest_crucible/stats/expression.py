@@ -18,38 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_crucible._errors import ExpectationError
-
-STATISTICS = (
-    "count", "total", "mean", "median", "std_dev", "min", "max", "p50", "p90", "p95", "p99",
-)  # fmt: skip
-_GROUPS: dict[str, tuple[str, ...]] = {
-    "latency": STATISTICS,
-    "cost": ("count", "total", "mean", "median", "per_1k", "per_1m"),
-    "reliability": (
-        "total", "successful", "failed", "cancelled", "success_rate", "failure_rate",
-        "sla_99", "sla_999", "sla_9999",
-    ),
-    "tokens": (
-        "count", "total_prompt", "total_completion", "total",
-        "mean_prompt", "mean_completion", "mean_total",
-    ),
-    "tests": (
-        "trials", "passed", "failed", "errored", "crashed", "skipped", "missing", "attempts",
-        "pass_rate", "first_pass_rate", "duration_ms",
-    ),
-    "tests.duration_ms": STATISTICS,
-    "anomalies": ("latency", "cost"),
-    "anomalies.latency": ("count", "share"),
-    "anomalies.cost": ("count", "share"),
-    "ensemble": ("predictions", "votes", "agreement"),
-    "ensemble.agreement": STATISTICS,
-    "hedging": (
-        "requests", "duplicated", "rate", "backup_share", "duplication_cost_usd", "saved_ms",
-    ),
-    "hedging.saved_ms": STATISTICS,
-}  # fmt: skip
-
-_SHORT = ("success_rate", "pass_rate", "flip_rate")
+from pytest_crucible.metrics.catalog import RESERVED_NAMES, children
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?%?)"
@@ -158,18 +127,18 @@ class _Parser:
     def check_path(self, parts: list[tuple[str, int]]) -> None:
         """Refuse a path into a built-in metric that leads nowhere; others may be recorded."""
         (first, column), rest = parts[0], [name for name, _ in parts[1:]]
-        if first not in _GROUPS and rest and (len(rest) > 1 or rest[0] in (*_GROUPS, *_SHORT)):
+        if first not in RESERVED_NAMES and rest and (len(rest) > 1 or rest[0] in RESERVED_NAMES):
             # `record` takes plain names, so what stands before such a path can only be an arm.
             self.known_condition(first, column)
         path = ""
         for name, column in parts:
-            valid = _GROUPS.get(path)
-            if path and path.partition(".")[0] in _GROUPS and (not valid or name not in valid):
+            valid = children(path)
+            if path and first in RESERVED_NAMES and name not in valid:
                 what = f"valid: {', '.join(valid)};" if valid else f"{path} is a number;"
                 raise ExpectationError(f"{path} has no {name!r}; {what}", self.text, column)
             path = f"{path}.{name}" if path else name
-        if path in _GROUPS:
-            valid = _GROUPS[path]
+        valid = children(path)
+        if valid:
             raise ExpectationError(
                 f"{path} needs more; valid: {', '.join(valid)};", self.text, parts[-1][1]
             )

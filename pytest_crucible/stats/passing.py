@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from pytest_crucible.metrics.catalog import PASSES, Metric
+from pytest_crucible.metrics.groups import Group
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES, Trial
 from pytest_crucible.stats.samples import RATE, Sample
-
-_PATH = re.compile(r"pass_(at|hat)_(\d+)$")
-FLIP_RATE = "flip_rate"
 
 
 def counts_by_case(trials: Iterable[Trial]) -> dict[str, tuple[int, int]]:
@@ -35,27 +34,29 @@ def pass_hat_k(passed: int, n: int, k: int) -> float:
     return math.comb(passed, k) / math.comb(n, k)
 
 
-def pass_statistic(trials: Iterable[Trial], path: str) -> Sample | None:
-    """The sample, one value per case, behind ``pass_at_3``, ``pass_hat_3`` or ``flip_rate``.
+def flips(group: Group, _: Metric) -> Sample:
+    """Of each case with several trials: 1 if some passed and some failed."""
+    found = {
+        case: float(0 < passed < n)
+        for case, (passed, n) in counts_by_case(group.trials).items()
+        if n > 1
+    }
+    return _by_case(found)
 
-    Cases with fewer than ``k`` trials are left out. None if the path is none of these. Judged like
-    rates: values between 0 and 1 never spread more than passes and failures with the same mean.
-    """
-    match = _PATH.match(path)
-    if match is None and path != FLIP_RATE:
-        return None
-    values: list[float] = []
-    names: list[str] = []
-    for case, (passed, n) in counts_by_case(trials).items():
-        if match is None:
-            if n > 1:
-                names.append(case)
-                values.append(float(0 < passed < n))
-        elif 1 <= int(match[2]) <= n:
-            statistic = pass_at_k if match[1] == "at" else pass_hat_k
-            names.append(case)
-            values.append(statistic(passed, n, int(match[2])))
-    return Sample(np.array(values), np.arange(len(values)), tuple(names), RATE)
+
+def passes(group: Group, metric: Metric) -> Sample:
+    """``pass_at_3``, ``pass_hat_3``: one value per case; cases with fewer trials are left out."""
+    match = PASSES.match(metric.path)
+    assert match is not None
+    k, statistic = int(match[2]), pass_at_k if match[1] == "at" else pass_hat_k
+    counts = counts_by_case(group.trials).items()
+    return _by_case({case: statistic(passed, n, k) for case, (passed, n) in counts if 1 <= k <= n})
+
+
+def _by_case(values: Mapping[str, float]) -> Sample:
+    # Judged like rates: values between 0 and 1 never spread more than passes and failures with the
+    # same mean.
+    return Sample(np.array(list(values.values())), np.arange(len(values)), tuple(values), RATE)
 
 
 def failing_cases(trials: Iterable[Trial], needed: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run_comparison import (
     FAIL_ON,
     RunComparison,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import pytest_crucible as crucible
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.runs.run import open_run
 from tests.session.support import OUTPUT, only, results, run
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_crucible.events.event import LOG, Event
 from pytest_crucible.events.scope import Scope
+from pytest_crucible.metrics.catalog import PLAIN
 from pytest_crucible.metrics.curves import POINTS, Curve, Logged, curve_of, trial_curves
 from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import flatten, summarise
@@ -176,7 +177,7 @@ def test_one_curve_is_a_fact() -> None:
     assert {key: value for key, value in paths.items() if key.startswith("loss.")} == {
         "loss.steps": 2, "loss.first": 2.0, "loss.last": 0.4, "loss.best": 0.4, "loss.best_step": 1,
     }  # fmt: skip
-    known = estimate(found, "loss.last", paths)
+    known = estimate(found, PLAIN["loss.last"], paths)
     assert (known.value, known.exact, known.low) == (0.4, True, None)
 
 
@@ -184,7 +185,7 @@ def test_several_trials_are_observations_with_an_interval() -> None:
     """The last value of each trial is an observation; trials of a case belong together."""
     scopes = [trial_scope(case, t) for case in "abcd" for t in (1, 2)]
     found = group(*(log(i / 10, 0, scope) for i, scope in enumerate(scopes)))
-    known = estimate(found, "loss.last", numbers(found))
+    known = estimate(found, PLAIN["loss.last"], numbers(found))
     assert (known.n, known.cases, known.exact) == (8, 4, False)
     assert known.low is not None
     assert known.high is not None
@@ -205,7 +206,7 @@ def test_what_diverged_has_no_value_and_says_why(
 ) -> None:
     """NaN is never a pass, and never called "nothing recorded"."""
     found = group(*(log(NAN, 0, scope) for scope in scopes))
-    known = estimate(found, path, numbers(found))
+    known = estimate(found, PLAIN[path], numbers(found))
     assert known.value is None
     assert reason in str(known.reason)
 
@@ -215,5 +216,5 @@ def test_name_may_be_recorded_as_well() -> None:
     found = group(recorded({"loss": 7}, trial_scope()), log(1.0, 0, trial_scope()))
     paths = numbers(found)
     assert (paths["loss.mean"], paths["loss.last"]) == (7, 1)
-    assert estimate(found, "loss.last", paths).value == 1
-    assert estimate(found, "loss.mean", paths).value == 7
+    assert estimate(found, PLAIN["loss.last"], paths).value == 1
+    assert estimate(found, PLAIN["loss.mean"], paths).value == 7

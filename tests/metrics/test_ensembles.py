@@ -17,12 +17,13 @@ from msgspec.structs import replace
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
 from pytest_crucible.events.event import Event
+from pytest_crucible.metrics.catalog import PLAIN
 from pytest_crucible.metrics.counting.ensembles import agreement_of
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.stats.samples import sample_of
+from pytest_crucible.stats.draws import sample_of
 from tests.made_events import MS, event, trial_scope
 
 
@@ -476,6 +477,6 @@ def test_a_sample_counts_as_often_as_it_stands_for() -> None:
     assert (votes.votes, votes.agreement.count, votes.agreement.mean) == (4, 4, 0.625)
     group = observe(drawn).groups["exp", "default"]
     for path in ("hedging.rate", "ensemble.agreement.mean", "hedging.saved_ms.p50"):
-        sample = sample_of(group, path)
+        sample = sample_of(group, PLAIN[path])
         assert sample is not None
         assert sample.weights is not None  # no interval, and no verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def test_flatten_names_every_number() -> None:
         *trial("passed", trial_scope(), duration_ms=4),
     ]
     group = observe(events).groups["exp", "default"]
-    numbers = dict(flatten(summarise(group, {"f1": 0.75})))
+    numbers = dict(flatten(replace(summarise(group), custom={"f1": 0.75})))
     assert numbers["latency.p95"] == pytest.approx(955)
     assert numbers["cost.total"] == pytest.approx(0.055)
     assert numbers["tokens.total"] == 16500

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run_comparison import RunComparison, compare_runs
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible.events.scope import Scope

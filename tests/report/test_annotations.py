@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.report.annotations import comparison_annotations, results_annotations
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.run import open_run

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.events.event import LOG, Event
 from pytest_crucible.report.logged import span, sparkline
 from pytest_crucible.report.terminal import has_sparklines, render

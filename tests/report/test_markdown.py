@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.report.markdown import compare_markdown, escape, results_markdown
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.run import open_run

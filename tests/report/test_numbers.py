@@ -15,27 +15,7 @@ from pytest_crucible.report.numbers import (
     show_change_interval,
     show_interval,
     show_p,
-    unit_of,
 )
-
-
-@pytest.mark.parametrize(
-    ("metric", "unit"),
-    [
-        ("success_rate", "%"), ("tests.pass_rate", "%"), ("tests.first_pass_rate", "%"),
-        ("reliability.success_rate", "%"), ("flip_rate", "%"), ("pass_at_3", "%"),
-        ("pass_hat_3", "%"), ("pass_if", "%"), ("latency", "ms"), ("latency.p95", "ms"),
-        ("latency.count", ""), ("tests.duration_ms.p50", "ms"), ("cost", "$"),
-        ("cost.total", "$"), ("cost.count", ""), ("tokens", ""), ("tokens.mean_total", ""),
-        ("score.mean", ""), ("my_rate.mean", ""),
-        ("hedging.rate", "%"), ("hedging.backup_share", "%"), ("hedging.saved_ms.mean", "ms"),
-        ("hedging.duplication_cost_usd", "$"), ("hedging.requests", ""),
-        ("ensemble.agreement.mean", ""),
-    ],
-)  # fmt: skip
-def test_units(metric: str, unit: str) -> None:
-    """Rates are percent, durations milliseconds, costs dollars, and counts just numbers."""
-    assert unit_of(metric) == unit
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.trials import MISSING

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.runs.archive import SUMS, pack
 from pytest_crucible.runs.run import open_run, run_files
 from tests.made_events import event, reference_events, trial, trial_scope, write_run

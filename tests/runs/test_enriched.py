@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.formats import FORMATS, export_events

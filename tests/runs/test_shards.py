@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible._errors import ArtifactError, OutputError
-from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.capture.frames import HeaderFrame
 from pytest_crucible.events.event import Event
 from pytest_crucible.record.spool import SpoolStore

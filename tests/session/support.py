@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from pytest_crucible.analysis.results import ExperimentResult, Results, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import ExperimentResult, Results
 from pytest_crucible.events.event import Event
 from pytest_crucible.runs.run import Run, open_run
 from tests.conftest import QUIET

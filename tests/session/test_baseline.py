@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.cli.main import main
 from pytest_crucible.exports.formats import FORMATS, export_events
 from pytest_crucible.runs.run import open_run

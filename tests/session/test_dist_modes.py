@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import pytest
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.metrics.trials import MISSING, Trial
 from pytest_crucible.runs.run import open_folder
 from tests.session import support

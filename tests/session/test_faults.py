@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.analysis.results import Results, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.runs.run import open_run
 
 TRIALS = 12

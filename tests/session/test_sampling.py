@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible import telemetry
-from pytest_crucible.analysis.results import ExperimentResult, analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.capture.open_scope import current_scope
 from pytest_crucible.events.pricing import Pricer
 from pytest_crucible.events.scope import Scope

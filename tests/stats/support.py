@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pytest_crucible.events.event import Event
 from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import flatten, summarise
-from pytest_crucible.stats.expectations import Subject
+from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
 from pytest_crucible.stats.samples import MEAN, Sample
+from pytest_crucible.stats.subject import Subject
 from tests.made_events import MS, event, recorded, trial, trial_scope
 
 Floats = NDArray[np.float64]
@@ -79,3 +80,8 @@ def rate_subject(passed: int, n: int) -> Subject:
     """``n`` cases with one trial each, of which ``passed`` pass."""
     outcomes = {f"case-{i}": "p" if i < passed else "f" for i in range(n)}
     return subject(group(events(outcomes)))
+
+
+def compare_groups(base: Group, cand: Group, options: Options | None = None) -> list[Comparison]:
+    """Two arms by their observations alone."""
+    return compare_subjects(Subject(base, {}), Subject(cand, {}), options)

@@ -24,10 +24,9 @@ from pytest_crucible.stats.comparison import (
     Options,
     cases_needed,
     change_of,
-    compare_groups,
 )
 from pytest_crucible.stats.samples import MEAN, RATE
-from tests.stats.support import events, group, sample
+from tests.stats.support import compare_groups, events, group, sample
 
 
 def lognormal(n: int, seed: int, factor: float = 1.0, sigma: float = 0.2) -> list[float]:
@@ -240,7 +239,7 @@ def test_needs_falls_as_the_change_grows() -> None:
         noise -= np.median(noise)
         base = sample(np.full(20, 100.0) * np.exp(rng.normal(0, 0.1, 20)), list(range(20)))
         cand = sample(base.values * np.exp(noise + shift), list(range(20)))
-        change = change_of("latency", base, cand)
+        change = change_of(base, cand, typical=True)
         found = cases_needed(change, 0.05, 1.05)
         assert found is not None
         needs.append(found)
@@ -295,6 +294,6 @@ def test_a_million_observations(repeats: int, mark: str) -> None:
 @pytest.mark.parametrize("kind", [RATE, MEAN])
 def test_samples_without_cases(kind: str) -> None:
     """Observations outside trials are compared as independent ones."""
-    change = change_of("x", sample([0, 1] * 30, kind=kind), sample([1, 1] * 30, kind=kind))
+    change = change_of(sample([0, 1] * 30, kind=kind), sample([1, 1] * 30, kind=kind))
     assert change.n == (60, 60)
     assert change.estimate == 0.5

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.metrics.catalog import PLAIN
 from pytest_crucible.metrics.summary import distribution
 from pytest_crucible.report.terminal import render
 from pytest_crucible.runs.definition import define
@@ -91,7 +92,7 @@ def test_facts_are_exact() -> None:
     """A total is what it is; what nobody recorded is nothing."""
     found = estimated("latency.total", {"a": "p", "b": "p"}, latency_ms=[1, 2])
     assert (found.value, found.exact, found.reason) == (3, True, None)
-    assert estimate(group([]), "nothing", {}) == Estimate(value=None)
+    assert estimate(group([]), PLAIN["nothing"], {}) == Estimate(value=None)
 
 
 def test_clustered_trials_widen_the_interval() -> None:

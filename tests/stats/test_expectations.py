@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible.stats.expectations import (
-    CONFIRMED,
-    INCONCLUSIVE,
-    REJECTED,
-    Judgement,
-    Subject,
-    judge,
-)
+from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Judgement, judge
 from pytest_crucible.stats.expression import parse
+from pytest_crucible.stats.subject import Subject
 from tests.stats.support import events, group, rate_subject, subject
 from tests.stats.test_comparison import cases, lognormal
 

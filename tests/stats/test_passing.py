@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_crucible.metrics.catalog import PLAIN
+from pytest_crucible.metrics.groups import Group
+from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.passing import (
     counts_by_case,
     failing_cases,
     parse_pass_if,
     pass_at_k,
     pass_hat_k,
-    pass_statistic,
 )
 from tests.stats.support import events, group
 
@@ -53,16 +55,10 @@ def test_counts_leave_out_trials_without_outcome() -> None:
 )
 def test_statistics_by_case(path: str, values: dict[str, float]) -> None:
     """One value per case that has enough trials."""
-    found = pass_statistic(TRIALS, path)
+    found = sample_of(Group("exp", "default", trials=TRIALS), PLAIN[path])
     assert found is not None
     assert dict(zip(found.names, found.values, strict=True)) == pytest.approx(values)
     assert found.kind == "rate"
-
-
-@pytest.mark.parametrize("path", ["success_rate", "pass_at_", "pass_at_x", "xpass_at_1", "score"])
-def test_other_paths_are_no_pass_statistics(path: str) -> None:
-    """Only the documented names are taken."""
-    assert pass_statistic(TRIALS, path) is None
 
 
 def test_failing_cases() -> None:

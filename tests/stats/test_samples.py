@@ -8,23 +8,31 @@ import numpy as np
 import pytest
 
 from pytest_crucible.events.scope import Scope
+from pytest_crucible.metrics.catalog import PLAIN
+from pytest_crucible.metrics.groups import Group
+from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.samples import (
     MEAN,
     QUANTILE,
     RATE,
     Sample,
-    lower_is_better,
-    per_trial,
-    sample_of,
 )
 from tests.made_events import MS, event, trial_scope
 from tests.stats.support import events, group, sample
 
 
-def found(path: str, *args: object, **more: object) -> Sample:
-    result = sample_of(group(events(*args, **more)), path)  # type: ignore[arg-type]
+def drawn(of: Group, path: str) -> Sample | None:
+    return sample_of(of, PLAIN[path])
+
+
+def found_in(of: Group, path: str) -> Sample:
+    result = drawn(of, path)
     assert result is not None
     return result
+
+
+def found(path: str, *args: object, **more: object) -> Sample:
+    return found_in(group(events(*args, **more)), path)  # type: ignore[arg-type]
 
 
 def test_success_rate_is_of_trials() -> None:
@@ -39,7 +47,7 @@ def test_success_rate_without_trials_is_of_operations() -> None:
     """Outside pytest the operations are what succeeds or fails."""
     events = [event(), event("req_llm.request.exception")]
     rate, failures = (
-        sample_of(group(events), path) for path in ("success_rate", "reliability.failure_rate")
+        drawn(group(events), path) for path in ("success_rate", "reliability.failure_rate")
     )
     assert rate is not None
     assert failures is not None
@@ -74,7 +82,7 @@ def test_kinds(path: str, kind: str, q: float, factor: float) -> None:
 )
 def test_plain_facts_have_no_sample(path: str) -> None:
     """Totals, counts and extremes are facts about this run; unknown names are nothing."""
-    assert sample_of(group(events({"a": "p"}, {"score": [0.5]})), path) is None
+    assert drawn(group(events({"a": "p"}, {"score": [0.5]})), path) is None
 
 
 def test_values_that_are_no_finite_numbers_are_counted() -> None:
@@ -107,7 +115,7 @@ def test_values_outside_trials_leave_the_others_together() -> None:
         trial_scope("b", 1),
         Scope(experiment="exp"),
     ]
-    each = sample_of(
+    each = drawn(
         group(event(measurements={"duration": MS}, scope=scope) for scope in scopes), "latency.mean"
     )
     assert each is not None
@@ -123,7 +131,7 @@ def test_per_trial_sums_the_calls_of_a_trial() -> None:
         event(metadata={"cost": cost}, scope=trial_scope(case, number))
         for case, number, cost in calls
     )
-    each = per_trial(one, "cost_usd", "counted_cost")
+    each = found_in(one, "cost")
     assert list(each.values) == [5.0, 8.0, 2.0]
     assert each.by_case() == {"b": 5.0, "a": 5.0}
 
@@ -131,30 +139,8 @@ def test_per_trial_sums_the_calls_of_a_trial() -> None:
 def test_per_trial_outside_trials_counts_calls() -> None:
     """Without trials every call is an observation; without costs there is none."""
     calls = group([event(metadata={"cost": 1.0}), event(metadata={"cost": 2.0}), event()])
-    assert list(per_trial(calls, "cost_usd", "counted_cost").values) == [1, 2]
-    assert per_trial(group([event()]), "cost_usd", "counted_cost").n == 0
-
-
-@pytest.mark.parametrize(
-    ("metric", "lower"),
-    [
-        ("latency.p95", True), ("cost", True), ("tokens.mean_total", True), ("val_loss.mean", True),
-        ("response_time.mean", True), ("hallucination_rate.mean", True), ("error_rate.mean", True),
-        ("success_rate", False), ("score.mean", False), ("accuracy.mean", False),
-        ("lossless.mean", False), ("mirror.mean", False), ("rouge_l.mean", False),
-    ],
-)  # fmt: skip
-def test_direction_is_told_by_the_name(metric: str, lower: bool) -> None:
-    """Times, costs and errors should fall; everything else should rise."""
-    assert lower_is_better(metric) is lower
-
-
-def test_direction_is_told_by_the_user_first() -> None:
-    """What the user says holds for the metric and its statistics, and for no other."""
-    told = {"score": True, "latency": False}
-    assert lower_is_better("score.mean", told)
-    assert not lower_is_better("latency", told)
-    assert not lower_is_better("score2.mean", told)
+    assert list(found_in(calls, "cost").values) == [1, 2]
+    assert found_in(group([event()]), "cost").n == 0
 
 
 def test_no_values_are_an_empty_sample() -> None:
@@ -177,7 +163,7 @@ def test_hedging_and_ensembles_have_their_observations() -> None:
         observed.append(event("ensemble.vote.completed", {"agreement": 0.5}, scope=scope))
     made = group(observed)
     rate, backup, saved, agreement = (
-        sample_of(made, path)
+        drawn(made, path)
         for path in (
             "hedging.rate", "hedging.backup_share", "hedging.saved_ms.p95",
             "ensemble.agreement.mean",
@@ -191,5 +177,5 @@ def test_hedging_and_ensembles_have_their_observations() -> None:
     assert (list(saved.values), saved.kind, saved.q) == ([40, 0], QUANTILE, 0.95)
     assert agreement is not None
     assert (list(agreement.values), agreement.kind) == ([0.5] * 3, MEAN)
-    assert sample_of(made, "hedging.requests") is None  # a plain fact
-    assert sample_of(group([event()]), "hedging.rate") is None
+    assert drawn(made, "hedging.requests") is None  # a plain fact
+    assert found_in(group([event()]), "hedging.rate").n == 0

@@ -1,0 +1,272 @@
+"""From a recorded run to its results: observed, summarised, judged, compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pytest_crucible.analysis.experiment_catalog import catalog_of
+from pytest_crucible.analysis.results import ExperimentResult, Results, arms_of
+from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
+from pytest_crucible.metrics.catalog import Catalog, Metric
+from pytest_crucible.metrics.observations import (
+    Enricher,
+    Group,
+    Observations,
+    observe,
+    observe_nodes,
+)
+from pytest_crucible.metrics.spending import summarise_spending
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
+from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.record.node_reader import Node
+from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
+from pytest_crucible.runs.manifest import manifest_notes
+from pytest_crucible.runs.run import Run
+from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
+from pytest_crucible.stats.draws import sample_of
+from pytest_crucible.stats.estimates import point
+from pytest_crucible.stats.expectations import (
+    CONFIRMED,
+    REJECTED,
+    Judgement,
+    judge,
+)
+from pytest_crucible.stats.expression import parse
+from pytest_crucible.stats.passing import failing_cases, parse_pass_if
+from pytest_crucible.stats.subject import Subject
+
+CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
+"""Called with the observations and the metrics of one condition; returns more numbers."""
+
+
+def analyse(
+    run: Run,
+    enrichers: Iterable[Enricher] = (),
+    custom: CustomMetrics | None = None,
+    expect: Sequence[str] = (),
+    metrics: Iterable[Metric] = (),
+) -> Results:
+    """Read a run once and work out everything that reports show.
+
+    Args:
+        run: opened run.
+        enrichers: see `observe`.
+        custom: more metrics; default: those that plugins added when the run was made.
+        expect: expectations to judge in place of the experiments' own.
+        metrics: what plugins declare.
+
+    Raises:
+        ArtifactError: the run cannot be read.
+        ExpectationError: one of ``expect`` cannot be parsed.
+    """
+    extra, declared = tuple(enrichers), tuple(metrics)
+    if run.nodes and not extra:
+        observations = observe_nodes(run.nodes, run.plan)
+    else:
+        observations = observe(run.events(), run.plan, extra)
+    for node in run.nodes:
+        for key in node.samplings:
+            if key in observations.groups:
+                observations.groups[key].sampled = True
+    definitions = run.definitions()
+    custom = custom or _custom_from(run.manifest)
+    experiments = []
+    for name in dict.fromkeys([*definitions, *(key[0] for key in observations.groups)]):
+        groups = {
+            condition: group
+            for (experiment, condition), group in observations.groups.items()
+            if experiment == name
+        }
+        if groups:
+            definition = definitions.get(name) or Definition(name=name)
+            if expect:
+                definition = replace(definition, expect=tuple(expect))
+            result = _experiment(definition, groups, custom, declared)
+            experiments.append(replace(result, broken_off=_broken_off(run, name)))
+    results = Results(
+        run=run.id,
+        experiments=tuple(experiments),
+        nodes=tuple(
+            {"name": node.name, "events": node.events, "closed": node.ended, **_samplings(node)}
+            for node in run.nodes
+        ),
+        incomplete=tuple(_incomplete(run, observations)),
+        unattributed=observations.unattributed,
+        late=observations.late,
+        sole=observations.sole,
+        degraded=observations.degraded,
+        capture=observations.capture,
+        budgets=tuple(observations.budgets),
+        noted=any(node.notes for node in run.nodes) or bool(run.torn()),
+    )
+    return results.with_notes(manifest_notes(run.manifest))
+
+
+def _samplings(node: Node) -> dict[str, Any]:
+    """For the manifest: how a node sampled, with which seeds, out of how many operations."""
+    found = [
+        {
+            "experiment": frame.experiment,
+            "condition": frame.condition,
+            "sampling": frame.sampling,
+            "seed": frame.seed,
+            "operations": frame.seen,
+        }
+        for frame in node.samplings.values()
+    ]
+    return {"sampling": found} if found else {}
+
+
+def _broken_off(run: Run, experiment: str) -> tuple[str, ...]:
+    """The nodes that had a reservoir and no end: the number of operations is the last they told.
+
+    One that kept nothing saw nothing: a reservoir takes the first that comes.
+    """
+    return tuple(
+        node.name
+        for node in run.nodes
+        if not node.closed
+        and any(
+            condition[0] == experiment
+            and parse_sampling(frame.sampling).strategy == RESERVOIR
+            and node.drew(condition)
+            for condition, frame in node.samplings.items()
+        )
+    )
+
+
+def _experiment(
+    definition: Definition,
+    groups: Mapping[str, Group],
+    custom: CustomMetrics,
+    plugins: Sequence[Metric],
+) -> ExperimentResult:
+    planned = definition.conditions or ((definition.condition,) if definition.condition else ())
+    conditions = tuple(dict.fromkeys([*(c for c in planned if c in groups), *groups]))
+    # An exported file has no plan: its arms are those that it holds.
+    named = tuple(dict.fromkeys([*planned, *conditions]))
+    catalog = catalog_of(definition, named, plugins)
+    metrics = {}
+    for condition in conditions:
+        plain = summarise(groups[condition], catalog)
+        more = {**_declared(groups[condition], catalog), **custom(groups[condition], plain)}
+        metrics[condition] = replace(plain, custom=more) if more else plain
+    result = ExperimentResult(
+        definition=definition,
+        conditions=conditions,
+        metrics=metrics,
+        catalog=catalog,
+        groups={condition: groups[condition] for condition in conditions},
+        spending={condition: summarise_spending(groups[condition]) for condition in conditions},
+        judgements=(),
+        comparisons={},
+        trials=tuple(trial for group in groups.values() for trial in group.trials),
+        errors=sum((Counter(group.errors) for group in groups.values()), Counter()),
+        invalid=_invalid(groups.values(), VALIDATE),
+        refused=_invalid(groups.values(), (ERROR,)),
+    )
+    arms = arms_of(conditions, groups)
+    subjects = {condition: result.subject(condition) for condition in arms}
+    judgements = [
+        judgement for text in definition.expect for judgement in judge(parse(text, named), subjects)
+    ]
+    if definition.pass_if:
+        judgements += [_pass_if(definition, groups[condition]) for condition in conditions]
+    return replace(
+        result,
+        judgements=tuple(judgements),
+        comparisons=_comparisons(definition, subjects),
+    )
+
+
+def _invalid(groups: Iterable[Group], levels: Sequence[str]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for group in groups:
+        for (problem, level), count in group.invalid.items():
+            if level in levels:
+                found[problem] += count
+    return dict(found.most_common())
+
+
+def _declared(group: Group, catalog: Catalog) -> dict[str, float]:
+    """The metrics that plugins declared with their observations."""
+    found = {}
+    for metric in catalog.declared.values():
+        sample = None if metric.values is None else sample_of(group, catalog[metric.path])
+        if sample is not None and sample.n:
+            found[metric.path] = point(sample)
+    return found
+
+
+def _comparisons(
+    definition: Definition, subjects: Mapping[str, Subject]
+) -> dict[str, tuple[Comparison, ...]]:
+    """Every other condition with the first, metric by metric."""
+    options = comparison_options(definition.margin)
+    first, *others = subjects
+    return {
+        condition: tuple(compare_subjects(subjects[first], subjects[condition], options))
+        for condition in others
+    }
+
+
+def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
+    """Options from a marker's ``margin``."""
+    if margin is None:
+        return Options()
+    if isinstance(margin, Mapping):
+        return Options(margins=margin)
+    return Options(margin=margin)
+
+
+def _pass_if(definition: Definition, group: Group) -> Judgement:
+    assert definition.pass_if is not None
+    needed = parse_pass_if(definition.pass_if, definition.trials)
+    cases = dict.fromkeys(trial.case for trial in group.trials)
+    failing = failing_cases(group.trials, needed)
+    open_cases = [t.case for t in group.trials if t.outcome in (MISSING, "skipped")]
+    passed = len(cases) - len(set(failing) | set(open_cases))
+    reason = None
+    if failing or open_cases:
+        reason = f"{passed} of {len(cases)} cases pass; not: {(failing + open_cases)[0]}"
+    return Judgement(
+        expectation=f"pass_if {definition.pass_if}",
+        condition=group.condition,
+        metric="pass_if",
+        unit="%",
+        verdict=REJECTED if reason else CONFIRMED,
+        observed=passed / len(cases) if cases else None,
+        bound=1.0,
+        basis="a fact about this run",
+        reason=reason,
+    )
+
+
+def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:
+    """Numbers that plugins added while the run was made: offline there are no plugins to ask."""
+    experiments = (manifest or {}).get("experiments") or {}
+
+    def custom(group: Group, metrics: Metrics) -> Mapping[str, float]:
+        conditions = experiments.get(group.experiment, {}).get("conditions", {})
+        found: Mapping[str, float] = conditions.get(group.condition, {}).get("custom", {})
+        return found
+
+    return custom
+
+
+def _incomplete(run: Run, observations: Observations) -> list[str]:
+    reasons = [note for node in run.nodes for note in node.notes]
+    reasons += run.torn()
+    reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.ended]
+    reasons += observations.failures
+    trials = [trial for group in observations.groups.values() for trial in group.trials]
+    for outcomes, verb in (({MISSING}, "never ran"), (BROKEN_OFF, "crashed")):
+        tests = [trial.test for trial in trials if trial.outcome in outcomes]
+        if tests:
+            more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+            reasons.append(f"{len(tests)} trial{'s'[: len(tests) > 1]} {verb}: {tests[0]}{more}")
+    return list(dict.fromkeys(reasons))

@@ -1,0 +1,224 @@
+"""How the observations behind a metric are drawn from the columns of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_crucible.metrics import weighted
+from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, Metric, Values
+from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
+from pytest_crucible.metrics.ensembles import SERIES
+from pytest_crucible.metrics.groups import NO_CASE, Group, Series
+from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
+from pytest_crucible.stats.passing import flips, passes
+from pytest_crucible.stats.samples import (
+    MEAN,
+    QUANTILE,
+    RATE,
+    RECORDED,
+    TYPICAL,
+    Floats,
+    Sample,
+    made,
+)
+
+QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+_MEANS = {"mean": 1.0, "per_1k": 1e3, "per_1m": 1e6}
+
+Draw = Callable[[Group, Metric], Sample]
+
+
+def sample_of(group: Group, metric: Metric) -> Sample | None:
+    """The observations behind a metric; None where it is no estimate but a plain fact.
+
+    Totals, counts and extremes are facts about this run: nothing to infer. An empty sample means
+    that nothing was recorded.
+    """
+    if metric.values is not None:
+        return _shaped(_declared(group, metric.values), metric.statistic)
+    if metric.drawn == RECORDED:
+        return _given(group, metric)
+    draw = None if metric.drawn is None else _DRAWS[metric.drawn]
+    return None if draw is None else _shaped(draw(group, metric), metric.statistic)
+
+
+def _declared(group: Group, values: Values) -> Sample:
+    """What a metric of a plugin works out."""
+    names: dict[str, int] = {}
+    found, cases = [], []
+    for case, value in values(group):
+        found.append(float(value))
+        cases.append(NO_CASE if case is None else names.setdefault(case, len(names)))
+    sample = made(np.array(found), np.array(cases, dtype=np.int64), names, MEAN)
+    return replace(sample, kind=RATE) if _is_share(sample) else sample
+
+
+def _given(group: Group, metric: Metric) -> Sample | None:
+    """What was given to ``record`` or ``log``."""
+    name, _, statistic = metric.path.rpartition(".")
+    if name in group.recorded and statistic not in CURVE_STATISTICS:
+        recorded = _recorded(group, group.recorded[name])
+        if statistic == "mean" and _is_share(recorded):
+            return replace(recorded, kind=RATE)
+        return _shaped(recorded, statistic)
+    if name in group.logged and statistic in CURVE_STATISTICS:
+        return _logged(group, group.logged[name], metric)
+    return None
+
+
+def _is_share(sample: Sample) -> bool:
+    """Right or wrong: a share, not a measurement."""
+    return set(np.unique(sample.values)) <= {0.0, 1.0}
+
+
+def _per_trial(column: str, counted: str) -> Draw:
+    """What each trial spent in all: the sum of a column over the trial's events.
+
+    Calls of a trial are parts of one observation. Events outside trials count one by one.
+    """
+
+    def draw(group: Group, _: Metric) -> Sample:
+        values = np.frombuffer(getattr(group, column), dtype=np.float64)
+        keep = np.frombuffer(getattr(group, counted), dtype=bool) & np.isfinite(values)
+        cases = np.frombuffer(group.case, dtype=np.int64)[keep]
+        trials = np.frombuffer(group.trial, dtype=np.int64)[keep]
+        spent = values[keep]
+        if not spent.size or group.sampled or (cases == NO_CASE).any():
+            return made(spent, cases, group.cases, MEAN, _weights(group, keep))
+        repeats = int(trials.max()) + 1
+        keys, index = np.unique(cases * repeats + trials, return_inverse=True)
+        sums = np.bincount(index, weights=spent).astype(np.float64)
+        return made(sums, keys // repeats, group.cases, MEAN)
+
+    return draw
+
+
+def _shaped(sample: Sample, statistic: str) -> Sample | None:
+    """The sample as that of one statistic; None for one that stands for the run alone."""
+    if statistic in QUANTILES:
+        return replace(sample, kind=QUANTILE, q=QUANTILES[statistic])
+    if statistic in _MEANS:
+        return replace(sample, kind=MEAN, factor=_MEANS[statistic])
+    return sample if statistic in (RATE, TYPICAL) or sample.kind == RATE else None
+
+
+def _column(column: str, counted: str) -> Draw:
+    """A column of the events that count."""
+
+    def draw(group: Group, _: Metric) -> Sample:
+        values = np.frombuffer(getattr(group, column), dtype=np.float64)
+        keep = np.frombuffer(getattr(group, counted), dtype=bool) & np.isfinite(values)
+        cases = np.frombuffer(group.case, dtype=np.int64)[keep]
+        return made(values[keep], cases, group.cases, MEAN, _weights(group, keep))
+
+    return draw
+
+
+_success = _column("success", "counted")
+
+
+def _operations(group: Group, metric: Metric) -> Sample:
+    return replace(_success(group, metric), kind=RATE)
+
+
+def _failures(group: Group, metric: Metric) -> Sample:
+    operations = _operations(group, metric)
+    return replace(operations, values=1 - operations.values)
+
+
+def _weights(group: Group, rows: NDArray[np.bool_]) -> Floats | None:
+    if not group.sampled:
+        return None
+    return weighted.row_weights(group.weight, len(group.name))[rows]
+
+
+def _outcomes(group: Group, metric: Metric) -> Sample:
+    """Of trials by their last attempt; outside pytest, where there are none, of operations."""
+    if not group.trials:
+        return _operations(group, metric)
+    return _of_trials(group, [trial.outcome for trial in group.trials])
+
+
+def _first_outcomes(group: Group, _: Metric) -> Sample:
+    return _of_trials(group, [trial.first_outcome for trial in group.trials])
+
+
+def _of_trials(group: Group, outcomes: Sequence[str]) -> Sample:
+    values, cases = [], []
+    names: dict[str, int] = {}
+    for trial, outcome in zip(group.trials, outcomes, strict=True):
+        if outcome in SUCCESSES or outcome in FAILURES:
+            values.append(float(outcome in SUCCESSES))
+            cases.append(names.setdefault(trial.case, len(names)))
+    return Sample(
+        np.array(values, dtype=np.float64), np.array(cases, dtype=np.int64), tuple(names), RATE
+    )
+
+
+def _durations(group: Group, _: Metric) -> Sample:
+    values, cases = [], []
+    names: dict[str, int] = {}
+    for trial in group.trials:
+        for attempt in trial.attempts:
+            if attempt.duration_ms is not None:
+                values.append(attempt.duration_ms)
+                cases.append(names.setdefault(trial.case, len(names)))
+    return Sample(
+        np.array(values, dtype=np.float64), np.array(cases, dtype=np.int64), tuple(names), MEAN
+    )
+
+
+def _recorded(group: Group, series: Series) -> Sample:
+    values = np.frombuffer(series.values, dtype=np.float64)
+    cases = np.frombuffer(series.cases, dtype=np.int64)
+    found = made(values, cases, group.cases, MEAN)
+    return replace(found, invalid=series.invalid + found.invalid)
+
+
+def _logged(group: Group, series: LoggedSeries, metric: Metric) -> Sample | None:
+    """One observation per trial; None with a single curve: where that ended is a plain fact."""
+    curves = list(trial_curves(series))
+    if len(curves) < 2:
+        return None
+    best_is = series.best or (MIN if metric.better == LOWER else MAX)
+    values = np.array([trial_statistic(each, metric.statistic, best_is) for each in curves])
+    cases = np.array([each.case for each in curves], dtype=np.int64)
+    return made(values, cases, group.cases, MEAN)
+
+
+def _of_wholes(group: Group, metric: Metric) -> Sample:
+    """What ensembles and hedged requests tell, one observation for each."""
+    assert metric.drawn is not None
+    series, weights = SERIES[metric.drawn](group)
+    values = np.frombuffer(series.values, dtype=np.float64)
+    cases = np.frombuffer(series.cases, dtype=np.int64)
+    kind = RATE if metric.statistic == RATE else MEAN
+    return made(values, cases, group.cases, kind, weights if group.sampled else None)
+
+
+PER_TRIAL: Mapping[str, Draw] = {
+    "cost of trials": _per_trial("cost_usd", "counted_cost"),
+    "tokens of trials": _per_trial("total_tokens", "counted_tokens"),
+}
+
+_DRAWS: Mapping[str, Draw] = {
+    "trials": _outcomes,
+    "first attempts": _first_outcomes,
+    "flips": flips,
+    "passes": passes,
+    "durations": _durations,
+    "operations": _operations,
+    "failures": _failures,
+    "latency": _column("latency_ms", "counted"),
+    "cost": _column("cost_usd", "counted_cost"),
+    **PER_TRIAL,
+    "input tokens": _column("input_tokens", "counted_tokens"),
+    "output tokens": _column("output_tokens", "counted_tokens"),
+    "total tokens": _column("total_tokens", "counted_tokens"),
+    **dict.fromkeys(SERIES, _of_wholes),
+}
+"""How the observations of the catalogue's metrics are drawn, by what it calls them."""
