@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from pytest_crucible.experiments.training import Training as Training
     from pytest_crucible.exports.formats import Exporter as Exporter
     from pytest_crucible.exports.options import ExportOptions as ExportOptions
+    from pytest_crucible.metrics.catalog import Metric as Metric
     from pytest_crucible.metrics.curves import Curve as Curve
     from pytest_crucible.metrics.curves import Logged as Logged
     from pytest_crucible.metrics.observations import Group as Group
@@ -92,6 +93,7 @@ _HOMES = {
     "LifecycleError": "_errors",
     "LogEntry": "experiments.adapters",
     "Logged": "metrics.curves",
+    "Metric": "metrics.catalog",
     "Metrics": "metrics.values",
     "MetricsAdapter": "experiments.adapters",
     "MissingExtraError": "_errors",

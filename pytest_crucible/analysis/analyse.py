@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
 from pytest_crucible.analysis.results import ExperimentResult, Results, arms_of
 from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
 from pytest_crucible.metrics.catalog import Catalog, Metric
+from pytest_crucible.metrics.groups import series_of
 from pytest_crucible.metrics.observations import (
     Enricher,
     Group,
@@ -23,6 +25,7 @@ from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.record.node_reader import Node
+from pytest_crucible.runs.declared import declared
 from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import Run
@@ -63,7 +66,7 @@ def analyse(
         ArtifactError: the run cannot be read.
         ExpectationError: one of ``expect`` cannot be parsed.
     """
-    extra, declared = tuple(enrichers), tuple(metrics)
+    extra, plugins = tuple(enrichers), tuple(metrics)
     if run.nodes and not extra:
         observations = observe_nodes(run.nodes, run.plan)
     else:
@@ -75,6 +78,7 @@ def analyse(
     definitions = run.definitions()
     custom = custom or _custom_from(run.manifest)
     experiments = []
+    problems: list[str] = []
     for name in dict.fromkeys([*definitions, *(key[0] for key in observations.groups)]):
         groups = {
             condition: group
@@ -83,9 +87,10 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
+            known = [*_declared_in(run.manifest, name), *plugins]
             if expect:
                 definition = replace(definition, expect=tuple(expect))
-            result = _experiment(definition, groups, custom, declared)
+            result = _experiment(definition, groups, custom, known, problems)
             experiments.append(replace(result, broken_off=_broken_off(run, name)))
     results = Results(
         run=run.id,
@@ -101,6 +106,7 @@ def analyse(
         degraded=observations.degraded,
         capture=observations.capture,
         budgets=tuple(observations.budgets),
+        problems=tuple(dict.fromkeys(problems)),
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
@@ -144,6 +150,7 @@ def _experiment(
     groups: Mapping[str, Group],
     custom: CustomMetrics,
     plugins: Sequence[Metric],
+    problems: list[str],
 ) -> ExperimentResult:
     planned = definition.conditions or ((definition.condition,) if definition.condition else ())
     conditions = tuple(dict.fromkeys([*(c for c in planned if c in groups), *groups]))
@@ -153,7 +160,8 @@ def _experiment(
     metrics = {}
     for condition in conditions:
         plain = summarise(groups[condition], catalog)
-        more = {**_declared(groups[condition], catalog), **custom(groups[condition], plain)}
+        worked_out = _work_out(groups[condition], catalog, problems)
+        more = {**worked_out, **custom(groups[condition], plain)}
         metrics[condition] = replace(plain, custom=more) if more else plain
     result = ExperimentResult(
         definition=definition,
@@ -192,11 +200,18 @@ def _invalid(groups: Iterable[Group], levels: Sequence[str]) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def _declared(group: Group, catalog: Catalog) -> dict[str, float]:
-    """The metrics that plugins declared with their observations."""
+def _work_out(group: Group, catalog: Catalog, problems: list[str]) -> dict[str, float]:
+    """The metrics that plugins declare, with their observations; those that raise are left out."""
     found = {}
     for metric in catalog.declared.values():
-        sample = None if metric.values is None else sample_of(group, catalog[metric.path])
+        if metric.values is None:
+            continue
+        try:
+            group.declared[metric.path] = series_of(group, metric.values(group))
+        except Exception as error:
+            problems.append(f"metric {metric.path} raised {type(error).__name__}: {error}")
+            continue
+        sample = sample_of(group, catalog[metric.path])
         if sample is not None and sample.n:
             found[metric.path] = point(sample)
     return found
@@ -244,6 +259,15 @@ def _pass_if(definition: Definition, group: Group) -> Judgement:
         basis="a fact about this run",
         reason=reason,
     )
+
+
+def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> list[Metric]:
+    """What was known of metrics when the run was made: offline their plugins may be missing."""
+    told = ((manifest or {}).get("experiments") or {}).get(experiment, {}).get("declared") or ()
+    try:
+        return [declared(each) for each in told]
+    except (DefinitionError, TypeError) as error:
+        raise ArtifactError(f"not a manifest: 'declared' of {experiment!r}: {error}") from error
 
 
 def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:

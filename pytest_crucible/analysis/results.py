@@ -14,6 +14,7 @@ from pytest_crucible.metrics.spending import Spending
 from pytest_crucible.metrics.summary import flatten
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.runs.declared import plain
 from pytest_crucible.runs.definition import Definition
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.expectations import (
@@ -87,6 +88,7 @@ class ExperimentResult:
         """For the manifest."""
         return {
             "definition": self.definition.to_dict(),
+            "declared": [plain(metric) for metric in self.catalog.declared.values()],
             "conditions": {
                 condition: metrics.to_dict() for condition, metrics in self.metrics.items()
             },
@@ -117,6 +119,8 @@ class Results:
         notes: what only the session that made the run could know to be missing.
         noted: whether a node said that it lost something.
         capture: what kept spans from being captured, with the nodes that say so.
+        budgets: budgets that were spent, a sentence each.
+        problems: what went wrong in plugins, a sentence each.
     """
 
     run: str
@@ -131,6 +135,7 @@ class Results:
     noted: bool = False
     capture: Mapping[str, Sequence[str]] = field(default_factory=dict)
     budgets: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def with_notes(self, notes: Sequence[str]) -> Results:
         """The same with more reasons for which the record is incomplete."""

@@ -18,13 +18,14 @@ from pytest_crucible.cli import (
     export,
     gate,
     merge,
+    metrics,
     plan,
     recover,
     show,
 )
 from pytest_crucible.cli.printing import print_lines
 
-_COMMANDS = (show, export, merge, archive, recover, compare, gate, plan, events)
+_COMMANDS = (show, export, merge, archive, recover, compare, gate, plan, events, metrics)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -96,6 +96,11 @@ def _any(path: str) -> Callable[[Sequence[Numbers]], bool]:
     return lambda arms: any(arm.get(path) for arm in arms)
 
 
+def _there(path: str) -> Callable[[Sequence[Numbers]], bool]:
+    """Whether any condition has such a number, were it zero."""
+    return lambda arms: any(path in arm for arm in arms)
+
+
 def _rerun(arms: Sequence[Numbers]) -> bool:
     return any(
         (arm.get("tests.attempts") or 0)
@@ -107,14 +112,19 @@ def _rerun(arms: Sequence[Numbers]) -> bool:
 def _family(head: str, metric: Metric, statistics: Sequence[str] = STATISTICS) -> Iterator[Metric]:
     """The statistics of one set of numbers; ``metric`` says what they have in common."""
     for statistic in statistics:
-        estimated = statistic in _ESTIMATED
-        yield replace(
+        each = replace(
             metric,
             path=f"{head}.{statistic}",
-            unit="" if statistic == "count" else metric.unit,
-            drawn=metric.drawn if estimated else None,
+            drawn=metric.drawn if statistic in _ESTIMATED else None,
             statistic=statistic,
         )
+        if statistic == "count":
+            each = replace(each, unit="", better=None, range=POSITIVE)
+        elif statistic == "std_dev":
+            each = replace(each, better=None, range=POSITIVE)
+        elif statistic == "total" and metric.range[0] == 0:
+            each = replace(each, range=POSITIVE)
+        yield each
 
 
 def _with(metrics: Iterable[Metric], path: str, **changes: Any) -> Iterator[Metric]:
@@ -126,17 +136,16 @@ def _rate(path: str, drawn: str, better: str = HIGHER, **more: Any) -> Metric:
     return Metric(path, "%", better, SHARE, drawn=drawn, statistic="rate", **more)
 
 
-def _counts(head: str, names: Iterable[str]) -> Iterator[Metric]:
-    return (Metric(f"{head}.{name}") for name in names)
+def _counts(head: str, names: Iterable[str], better: str | None = None) -> Iterator[Metric]:
+    return (Metric(f"{head}.{name}", "", better, POSITIVE) for name in names)
 
 
 _OF_TRIALS = (
     _rate("success_rate", "trials", shown=_any("tests.trials"), compared=_always),
     _rate("pass_rate", "trials"),
-    *_counts(
-        "tests",
-        ("trials", "passed", "failed", "errored", "crashed", "skipped", "missing", "attempts"),
-    ),
+    *_counts("tests", ("trials",)),
+    *_counts("tests", ("passed",), HIGHER),
+    *_counts("tests", ("failed", "errored", "crashed", "skipped", "missing", "attempts"), LOWER),
     _rate("tests.pass_rate", "trials"),
     _rate("tests.first_pass_rate", "first attempts", shown=_rerun),
     _rate("flip_rate", "flips", LOWER, shown=_always),
@@ -161,7 +170,9 @@ _OF_EVENTS = (
         "tests.duration_ms.p50",
         shown=lambda arms: not any(arm.get("latency.count") for arm in arms),
     ),
-    *_counts("reliability", ("total", "successful", "failed", "cancelled")),
+    *_counts("reliability", ("total",)),
+    *_counts("reliability", ("successful",), HIGHER),
+    *_counts("reliability", ("failed", "cancelled"), LOWER),
     _rate(
         "reliability.success_rate",
         "operations",
@@ -171,17 +182,17 @@ _OF_EVENTS = (
         compared=lambda side: 0.0 in side.success,
     ),
     _rate("reliability.failure_rate", "failures", LOWER),
-    *_counts("reliability", ("sla_99", "sla_999", "sla_9999")),
+    *(Metric(f"reliability.sla_{nines}", "", HIGHER, SHARE) for nines in ("99", "999", "9999")),
     *_counts("ensemble", ("predictions", "votes")),
     *_with(
         _family("ensemble.agreement", Metric("", "", HIGHER, SHARE, drawn="ensemble.agreement")),
         "ensemble.agreement.mean",
-        shown=_any("ensemble.predictions"),
+        shown=_there("ensemble.votes"),
     ),
     *_counts("hedging", ("requests", "duplicated")),
     Metric(
         "hedging.rate", "%", None, SHARE,
-        drawn="hedging.rate", statistic="rate", shown=_any("hedging.requests"),
+        drawn="hedging.rate", statistic="rate", shown=_there("hedging.requests"),
     ),
     Metric(
         "hedging.backup_share", "%", None, SHARE, drawn="hedging.backup_share", statistic="rate",
@@ -190,7 +201,7 @@ _OF_EVENTS = (
     *_with(
         _family("hedging.saved_ms", Metric("", "ms", HIGHER, drawn="hedging.saved_ms")),
         "hedging.saved_ms.mean",
-        shown=_any("hedging.requests"),
+        shown=_there("hedging.requests"),
     ),
     replace(_COST, drawn="cost of trials", statistic="mean", compared=_always, claimed=False),
     *_with(
@@ -199,7 +210,7 @@ _OF_EVENTS = (
         shown=_always,
     ),
     replace(_TOKENS, drawn="tokens of trials", statistic="mean", compared=_always, claimed=False),
-    Metric("tokens.count"),
+    *_counts("tokens", ("count",)),
     *(replace(_TOKENS, path=f"tokens.{name}") for name in ("total_prompt", "total_completion")),
     replace(_TOKENS, path="tokens.total", shown=_always),
     *(
@@ -285,12 +296,10 @@ class Catalog:
             return built_in
         if PASSES.match(path):
             return _rate(path, "passes")
-        if path in self.declared:
-            return self.declared[path]
-        name, _, statistic = path.rpartition(".")
-        known = self.declared.get(name)
-        if known is None:
-            known = Metric(name, _unit_by_name(name or path))
+        name, statistic = path, "mean"
+        if path not in self.declared:
+            name, _, statistic = path.rpartition(".")
+        known = self.declared.get(name) or Metric(name, _unit_by_name(name or path))
         if known.better is None:
             known = replace(known, better=better_by_name(path))
         unit = "" if statistic in ("count", "steps", "best_step") else known.unit
@@ -316,7 +325,7 @@ class Catalog:
                 wanted = metric.compared
                 if metric.path not in BUILT_IN or (wanted is not None and any(map(wanted, sides))):
                     yield metric
-        yield from (each for each in self.declared.values() if each.values is not None)
+        yield from (self[each.path] for each in self.declared.values() if each.values is not None)
 
 
 PLAIN = Catalog()

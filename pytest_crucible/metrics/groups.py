@@ -6,8 +6,10 @@ without copying.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pytest_crucible.events.enrichment import Enriched
@@ -62,6 +64,7 @@ class Group:
         counted_cost, counted_tokens: the same for cost and for tokens.
         recorded: the numbers given to ``record``, by name.
         logged: the numbers given to ``log``, by name.
+        declared: the observations of metrics that plugins declare, by name.
         trials: what became of every trial.
         invalid: how many events the catalog says are wrong, by problem and by what the experiment
             says to that: ``warn`` or ``error``.
@@ -96,6 +99,7 @@ class Group:
     counted_tokens: array[int] = field(default_factory=lambda: array("b"))
     recorded: dict[str, Series] = field(default_factory=dict)
     logged: dict[str, LoggedSeries] = field(default_factory=dict)
+    declared: dict[str, Series] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     invalid: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: dict[int, str] = field(default_factory=dict)
@@ -123,6 +127,21 @@ class Group:
         if case is None:
             return NO_CASE
         return self.cases.setdefault(case, len(self.cases))
+
+
+def series_of(group: Group, values: Iterable[tuple[str | None, float]]) -> Series:
+    """Values, each with its case, as they stand in a group; what is not finite is counted."""
+    series = Series()
+    for case, value in values:
+        number = float(value)
+        if math.isfinite(number):
+            series.values.append(number)
+            series.cases.append(group.case_index(case))
+            series.trials.append(0)
+            series.attempts.append(0)
+        else:
+            series.invalid += 1
+    return series
 
 
 @dataclass(slots=True)

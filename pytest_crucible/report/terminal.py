@@ -170,6 +170,8 @@ def _completeness(results: Results) -> Iterator[Line]:
         yield Line(f"stopped: {text}; further trials were skipped", "yellow")
     for text in capture_lines(results.capture):
         yield Line(text, "yellow")
+    for text in results.problems:
+        yield Line(one_line(f"problem: {text}"), "red")
     if results.degraded:
         yield Line(
             f"{plural(results.degraded, 'value')} could not be encoded and kept as text", "yellow"

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_crucible._clock import iso_from_us, wall_ns
-from pytest_crucible._errors import CrucibleError
+from pytest_crucible._errors import CrucibleError, DefinitionError
 from pytest_crucible._layout import split_format
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.events.pricing import genai_prices_version
+from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.observations import Enricher, Group
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.terminal import Line, has_sparklines, render
+from pytest_crucible.runs.declared import declared
 from pytest_crucible.runs.enriched import keep_enriched
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import Run, open_folder, open_run
@@ -72,7 +74,8 @@ def finish(
         enrichers = _enrichers(config)
         if enrichers:
             run, enrichers = _keep_enriched(run, enrichers, finished)
-        results = analyse(run, enrichers, _custom_metrics(config))
+        declared = _declared_metrics(config, finished)
+        results = analyse(run, enrichers, _custom_metrics(config), metrics=declared)
         found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
         if found < reported:
             notes = [*notes, f"{reported} attempts were reported, {found} are in the record"]
@@ -125,7 +128,11 @@ def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
     results = finished.results
     unmet = _unmet(session.config, finished)
     bad = (
-        results is None or bool(unmet) or results.lost or results.refused or bool(finished.problems)
+        results is None
+        or bool(unmet)
+        or results.lost
+        or results.refused
+        or bool(finished.problems or results.problems)
     )
     bad = bad or bool(_regressions(session.config, finished))
     if bad and session.exitstatus == pytest.ExitCode.OK:
@@ -205,6 +212,18 @@ def _enrichers(config: pytest.Config) -> list[Enricher]:
     if not hook.get_hookimpls():
         return found
     return [*found, lambda event, enriched: hook(event=event, enriched=enriched)]
+
+
+def _declared_metrics(config: pytest.Config, finished: Finished) -> list[Metric]:
+    """What plugins declare; what is no metric is told, and costs no other."""
+    found: list[Metric] = []
+    for metrics in config.hook.pytest_crucible_declare():
+        for metric in metrics or ():
+            try:
+                found.append(declared(metric, by="pytest_crucible_declare"))
+            except DefinitionError as error:
+                finished.problems.append(str(error))
+    return found
 
 
 def _custom_metrics(config: pytest.Config) -> Any:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_crucible.events.enrichment import Enriched
     from pytest_crucible.events.event import Event
     from pytest_crucible.exports.formats import Exporter
+    from pytest_crucible.metrics.catalog import Metric
     from pytest_crucible.metrics.observations import Group
     from pytest_crucible.metrics.values import Metrics
 
@@ -30,6 +31,14 @@ def pytest_crucible_metrics(observations: Group, metrics: Metrics) -> Mapping[st
     """More numbers for one experiment under one condition, by name.
 
     They appear in the summary and can be used in expectations by that name.
+    """
+
+
+def pytest_crucible_declare() -> Sequence[Metric] | None:
+    """What is known of metrics: their unit, which way is better, their range and margin.
+
+    Of numbers that tests record; or, with ``values``, of metrics that the plugin works out itself:
+    these have an interval, and are compared like built-in ones.
     """
 
 

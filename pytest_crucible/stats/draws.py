@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics import weighted
-from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, Metric, Values
+from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, Metric
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
@@ -38,30 +38,20 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
     Totals, counts and extremes are facts about this run: nothing to infer. An empty sample means
     that nothing was recorded.
     """
-    if metric.values is not None:
-        return _shaped(_declared(group, metric.values), metric.statistic)
     if metric.drawn == RECORDED:
         return _given(group, metric)
     draw = None if metric.drawn is None else _DRAWS[metric.drawn]
     return None if draw is None else _shaped(draw(group, metric), metric.statistic)
 
 
-def _declared(group: Group, values: Values) -> Sample:
-    """What a metric of a plugin works out."""
-    names: dict[str, int] = {}
-    found, cases = [], []
-    for case, value in values(group):
-        found.append(float(value))
-        cases.append(NO_CASE if case is None else names.setdefault(case, len(names)))
-    sample = made(np.array(found), np.array(cases, dtype=np.int64), names, MEAN)
-    return replace(sample, kind=RATE) if _is_share(sample) else sample
-
-
 def _given(group: Group, metric: Metric) -> Sample | None:
-    """What was given to ``record`` or ``log``."""
+    """What was given to ``record`` or ``log``, or worked out by a plugin."""
     name, _, statistic = metric.path.rpartition(".")
-    if name in group.recorded and statistic not in CURVE_STATISTICS:
-        recorded = _recorded(group, group.recorded[name])
+    if metric.path in group.declared:
+        name, statistic = metric.path, "mean"
+    series = group.recorded.get(name) or group.declared.get(name)
+    if series is not None and statistic not in CURVE_STATISTICS:
+        recorded = _recorded(group, series)
         if statistic == "mean" and _is_share(recorded):
             return replace(recorded, kind=RATE)
         return _shaped(recorded, statistic)

@@ -36,5 +36,5 @@ class Subject:
             for path in self.numbers
             if path not in BUILT_IN
             and path.rpartition(".")[0] not in given
-            and self.catalog[path].values is None
+            and path not in self.group.declared
         )

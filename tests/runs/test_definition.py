@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.runs.definition import (
     FAILURES,
     INCONCLUSIVE,
@@ -64,6 +65,17 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"conditions": ["a", 5]}, "conditions must hold non-empty, printable strings, not 5"),
         ({"conditions": ["a", "b", "a"]}, "conditions names 'a' twice"),
         ({"conditions": ["a"], "condition": "b"}, "exclude each other"),
+        ({"metrics": "score"}, "metrics must be a list such as [Metric(\"score\")], not 'score'"),
+        ({"metrics": ["score"]}, "metrics must hold metrics such as Metric("),
+        ({"metrics": [Metric("")]}, "metrics: a metric's name must be printable text, not ''"),
+        ({"metrics": [Metric("cost")]}, "metrics: 'cost' is a built-in metric; use another name"),
+        ({"metrics": [Metric("a", better="up")]}, "a: better='up' is not lower or higher"),
+        ({"metrics": [Metric("a", unit="x" * 13)]}, "is no text of up to 12 characters"),
+        ({"metrics": [Metric("a", range=(1, 0))]}, "a: range=(1, 0) is not (lowest, highest)"),
+        ({"metrics": [Metric("a", range=(float("nan"), 0))]}, "is not (lowest, highest)"),
+        ({"metrics": [Metric("a", margin=0)]}, "a: margin=0 is no number between 0 and 10"),
+        ({"metrics": [Metric("a", values=lambda _: [])]}, "metrics: a: values= is for metrics of plugins"),
+        ({"metrics": [Metric("a"), Metric("a")]}, "metrics names 'a' twice"),
         ({"tags": [""]}, "tags must hold non-empty, printable strings, not ''"),
         ({"expect": "a > 1"}, "['a > 1']?"),
         ({"scope": "function"}, "scope='function' is not one of test, class, module, session"),
