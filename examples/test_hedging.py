@@ -10,7 +10,7 @@ from assistant import ask
 from fake_openai import ANSWERS, STALLS_MS
 from openai import OpenAI
 
-from pytest_crucible import ExperimentHandle, telemetry
+from pytest_crucible import Experiment, telemetry
 
 PRIMARY, BACKUP = "oak-70b", "cedar-8b"
 HEDGE_AFTER_MS = 80
@@ -54,7 +54,7 @@ def hedge(client: OpenAI, question: str) -> str:
     validate="error",
 )
 @pytest.mark.parametrize("question", ANSWERS)
-def test_answer(question: str, client: OpenAI, experiment: ExperimentHandle) -> None:
+def test_answer(question: str, client: OpenAI, experiment: Experiment) -> None:
     if experiment.condition == "single":
         answer, waited_for = ask(client, PRIMARY, question), "req_llm.request.stop"
     else:

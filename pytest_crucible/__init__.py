@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import JSONLMetrics as JSONLMetrics
     from pytest_crucible.experiments.adapters import LogEntry as LogEntry
     from pytest_crucible.experiments.adapters import MetricsAdapter as MetricsAdapter
-    from pytest_crucible.experiments.handle import ExperimentHandle as ExperimentHandle
+    from pytest_crucible.experiments.handle import Experiment as Experiment
     from pytest_crucible.experiments.join import join as join
     from pytest_crucible.experiments.library import archive as archive
     from pytest_crucible.experiments.library import calculate_metrics as calculate_metrics
@@ -84,7 +84,7 @@ _HOMES = {
     "EventInfo": "events.catalog",
     "Events": "queries.events",
     "ExpectationError": "_errors",
-    "ExperimentHandle": "experiments.handle",
+    "Experiment": "experiments.handle",
     "ExportOptions": "exports.options",
     "Exporter": "exports.formats",
     "Group": "metrics.observations",

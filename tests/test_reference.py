@@ -25,7 +25,7 @@ LATENCIES_MS = [100.0 * i for i in range(1, 11)]
 
 
 @pytest.fixture
-def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.ExperimentHandle]:
+def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.Experiment]:
     """The reference's experiment, with a wall clock that moves on by a millisecond."""
     ticks = count(1_763_900_000_000_000_000, MS)
     set_clock(monkeypatch, lambda: next(ticks))
@@ -46,7 +46,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.ExperimentH
     crucible.cleanup(handle)
 
 
-def test_summary(experiment: crucible.ExperimentHandle) -> None:
+def test_summary(experiment: crucible.Experiment) -> None:
     """Twelve events over some time, by name."""
     summary = crucible.calculate_metrics(experiment).summary
     assert summary.total_events == 12
@@ -54,7 +54,7 @@ def test_summary(experiment: crucible.ExperimentHandle) -> None:
     assert summary.event_types == {"req_llm.request.stop": 10, "req_llm.request.exception": 2}
 
 
-def test_latency(experiment: crucible.ExperimentHandle) -> None:
+def test_latency(experiment: crucible.Experiment) -> None:
     """Ten latencies; percentiles interpolate as the reference's do."""
     latency = crucible.calculate_metrics(experiment).latency
     assert (latency.count, latency.min, latency.max) == (10, 100.0, 1000.0)
@@ -65,7 +65,7 @@ def test_latency(experiment: crucible.ExperimentHandle) -> None:
     assert latency.p99 == pytest.approx(991.0)
 
 
-def test_cost(experiment: crucible.ExperimentHandle) -> None:
+def test_cost(experiment: crucible.Experiment) -> None:
     """What the requests cost, and what a thousand and a million would."""
     cost = crucible.calculate_metrics(experiment).cost
     assert cost.count == 10
@@ -76,7 +76,7 @@ def test_cost(experiment: crucible.ExperimentHandle) -> None:
     assert cost.per_1m == pytest.approx(5500)
 
 
-def test_reliability(experiment: crucible.ExperimentHandle) -> None:
+def test_reliability(experiment: crucible.Experiment) -> None:
     """Ten of twelve succeeded, which is no service level."""
     found = crucible.calculate_metrics(experiment).reliability
     assert (found.total, found.successful, found.failed) == (12, 10, 2)
@@ -85,7 +85,7 @@ def test_reliability(experiment: crucible.ExperimentHandle) -> None:
     assert (found.sla_99, found.sla_999, found.sla_9999) == (False, False, False)
 
 
-def test_tokens(experiment: crucible.ExperimentHandle) -> None:
+def test_tokens(experiment: crucible.Experiment) -> None:
     """Prompt, completion and total, summed and on average."""
     tokens = crucible.calculate_metrics(experiment).tokens
     assert tokens.count == 10
@@ -93,7 +93,7 @@ def test_tokens(experiment: crucible.ExperimentHandle) -> None:
     assert (tokens.mean_prompt, tokens.mean_completion, tokens.mean_total) == (550, 1100, 1650)
 
 
-def test_events(experiment: crucible.ExperimentHandle) -> None:
+def test_events(experiment: crucible.Experiment) -> None:
     """Per name as many as there were."""
     events = crucible.calculate_metrics(experiment).events
     assert events["req_llm.request.stop"].count == 10
@@ -110,7 +110,7 @@ def test_percentiles_of_one_to_a_hundred() -> None:
     crucible.cleanup(handle)
 
 
-def test_compare(experiment: crucible.ExperimentHandle) -> None:
+def test_compare(experiment: crucible.Experiment) -> None:
     """Half the latency and half the cost read as such."""
     with crucible.experiment("comparison_test", condition="treatment") as handle:
         for i in range(1, 11):
@@ -126,7 +126,7 @@ def test_compare(experiment: crucible.ExperimentHandle) -> None:
 # --- where we differ on purpose ----------------------------------------------------------------
 
 
-def test_std_dev_is_that_of_a_sample(experiment: crucible.ExperimentHandle) -> None:
+def test_std_dev_is_that_of_a_sample(experiment: crucible.Experiment) -> None:
     """Divided by n − 1; the reference divides by n."""
     std_dev = crucible.calculate_metrics(experiment).latency.std_dev
     assert std_dev == pytest.approx(statistics.stdev(LATENCIES_MS))
@@ -153,7 +153,7 @@ def test_experiments_do_not_hear_each_other() -> None:
 
 
 def test_csv_has_the_columns_of_every_event(
-    experiment: crucible.ExperimentHandle, tmp_path: Path
+    experiment: crucible.Experiment, tmp_path: Path
 ) -> None:
     """The reference takes its columns from the first row and loses the others' values."""
     path = crucible.export(experiment, "csv", tmp_path / "events.csv")
@@ -169,6 +169,4 @@ def test_the_table_of_functions_names_what_there_is() -> None:
     ours = set(re.findall(r"`(?:with )?crucible\.(\w+)", text))
     assert len(ours) > 20
     assert ours <= set(crucible.__all__)
-    assert all(
-        hasattr(crucible.ExperimentHandle, name) for name in re.findall(r"`exp\.(\w+)", text)
-    )
+    assert all(hasattr(crucible.Experiment, name) for name in re.findall(r"`exp\.(\w+)", text))

@@ -41,8 +41,11 @@ TICKET = "CRUCIBLE_TICKET"
 """Environment variable that carries a ticket to a subprocess."""
 
 
-class ExperimentHandle:
+class Experiment:
     """One experiment under one condition; under pytest, one trial of it.
+
+    The fixture gives one to a test: ``def test_it(experiment: Experiment)``. Outside pytest
+    `experiment` and `start` give one.
 
     What is emitted through the handle belongs to it for certain, in whichever thread.
 
@@ -220,7 +223,7 @@ class ExperimentHandle:
             raise LifecycleError(f"experiment {self.name!r} is {self.status}: {what} came too late")
 
     @contextmanager
-    def active(self) -> Iterator[ExperimentHandle]:
+    def active(self) -> Iterator[Experiment]:
         """Attribute everything emitted in this block, by this thread or task, to this handle."""
         token = current_scope.set(self._opened)
         try:
@@ -229,7 +232,7 @@ class ExperimentHandle:
             current_scope.reset(token)
 
     @contextmanager
-    def judge(self) -> Iterator[ExperimentHandle]:
+    def judge(self) -> Iterator[Experiment]:
         """Mark everything in this block, by this thread or task, as a judge's.
 
         Calls of a model that grades answers belong to the experiment, but their cost is not the
@@ -327,7 +330,7 @@ class ExperimentHandle:
         resume_scope(self._opened)
 
     @contextmanager
-    def paused(self) -> Iterator[ExperimentHandle]:
+    def paused(self) -> Iterator[Experiment]:
         """Record nothing in this block; errors are those of `pause`."""
         self.pause()
         try:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pytest_crucible._errors import LifecycleError, OutputError
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import TICKET, ExperimentHandle
+from pytest_crucible.experiments.handle import TICKET, Experiment
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.runs.definition import Definition
 
 
 @contextmanager
-def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
+def join(ticket: str | None = None) -> Iterator[Experiment | None]:
     """Record into the trial of the process that gave us a ticket.
 
     ::
@@ -56,7 +56,7 @@ def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
     except OSError as error:
         raise OutputError(f"cannot join the run in {folder}: {error.strerror}") from error
     opened = recording.open(scope, definition.sampling)
-    handle = ExperimentHandle(definition, opened, recording.store, run, node, folder)
+    handle = Experiment(definition, opened, recording.store, run, node, folder)
     try:
         with handle.active():
             yield handle

@@ -18,7 +18,7 @@ from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
 from pytest_crucible.capture.sampler import NodeSampler
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.exports.formats import FORMATS, check_formats, export_as
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.metrics.observations import observe
@@ -40,7 +40,7 @@ _UNDER_PYTEST = ("conditions", "scope", "trials", "expect", "failures")
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    handle: ExperimentHandle
+    handle: Experiment
     opened: OpenScope
     store: MemoryStore
 
@@ -64,7 +64,7 @@ class Difference:
     percent: float | None
 
 
-def start(name: str, **definition: Any) -> ExperimentHandle:
+def start(name: str, **definition: Any) -> Experiment:
     """Start an experiment; it records until `stop`.
 
     It hears what is emitted through its handle or inside ``with handle.active():``, and, while it
@@ -85,7 +85,7 @@ def start(name: str, **definition: Any) -> ExperimentHandle:
     if checked.sampling is not None:
         sampler = NodeSampler(name, scope.condition, checked.sampling, store.append)
     opened = open_scope(scope, store, 1, sampler)
-    handle = ExperimentHandle(checked, opened, store, run, "main")
+    handle = Experiment(checked, opened, store, run, "main")
     _started[run] = _Started(handle, opened, store)
     return handle
 
@@ -99,7 +99,7 @@ def _check(checked: Definition, given: dict[str, Any]) -> Definition:
     return checked
 
 
-def stop(experiment: ExperimentHandle | str, reason: str | None = None) -> ExperimentHandle:
+def stop(experiment: Experiment | str, reason: str | None = None) -> Experiment:
     """Stop recording. The record stays until `cleanup`.
 
     Args:
@@ -134,7 +134,7 @@ def _end(found: _Started, reason: str | None) -> dict[str, int]:
 
 
 @contextmanager
-def experiment(name: str, **definition: Any) -> Iterator[ExperimentHandle]:
+def experiment(name: str, **definition: Any) -> Iterator[Experiment]:
     """An experiment over a block; what is emitted in the block belongs to it.
 
     Arguments and errors are those of `start`. If the block raises, the experiment is stopped, with
@@ -153,7 +153,7 @@ def experiment(name: str, **definition: Any) -> Iterator[ExperimentHandle]:
         stop(handle)
 
 
-def pause(experiment: ExperimentHandle | str) -> ExperimentHandle:
+def pause(experiment: Experiment | str) -> Experiment:
     """Record nothing until `resume`.
 
     Raises:
@@ -165,7 +165,7 @@ def pause(experiment: ExperimentHandle | str) -> ExperimentHandle:
     return handle
 
 
-def resume(experiment: ExperimentHandle | str) -> ExperimentHandle:
+def resume(experiment: Experiment | str) -> Experiment:
     """Record again after `pause`.
 
     Raises:
@@ -178,19 +178,19 @@ def resume(experiment: ExperimentHandle | str) -> ExperimentHandle:
 
 
 @contextmanager
-def paused(experiment: ExperimentHandle | str) -> Iterator[ExperimentHandle]:
+def paused(experiment: Experiment | str) -> Iterator[Experiment]:
     """Record nothing in this block; errors are those of `pause`."""
     with _find(experiment).handle.paused() as handle:
         yield handle
 
 
-def is_paused(experiment: ExperimentHandle | str) -> bool:
+def is_paused(experiment: Experiment | str) -> bool:
     """Whether an experiment is paused; False also for one that does not exist."""
     found = _started.get(_id(experiment))
     return found is not None and found.handle.is_paused
 
 
-def get(experiment_id: str) -> ExperimentHandle:
+def get(experiment_id: str) -> Experiment:
     """The experiment with this id.
 
     Raises:
@@ -199,7 +199,7 @@ def get(experiment_id: str) -> ExperimentHandle:
     return _find(experiment_id).handle
 
 
-def list_experiments(status: str | None = None) -> list[ExperimentHandle]:
+def list_experiments(status: str | None = None) -> list[Experiment]:
     """All experiments of this process, in the order in which they were started.
 
     Args:
@@ -214,16 +214,14 @@ def list_experiments(status: str | None = None) -> list[ExperimentHandle]:
     return [handle for handle in handles if status in (None, handle.status)]
 
 
-def calculate_metrics(experiment: ExperimentHandle | str) -> Metrics:
+def calculate_metrics(experiment: Experiment | str) -> Metrics:
     """All metrics of an experiment so far."""
     found = _find(experiment)
     observations = observe(_node(found))
     return summarise(observations.group(found.handle.name, found.handle.condition))
 
 
-def compare(
-    baseline: ExperimentHandle | str, candidate: ExperimentHandle | str
-) -> list[Difference]:
+def compare(baseline: Experiment | str, candidate: Experiment | str) -> list[Difference]:
     """Every metric that both experiments have, side by side."""
     before = dict(flatten(calculate_metrics(baseline)))
     after = dict(flatten(calculate_metrics(candidate)))
@@ -237,7 +235,7 @@ def compare(
 
 
 def export(
-    experiment: ExperimentHandle | str,
+    experiment: Experiment | str,
     format: str = "csv",
     path: str | Path | None = None,
     options: ExportOptions | None = None,
@@ -253,7 +251,7 @@ def export(
 
 
 def export_multiple(
-    experiments: Sequence[ExperimentHandle | str],
+    experiments: Sequence[Experiment | str],
     format: str,
     path: str | Path,
     options: ExportOptions | None = None,
@@ -282,7 +280,7 @@ def export_multiple(
     return export_as(lambda: merge([_node(each) for each in found]), target, format, chosen, mark)
 
 
-def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) -> Path:
+def archive(experiment: Experiment | str, path: str | Path | None = None) -> Path:
     """Write a stopped experiment to one file: what it is, its course, and all its events.
 
     The file holds checksums. ``crucible show`` and `open_run` read it, with the same events.
@@ -315,7 +313,7 @@ def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) 
     return target
 
 
-def _lifecycle(handle: ExperimentHandle) -> dict[str, Any]:
+def _lifecycle(handle: Experiment) -> dict[str, Any]:
     return {
         "status": handle.status,
         "reason": handle.reason,
@@ -328,7 +326,7 @@ def _lifecycle(handle: ExperimentHandle) -> dict[str, Any]:
     }
 
 
-def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> None:
+def cleanup(experiment: Experiment | str, *, keep_data: bool = False) -> None:
     """Stop an experiment, if it is still open, and forget it: its id means nothing any more.
 
     Args:
@@ -347,7 +345,7 @@ def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> N
         found.store.clear()
 
 
-def _find(experiment: ExperimentHandle | str) -> _Started:
+def _find(experiment: Experiment | str) -> _Started:
     key = _id(experiment)
     found = _started.get(key)
     if found is None:

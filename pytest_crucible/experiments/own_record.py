@@ -50,7 +50,7 @@ class OwnRecord:
         return os.getpid(), self._store.position()
 
     def metrics(self) -> Metrics:
-        """See `ExperimentHandle.metrics`."""
+        """See `Experiment.metrics`."""
         opened = self._opened
         if opened.state == CLOSED or opened.sampler is not None:
             return self._metrics_of_all()

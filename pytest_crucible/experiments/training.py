@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from pytest_crucible import _clock
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 
 _TRAINING, _EPOCH = "crucible_train.training", "crucible_train.epoch"
 _BATCH, _CHECKPOINT = "crucible_train.batch.stop", "crucible_train.checkpoint.saved"
@@ -35,7 +35,7 @@ class Training:
         metadata: goes with every event, e.g. ``model_name``.
     """
 
-    def __init__(self, experiment: ExperimentHandle, **metadata: Any) -> None:
+    def __init__(self, experiment: Experiment, **metadata: Any) -> None:
         self._experiment = experiment
         self._metadata = metadata
         self._epoch: int | None = None

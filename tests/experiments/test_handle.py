@@ -26,7 +26,7 @@ def _forget() -> Iterator[None]:
         crucible.cleanup(each)
 
 
-def names(handle: crucible.ExperimentHandle) -> list[str]:
+def names(handle: crucible.Experiment) -> list[str]:
     return [each.name for each in handle.events]
 
 
@@ -70,14 +70,14 @@ def test_inner_experiment_takes_over_and_hands_back() -> None:
 def test_tasks_of_two_experiments_never_mix() -> None:
     """Interleaved async tasks, each with an experiment of its own, never see each other."""
 
-    async def work(name: str) -> crucible.ExperimentHandle:
+    async def work(name: str) -> crucible.Experiment:
         with crucible.experiment(name) as handle:
             for i in range(20):
                 async with telemetry.span(f"{name}.{i}"):
                     await asyncio.sleep(0)
         return handle
 
-    async def both() -> tuple[crucible.ExperimentHandle, crucible.ExperimentHandle]:
+    async def both() -> tuple[crucible.Experiment, crucible.Experiment]:
         return await asyncio.gather(work("a"), work("b"))
 
     for handle in asyncio.run(both()):
@@ -90,7 +90,7 @@ def test_tasks_of_two_experiments_never_mix() -> None:
 def test_threads_of_two_experiments_never_mix() -> None:
     """Threads that open, or are given, a context belong to its experiment for certain."""
     meet = threading.Barrier(3)
-    found: list[crucible.ExperimentHandle] = []
+    found: list[crucible.Experiment] = []
 
     def emit(name: str) -> None:
         meet.wait()

@@ -25,7 +25,7 @@ def _forget() -> Iterator[None]:
     assert not telemetry.enabled("anything")
 
 
-def names(handle: crucible.ExperimentHandle) -> list[str]:
+def names(handle: crucible.Experiment) -> list[str]:
     return [each.name for each in handle.events]
 
 

@@ -79,7 +79,7 @@ def test_stop_ends_a_pause(clock: Clock) -> None:
     assert handle.paused_at is None
 
 
-STEPS: dict[str, Callable[[crucible.ExperimentHandle], object]] = {
+STEPS: dict[str, Callable[[crucible.Experiment], object]] = {
     "pause": crucible.pause,
     "resume": crucible.resume,
     "stop": crucible.stop,
