@@ -74,7 +74,7 @@ def test_agent(question: str, client: OpenAI, experiment: Experiment) -> None:
     )
     answer = hedge(client, question)
 
-    events = experiment.metrics().events
+    events = experiment.metrics().by_event
     hedged = "hedging.request.duplicated" in events
     experiment.record(confidence=0.85 if facts else 0.4, hedged=hedged)
     assert answer == ANSWERS[question]

@@ -59,7 +59,7 @@ def test_answer(question: str, client: OpenAI, experiment: Experiment) -> None:
         answer, waited_for = ask(client, PRIMARY, question), "req_llm.request.stop"
     else:
         answer, waited_for = hedge(client, question), "hedging.request.stop"
-    events = experiment.metrics().events
+    events = experiment.metrics().by_event
     experiment.record(
         waited_ms=events[waited_for].latency.max,
         duplicated="hedging.request.duplicated" in events,

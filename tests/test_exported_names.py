@@ -40,7 +40,7 @@ def test_name_can_be_imported(name: str) -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     """A typo reads as it does for any module."""
     with pytest.raises(AttributeError, match="'pytest_crucible' has no attribute 'experimnt'"):
-        pytest_crucible.experimnt  # noqa: B018
+        pytest_crucible.experimnt  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_every_error_is_public() -> None:

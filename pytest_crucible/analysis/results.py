@@ -23,7 +23,7 @@ from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
-from pytest_crucible.runs.run import Run
+from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_groups
 from pytest_crucible.stats.expectations import (
     CONFIRMED,
@@ -209,7 +209,7 @@ class Results:
 
 
 def analyse(
-    run: Run,
+    run: RecordedRun,
     enrichers: Iterable[Enricher] = (),
     custom: CustomMetrics | None = None,
     expect: Sequence[str] = (),
@@ -230,7 +230,7 @@ def analyse(
     if run.nodes and not extra:
         observations = observe_nodes(run.nodes, run.plan)
     else:
-        observations = observe(run.events(), run.plan, extra)
+        observations = observe(run.events, run.plan, extra)
     for node in run.nodes:
         for key in node.samplings:
             if key in observations.groups:
@@ -284,7 +284,7 @@ def _samplings(node: Node) -> dict[str, Any]:
     return {"sampling": found} if found else {}
 
 
-def _broken_off(run: Run, experiment: str) -> tuple[str, ...]:
+def _broken_off(run: RecordedRun, experiment: str) -> tuple[str, ...]:
     """The nodes that had a reservoir and no end: the number of operations is the last they told.
 
     One that kept nothing saw nothing: a reservoir takes the first that comes.
@@ -418,7 +418,7 @@ def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:
     return custom
 
 
-def _incomplete(run: Run, observations: Observations) -> list[str]:
+def _incomplete(run: RecordedRun, observations: Observations) -> list[str]:
     reasons = [note for node in run.nodes for note in node.notes]
     reasons += run.torn()
     reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.ended]

@@ -10,7 +10,7 @@ from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import ExperimentResult, Results, comparison_options
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.runs.run import Run
+from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,
@@ -143,8 +143,8 @@ class RunComparison:
 
 
 def compare_runs(
-    base: tuple[Run, Results],
-    cand: tuple[Run, Results],
+    base: tuple[RecordedRun, Results],
+    cand: tuple[RecordedRun, Results],
     adjust: Callable[[Options], Options] = lambda options: options,
 ) -> RunComparison:
     """Compare two runs that have been read.
@@ -179,13 +179,13 @@ def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
     return tuple(verdict for kind, verdict in _FAILING.items() if kind in fail_on)
 
 
-def _title(base: Run, cand: Run) -> str:
+def _title(base: RecordedRun, cand: RecordedRun) -> str:
     if base.id == cand.id:
         return f"{_named(cand)} against itself"
     return f"{_named(cand)} against {_named(base)}"
 
 
-def _named(run: Run) -> str:
+def _named(run: RecordedRun) -> str:
     git = (run.manifest or {}).get("git") or {}
     return f"{run.id} ({str(git['commit'])[:10]})" if git.get("commit") else run.id
 
@@ -246,7 +246,9 @@ _MAX_PACKAGES = 8
 _BASELINE, _CANDIDATE = "baseline", "candidate"
 
 
-def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]) -> list[str]:
+def environment_differences(
+    base: tuple[RecordedRun, Results], cand: tuple[RecordedRun, Results]
+) -> list[str]:
     """What differs between two runs besides the code under test, a line each."""
     old, new = base[0].manifest or {}, cand[0].manifest or {}
     found = []

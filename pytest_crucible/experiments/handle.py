@@ -29,7 +29,7 @@ from pytest_crucible.experiments.step_log import (
 )
 from pytest_crucible.metrics.catalog import RESERVED_NAMES
 from pytest_crucible.record.store import Store
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.definition import JOIN, Definition, obeyed
 
 if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import MetricsAdapter
@@ -53,6 +53,8 @@ class Experiment:
         definition: the experiment as its author described it.
         scope: condition, test, case, trial and attempt.
         id: of the run that it records into.
+        node: of the process in it that records.
+        folder: of that run; None where it is kept in memory.
         archived_to: the archive that it was written to, if it was.
     """
 
@@ -71,8 +73,8 @@ class Experiment:
         self._opened = opened
         self._record = OwnRecord(opened, store, run, node, since)
         self.id = run
-        self._node = node
-        self._folder = folder
+        self.node = node
+        self.folder = folder
         self.archived_to: Path | None = None
         self._steps = StepLog()
 
@@ -219,7 +221,7 @@ class Experiment:
         return found
 
     def _check_open(self, what: str) -> None:
-        if self._opened.state == CLOSED and self._folder is None:
+        if self._opened.state == CLOSED and self.folder is None:
             raise LifecycleError(f"experiment {self.name!r} is {self.status}: {what} came too late")
 
     @contextmanager
@@ -264,18 +266,16 @@ class Experiment:
         Raises:
             LifecycleError: the experiment is kept in memory (library use), which nobody can join.
         """
-        if self._folder is None:
+        if self.folder is None:
             raise LifecycleError(f"experiment {self.name!r} is kept in memory: no process can join")
         return json.dumps(
             {
-                "folder": os.fspath(self._folder),
+                "folder": os.fspath(self.folder),
                 "run": self.id,
-                "node": self._node,
+                "node": self.node,
                 "definition": {
                     "name": self.name,
-                    "hypothesis": self.definition.hypothesis,
-                    "sampling": self.definition.sampling,
-                    "validate": self.definition.validate,
+                    **{key: getattr(self.definition, key) for key in obeyed(JOIN)},
                 },
                 "scope": asdict(self.scope),
             }
@@ -299,15 +299,24 @@ class Experiment:
             self._record.version,
         )
 
-    def metrics(self) -> Metrics:
+    @property
+    def everything(self) -> OwnRecord:
+        """`events` and the plugin's own, such as recorded numbers. For this package's use."""
+        return self._record
+
+    def metrics(self, *, exact: bool = False) -> Metrics:
         """Metrics over `events` and the numbers given to `record` so far.
 
         While it runs each call reads only what came since the last one, and beyond a thousand
         numbers percentiles are to within 1 % (`StreamingMetrics`); anomalies are not looked for.
         Afterwards, and where a sample is taken or there are ensembles or hedged requests, all is
         worked out from the record.
+
+        Args:
+            exact: read the whole record also while it runs: percentiles are exact, and anomalies
+                are told.
         """
-        return self._record.metrics()
+        return self._record.metrics(exact=exact)
 
     def pause(self) -> None:
         """Record nothing until `resume`.

@@ -59,7 +59,7 @@ def summarise(group: Group, custom: Mapping[str, float] | None = None) -> Metric
         logged={
             name: summarise_logged(series, name) for name, series in sorted(group.logged.items())
         },
-        events={
+        by_event={
             name: _event_metrics(columns, everything & (columns.name == index))
             for name, index in sorted(group.names.items())
         },

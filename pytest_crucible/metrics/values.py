@@ -118,7 +118,7 @@ class Metrics:
         latency: in ms.
         recorded: numbers given to ``record``, by name.
         logged: numbers given to ``log``, by name.
-        events: by event name.
+        by_event: of all events with one name.
         custom: numbers that plugins added, by name.
         anomalies: values far from the others: of ``latency``, ``cost`` and each recorded number.
         ensemble, hedging: None where no event is about them.
@@ -134,7 +134,7 @@ class Metrics:
     tests: Tests = field(default_factory=Tests)
     recorded: Mapping[str, Distribution] = field(default_factory=dict)
     logged: Mapping[str, Logged] = field(default_factory=dict)
-    events: Mapping[str, EventMetrics] = field(default_factory=dict)
+    by_event: Mapping[str, EventMetrics] = field(default_factory=dict)
     custom: Mapping[str, float] = field(default_factory=dict)
     anomalies: Mapping[str, Unusual] = field(default_factory=dict)
     ensemble: EnsembleMetrics | None = None

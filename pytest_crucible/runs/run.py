@@ -1,4 +1,4 @@
-"""Run: a recorded run, opened for reading, whatever form it is kept in."""
+"""A recorded run, opened for reading, whatever form it is kept in."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
 }
 
 
-@dataclass
-class Run:
-    """A recorded run.
+@dataclass(repr=False)
+class RecordedRun:
+    """What was recorded in a run; `pytest_crucible.analysis.run.Run` adds what it amounts to.
 
     Attributes:
         id: its id; for a single file, that of its first event.
@@ -53,8 +53,15 @@ class Run:
     manifest: dict[str, Any] | None = None
     _events: Callable[[], Iterator[Event]] | None = None
 
+    @property
     def events(self) -> Events:
-        """All events, in order, the plugin's own (trials, recorded numbers) among them."""
+        """All events, in order, the plugin's own (trials, recorded numbers) among them.
+
+        A view like that of a handle: a sequence that is read when it is used, and can be queried.
+        Each time it is asked for it is a new one, which reads the record anew: keep it in a
+        variable to use it twice. ``run.events.query(internal=False)`` leaves out the plugin's own.
+        Reading raises `ArtifactError` where the record cannot be read.
+        """
         from pytest_crucible.queries.events import Events
 
         return Events(lambda: merge(self.nodes) if self._events is None else self._events())
@@ -80,7 +87,7 @@ class Run:
         return [each.torn for each in readers if each.torn]
 
 
-def open_run(path: str | Path) -> Run:
+def open_recorded(path: str | Path) -> RecordedRun:
     """Open a run folder, an output folder (its newest run), an archive, or an exported file.
 
     Raises:
@@ -104,10 +111,10 @@ def open_run(path: str | Path) -> Run:
     first = next(_file_events(path, reader), None)
     if first is None:
         raise ArtifactError(f"{path}: no events in it")
-    return Run(id=first.run, path=path, _events=lambda: _file_events(path, reader))
+    return RecordedRun(id=first.run, path=path, _events=lambda: _file_events(path, reader))
 
 
-def open_folder(folder: Path) -> Run:
+def open_folder(folder: Path) -> RecordedRun:
     """Open one run folder, finished or not."""
     manifest = read_manifest(folder)
     files = sorted((folder / NODES).glob(f"*{SUFFIX}"))
@@ -124,10 +131,10 @@ def open_folder(folder: Path) -> Run:
         )
         for file, _ in distinct_spools(files)
     ]
-    return Run(id=run, path=folder, nodes=nodes, manifest=manifest)
+    return RecordedRun(id=run, path=folder, nodes=nodes, manifest=manifest)
 
 
-def _open_archive(path: Path) -> Run:
+def _open_archive(path: Path) -> RecordedRun:
     unpacked = archive.unpack(path)
     run = open_folder(unpacked.folder)
     run.path = path

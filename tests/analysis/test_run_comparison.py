@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_crucible.analysis.results import analyse
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.analysis.run_comparison import (
     FAIL_ON,
     RunComparison,
@@ -21,7 +22,6 @@ from pytest_crucible.exports.formats import FORMATS, export_events
 from pytest_crucible.exports.rows import to_json
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
-from pytest_crucible.runs.run import open_run
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,
@@ -40,7 +40,7 @@ def test_every_form_of_a_run_is_the_same_run(tmp_path: Path) -> None:
     forms = [folder]
     for format in FORMATS:  # noqa: A001
         path = tmp_path / f"events.{format}"
-        forms.append(export_events(open_run(folder).events, path, FORMATS[format]))
+        forms.append(export_events(lambda: open_run(folder).events, path, FORMATS[format]))
     told = [analyse(open_run(path)).to_dict()["experiments"]["exp"]["conditions"] for path in forms]
     assert told == [told[0]] * len(forms)
     for base, cand in itertools.combinations(forms, 2):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.cli.main import main
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event, reference_events, write_run
 
 CRUCIBLE = [sys.executable, "-m", "pytest_crucible"]
@@ -59,7 +59,7 @@ def test_show_reads_what_export_writes(
     path = tmp_path / "new" / f"events.{format}"
     assert main(["export", str(run), "-o", str(path)]) == 0
     assert capsys.readouterr().out == f"{path}\n"
-    assert list(open_run(path).events()) == list(open_run(run).events())
+    assert list(open_run(path).events) == list(open_run(run).events)
     assert main(["show", str(path)]) == 0
     assert "550 ms" in capsys.readouterr().out
 
@@ -72,7 +72,7 @@ def test_archive_shows_what_the_run_did(
     path = tmp_path / "new" / "run.zip"
     assert main(["archive", str([run, run.parent][level]), "-o", str(path)]) == 0
     assert capsys.readouterr().out == f"{path}\n"
-    assert list(open_run(str(path)).events()) == list(open_run(run).events())
+    assert list(open_run(str(path)).events) == list(open_run(run).events)
     assert main(["show", str(path)]) == 0
     shown = capsys.readouterr().out
     assert main(["show", str(run)]) == 0

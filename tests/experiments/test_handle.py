@@ -15,8 +15,8 @@ import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.runs.run import open_run
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +125,9 @@ def test_bare_thread_between_two_experiments_is_counted_not_guessed(tmp_path: Pa
         second.execute("mine.stop", {"duration": 5})
     for handle in (first, second):
         assert names(handle) == ["mine.stop"]
-        assert crucible.calculate_metrics(handle).summary.total_events == 1
+        assert handle.metrics(exact=True).summary.total_events == 1
         path = crucible.export(handle, "jsonl", tmp_path / f"{handle.name}.jsonl")
-        found = observe(open_run(path).events())
+        found = observe(open_run(path).events)
         assert (found.unattributed, found.events) == (1, 1)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible.analysis.results import analyse
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.analysis.run import open_run
 from tests.session.support import OUTPUT, only, results, run
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import TRIAL_STOP, Event
 from pytest_crucible.queries.events import Events
-from pytest_crucible.runs.run import open_run
 from tests.made_events import MS, T0_US, event, reference_events, trial, trial_scope, write_run
 
 START = datetime.fromtimestamp(T0_US / 1e6, tz=UTC)
@@ -186,7 +186,7 @@ def test_runs_are_queried_offline(tmp_path: Path) -> None:
     folder = write_run(
         tmp_path / "run-1", [*reference_events(), *trial("passed", trial_scope("c1"))]
     )
-    events = open_run(folder).events()
+    events = open_run(folder).events
     assert len(events.query(name="req_llm.*", success=False)) == 2
     assert len(events.query(success=True)) == 10
     assert len(events.query(internal=False)) == 12

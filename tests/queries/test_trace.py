@@ -213,7 +213,7 @@ def test_a_run_has_its_recorded_numbers_in_the_trace(tmp_path: Any) -> None:
     with crucible.experiment("exp") as exp, telemetry.correlate("job"), telemetry.span("grade"):
         exp.record(score=0.5)
     path = crucible.archive(exp, tmp_path / "a.zip")
-    found = crucible.open_run(path).events().trace("job")
+    found = crucible.open_run(path).events.trace("job")
     assert lines(found)[2] == "    crucible.record · score=0.5"
 
 
