@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._text import did_you_mean
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.enrichment_batch import NOTHING, Column, Same, enriched_columns
@@ -120,13 +121,19 @@ class EventColumns:
             texts: ``condition``, ``case``, ``model`` or ``provider``; None is "has none".
 
         Raises:
-            TypeError: there is no such column, or ``success`` is no truth value.
+            TypeError: there is no such column (a line that names the one that was meant, if one is
+                close, and the valid ones), or ``success`` is no truth value.
         """
         if success is not None and not isinstance(success, (bool, np.bool_)):
             raise TypeError(f"query(success={success!r}): it takes True or False")
         unknown = [column for column in texts if column not in TEXTS]
         if unknown:
-            raise TypeError(f"query() has no column {unknown[0]!r}; it has {', '.join(TEXTS)}")
+            valid = ("name", "success", "time_range_us", *TEXTS[1:])
+            hint = did_you_mean(unknown[0], valid)
+            raise TypeError(
+                f"query({unknown[0]}=…): columns have no {unknown[0]!r}; {hint}"
+                f"valid: {', '.join(valid)}"
+            )
         kept = np.ones(len(self), dtype=bool)
         if name is not None:
             matches = matcher(name).match

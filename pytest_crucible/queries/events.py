@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, overload
 
@@ -20,6 +20,7 @@ from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.outliers import MAD
 from pytest_crucible.queries.anomalies import Anomalies, anomalies
 from pytest_crucible.queries.columns import EventColumns, columns_of
+from pytest_crucible.queries.keys import check_keys
 from pytest_crucible.queries.trace import Trace, trace
 from pytest_crucible.queries.windows import Window, slide
 from pytest_crucible.record.chunks import Chunk, chunks_of
@@ -75,7 +76,7 @@ class Events(Sequence[Event]):
         success: bool | None = None,
         time_range: tuple[Moment | None, Moment | None] | None = None,
         condition: str | None = None,
-        **metadata: Any,
+        **metadata: object,
     ) -> Events:
         """The events to which all of this applies.
 
@@ -86,11 +87,21 @@ class Events(Sequence[Event]):
             condition: of their experiment.
             metadata: ``model="gpt-4o-mini"``: metadata with this value. What an event does not have
                 as metadata is looked for among what was worked out about it (``cohort``), in its
-                scope (``case``, ``trial``) and in the event (``node``, ``attribution``).
+                scope (``case``, ``trial``), in the event (``node``, ``attribution``) and in its
+                measurements.
+
+        A key that this view does not know is taken for misspelt. Known is what every event has
+        (scope, what is worked out, …), what the catalog says of events with such a ``name``, and
+        what any event of the view has as metadata or measurement: for other keys than those of the
+        first two kinds it is read, as far as the first event that has it. A view without any events
+        knows nothing, and refuses nothing; `where` never does.
 
         Raises:
+            TypeError: the events of this view do not know a key; names the one that was meant, if
+                one is close, and the valid ones.
             ValueError: a time range that makes no sense.
         """
+        check_keys(metadata, self, name)
         view = self if time_range is None else self.between(*time_range)
         if name is not None:
             matches = matcher(name).match
@@ -325,7 +336,7 @@ def _enriched(event: Event) -> Enriched:
     return Enriched() if event.internal else enrich(event)
 
 
-def _has(event: Event, wanted: dict[str, Any]) -> bool:
+def _has(event: Event, wanted: Mapping[str, object]) -> bool:
     enriched = None
     for key, value in wanted.items():
         found = event.metadata.get(key, _MISSING)
@@ -344,7 +355,7 @@ def _worked_out(event: Event, enriched: Enriched, key: str) -> object:
         found: object = getattr(source, key, _MISSING)
         if found is not _MISSING:
             return found
-    return _MISSING
+    return event.measurements.get(key, _MISSING)
 
 
 def _record(event: Event) -> tuple[object, ...]:
