@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pytest_crucible._html import table
+from pytest_crucible._text import plural
 from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
 from pytest_crucible.metrics.catalog import RESERVED_NAMES
 from pytest_crucible.metrics.observations import (
@@ -71,6 +73,22 @@ class ExperimentResult:
     broken_off: tuple[str, ...] = ()
     invalid: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        told = [", ".join(map(repr, self.conditions)), plural(len(self.trials), "trial")]
+        told += [self.verdict] if self.verdict else []
+        return f"<result of {self.definition.name!r}: {', '.join(told)}>"
+
+    def _repr_html_(self) -> str:
+        name = self.definition.name
+        tables = [table(name, _COLUMNS, _arm_rows((self,)))]
+        if self.judgements:
+            rows = ((j.expectation, j.condition, j.verdict, j.observed) for j in self.judgements)
+            tables.append(table("expectations", ("expectation", "condition", "", "is"), rows))
+        for condition, comparisons in self.comparisons.items():
+            caption = f"{condition} against {self.baseline}"
+            tables.append(table(caption, COMPARED, map(comparison_cells, comparisons)))
+        return "".join(tables)
 
     @property
     def verdict(self) -> str | None:
@@ -144,6 +162,18 @@ class Results:
     capture: Mapping[str, Sequence[str]] = field(default_factory=dict)
     budgets: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        trials = sum(len(each.trials) for each in self.experiments)
+        told = [plural(len(self.experiments), "experiment"), plural(trials, "trial")]
+        told += dict.fromkeys(each.verdict for each in self.experiments if each.verdict)
+        told += ["incomplete"] if self.incomplete else []
+        return f"<results of run {self.run!r}: {', '.join(told)}>"
+
+    def _repr_html_(self) -> str:
+        missing = table("incomplete", (), ((each,) for each in self.incomplete))
+        arms = table(f"run {self.run}", _COLUMNS, _arm_rows(self.experiments))
+        return arms + (missing if self.incomplete else "")
+
     def with_notes(self, notes: Sequence[str]) -> Results:
         """The same with more reasons for which the record is incomplete."""
         if not notes:
@@ -206,6 +236,28 @@ class Results:
                 "budgets": list(self.budgets),
             },
         }
+
+
+_COLUMNS = (
+    "experiment", "condition", "verdict", "trials", "success rate", "latency p50, ms",
+    "latency p95, ms", "cost, USD",
+)  # fmt: skip
+COMPARED = ("metric", "verdict", "baseline", "candidate", "p")
+
+
+def _arm_rows(experiments: Iterable[ExperimentResult]) -> Iterator[tuple[object, ...]]:
+    for each in experiments:
+        for condition, metrics in each.metrics.items():
+            rate = metrics.reliability.success_rate
+            yield (
+                each.definition.name, condition, each.verdict, metrics.tests.trials, rate,
+                metrics.latency.p50, metrics.latency.p95, metrics.cost.total,
+            )  # fmt: skip
+
+
+def comparison_cells(each: Comparison) -> tuple[object, ...]:
+    """One comparison as a row with the columns `COMPARED`."""
+    return each.metric, each.verdict, each.baseline, each.candidate, each.p
 
 
 def analyse(

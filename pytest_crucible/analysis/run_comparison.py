@@ -6,8 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pytest_crucible._html import table
 from pytest_crucible._text import plural
-from pytest_crucible.analysis.results import ExperimentResult, Results, comparison_options
+from pytest_crucible.analysis.results import (
+    COMPARED,
+    ExperimentResult,
+    Results,
+    comparison_cells,
+    comparison_options,
+)
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.runs.run import RecordedRun
@@ -92,6 +99,19 @@ class RunComparison:
     arms: tuple[ArmComparison, ...]
     differences: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = ((verdict, self.count(verdict)) for verdict in _WORST_FIRST)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+        return f"<comparison of {self.title}: {told or 'nothing to compare'}>"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (arm.name, *comparison_cells(each)) for arm in self.arms for each in arm.comparisons
+        )
+        alone = [(arm.name, arm.reason) for arm in self.arms if arm.reason is not None]
+        compared = table(self.title, ("experiment", *COMPARED), rows)
+        return compared + (table("on one side only", (), alone) if alone else "")
 
     @property
     def comparable(self) -> bool:

@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
+from pytest_crucible._text import plural
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import JUDGE, Scope
@@ -118,6 +119,10 @@ class Group:
         for row, error in self.failed.items():
             counts[error] = counts.get(error, 0.0) + self.weight[row]
         return {error: round(count) for error, count in counts.items()}
+
+    def __repr__(self) -> str:
+        told = f"{plural(len(self.name), 'event')}, {plural(len(self.trials), 'trial')}"
+        return f"<observations of {self.experiment!r} {self.condition!r}: {told}>"
 
     def case_index(self, case: str | None) -> int:
         if case is None:

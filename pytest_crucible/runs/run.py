@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_crucible._errors import ArtifactError
+from pytest_crucible._html import table
 from pytest_crucible._layout import NODES, SUFFIX
+from pytest_crucible._text import plural
 from pytest_crucible.capture.frames import SCHEMA, Frame, HeaderFrame
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.compressed import compression, inner_suffix
@@ -65,6 +67,28 @@ class RecordedRun:
         from pytest_crucible.queries.events import Events
 
         return Events(lambda: merge(self.nodes) if self._events is None else self._events())
+
+    def __repr__(self) -> str:
+        path = "" if self.path is None else f" {str(self.path)!r}"
+        told = ", ".join(plural(count, noun) for noun, count in self._counts().items())
+        return f"<run {self.id!r}{path}{': ' if told else ''}{told}>"
+
+    def _repr_html_(self) -> str:
+        counts = ((f"{noun}s", count) for noun, count in self._counts().items())
+        return table(f"run {self.id}", (), [("path", self.path), *counts])
+
+    def _counts(self) -> dict[str, int]:
+        """Trials and events, as far as that is known without reading the record."""
+        told = self.manifest or {}
+        try:
+            return {
+                "trial": sum(int(each["trials"]) for each in told["experiments"].values()),
+                "event": sum(int(each["events"]) for each in told["nodes"]),
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # No manifest, one of an archived experiment, or none of ours.
+            read = sum(node.events for node in self.nodes)
+            return {"event": read} if read else {}
 
     def definitions(self) -> dict[str, Definition]:
         """The experiments by name, as far as the artifact tells."""

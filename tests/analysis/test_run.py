@@ -11,6 +11,7 @@ from pytest_crucible.analysis.results import analyse
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from tests.made_events import MS, event, recorded, trial, trial_scope, write_run
+from tests.test_html import ELEMENTS, HOSTILE, Tags
 
 
 def arms(folder: Path, *names: str) -> Path:
@@ -80,6 +81,39 @@ def test_metrics_of_a_run_without_experiments_say_so(tmp_path: Path) -> None:
     run = crucible.open_run(write_run(tmp_path / "r", [event(scope=None)]))
     with pytest.raises(LookupError, match=r"run r: metrics\(\): there is none; valid: none$"):
         run.metrics()
+
+
+def test_repr_is_a_line(tmp_path: Path) -> None:
+    """Id and path; trials and events as far as they are known without reading the record."""
+    folder = arms(tmp_path / "r", "a", "b")
+    run = crucible.open_run(folder)
+    assert repr(run) == f"<run 'r' {str(folder)!r}>"
+    assert repr(run.results()) == "<results of run 'r': 1 experiment, 2 trials>"
+    assert repr(run) == f"<run 'r' {str(folder)!r}: 6 events>"
+    write_manifest(folder, {"run": "r", **run.results().to_dict()})
+    run = crucible.open_run(folder)
+    assert repr(run) == f"<run 'r' {str(folder)!r}: 2 trials, 6 events>"
+
+
+@pytest.mark.parametrize(
+    "told", [{"experiments": {}}, {"experiments": {}, "nodes": [{"events": "many"}]}]
+)
+def test_repr_of_a_run_with_an_odd_manifest(told: dict[str, object], tmp_path: Path) -> None:
+    """What is no number of ours is not shown."""
+    folder = write_manifest(arms(tmp_path / "r", "a"), {"run": "r", **told}).parent
+    assert repr(crucible.open_run(folder)) == f"<run 'r' {str(folder)!r}>"
+
+
+def test_notebooks_show_tables(tmp_path: Path) -> None:
+    """Of the run, its results and each experiment; names are text, whatever they hold."""
+    run = crucible.open_run(arms(tmp_path / HOSTILE.replace("/", ""), "a", HOSTILE))
+    results = run.results()
+    for shown in (run, results, results.experiments[0], results.experiments[0].metrics[HOSTILE]):
+        assert Tags(shown._repr_html_()).names <= ELEMENTS
+    assert HOSTILE in Tags(results._repr_html_()).text
+    (experiment,) = results.experiments
+    assert repr(experiment) == f"<result of 'exp': 'a', {HOSTILE!r}, 2 trials>"
+    assert "latencyINCONCLUSIVE12" in Tags(experiment._repr_html_()).text
 
 
 def test_numbers_of_plugins_are_among_the_metrics(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from pytest_crucible.stats.comparison import (
     Options,
 )
 from tests.report.support import LINE, compared, made, observed, verdicts
+from tests.test_html import ELEMENTS, Tags
 
 
 def test_every_form_of_a_run_is_the_same_run(tmp_path: Path) -> None:
@@ -252,3 +253,14 @@ def test_a_comparison_is_json(tmp_path: Path, mixed: RunComparison) -> None:
     data = json.loads(to_json(mixed.to_dict()))
     assert [arm["verdict"] for arm in data["arms"]] == [REGRESSED, REMOVED]
     assert data["arms"][0]["comparisons"][0]["verdict"] == INCONCLUSIVE
+
+
+def test_a_comparison_shows_itself_in_a_line_and_in_a_table(mixed: RunComparison) -> None:
+    """The worst first; arms on one side only are in a table of their own."""
+    assert repr(mixed).startswith(f"<comparison of {mixed.title}: ")
+    assert f"{mixed.count(REGRESSED)} {REGRESSED}" in repr(mixed)
+    found = Tags(mixed._repr_html_())
+    assert found.names <= ELEMENTS
+    assert mixed.title in found.text
+    for arm in mixed.arms:
+        assert arm.name in found.text

@@ -15,6 +15,7 @@ from pytest_crucible import telemetry
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.runs.definition import KEYWORDS, LIBRARY, OBEYED_BY, define
 from tests.made_events import set_clock
+from tests.test_html import ELEMENTS, Tags
 
 
 @pytest.fixture(autouse=True)
@@ -233,6 +234,7 @@ def test_compare_takes_whatever_has_metrics(tmp_path: Path) -> None:
     assert crucible.compare(*runs) == found
     assert crucible.compare(before.id, runs[1].metrics("after", "default")) == found
     assert repr(found) == f"<differences in {len(found)} metrics>"
+    assert Tags(found._repr_html_()).names == ELEMENTS
 
 
 def test_compare_of_a_run_with_several_arms_says_how(tmp_path: Path) -> None:
