@@ -80,10 +80,12 @@ class Experiment:
 
     @property
     def name(self) -> str:
+        """What the experiment is called."""
         return self.definition.name
 
     @property
     def condition(self) -> str:
+        """The arm; ``default`` where there is only one."""
         return self.scope.condition
 
     @property
@@ -358,6 +360,7 @@ class Experiment:
 
     @property
     def is_paused(self) -> bool:
+        """Whether it records nothing until `resume`."""
         return self._opened.state == PAUSED
 
     @property
@@ -367,7 +370,7 @@ class Experiment:
 
     @property
     def started_at(self) -> datetime:
-        """In UTC, as all the following."""
+        """When it began; in UTC, as all the following."""
         return _moment(self._opened.timeline.began_wall_ns)
 
     @property
@@ -378,6 +381,7 @@ class Experiment:
 
     @property
     def stopped_at(self) -> datetime | None:
+        """When it ended; None if it has not."""
         ended = self._opened.timeline.ended_wall_ns
         return None if ended is None else _moment(ended)
 

@@ -125,6 +125,7 @@ class Group:
         return f"<observations of {self.experiment!r} {self.condition!r}: {told}>"
 
     def case_index(self, case: str | None) -> int:
+        """The index of a case in `cases`, which gets it if it is new; `NO_CASE` for None."""
         if case is None:
             return NO_CASE
         return self.cases.setdefault(case, len(self.cases))

@@ -70,23 +70,27 @@ class EventColumns:
 
     @property
     def latency_ms(self) -> Floats:
-        """NaN where an event has no such number, here and in the following."""
+        """In ms; NaN where an event has no such number, here and in the following."""
         return self._of(self._loaded.numbers["latency_ms"])
 
     @property
     def cost_usd(self) -> Floats:
+        """In US dollars."""
         return self._of(self._loaded.numbers["cost_usd"])
 
     @property
     def input_tokens(self) -> Floats:
+        """Tokens of the prompt."""
         return self._of(self._loaded.numbers["input_tokens"])
 
     @property
     def output_tokens(self) -> Floats:
+        """Tokens of the answer."""
         return self._of(self._loaded.numbers["output_tokens"])
 
     @property
     def total_tokens(self) -> Floats:
+        """Tokens of both."""
         return self._of(self._loaded.numbers["total_tokens"])
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pty
 import subprocess
@@ -35,6 +36,23 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     assert err.startswith("crucible: ")
     assert err.count("\n") == 1
     return err.removeprefix("crucible: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    "command", [CRUCIBLE, [str(Path(sys.executable).with_name("crucible"))]], ids=["-m", "script"]
+)
+def test_version_is_that_of_the_distribution(command: list[str]) -> None:
+    """``crucible --version`` and ``python -m pytest_crucible --version`` say the same."""
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    told = f"pytest-crucible {importlib.metadata.version('pytest-crucible')}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
+
+
+def test_module_and_script_are_one_command() -> None:
+    """``python -m pytest_crucible`` names itself as the script does."""
+    done = subprocess.run([*CRUCIBLE, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: crucible [-h] [--version] COMMAND")
 
 
 # --- show --------------------------------------------------------------------------------------
