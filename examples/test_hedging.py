@@ -60,8 +60,7 @@ def test_answer(question: str, client: OpenAI, experiment: Experiment) -> None:
     else:
         answer, waited_for = hedge(client, question), "hedging.request.stop"
     events = experiment.metrics().by_event
-    experiment.record(
-        waited_ms=events[waited_for].latency.max,
-        duplicated="hedging.request.duplicated" in events,
-    )
+    waited_ms = events[waited_for].latency.max
+    assert waited_ms is not None
+    experiment.record(waited_ms=waited_ms, duplicated="hedging.request.duplicated" in events)
     assert answer == ANSWERS[question]

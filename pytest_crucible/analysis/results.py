@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from pytest_crucible._html import table
 from pytest_crucible._text import plural
@@ -134,6 +134,25 @@ class ExperimentResult:
         }
 
 
+class NodeSampling(TypedDict):
+    """How a node sampled one condition, with which seed, out of how many operations."""
+
+    experiment: str
+    condition: str
+    sampling: str
+    seed: int
+    operations: int
+
+
+class NodeResult(TypedDict):
+    """What one process recorded: its name, how many events, and whether it ended in good order."""
+
+    name: str
+    events: int
+    closed: bool
+    sampling: NotRequired[list[NodeSampling]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """Everything that one run says.
@@ -141,7 +160,7 @@ class Results:
     Attributes:
         run: its id.
         experiments: in order of appearance.
-        nodes: per process: its name, events, and whether it ended in good order.
+        nodes: per process.
         incomplete: why the record is incomplete, a sentence each; empty if it is complete.
         unattributed, late, sole, degraded: how many events were so; see `Event`.
         notes: what only the session that made the run could know to be missing.
@@ -151,7 +170,7 @@ class Results:
 
     run: str
     experiments: tuple[ExperimentResult, ...]
-    nodes: tuple[dict[str, Any], ...]
+    nodes: tuple[NodeResult, ...]
     incomplete: tuple[str, ...]
     unattributed: int = 0
     late: int = 0
@@ -305,10 +324,7 @@ def analyse(
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
-        nodes=tuple(
-            {"name": node.name, "events": node.events, "closed": node.ended, **_samplings(node)}
-            for node in run.nodes
-        ),
+        nodes=tuple(map(_node_result, run.nodes)),
         incomplete=tuple(_incomplete(run, observations)),
         unattributed=observations.unattributed,
         late=observations.late,
@@ -321,19 +337,20 @@ def analyse(
     return results.with_notes(manifest_notes(run.manifest))
 
 
-def _samplings(node: Node) -> dict[str, Any]:
-    """For the manifest: how a node sampled, with which seeds, out of how many operations."""
-    found = [
-        {
-            "experiment": frame.experiment,
-            "condition": frame.condition,
-            "sampling": frame.sampling,
-            "seed": frame.seed,
-            "operations": frame.seen,
-        }
-        for frame in node.samplings.values()
-    ]
-    return {"sampling": found} if found else {}
+def _node_result(node: Node) -> NodeResult:
+    found = NodeResult(name=node.name, events=node.events, closed=node.ended)
+    if node.samplings:
+        found["sampling"] = [
+            NodeSampling(
+                experiment=frame.experiment,
+                condition=frame.condition,
+                sampling=frame.sampling,
+                seed=frame.seed,
+                operations=frame.seen,
+            )
+            for frame in node.samplings.values()
+        ]
+    return found
 
 
 def _broken_off(run: RecordedRun, experiment: str) -> tuple[str, ...]:

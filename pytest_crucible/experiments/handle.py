@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pytest_crucible.metrics.curves import Curve
     from pytest_crucible.metrics.values import Metrics
     from pytest_crucible.queries.events import Events
+
+Status = Literal["running", "paused", "stopped", "archived"]
 
 TICKET = "CRUCIBLE_TICKET"
 """Environment variable that carries a ticket to a subprocess."""
@@ -120,7 +122,7 @@ class Experiment:
         """`telemetry.span`, for this experiment whatever the context."""
         return Span(name, {**metadata, **more} if metadata else more, self._opened)
 
-    def record(self, **numbers: Any) -> None:
+    def record(self, **numbers: SupportsFloat) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
 
         Raises:
@@ -138,11 +140,11 @@ class Experiment:
     def log(
         self,
         name: str,
-        value: Any,
+        value: SupportsFloat,
         step: SupportsIndex | None = None,
         *,
-        best: str | None = None,
-        **more: Any,
+        best: Literal["min", "max"] | None = None,
+        **more: object,
     ) -> float:
         """Log a number of a training step: ``log("loss", 2.5, step=0)``.
 
@@ -351,7 +353,7 @@ class Experiment:
                 self.resume()
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """running, paused, stopped, or archived: stopped, and written to an archive."""
         state = self._opened.state
         if state == CLOSED:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, get_args
 
 from pytest_crucible._errors import DefinitionError, LifecycleError, ValidationError
 from pytest_crucible._files import make_output_folder, new_run_id, slug
@@ -23,7 +23,7 @@ from pytest_crucible.capture.sampler import NodeSampler
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.differences import Differences, differences
-from pytest_crucible.experiments.handle import Experiment
+from pytest_crucible.experiments.handle import Experiment, Status
 from pytest_crucible.experiments.own_record import OwnRecord
 from pytest_crucible.exports.formats import FORMATS, check_formats, export_as
 from pytest_crucible.exports.options import ExportOptions
@@ -44,7 +44,7 @@ from pytest_crucible.runs.definition import (
 from pytest_crucible.runs.memory_archive import archive_frames
 
 OUTPUT = "crucible-results"
-STATUSES = ("running", "paused", "stopped", "archived")
+STATUSES: tuple[str, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def get(experiment: Experiment | str) -> Experiment:
     return _handle(experiment)
 
 
-def list_experiments(status: str | None = None) -> list[Experiment]:
+def list_experiments(status: Status | None = None) -> list[Experiment]:
     """All experiments of this process, in the order in which they were started.
 
     Args:

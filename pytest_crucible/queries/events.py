@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from pytest_crucible.events.event import Event
 from pytest_crucible.exports.parquet_file import arrow_table, fitted_columns
 from pytest_crucible.exports.rows import nested_row
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.outliers import MAD
+from pytest_crucible.metrics.outliers import MAD, Method
 from pytest_crucible.queries.anomalies import Anomalies, anomalies
 from pytest_crucible.queries.columns import EventColumns, columns_of
 from pytest_crucible.queries.keys import check_keys
@@ -26,12 +26,18 @@ from pytest_crucible.queries.windows import Window, slide
 from pytest_crucible.record.chunks import Chunk, chunks_of
 from pytest_crucible.record.merge import Merged
 
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
 Predicate = Callable[[Event], object]
 Stage = Callable[[Iterable[Event]], Iterable[Event]]
 Moment = datetime | int
 """A time with its zone, or µs since the epoch as in ``Event.time_us``."""
 
-UNITS = {"seconds": 1_000_000, "minutes": 60_000_000, "hours": 3_600_000_000}
+Unit = Literal["seconds", "minutes", "hours"]
+UNITS: dict[Unit, int] = {"seconds": 1_000_000, "minutes": 60_000_000, "hours": 3_600_000_000}
 _DTYPE = np.dtype(
     [
         ("name", object), ("time_us", np.int64), ("condition", object), ("case", object),
@@ -134,7 +140,7 @@ class Events(Sequence[Event]):
             )
         )
 
-    def last(self, number: float, unit: str = "seconds", *, until: Moment | None = None) -> Events:
+    def last(self, number: float, unit: Unit = "seconds", *, until: Moment | None = None) -> Events:
         """The events of the last five ``minutes``, say.
 
         Args:
@@ -245,7 +251,7 @@ class Events(Sequence[Event]):
     def anomalies(
         self,
         metric: str = "latency_ms",
-        method: str = MAD,
+        method: Method = MAD,
         threshold: float | None = None,
         *,
         log: bool | None = None,
@@ -298,16 +304,16 @@ class Events(Sequence[Event]):
         """
         return np.array([_record(event) for event in self], dtype=_DTYPE)
 
-    def to_arrow(self) -> Any:
-        """A ``pyarrow.Table`` with the columns of the exports.
+    def to_arrow(self) -> pyarrow.Table:
+        """A table of pyarrow with the columns of the exports.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
         return arrow_table([nested_row(event) for event in self])
 
-    def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame`` with the columns of the exports.
+    def to_pandas(self) -> pandas.DataFrame:
+        """A data frame of pandas with the columns of the exports.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -318,8 +324,8 @@ class Events(Sequence[Event]):
             raise MissingExtraError("to_pandas", "pandas") from error
         return pandas.DataFrame(fitted_columns([nested_row(event) for event in self]))
 
-    def to_polars(self) -> Any:
-        """A ``polars.DataFrame`` with the columns of the exports.
+    def to_polars(self) -> polars.DataFrame:
+        """A data frame of polars with the columns of the exports.
 
         Raises:
             MissingExtraError: polars is not installed.

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,7 +232,7 @@ def test_recorded_numbers_become_metrics() -> None:
 
 
 @pytest.mark.parametrize("value", ["0.9", None, [1], 1j, np.array([1.0, 2.0])])
-def test_recording_no_number_is_an_error(value: object) -> None:
+def test_recording_no_number_is_an_error(value: Any) -> None:
     """What is no number is refused where it is recorded, and nothing of the call is kept."""
     with crucible.experiment("exp") as handle, pytest.raises(TypeError):
         handle.record(fine=1, score=value)

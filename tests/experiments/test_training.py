@@ -79,4 +79,4 @@ def test_callbacks_may_say_less(experiment: crucible.Experiment) -> None:
 def test_what_is_no_number_is_an_error(experiment: crucible.Experiment) -> None:
     """Text among the numbers is refused by name."""
     with pytest.raises(TypeError, match=r"log\('loss', 'low'\)"):
-        crucible.Training(experiment).epoch_stop(loss="low")
+        crucible.Training(experiment).epoch_stop(loss="low")  # type: ignore[arg-type]

@@ -80,7 +80,7 @@ def test_reasons_are_by_name() -> None:
         "x.stop": "all 6 numbers are the same"
     }
     with pytest.raises(ValueError, match="not one of"):
-        view([]).anomalies(method="guess")
+        view([]).anomalies(method="guess")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
