@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,15 @@ _FOUND = ("model", "provider")
 _TEXTS = frozenset({str, NoneType})
 TEXTS = ("name", "condition", "case", "model", "provider")
 NUMBERS = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
+
+
+class Texts(TypedDict, total=False):
+    """The columns of texts that a query can ask for, besides the name."""
+
+    condition: str | None
+    case: str | None
+    model: str | None
+    provider: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ class EventColumns:
         *,
         success: bool | None = None,
         time_range_us: tuple[int | None, int | None] = (None, None),
-        **texts: str | None,
+        **texts: Unpack[Texts],
     ) -> EventColumns:
         """The events to which all of this applies, as columns.
 

@@ -168,7 +168,7 @@ def test_a_misspelt_key_is_an_error_not_an_empty_answer() -> None:
         "valid: duration, team, attempt, attribution, "
     )
     with pytest.raises(TypeError, match="did you mean 'model'"):
-        handle.events.columns().query(modle="gpt")
+        handle.events.columns().query(modle="gpt")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"query[(]taem=…[)].*did you mean 'team'"):
         handle.events.query(team="a", taem="a")
     crucible.cleanup(handle)
