@@ -39,7 +39,7 @@ def export(folder: Path, format: str) -> None:
     if format == "floor":
         _floor(folder, target)
     else:
-        export_as(open_folder(folder).events, target, format)
+        export_as(lambda: open_folder(folder).events, target, format)
     seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
     peak = peak_mb()
     print(seconds, cpu, peak, target.stat().st_size / 2**20)
@@ -54,7 +54,7 @@ def _floor(folder: Path, target: Path) -> None:
     from pytest_crucible.runs.run import open_folder
 
     run, encoder = open_folder(folder), msgspec.json.Encoder()
-    row = nested_row(next(each for each in run.events() if each.scope and not each.internal))
+    row = nested_row(next(each for each in run.events if each.scope and not each.internal))
     frames = 0
     with open(target, "wb") as file:
         for _ in SpoolReader(folder / "nodes" / "main.spool"):

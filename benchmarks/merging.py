@@ -59,7 +59,7 @@ def read(folder: Path, what: str) -> None:
         results = analyse(open_folder(folder))
         count = sum(node["events"] for node in results.nodes)
     else:
-        count = sum(1 for _ in open_folder(folder).events())
+        count = sum(1 for _ in open_folder(folder).events)
     seconds = time.perf_counter() - began
     peak = peak_mb()
     print(seconds, peak, count)

@@ -9,7 +9,7 @@ from assistant import ask
 from fake_openai import ANSWERS
 from openai import APIError, OpenAI
 
-from pytest_crucible import ExperimentHandle, telemetry
+from pytest_crucible import Experiment, telemetry
 
 SINGLE = "alder-8b"
 ENSEMBLE = ("alder-8b", "birch-8b", "cedar-8b")
@@ -43,7 +43,7 @@ def vote(client: OpenAI, question: str) -> str:
     ],
 )
 @pytest.mark.parametrize("question", ANSWERS)
-def test_answer(question: str, client: OpenAI, experiment: ExperimentHandle) -> None:
+def test_answer(question: str, client: OpenAI, experiment: Experiment) -> None:
     if experiment.condition == "control":
         answer = ask(client, SINGLE, question)
     else:

@@ -10,7 +10,7 @@ import pytest
 from assistant import ask
 from openai import OpenAI
 
-from pytest_crucible import ExperimentHandle, telemetry
+from pytest_crucible import Experiment, telemetry
 
 SUMS = [(a, sign, b) for a in (17, 230) for sign in "+-*" for b in (4, 19, 53, 88)]
 SIGNS: dict[str, Callable[[int, int], int]] = {
@@ -46,7 +46,7 @@ def agent(client: OpenAI, question: str, tools: bool) -> str:
     validate="error",
 )
 @pytest.mark.parametrize(("a", "sign", "b"), SUMS)
-def test_sum(a: int, sign: str, b: int, client: OpenAI, experiment: ExperimentHandle) -> None:
+def test_sum(a: int, sign: str, b: int, client: OpenAI, experiment: Experiment) -> None:
     answer = agent(client, f"What is {a} {sign} {b}?", tools=experiment.condition == "tools")
     calls = experiment.metrics().summary.event_types.get("altar.tool.stop", 0)
     experiment.record(calls=calls)

@@ -7,7 +7,7 @@ from assistant import ask
 from fake_openai import ANSWERS
 from openai import OpenAI
 
-from pytest_crucible import ExperimentHandle
+from pytest_crucible import Experiment
 
 
 @pytest.mark.experiment(
@@ -18,7 +18,7 @@ from pytest_crucible import ExperimentHandle
     # are far too few for one: `reliability.success_rate >= 99%` would stay INCONCLUSIVE.
     expect=["reliability.failed <= 0", "cost.total < 0.01", "tokens.total < 500"],
 )
-def test_requests_are_measured(client: OpenAI, experiment: ExperimentHandle) -> None:
+def test_requests_are_measured(client: OpenAI, experiment: Experiment) -> None:
     questions = list(ANSWERS)[:5]
     answers = [ask(client, "cedar-8b", question) for question in questions]
     assert answers == [ANSWERS[question] for question in questions]

@@ -14,7 +14,7 @@ from assistant import ask
 from fake_openai import ANSWERS, STALLS_MS
 from openai import OpenAI
 
-from pytest_crucible import ExperimentHandle, telemetry
+from pytest_crucible import Experiment, telemetry
 
 PRIMARY, BACKUP = "oak-70b", "cedar-8b"
 HEDGE_AFTER_MS = 60
@@ -65,7 +65,7 @@ def hedge(client: OpenAI, question: str) -> str:
     expect=["tests.failed <= 0", "hedged.total >= 1", "cost.total < 0.01"],
 )
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_agent(question: str, client: OpenAI, experiment: ExperimentHandle) -> None:
+def test_agent(question: str, client: OpenAI, experiment: Experiment) -> None:
     facts = search(question)
     telemetry.execute(
         "causal_trace.event.created",
@@ -74,7 +74,7 @@ def test_agent(question: str, client: OpenAI, experiment: ExperimentHandle) -> N
     )
     answer = hedge(client, question)
 
-    events = experiment.metrics().events
+    events = experiment.metrics().by_event
     hedged = "hedging.request.duplicated" in events
     experiment.record(confidence=0.85 if facts else 0.4, hedged=hedged)
     assert answer == ANSWERS[question]

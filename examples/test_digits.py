@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 
-from pytest_crucible import ExperimentHandle
+from pytest_crucible import Experiment
 
 CASES = 150
 
@@ -52,9 +52,7 @@ def models(digits: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("case", range(CASES))
-def test_digit(
-    case: int, models: dict[str, Any], digits: Any, experiment: ExperimentHandle
-) -> None:
+def test_digit(case: int, models: dict[str, Any], digits: Any, experiment: Experiment) -> None:
     _, images, _, labels = digits
     model = models[experiment.condition]
     with experiment.span("crucible_deployment.inference", model_name=type(model).__name__):

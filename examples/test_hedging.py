@@ -10,7 +10,7 @@ from assistant import ask
 from fake_openai import ANSWERS, STALLS_MS
 from openai import OpenAI
 
-from pytest_crucible import ExperimentHandle, telemetry
+from pytest_crucible import Experiment, telemetry
 
 PRIMARY, BACKUP = "oak-70b", "cedar-8b"
 HEDGE_AFTER_MS = 80
@@ -54,14 +54,13 @@ def hedge(client: OpenAI, question: str) -> str:
     validate="error",
 )
 @pytest.mark.parametrize("question", ANSWERS)
-def test_answer(question: str, client: OpenAI, experiment: ExperimentHandle) -> None:
+def test_answer(question: str, client: OpenAI, experiment: Experiment) -> None:
     if experiment.condition == "single":
         answer, waited_for = ask(client, PRIMARY, question), "req_llm.request.stop"
     else:
         answer, waited_for = hedge(client, question), "hedging.request.stop"
-    events = experiment.metrics().events
-    experiment.record(
-        waited_ms=events[waited_for].latency.max,
-        duplicated="hedging.request.duplicated" in events,
-    )
+    events = experiment.metrics().by_event
+    waited_ms = events[waited_for].latency.max
+    assert waited_ms is not None
+    experiment.record(waited_ms=waited_ms, duplicated="hedging.request.duplicated" in events)
     assert answer == ANSWERS[question]

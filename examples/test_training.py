@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from pytest_crucible import ExperimentHandle, JSONLMetrics
+from pytest_crucible import Experiment, JSONLMetrics
 from pytest_crucible.integrations.scikit_learn import log_partial_fit
 
 
@@ -36,7 +36,7 @@ def digits() -> Any:
     validate="error",
 )
 @pytest.mark.parametrize("seed", range(6))
-def test_training(seed: int, digits: Any, experiment: ExperimentHandle, tmp_path: Path) -> None:
+def test_training(seed: int, digits: Any, experiment: Experiment, tmp_path: Path) -> None:
     x, x_val, y, y_val = digits
     sink = JSONLMetrics(tmp_path / "metrics.jsonl")
     experiment.log_to(sink)  # a tracker of your own would stand here

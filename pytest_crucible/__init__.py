@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from pytest_crucible import telemetry as telemetry
     from pytest_crucible._errors import ArtifactError as ArtifactError
     from pytest_crucible._errors import CrucibleError as CrucibleError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pytest_crucible._errors import OutputError as OutputError
     from pytest_crucible._errors import ValidationError as ValidationError
     from pytest_crucible.analysis.results import Results as Results
+    from pytest_crucible.analysis.run import Run as Run
+    from pytest_crucible.analysis.run import open_run as open_run
     from pytest_crucible.events.catalog import EventInfo as EventInfo
     from pytest_crucible.events.catalog import define_event as define_event
     from pytest_crucible.events.catalog import event_info as event_info
@@ -36,10 +39,11 @@ if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import JSONLMetrics as JSONLMetrics
     from pytest_crucible.experiments.adapters import LogEntry as LogEntry
     from pytest_crucible.experiments.adapters import MetricsAdapter as MetricsAdapter
-    from pytest_crucible.experiments.handle import ExperimentHandle as ExperimentHandle
+    from pytest_crucible.experiments.differences import Difference as Difference
+    from pytest_crucible.experiments.differences import Differences as Differences
+    from pytest_crucible.experiments.handle import Experiment as Experiment
     from pytest_crucible.experiments.join import join as join
     from pytest_crucible.experiments.library import archive as archive
-    from pytest_crucible.experiments.library import calculate_metrics as calculate_metrics
     from pytest_crucible.experiments.library import cleanup as cleanup
     from pytest_crucible.experiments.library import compare as compare
     from pytest_crucible.experiments.library import experiment as experiment
@@ -69,8 +73,6 @@ if TYPE_CHECKING:
     from pytest_crucible.queries.trace import Trace as Trace
     from pytest_crucible.queries.trace import TraceNode as TraceNode
     from pytest_crucible.queries.windows import Window as Window
-    from pytest_crucible.runs.run import Run as Run
-    from pytest_crucible.runs.run import open_run as open_run
 
 _HOMES = {
     "Anomalies": "queries.anomalies",
@@ -79,13 +81,15 @@ _HOMES = {
     "CrucibleError": "_errors",
     "Curve": "metrics.curves",
     "DefinitionError": "_errors",
+    "Difference": "experiments.differences",
+    "Differences": "experiments.differences",
     "Enriched": "events.enrichment",
     "Event": "events.event",
     "EventColumns": "queries.columns",
     "EventInfo": "events.catalog",
     "Events": "queries.events",
     "ExpectationError": "_errors",
-    "ExperimentHandle": "experiments.handle",
+    "Experiment": "experiments.handle",
     "ExportOptions": "exports.options",
     "Exporter": "exports.formats",
     "Group": "metrics.observations",
@@ -99,7 +103,7 @@ _HOMES = {
     "MissingExtraError": "_errors",
     "OutputError": "_errors",
     "Results": "analysis.results",
-    "Run": "runs.run",
+    "Run": "analysis.run",
     "StreamingMetrics": "metrics.streaming",
     "Trace": "queries.trace",
     "TraceNode": "queries.trace",
@@ -107,7 +111,6 @@ _HOMES = {
     "ValidationError": "_errors",
     "Window": "queries.windows",
     "archive": "experiments.library",
-    "calculate_metrics": "experiments.library",
     "cleanup": "experiments.library",
     "compare": "experiments.library",
     "define_event": "events.catalog",
@@ -120,7 +123,7 @@ _HOMES = {
     "join": "experiments.join",
     "list_events": "events.catalog",
     "list_experiments": "experiments.library",
-    "open_run": "runs.run",
+    "open_run": "analysis.run",
     "pause": "experiments.library",
     "paused": "experiments.library",
     "resume": "experiments.library",
@@ -131,15 +134,21 @@ _HOMES = {
 __all__ = sorted([*_HOMES, "telemetry"])
 
 
-def __getattr__(name: str) -> Any:
-    if name == "telemetry":
-        return import_module("pytest_crucible.telemetry")
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"pytest_crucible.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or type checkers would take every misspelt name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value = version("pytest-crucible")
+        elif name == "telemetry":
+            value = import_module("pytest_crucible.telemetry")
+        elif name in _HOMES:
+            value = getattr(import_module(f"pytest_crucible.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def one_line(text: str) -> str:
     """On one line, with a blank for each character that a terminal would obey."""
@@ -19,3 +21,11 @@ def text_of(value: object) -> str:
 def plural(count: int, noun: str) -> str:
     """``1 event``, ``2,000 events``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
+    """``did you mean 'model'? ``, with a blank behind it; nothing where nothing valid is close."""
+    from difflib import get_close_matches  # here: code under test imports this module
+
+    close = get_close_matches(wrong, sorted(valid), 1)
+    return f"did you mean {close[0]!r}? " if close else ""

@@ -16,12 +16,6 @@ from pytest_crucible.session.settings import SETTINGS, add_options, settle
 
 __all__ = ["_condition", "_trial", "experiment"]
 
-MARKER = (
-    "experiment(name, *, hypothesis=None, condition=None, conditions=(), tags=(), metadata={}, "
-    "sample_size=None, scope='test', trials=1, expect=(), pass_if=None, inconclusive=None, "
-    "margin=None, failures=None, budget_usd=None, sampling=None): "
-    "run this test as an experiment (pytest-crucible)"
-)
 RECORDER = "crucible-recorder"
 CONTROLLER = "crucible-controller"
 
@@ -35,7 +29,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", MARKER)
+    config.addinivalue_line("markers", _marker(config))
     config.stash[SETTINGS] = settle(config)
 
 
@@ -60,6 +54,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
             recorder = Worker(config) if hasattr(config, "workerinput") else Local(config)
             config.pluginmanager.register(recorder, RECORDER)
+
+
+def _marker(config: pytest.Config) -> str:
+    """The line that registers the marker; whole only where it is shown, for it takes imports."""
+    if not config.getoption("markers", False):
+        return "experiment(name, …): run this test as an experiment (pytest-crucible)"
+    _import_plainly()
+    from pytest_crucible.session.marker import marker_line
+
+    return marker_line()
 
 
 def _import_plainly() -> None:

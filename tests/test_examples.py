@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.analysis.run import open_run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -71,5 +71,5 @@ def test_notebook_example_runs_without_pytest(folder: Path) -> None:
     assert re.search(r"latency\.median: .* → .* \(-\d+ %\)", out)
     assert "after 5 steps the error is 4.4e-16" in out
     (archive,) = (folder / "crucible-results").glob("*.zip")
-    assert len(list(open_run(archive).events())) == 6
-    assert len(list(open_run(folder / "crucible-results" / "lookups.csv").events())) == 600
+    assert len(list(open_run(archive).events)) == 6
+    assert len(list(open_run(folder / "crucible-results" / "lookups.csv").events)) == 600

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import json
 import subprocess
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +43,52 @@ def test_name_can_be_imported(name: str) -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     """A typo reads as it does for any module."""
     with pytest.raises(AttributeError, match="'pytest_crucible' has no attribute 'experimnt'"):
-        pytest_crucible.experimnt  # noqa: B018
+        pytest_crucible.experimnt  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_type_checkers_see_what_is_there() -> None:
+    """Where a name is imported from for them, and where it is loaded from, is written twice."""
+    assert pytest_crucible.__file__ is not None
+    tree = ast.parse(Path(pytest_crucible.__file__).read_text("utf-8"))
+    told = {
+        name.asname: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+        if name.asname
+    }
+    loaded = {name: f"pytest_crucible.{home}" for name, home in pytest_crucible._HOMES.items()}
+    assert told == {**loaded, "telemetry": "pytest_crucible"}
+
+
+def test_the_handle_has_one_public_name() -> None:
+    """The fixture's type is `Experiment`; there is no second name for it."""
+    handle = pytest_crucible.Experiment
+    names = [each for each in pytest_crucible.__all__ if getattr(pytest_crucible, each) is handle]
+    assert names == ["Experiment"]
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    """From the installed metadata, which is not looked for before somebody asks."""
+    assert pytest_crucible.__version__ == importlib.metadata.version("pytest-crucible")
+    loaded = in_fresh_process(
+        "import json, sys, pytest_crucible; told = 'importlib.metadata' in sys.modules;"
+        "print(json.dumps([told, pytest_crucible.__version__]))"
+    )
+    assert loaded == [False, pytest_crucible.__version__]
+
+
+@pytest.mark.parametrize("name", pytest_crucible.__all__)
+def test_public_methods_say_what_they_do(name: str) -> None:
+    """Every public function, class, method and property has a docstring."""
+    value = getattr(pytest_crucible, name)
+    kinds = (types.FunctionType, property, classmethod)
+    mute = [
+        member
+        for member, each in vars(value).items()
+        if not member.startswith("_") and isinstance(each, kinds) and not each.__doc__
+    ]
+    assert mute == []
 
 
 def test_every_error_is_public() -> None:

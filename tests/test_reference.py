@@ -25,7 +25,7 @@ LATENCIES_MS = [100.0 * i for i in range(1, 11)]
 
 
 @pytest.fixture
-def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.ExperimentHandle]:
+def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.Experiment]:
     """The reference's experiment, with a wall clock that moves on by a millisecond."""
     ticks = count(1_763_900_000_000_000_000, MS)
     set_clock(monkeypatch, lambda: next(ticks))
@@ -46,17 +46,17 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.ExperimentH
     crucible.cleanup(handle)
 
 
-def test_summary(experiment: crucible.ExperimentHandle) -> None:
+def test_summary(experiment: crucible.Experiment) -> None:
     """Twelve events over some time, by name."""
-    summary = crucible.calculate_metrics(experiment).summary
+    summary = experiment.metrics(exact=True).summary
     assert summary.total_events == 12
     assert summary.duration_s > 0
     assert summary.event_types == {"req_llm.request.stop": 10, "req_llm.request.exception": 2}
 
 
-def test_latency(experiment: crucible.ExperimentHandle) -> None:
+def test_latency(experiment: crucible.Experiment) -> None:
     """Ten latencies; percentiles interpolate as the reference's do."""
-    latency = crucible.calculate_metrics(experiment).latency
+    latency = experiment.metrics(exact=True).latency
     assert (latency.count, latency.min, latency.max) == (10, 100.0, 1000.0)
     assert (latency.mean, latency.median) == (550.0, 550.0)
     assert latency.p50 == 550.0
@@ -65,9 +65,9 @@ def test_latency(experiment: crucible.ExperimentHandle) -> None:
     assert latency.p99 == pytest.approx(991.0)
 
 
-def test_cost(experiment: crucible.ExperimentHandle) -> None:
+def test_cost(experiment: crucible.Experiment) -> None:
     """What the requests cost, and what a thousand and a million would."""
-    cost = crucible.calculate_metrics(experiment).cost
+    cost = experiment.metrics(exact=True).cost
     assert cost.count == 10
     assert cost.total == pytest.approx(0.055)
     assert cost.mean == pytest.approx(0.0055)
@@ -76,26 +76,26 @@ def test_cost(experiment: crucible.ExperimentHandle) -> None:
     assert cost.per_1m == pytest.approx(5500)
 
 
-def test_reliability(experiment: crucible.ExperimentHandle) -> None:
+def test_reliability(experiment: crucible.Experiment) -> None:
     """Ten of twelve succeeded, which is no service level."""
-    found = crucible.calculate_metrics(experiment).reliability
+    found = experiment.metrics(exact=True).reliability
     assert (found.total, found.successful, found.failed) == (12, 10, 2)
     assert found.success_rate == pytest.approx(0.8333, abs=5e-5)
     assert found.failure_rate == pytest.approx(1 / 6)
     assert (found.sla_99, found.sla_999, found.sla_9999) == (False, False, False)
 
 
-def test_tokens(experiment: crucible.ExperimentHandle) -> None:
+def test_tokens(experiment: crucible.Experiment) -> None:
     """Prompt, completion and total, summed and on average."""
-    tokens = crucible.calculate_metrics(experiment).tokens
+    tokens = experiment.metrics(exact=True).tokens
     assert tokens.count == 10
     assert (tokens.total_prompt, tokens.total_completion, tokens.total) == (5_500, 11_000, 16_500)
     assert (tokens.mean_prompt, tokens.mean_completion, tokens.mean_total) == (550, 1100, 1650)
 
 
-def test_events(experiment: crucible.ExperimentHandle) -> None:
+def test_events(experiment: crucible.Experiment) -> None:
     """Per name as many as there were."""
-    events = crucible.calculate_metrics(experiment).events
+    events = experiment.metrics(exact=True).by_event
     assert events["req_llm.request.stop"].count == 10
     assert events["req_llm.request.exception"].count == 2
 
@@ -105,12 +105,12 @@ def test_percentiles_of_one_to_a_hundred() -> None:
     with crucible.experiment("percentile_test") as handle:
         for i in range(1, 101):
             telemetry.execute("test.event", {"duration": i * MS})
-    latency = crucible.calculate_metrics(handle).latency
+    latency = handle.metrics(exact=True).latency
     assert (latency.p50, latency.p95, latency.p99) == pytest.approx((50.5, 95.05, 99.01))
     crucible.cleanup(handle)
 
 
-def test_compare(experiment: crucible.ExperimentHandle) -> None:
+def test_compare(experiment: crucible.Experiment) -> None:
     """Half the latency and half the cost read as such."""
     with crucible.experiment("comparison_test", condition="treatment") as handle:
         for i in range(1, 11):
@@ -126,9 +126,9 @@ def test_compare(experiment: crucible.ExperimentHandle) -> None:
 # --- where we differ on purpose ----------------------------------------------------------------
 
 
-def test_std_dev_is_that_of_a_sample(experiment: crucible.ExperimentHandle) -> None:
+def test_std_dev_is_that_of_a_sample(experiment: crucible.Experiment) -> None:
     """Divided by n − 1; the reference divides by n."""
-    std_dev = crucible.calculate_metrics(experiment).latency.std_dev
+    std_dev = experiment.metrics(exact=True).latency.std_dev
     assert std_dev == pytest.approx(statistics.stdev(LATENCIES_MS))
     assert std_dev != pytest.approx(statistics.pstdev(LATENCIES_MS), rel=0.01)
 
@@ -153,7 +153,7 @@ def test_experiments_do_not_hear_each_other() -> None:
 
 
 def test_csv_has_the_columns_of_every_event(
-    experiment: crucible.ExperimentHandle, tmp_path: Path
+    experiment: crucible.Experiment, tmp_path: Path
 ) -> None:
     """The reference takes its columns from the first row and loses the others' values."""
     path = crucible.export(experiment, "csv", tmp_path / "events.csv")
@@ -169,6 +169,4 @@ def test_the_table_of_functions_names_what_there_is() -> None:
     ours = set(re.findall(r"`(?:with )?crucible\.(\w+)", text))
     assert len(ours) > 20
     assert ours <= set(crucible.__all__)
-    assert all(
-        hasattr(crucible.ExperimentHandle, name) for name in re.findall(r"`exp\.(\w+)", text)
-    )
+    assert all(hasattr(crucible.Experiment, name) for name in re.findall(r"`exp\.(\w+)", text))

@@ -9,7 +9,13 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
-from pytest_crucible.analysis.results import ExperimentResult, Results, arms_of
+from pytest_crucible.analysis.results import (
+    ExperimentResult,
+    NodeResult,
+    NodeSampling,
+    Results,
+    arms_of,
+)
 from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
 from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.metrics.groups import series_of
@@ -28,7 +34,7 @@ from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.declared import declared
 from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
-from pytest_crucible.runs.run import Run
+from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
 from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.estimates import point
@@ -47,7 +53,7 @@ CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
 
 
 def analyse(
-    run: Run,
+    run: RecordedRun,
     enrichers: Iterable[Enricher] = (),
     custom: CustomMetrics | None = None,
     expect: Sequence[str] = (),
@@ -70,7 +76,7 @@ def analyse(
     if run.nodes and not extra:
         observations = observe_nodes(run.nodes, run.plan)
     else:
-        observations = observe(run.events(), run.plan, extra)
+        observations = observe(run.events, run.plan, extra)
     for node in run.nodes:
         for key in node.samplings:
             if key in observations.groups:
@@ -95,10 +101,7 @@ def analyse(
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
-        nodes=tuple(
-            {"name": node.name, "events": node.events, "closed": node.ended, **_samplings(node)}
-            for node in run.nodes
-        ),
+        nodes=tuple(map(_node_result, run.nodes)),
         incomplete=tuple(_incomplete(run, observations)),
         unattributed=observations.unattributed,
         late=observations.late,
@@ -112,22 +115,23 @@ def analyse(
     return results.with_notes(manifest_notes(run.manifest))
 
 
-def _samplings(node: Node) -> dict[str, Any]:
-    """For the manifest: how a node sampled, with which seeds, out of how many operations."""
-    found = [
-        {
-            "experiment": frame.experiment,
-            "condition": frame.condition,
-            "sampling": frame.sampling,
-            "seed": frame.seed,
-            "operations": frame.seen,
-        }
-        for frame in node.samplings.values()
-    ]
-    return {"sampling": found} if found else {}
+def _node_result(node: Node) -> NodeResult:
+    found = NodeResult(name=node.name, events=node.events, closed=node.ended)
+    if node.samplings:
+        found["sampling"] = [
+            NodeSampling(
+                experiment=frame.experiment,
+                condition=frame.condition,
+                sampling=frame.sampling,
+                seed=frame.seed,
+                operations=frame.seen,
+            )
+            for frame in node.samplings.values()
+        ]
+    return found
 
 
-def _broken_off(run: Run, experiment: str) -> tuple[str, ...]:
+def _broken_off(run: RecordedRun, experiment: str) -> tuple[str, ...]:
     """The nodes that had a reservoir and no end: the number of operations is the last they told.
 
     One that kept nothing saw nothing: a reservoir takes the first that comes.
@@ -282,7 +286,7 @@ def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:
     return custom
 
 
-def _incomplete(run: Run, observations: Observations) -> list[str]:
+def _incomplete(run: RecordedRun, observations: Observations) -> list[str]:
     reasons = [note for node in run.nodes for note in node.notes]
     reasons += run.torn()
     reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.ended]

@@ -11,7 +11,7 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.runs.manifest import NAME, write_manifest
-from pytest_crucible.runs.run import Run, is_run, open_folder
+from pytest_crucible.runs.run import RecordedRun, is_run, open_folder
 
 
 def unfinished_runs(path: Path) -> list[Path]:
@@ -52,7 +52,7 @@ def recover(folder: Path) -> Results:
     return results
 
 
-def _alive(run: Run) -> int | None:
+def _alive(run: RecordedRun) -> int | None:
     here = socket.gethostname()
     for node in run.nodes:
         header = node.header

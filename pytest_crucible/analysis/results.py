@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from pytest_crucible._html import table
+from pytest_crucible._text import plural
 from pytest_crucible.metrics.catalog import Catalog
 from pytest_crucible.metrics.observations import (
     Group,
@@ -60,6 +62,22 @@ class ExperimentResult:
     invalid: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        told = [", ".join(map(repr, self.conditions)), plural(len(self.trials), "trial")]
+        told += [self.verdict] if self.verdict else []
+        return f"<result of {self.definition.name!r}: {', '.join(told)}>"
+
+    def _repr_html_(self) -> str:
+        name = self.definition.name
+        tables = [table(name, _COLUMNS, _arm_rows((self,)))]
+        if self.judgements:
+            rows = ((j.expectation, j.condition, j.verdict, j.observed) for j in self.judgements)
+            tables.append(table("expectations", ("expectation", "condition", "", "is"), rows))
+        for condition, comparisons in self.comparisons.items():
+            caption = f"{condition} against {self.baseline}"
+            tables.append(table(caption, COMPARED, map(comparison_cells, comparisons)))
+        return "".join(tables)
+
     @property
     def verdict(self) -> str | None:
         """The worst of the judgements; None where nothing was expected."""
@@ -106,6 +124,25 @@ class ExperimentResult:
         }
 
 
+class NodeSampling(TypedDict):
+    """How a node sampled one condition, with which seed, out of how many operations."""
+
+    experiment: str
+    condition: str
+    sampling: str
+    seed: int
+    operations: int
+
+
+class NodeResult(TypedDict):
+    """What one process recorded: its name, how many events, and whether it ended in good order."""
+
+    name: str
+    events: int
+    closed: bool
+    sampling: NotRequired[list[NodeSampling]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """Everything that one run says.
@@ -113,7 +150,7 @@ class Results:
     Attributes:
         run: its id.
         experiments: in order of appearance.
-        nodes: per process: its name, events, and whether it ended in good order.
+        nodes: per process.
         incomplete: why the record is incomplete, a sentence each; empty if it is complete.
         unattributed, late, sole, degraded: how many events were so; see `Event`.
         notes: what only the session that made the run could know to be missing.
@@ -125,7 +162,7 @@ class Results:
 
     run: str
     experiments: tuple[ExperimentResult, ...]
-    nodes: tuple[dict[str, Any], ...]
+    nodes: tuple[NodeResult, ...]
     incomplete: tuple[str, ...]
     unattributed: int = 0
     late: int = 0
@@ -136,6 +173,18 @@ class Results:
     capture: Mapping[str, Sequence[str]] = field(default_factory=dict)
     budgets: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        trials = sum(len(each.trials) for each in self.experiments)
+        told = [plural(len(self.experiments), "experiment"), plural(trials, "trial")]
+        told += dict.fromkeys(each.verdict for each in self.experiments if each.verdict)
+        told += ["incomplete"] if self.incomplete else []
+        return f"<results of run {self.run!r}: {', '.join(told)}>"
+
+    def _repr_html_(self) -> str:
+        missing = table("incomplete", (), ((each,) for each in self.incomplete))
+        arms = table(f"run {self.run}", _COLUMNS, _arm_rows(self.experiments))
+        return arms + (missing if self.incomplete else "")
 
     def with_notes(self, notes: Sequence[str]) -> Results:
         """The same with more reasons for which the record is incomplete."""
@@ -199,6 +248,28 @@ class Results:
                 "budgets": list(self.budgets),
             },
         }
+
+
+_COLUMNS = (
+    "experiment", "condition", "verdict", "trials", "success rate", "latency p50, ms",
+    "latency p95, ms", "cost, USD",
+)  # fmt: skip
+COMPARED = ("metric", "verdict", "baseline", "candidate", "p")
+
+
+def _arm_rows(experiments: Iterable[ExperimentResult]) -> Iterator[tuple[object, ...]]:
+    for each in experiments:
+        for condition, metrics in each.metrics.items():
+            rate = each.subject(condition).estimate("success_rate").value
+            yield (
+                each.definition.name, condition, each.verdict, metrics.tests.trials, rate,
+                metrics.latency.p50, metrics.latency.p95, metrics.cost.total,
+            )  # fmt: skip
+
+
+def comparison_cells(each: Comparison) -> tuple[object, ...]:
+    """One comparison as a row with the columns `COMPARED`."""
+    return each.metric, each.verdict, each.baseline, each.candidate, each.p
 
 
 def arms_of(conditions: Sequence[str], groups: Mapping[str, Group]) -> list[str]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pytest_crucible._html import table
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.analyse import comparison_options
-from pytest_crucible.analysis.results import ExperimentResult, Results
+from pytest_crucible.analysis.results import COMPARED, ExperimentResult, Results, comparison_cells
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.runs.run import Run
+from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,
@@ -95,6 +96,19 @@ class RunComparison:
     differences: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        counts = ((verdict, self.count(verdict)) for verdict in _WORST_FIRST)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+        return f"<comparison of {self.title}: {told or 'nothing to compare'}>"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (arm.name, *comparison_cells(each)) for arm in self.arms for each in arm.comparisons
+        )
+        alone = [(arm.name, arm.reason) for arm in self.arms if arm.reason is not None]
+        compared = table(self.title, ("experiment", *COMPARED), rows)
+        return compared + (table("on one side only", (), alone) if alone else "")
+
     @property
     def comparable(self) -> bool:
         """Whether there was anything to compare at all."""
@@ -145,8 +159,8 @@ class RunComparison:
 
 
 def compare_runs(
-    base: tuple[Run, Results],
-    cand: tuple[Run, Results],
+    base: tuple[RecordedRun, Results],
+    cand: tuple[RecordedRun, Results],
     adjust: Callable[[Options], Options] = lambda options: options,
 ) -> RunComparison:
     """Compare two runs that have been read.
@@ -181,13 +195,13 @@ def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
     return tuple(verdict for kind, verdict in _FAILING.items() if kind in fail_on)
 
 
-def _title(base: Run, cand: Run) -> str:
+def _title(base: RecordedRun, cand: RecordedRun) -> str:
     if base.id == cand.id:
         return f"{_named(cand)} against itself"
     return f"{_named(cand)} against {_named(base)}"
 
 
-def _named(run: Run) -> str:
+def _named(run: RecordedRun) -> str:
     git = (run.manifest or {}).get("git") or {}
     return f"{run.id} ({str(git['commit'])[:10]})" if git.get("commit") else run.id
 
@@ -253,7 +267,9 @@ _MAX_PACKAGES = 8
 _BASELINE, _CANDIDATE = "baseline", "candidate"
 
 
-def environment_differences(base: tuple[Run, Results], cand: tuple[Run, Results]) -> list[str]:
+def environment_differences(
+    base: tuple[RecordedRun, Results], cand: tuple[RecordedRun, Results]
+) -> list[str]:
     """What differs between two runs besides the code under test, a line each."""
     old, new = base[0].manifest or {}, cand[0].manifest or {}
     found = []

@@ -28,7 +28,7 @@ from pytest_crucible.report.compare_text import render_comparison
 from pytest_crucible.report.junit import comparison_junit
 from pytest_crucible.report.markdown import compare_markdown
 from pytest_crucible.report.terminal import Line
-from pytest_crucible.runs.run import Run, open_run
+from pytest_crucible.runs.run import RecordedRun, open_recorded
 from pytest_crucible.stats.comparison import MARGIN, Options
 from pytest_crucible.stats.expectations import INCONCLUSIVE
 
@@ -80,8 +80,8 @@ _BLANK = Line("")
 _SEVERITY = (FINE, OPEN, NOTHING, BAD)
 
 
-def _read(path: Path) -> tuple[Run, Results]:
-    run = open_run(path)
+def _read(path: Path) -> tuple[RecordedRun, Results]:
+    run = open_recorded(path)
     return run, analyse(run)
 
 

@@ -13,7 +13,7 @@ from pytest_crucible.exports.formats import FORMATS, check_formats, export_as, f
 from pytest_crucible.exports.options import MODES, ExportOptions
 from pytest_crucible.queries.anomalies import marks_of
 from pytest_crucible.report.terminal import Line
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.runs.run import open_recorded
 
 KEY_VARIABLE = "CRUCIBLE_ANONYMIZE_KEY"
 
@@ -72,10 +72,10 @@ def _export(options: argparse.Namespace, show: Print) -> int:
         anonymize_keep=options.anonymize_keep,
         anonymize_key=_key(options),
     )
-    run = open_run(options.path)
+    run = open_recorded(options.path)
     make_output_folder(options.output.parent)
     mark = marks_of(run.manifest)
-    show([Line(str(export_as(run.events, options.output, name, chosen, mark)))])
+    show([Line(str(export_as(lambda: run.events, options.output, name, chosen, mark)))])
     return 0
 
 

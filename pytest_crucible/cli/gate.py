@@ -23,7 +23,7 @@ from pytest_crucible.report.annotations import results_annotations
 from pytest_crucible.report.junit import results_junit
 from pytest_crucible.report.markdown import results_markdown
 from pytest_crucible.report.terminal import Line, render
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.runs.run import open_recorded
 from pytest_crucible.stats.expectations import REJECTED
 
 
@@ -45,7 +45,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _gate(options: argparse.Namespace, show: Print) -> int:
     check_outputs(options)
-    run = open_run(options.path)
+    run = open_recorded(options.path)
     results = analyse(run, expect=options.expect)
     report = Report(
         lines=lambda: iter([*render(results), Line(f"run: {results.run}")]),

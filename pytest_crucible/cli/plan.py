@@ -16,7 +16,7 @@ from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.report.numbers import show
 from pytest_crucible.report.terminal import Line
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.runs.run import open_recorded
 from pytest_crucible.stats.power import mcnemar_n, proportions_n, t_n, t_power
 from pytest_crucible.stats.samples import QUANTILE, RATE, Sample
 
@@ -106,7 +106,7 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
 
 def _experiment(options: argparse.Namespace) -> ExperimentResult:
     experiments = {
-        each.definition.name: each for each in analyse(open_run(options.pilot)).experiments
+        each.definition.name: each for each in analyse(open_recorded(options.pilot)).experiments
     }
     if options.experiment is None and len(experiments) == 1:
         return next(iter(experiments.values()))

@@ -11,7 +11,7 @@ from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.cli.printing import PATH_HELP, Print
 from pytest_crucible.queries.trace import Trace
 from pytest_crucible.report.terminal import Line, has_sparklines, render
-from pytest_crucible.runs.run import Run, open_run
+from pytest_crucible.runs.run import RecordedRun, open_recorded
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _show(options: argparse.Namespace, show: Print) -> int:
-    run = open_run(options.path)
+    run = open_recorded(options.path)
     if options.trace is not None:
         show(map(Line, _trace(run, options.trace).lines()))
         return 0
@@ -33,8 +33,8 @@ def _show(options: argparse.Namespace, show: Print) -> int:
     return 0
 
 
-def _trace(run: Run, id: str) -> Trace:
+def _trace(run: RecordedRun, id: str) -> Trace:
     try:
-        return run.events().trace(id)
+        return run.events.trace(id)
     except LookupError as error:
         raise ArtifactError(f"{run.path}: {error}") from error

@@ -67,6 +67,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def id(self) -> str:
+        """Its identity as text, ``RUN-NODE-SEQUENCE``: the same on each reading."""
         return f"{self.run}-{self.node}-{self.sequence}"
 
     @property

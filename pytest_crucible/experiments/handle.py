@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
@@ -29,7 +29,7 @@ from pytest_crucible.experiments.step_log import (
 )
 from pytest_crucible.metrics.catalog import RESERVED_NAMES
 from pytest_crucible.record.store import Store
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.definition import JOIN, Definition, obeyed
 
 if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import MetricsAdapter
@@ -37,12 +37,17 @@ if TYPE_CHECKING:
     from pytest_crucible.metrics.values import Metrics
     from pytest_crucible.queries.events import Events
 
+Status = Literal["running", "paused", "stopped", "archived"]
+
 TICKET = "CRUCIBLE_TICKET"
 """Environment variable that carries a ticket to a subprocess."""
 
 
-class ExperimentHandle:
+class Experiment:
     """One experiment under one condition; under pytest, one trial of it.
+
+    The fixture gives one to a test: ``def test_it(experiment: Experiment)``. Outside pytest
+    `experiment` and `start` give one.
 
     What is emitted through the handle belongs to it for certain, in whichever thread.
 
@@ -50,6 +55,8 @@ class ExperimentHandle:
         definition: the experiment as its author described it.
         scope: condition, test, case, trial and attempt.
         id: of the run that it records into.
+        node: of the process in it that records.
+        folder: of that run; None where it is kept in memory.
         archived_to: the archive that it was written to, if it was.
     """
 
@@ -68,17 +75,19 @@ class ExperimentHandle:
         self._opened = opened
         self._record = OwnRecord(opened, store, run, node, since)
         self.id = run
-        self._node = node
-        self._folder = folder
+        self.node = node
+        self.folder = folder
         self.archived_to: Path | None = None
         self._steps = StepLog()
 
     @property
     def name(self) -> str:
+        """What the experiment is called."""
         return self.definition.name
 
     @property
     def condition(self) -> str:
+        """The arm; ``default`` where there is only one."""
         return self.scope.condition
 
     @property
@@ -113,7 +122,7 @@ class ExperimentHandle:
         """`telemetry.span`, for this experiment whatever the context."""
         return Span(name, {**metadata, **more} if metadata else more, self._opened)
 
-    def record(self, **numbers: Any) -> None:
+    def record(self, **numbers: SupportsFloat) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
 
         Raises:
@@ -131,11 +140,11 @@ class ExperimentHandle:
     def log(
         self,
         name: str,
-        value: Any,
+        value: SupportsFloat,
         step: SupportsIndex | None = None,
         *,
-        best: str | None = None,
-        **more: Any,
+        best: Literal["min", "max"] | None = None,
+        **more: object,
     ) -> float:
         """Log a number of a training step: ``log("loss", 2.5, step=0)``.
 
@@ -216,11 +225,11 @@ class ExperimentHandle:
         return found
 
     def _check_open(self, what: str) -> None:
-        if self._opened.state == CLOSED and self._folder is None:
+        if self._opened.state == CLOSED and self.folder is None:
             raise LifecycleError(f"experiment {self.name!r} is {self.status}: {what} came too late")
 
     @contextmanager
-    def active(self) -> Iterator[ExperimentHandle]:
+    def active(self) -> Iterator[Experiment]:
         """Attribute everything emitted in this block, by this thread or task, to this handle."""
         token = current_scope.set(self._opened)
         try:
@@ -229,7 +238,7 @@ class ExperimentHandle:
             current_scope.reset(token)
 
     @contextmanager
-    def judge(self) -> Iterator[ExperimentHandle]:
+    def judge(self) -> Iterator[Experiment]:
         """Mark everything in this block, by this thread or task, as a judge's.
 
         Calls of a model that grades answers belong to the experiment, but their cost is not the
@@ -261,18 +270,16 @@ class ExperimentHandle:
         Raises:
             LifecycleError: the experiment is kept in memory (library use), which nobody can join.
         """
-        if self._folder is None:
+        if self.folder is None:
             raise LifecycleError(f"experiment {self.name!r} is kept in memory: no process can join")
         return json.dumps(
             {
-                "folder": os.fspath(self._folder),
+                "folder": os.fspath(self.folder),
                 "run": self.id,
-                "node": self._node,
+                "node": self.node,
                 "definition": {
                     "name": self.name,
-                    "hypothesis": self.definition.hypothesis,
-                    "sampling": self.definition.sampling,
-                    "validate": self.definition.validate,
+                    **{key: getattr(self.definition, key) for key in obeyed(JOIN)},
                 },
                 "scope": asdict(self.scope),
             }
@@ -296,15 +303,24 @@ class ExperimentHandle:
             self._record.version,
         )
 
-    def metrics(self) -> Metrics:
+    @property
+    def everything(self) -> OwnRecord:
+        """`events` and the plugin's own, such as recorded numbers. For this package's use."""
+        return self._record
+
+    def metrics(self, *, exact: bool = False) -> Metrics:
         """Metrics over `events` and the numbers given to `record` so far.
 
         While it runs each call reads only what came since the last one, and beyond a thousand
         numbers percentiles are to within 1 % (`StreamingMetrics`); anomalies are not looked for.
         Afterwards, and where a sample is taken or there are ensembles or hedged requests, all is
         worked out from the record.
+
+        Args:
+            exact: read the whole record also while it runs: percentiles are exact, and anomalies
+                are told.
         """
-        return self._record.metrics()
+        return self._record.metrics(exact=exact)
 
     def pause(self) -> None:
         """Record nothing until `resume`.
@@ -327,7 +343,7 @@ class ExperimentHandle:
         resume_scope(self._opened)
 
     @contextmanager
-    def paused(self) -> Iterator[ExperimentHandle]:
+    def paused(self) -> Iterator[Experiment]:
         """Record nothing in this block; errors are those of `pause`."""
         self.pause()
         try:
@@ -337,7 +353,7 @@ class ExperimentHandle:
                 self.resume()
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """running, paused, stopped, or archived: stopped, and written to an archive."""
         state = self._opened.state
         if state == CLOSED:
@@ -346,6 +362,7 @@ class ExperimentHandle:
 
     @property
     def is_paused(self) -> bool:
+        """Whether it records nothing until `resume`."""
         return self._opened.state == PAUSED
 
     @property
@@ -355,7 +372,7 @@ class ExperimentHandle:
 
     @property
     def started_at(self) -> datetime:
-        """In UTC, as all the following."""
+        """When it began; in UTC, as all the following."""
         return _moment(self._opened.timeline.began_wall_ns)
 
     @property
@@ -366,6 +383,7 @@ class ExperimentHandle:
 
     @property
     def stopped_at(self) -> datetime | None:
+        """When it ended; None if it has not."""
         ended = self._opened.timeline.ended_wall_ns
         return None if ended is None else _moment(ended)
 

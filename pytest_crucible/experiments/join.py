@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_crucible._errors import LifecycleError, OutputError
+from pytest_crucible._errors import DefinitionError, LifecycleError, OutputError
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import TICKET, ExperimentHandle
+from pytest_crucible.experiments.handle import TICKET, Experiment
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.definition import JOIN, check_keywords, define
 
 
 @contextmanager
-def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
+def join(ticket: str | None = None) -> Iterator[Experiment | None]:
     """Record into the trial of the process that gave us a ticket.
 
     ::
@@ -47,7 +47,12 @@ def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
         told = json.loads(ticket)
         folder, scope = Path(told["folder"]), Scope(**told["scope"])
         parent, run = str(told["node"]), str(told["run"])
-        definition = Definition(**told["definition"])
+        given = dict(told["definition"])
+        name = given.pop("name")
+        check_keywords(given, JOIN)
+        definition = define(name, **given)
+    except DefinitionError as error:  # of another version's, most likely
+        raise LifecycleError(f"not a ticket of an experiment: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise LifecycleError(f"not a ticket of an experiment: {ticket[:80]!r}") from error
     node = f"{parent}-{os.getpid()}-{secrets.token_hex(2)}"
@@ -56,7 +61,7 @@ def join(ticket: str | None = None) -> Iterator[ExperimentHandle | None]:
     except OSError as error:
         raise OutputError(f"cannot join the run in {folder}: {error.strerror}") from error
     opened = recording.open(scope, definition.sampling)
-    handle = ExperimentHandle(definition, opened, recording.store, run, node, folder)
+    handle = Experiment(definition, opened, recording.store, run, node, folder)
     try:
         with handle.active():
             yield handle

@@ -1,46 +1,55 @@
 """Experiments outside pytest: in a notebook, a script, a training loop.
 
-Each started experiment is a run of its own, kept in memory.
+Each started experiment is a run of its own, kept in memory. All functions take a handle or an id;
+the handle of pytest's fixture as well, but what would end, pack or forget its experiment, which is
+up to the session.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, get_args
 
 from pytest_crucible._errors import DefinitionError, LifecycleError, ValidationError
 from pytest_crucible._files import make_output_folder, new_run_id, slug
+from pytest_crucible.analysis.run import Run
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
 from pytest_crucible.capture.sampler import NodeSampler
+from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.differences import Differences, differences
+from pytest_crucible.experiments.handle import Experiment, Status
+from pytest_crucible.experiments.own_record import OwnRecord
 from pytest_crucible.exports.formats import FORMATS, check_formats, export_as
 from pytest_crucible.exports.options import ExportOptions
-from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.queries.anomalies import marks
 from pytest_crucible.record.memory import MemoryStore
-from pytest_crucible.record.merge import merge
+from pytest_crucible.record.merge import by_time, merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
-from pytest_crucible.runs.definition import ERROR, Definition, define
+from pytest_crucible.runs.definition import (
+    ERROR,
+    LIBRARY,
+    LibraryKeywords,
+    check_keywords,
+    define,
+)
 from pytest_crucible.runs.memory_archive import archive_frames
 
 OUTPUT = "crucible-results"
-STATUSES = ("running", "paused", "stopped", "archived")
-_UNDER_PYTEST = ("conditions", "scope", "trials", "expect", "failures")
+STATUSES: tuple[str, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    handle: ExperimentHandle
+    handle: Experiment
     opened: OpenScope
     store: MemoryStore
 
@@ -48,23 +57,7 @@ class _Started:
 _started: dict[str, _Started] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How one metric differs between two experiments; a plain difference, no verdict.
-
-    Attributes:
-        metric: ``latency.p95``, ``cost.total``, …
-        percent: change relative to the baseline in %, None where the baseline is 0.
-    """
-
-    metric: str
-    baseline: float
-    candidate: float
-    difference: float
-    percent: float | None
-
-
-def start(name: str, **definition: Any) -> ExperimentHandle:
+def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
     """Start an experiment; it records until `stop`.
 
     It hears what is emitted through its handle or inside ``with handle.active():``, and, while it
@@ -76,30 +69,22 @@ def start(name: str, **definition: Any) -> ExperimentHandle:
             `Definition`.
 
     Raises:
-        DefinitionError: an argument makes no sense.
+        DefinitionError: an argument makes no sense, or only pytest would obey it.
     """
-    checked = _check(define(name, **definition), definition)
+    check_keywords(definition, LIBRARY)
+    checked = define(name, **definition)
     store, run = MemoryStore(), new_run_id()
     scope = Scope(experiment=name, condition=checked.condition or "default")
     sampler = None
     if checked.sampling is not None:
         sampler = NodeSampler(name, scope.condition, checked.sampling, store.append)
     opened = open_scope(scope, store, 1, sampler)
-    handle = ExperimentHandle(checked, opened, store, run, "main")
+    handle = Experiment(checked, opened, store, run, "main")
     _started[run] = _Started(handle, opened, store)
     return handle
 
 
-def _check(checked: Definition, given: dict[str, Any]) -> Definition:
-    for key in _UNDER_PYTEST:
-        if key in given:
-            raise DefinitionError(
-                f"{key}= needs pytest, which runs the tests; here, start one experiment per arm"
-            )
-    return checked
-
-
-def stop(experiment: ExperimentHandle | str, reason: str | None = None) -> ExperimentHandle:
+def stop(experiment: Experiment | str, reason: str | None = None) -> Experiment:
     """Stop recording. The record stays until `cleanup`.
 
     Args:
@@ -108,11 +93,11 @@ def stop(experiment: ExperimentHandle | str, reason: str | None = None) -> Exper
 
     Raises:
         LookupError: there is no such experiment.
-        LifecycleError: it has been stopped already.
+        LifecycleError: it has been stopped already, or pytest stops it.
         ValidationError: with ``validate="error"``, events are not as the catalog says; the
             experiment is stopped all the same. With ``"warn"`` that is a ``UserWarning``.
     """
-    found = _find(experiment)
+    found = _started_here(experiment, "stopped", "`pause` stops recording until then")
     if found.opened.state == CLOSED:
         raise LifecycleError(f"experiment {found.handle.name!r} has been stopped already")
     problems = _end(found, reason)
@@ -134,7 +119,7 @@ def _end(found: _Started, reason: str | None) -> dict[str, int]:
 
 
 @contextmanager
-def experiment(name: str, **definition: Any) -> Iterator[ExperimentHandle]:
+def experiment(name: str, **definition: Unpack[LibraryKeywords]) -> Iterator[Experiment]:
     """An experiment over a block; what is emitted in the block belongs to it.
 
     Arguments and errors are those of `start`. If the block raises, the experiment is stopped, with
@@ -147,59 +132,61 @@ def experiment(name: str, **definition: Any) -> Iterator[ExperimentHandle]:
             yield handle
     except BaseException as error:
         if handle.stopped_at is None:
-            _end(_find(handle), type(error).__name__)  # what the block raised says it all
+            _end(_started[handle.id], type(error).__name__)  # what the block raised says it all
         raise
     if handle.stopped_at is None:
         stop(handle)
 
 
-def pause(experiment: ExperimentHandle | str) -> ExperimentHandle:
+def pause(experiment: Experiment | str) -> Experiment:
     """Record nothing until `resume`.
 
     Raises:
         LookupError: there is no such experiment.
         LifecycleError: it is not running.
     """
-    handle = _find(experiment).handle
+    handle = _handle(experiment)
     handle.pause()
     return handle
 
 
-def resume(experiment: ExperimentHandle | str) -> ExperimentHandle:
+def resume(experiment: Experiment | str) -> Experiment:
     """Record again after `pause`.
 
     Raises:
         LookupError: there is no such experiment.
         LifecycleError: it is not paused.
     """
-    handle = _find(experiment).handle
+    handle = _handle(experiment)
     handle.resume()
     return handle
 
 
 @contextmanager
-def paused(experiment: ExperimentHandle | str) -> Iterator[ExperimentHandle]:
+def paused(experiment: Experiment | str) -> Iterator[Experiment]:
     """Record nothing in this block; errors are those of `pause`."""
-    with _find(experiment).handle.paused() as handle:
+    with _handle(experiment).paused() as handle:
         yield handle
 
 
-def is_paused(experiment: ExperimentHandle | str) -> bool:
+def is_paused(experiment: Experiment | str) -> bool:
     """Whether an experiment is paused; False also for one that does not exist."""
-    found = _started.get(_id(experiment))
-    return found is not None and found.handle.is_paused
+    try:
+        return _handle(experiment).is_paused
+    except LookupError:
+        return False
 
 
-def get(experiment_id: str) -> ExperimentHandle:
-    """The experiment with this id.
+def get(experiment: Experiment | str) -> Experiment:
+    """The experiment with this id; of a handle, itself.
 
     Raises:
         LookupError: there is none, or it has been cleaned up.
     """
-    return _find(experiment_id).handle
+    return _handle(experiment)
 
 
-def list_experiments(status: str | None = None) -> list[ExperimentHandle]:
+def list_experiments(status: Status | None = None) -> list[Experiment]:
     """All experiments of this process, in the order in which they were started.
 
     Args:
@@ -214,30 +201,32 @@ def list_experiments(status: str | None = None) -> list[ExperimentHandle]:
     return [handle for handle in handles if status in (None, handle.status)]
 
 
-def calculate_metrics(experiment: ExperimentHandle | str) -> Metrics:
-    """All metrics of an experiment so far."""
-    found = _find(experiment)
-    observations = observe(_node(found))
-    return summarise(observations.group(found.handle.name, found.handle.condition))
-
-
 def compare(
-    baseline: ExperimentHandle | str, candidate: ExperimentHandle | str
-) -> list[Difference]:
-    """Every metric that both experiments have, side by side."""
-    before = dict(flatten(calculate_metrics(baseline)))
-    after = dict(flatten(calculate_metrics(candidate)))
-    found = []
-    for metric, old in before.items():
-        new = after.get(metric)
-        if old is not None and new is not None:
-            percent = (new - old) / old * 100 if old else None
-            found.append(Difference(metric, old, new, new - old, percent))
-    return found
+    baseline: Experiment | Run | Metrics | str, candidate: Experiment | Run | Metrics | str
+) -> Differences:
+    """Every metric that both have, side by side, from their whole records.
+
+    Plain differences; ``crucible compare`` gives verdicts.
+
+    Args:
+        baseline, candidate: handles, ids, runs with one experiment under one condition
+            (`open_run`), or metrics: ``run.metrics("prompt", "short")``.
+
+    Raises:
+        LookupError: there is no such experiment, or a run has several.
+        ArtifactError: a run cannot be read.
+    """
+    return differences(_metrics(baseline), _metrics(candidate))
+
+
+def _metrics(of: Experiment | Run | Metrics | str) -> Metrics:
+    if isinstance(of, Metrics):
+        return of
+    return of.metrics() if isinstance(of, Run) else _handle(of).metrics(exact=True)
 
 
 def export(
-    experiment: ExperimentHandle | str,
+    experiment: Experiment | str,
     format: str = "csv",
     path: str | Path | None = None,
     options: ExportOptions | None = None,
@@ -245,20 +234,36 @@ def export(
     """Write an experiment's events to a file, see `export_multiple`.
 
     Args:
-        path: default ``crucible-results/NAME-ID.FORMAT``; the name is made safe.
+        experiment: handle or id.
+        format, options: as for `export_multiple`.
+        path: default ``crucible-results/NAME-ID.FORMAT``, under pytest with the test's name; names
+            are made safe.
+
+    Returns:
+        The file.
     """
-    handle = _find(experiment).handle
-    target = Path(OUTPUT) / f"{slug(handle.name)}-{handle.id}.{format}" if path is None else path
-    return export_multiple([experiment], format, target, options)
+    handle = _handle(experiment)
+    target = Path(OUTPUT) / f"{_file_name(handle)}.{format}" if path is None else path
+    return export_multiple([handle], format, target, options)
+
+
+def _file_name(handle: Experiment) -> str:
+    name = f"{slug(handle.name)}-{handle.id}"
+    if handle.folder is None:
+        return name
+    # The id is that of the run, in which every trial records, and every process that joins one.
+    return f"{name}-{slug(f'{handle.scope.test}-{handle.node}-{handle.attempt}')}"
 
 
 def export_multiple(
-    experiments: Sequence[ExperimentHandle | str],
+    experiments: Sequence[Experiment | str],
     format: str,
     path: str | Path,
     options: ExportOptions | None = None,
 ) -> Path:
     """Write the events of several experiments to one file, in order of time.
+
+    Of a handle under pytest: those of its trial, and the numbers that it recorded.
 
     Args:
         experiments: handles or ids.
@@ -271,18 +276,28 @@ def export_multiple(
         MissingExtraError: Parquet or zstd, and pyarrow is not installed.
         LookupError: there is no such experiment.
         OutputError: the folder cannot be made.
+
+    Returns:
+        The file.
     """
     check_formats([format], FORMATS)
     chosen = options or ExportOptions()
     # Named twice, it is still one: its events must not count double.
-    found = list({each.handle.id: each for each in map(_find, experiments)}.values())
+    handles = list(dict.fromkeys(map(_handle, experiments)))
     target = Path(path)
     make_output_folder(target.parent)
-    mark = marks(calculate_metrics(each.handle) for each in found)
-    return export_as(lambda: merge([_node(each) for each in found]), target, format, chosen, mark)
+    mark = marks(each.metrics(exact=True) for each in handles)
+    records = [_started.get(each.id) or each.everything for each in handles]
+    return export_as(lambda: _events(records), target, format, chosen, mark)
 
 
-def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) -> Path:
+def _events(records: Sequence[_Started | OwnRecord]) -> Iterable[Event]:
+    nodes = [_node(each) if isinstance(each, _Started) else each for each in records]
+    whole = [each for each in nodes if isinstance(each, Node)]
+    return merge(whole) if len(whole) == len(nodes) else by_time([iter(each) for each in nodes])
+
+
+def archive(experiment: Experiment | str, path: str | Path | None = None) -> Path:
     """Write a stopped experiment to one file: what it is, its course, and all its events.
 
     The file holds checksums. ``crucible show`` and `open_run` read it, with the same events.
@@ -293,11 +308,11 @@ def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) 
 
     Raises:
         LookupError: there is no such experiment.
-        LifecycleError: it has not been stopped.
+        LifecycleError: it has not been stopped, or is a part of a run of pytest's.
         DefinitionError: the path has another ending.
         OutputError: the folder cannot be made.
     """
-    found = _find(experiment)
+    found = _started_here(experiment, "archived", "`crucible archive` packs the whole run")
     handle = found.handle
     if found.opened.state != CLOSED:
         raise LifecycleError(
@@ -315,7 +330,7 @@ def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) 
     return target
 
 
-def _lifecycle(handle: ExperimentHandle) -> dict[str, Any]:
+def _lifecycle(handle: Experiment) -> dict[str, Any]:
     return {
         "status": handle.status,
         "reason": handle.reason,
@@ -328,7 +343,7 @@ def _lifecycle(handle: ExperimentHandle) -> dict[str, Any]:
     }
 
 
-def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> None:
+def cleanup(experiment: Experiment | str, *, keep_data: bool = False) -> None:
     """Stop an experiment, if it is still open, and forget it: its id means nothing any more.
 
     Args:
@@ -338,8 +353,9 @@ def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> N
 
     Raises:
         LookupError: there is no such experiment.
+        LifecycleError: pytest does that.
     """
-    found = _find(experiment)
+    found = _started_here(experiment, "cleaned up", "the run folder keeps what it recorded")
     if found.opened.state != CLOSED:
         _end(found, None)
     del _started[found.handle.id]
@@ -347,16 +363,28 @@ def cleanup(experiment: ExperimentHandle | str, *, keep_data: bool = False) -> N
         found.store.clear()
 
 
-def _find(experiment: ExperimentHandle | str) -> _Started:
-    key = _id(experiment)
-    found = _started.get(key)
+def _handle(experiment: Experiment | str) -> Experiment:
+    """The handle that is meant: one that was started here, or the one of a trial under pytest."""
+    if isinstance(experiment, Experiment):
+        if experiment.folder is not None:
+            return experiment
+        key: object = experiment.id
+    else:
+        key = experiment
+    found = _started.get(key) if isinstance(key, str) else None
     if found is None:
         raise LookupError(f"no experiment with the id {key!r}; `list_experiments()` tells them")
-    return found
+    return found.handle
 
 
-def _id(experiment: object) -> str:
-    return str(getattr(experiment, "id", experiment))
+def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Started:
+    """What `start` started: pytest's session ends and keeps its own experiments."""
+    handle = _handle(experiment)
+    if handle.folder is not None:
+        raise LifecycleError(
+            f"experiment {handle.name!r} cannot be {step}: it ends with its test; {instead}"
+        )
+    return _started[handle.id]
 
 
 def _node(found: _Started) -> Node:

@@ -49,10 +49,10 @@ class OwnRecord:
         """Another one as soon as there may be more to read."""
         return os.getpid(), self._store.position()
 
-    def metrics(self) -> Metrics:
-        """See `ExperimentHandle.metrics`."""
+    def metrics(self, *, exact: bool) -> Metrics:
+        """See `Experiment.metrics`."""
         opened = self._opened
-        if opened.state == CLOSED or opened.sampler is not None:
+        if exact or opened.state == CLOSED or opened.sampler is not None:
             return self._metrics_of_all()
         from pytest_crucible.metrics.streaming import LiveMetrics
 

@@ -28,7 +28,7 @@ from pytest_crucible.capture.frames import (
 from pytest_crucible.capture.open_scope import OpenScope
 from pytest_crucible.capture.recorder import close_scope, open_scope, scope_frame, stop_listening
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.record.node_reader import TrialKey
 from pytest_crucible.record.spool import SpoolStore
 from pytest_crucible.runs.definition import Definition
@@ -120,7 +120,7 @@ class NodeRecording:
 
     def handle(
         self, definition: Definition, opened: OpenScope, since: int | None = None
-    ) -> ExperimentHandle:
+    ) -> Experiment:
         """The handle of a scope that `open` opened.
 
         Args:
@@ -128,9 +128,7 @@ class NodeRecording:
             opened: the scope.
             since: position in the store from which on it reads; None: from here on.
         """
-        return ExperimentHandle(
-            definition, opened, self.store, self.run, self.node, self.folder, since
-        )
+        return Experiment(definition, opened, self.store, self.run, self.node, self.folder, since)
 
     def close_scope(self, opened: OpenScope) -> None:
         """Close a scope that `open` opened; one that is closed already is left alone."""

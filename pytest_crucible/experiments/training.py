@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import SupportsFloat
 
 from pytest_crucible import _clock
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 
 _TRAINING, _EPOCH = "crucible_train.training", "crucible_train.epoch"
 _BATCH, _CHECKPOINT = "crucible_train.batch.stop", "crucible_train.checkpoint.saved"
@@ -35,7 +35,7 @@ class Training:
         metadata: goes with every event, e.g. ``model_name``.
     """
 
-    def __init__(self, experiment: ExperimentHandle, **metadata: Any) -> None:
+    def __init__(self, experiment: Experiment, **metadata: object) -> None:
         self._experiment = experiment
         self._metadata = metadata
         self._epoch: int | None = None
@@ -83,7 +83,7 @@ class Training:
         self._begin(_EPOCH, {"epoch": epoch})
         self._began_ns[_BATCH] = _clock.monotonic_ns()
 
-    def epoch_stop(self, **numbers: Any) -> None:
+    def epoch_stop(self, **numbers: SupportsFloat) -> None:
         """The epoch is over: ``crucible_train.epoch.stop`` with ``loss``, ``accuracy``, …
 
         Raises:
@@ -97,7 +97,7 @@ class Training:
         lasted = {"duration": self._lasted(_EPOCH)} if _EPOCH in self._began_ns else {}
         self._say(f"{_EPOCH}.stop", {**lasted, **plain, "epoch": epoch}, epoch=epoch)
 
-    def batch_stop(self, batch: int, **numbers: Any) -> None:
+    def batch_stop(self, batch: int, **numbers: SupportsFloat) -> None:
         """A batch is over: ``crucible_train.batch.stop`` with ``loss``, ``gradient_norm``, …
 
         Its duration is the time since the batch before it, or since the epoch began. Errors are
@@ -110,12 +110,12 @@ class Training:
         where = {} if self._epoch is None else {"epoch": self._epoch}
         self._say(_BATCH, {**lasted, **plain, **where, "batch": batch}, **where, batch=batch)
 
-    def checkpoint_saved(self, path: str | os.PathLike[str], **numbers: Any) -> None:
+    def checkpoint_saved(self, path: str | os.PathLike[str], **numbers: SupportsFloat) -> None:
         """A checkpoint was written: ``crucible_train.checkpoint.saved``."""
         where = {} if self._epoch is None else {"epoch": self._epoch}
         self._say(_CHECKPOINT, {**numbers, **where}, **where, checkpoint_path=os.fspath(path))
 
-    def _begin(self, what: str, numbers: Mapping[str, Any]) -> None:
+    def _begin(self, what: str, numbers: Mapping[str, SupportsFloat]) -> None:
         self._began_ns[what] = _clock.monotonic_ns()
         times = {"monotonic_time": self._began_ns[what], "system_time": _clock.wall_ns()}
         self._say(f"{what}.start", {**numbers, **times}, **numbers)
@@ -123,11 +123,13 @@ class Training:
     def _lasted(self, what: str) -> int:
         return _clock.monotonic_ns() - self._began_ns.pop(what)
 
-    def _log(self, prefix: str, numbers: Mapping[str, Any], step: int) -> dict[str, float]:
+    def _log(
+        self, prefix: str, numbers: Mapping[str, SupportsFloat], step: int
+    ) -> dict[str, float]:
         return {
             name: self._experiment.log(f"{prefix}{name}", value, step)
             for name, value in numbers.items()
         }
 
-    def _say(self, name: str, numbers: Mapping[str, Any], **context: Any) -> None:
+    def _say(self, name: str, numbers: Mapping[str, SupportsFloat], **context: object) -> None:
         self._experiment.execute(name, numbers, {**self._metadata, **context})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pytest_crucible._errors import DefinitionError
 
@@ -33,7 +34,7 @@ class ExportOptions:
     flatten: bool = False
     pretty: bool = False
     columns: Sequence[str] = ()
-    anonymize: str | None = None
+    anonymize: Literal["hash", "drop"] | None = None
     anonymize_fields: Sequence[str] = ()
     anonymize_keep: Sequence[str] = ()
     anonymize_key: bytes | None = field(default=None, repr=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_crucible._errors import MissingExtraError
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.training import Training
 
 
-def keras_callback(experiment: ExperimentHandle, *, batches: bool = False) -> Any:
+def keras_callback(experiment: Experiment, *, batches: bool = False) -> Any:
     """A Keras callback: ``model.fit(…, callbacks=[keras_callback(experiment)])``.
 
     Logs what Keras reports after each epoch (``loss``, ``val_loss``, metrics) and the learning
@@ -36,7 +36,7 @@ def keras_callback(experiment: ExperimentHandle, *, batches: bool = False) -> An
 class _Hooks:
     model: Any  # set by Keras
 
-    def __init__(self, experiment: ExperimentHandle, batches: bool) -> None:
+    def __init__(self, experiment: Experiment, batches: bool) -> None:
         super().__init__()
         self._experiment = experiment
         self._batches = batches

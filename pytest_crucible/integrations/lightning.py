@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 from pytest_crucible._errors import MissingExtraError
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.training import Training
 
 
-def lightning_callback(experiment: ExperimentHandle, *, batches: bool = False) -> Any:
+def lightning_callback(experiment: Experiment, *, batches: bool = False) -> Any:
     """A Lightning callback: ``Trainer(callbacks=[lightning_callback(experiment)])``.
 
     Logs what the module logs (``self.log``), by epoch, and the learning rate; emits the training
@@ -31,7 +31,7 @@ def lightning_callback(experiment: ExperimentHandle, *, batches: bool = False) -
 
 
 class _Hooks:
-    def __init__(self, experiment: ExperimentHandle, batches: bool) -> None:
+    def __init__(self, experiment: Experiment, batches: bool) -> None:
         super().__init__()
         self._experiment = experiment
         self._batches = batches

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.training import Training
 
 
 def log_partial_fit(
-    experiment: ExperimentHandle,
+    experiment: Experiment,
     model: Any,
     x: Any,
     y: Any,

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import MissingExtraError
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.training import Training
 
 _NO_CURVES = ("epoch", "total_flos", "step")
 
 
-def transformers_callback(experiment: ExperimentHandle) -> Any:
+def transformers_callback(experiment: Experiment) -> Any:
     """A callback: ``Trainer(…, callbacks=[transformers_callback(experiment)])``.
 
     Logs whatever the trainer logs (``loss``, ``grad_norm``, ``learning_rate``, ``eval_loss``, …) by
@@ -34,7 +34,7 @@ def transformers_callback(experiment: ExperimentHandle) -> Any:
 
 
 class _Hooks:
-    def __init__(self, experiment: ExperimentHandle) -> None:
+    def __init__(self, experiment: Experiment) -> None:
         super().__init__()
         self._experiment = experiment
 

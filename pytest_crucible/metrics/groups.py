@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pytest_crucible._text import plural
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import JUDGE, Scope
@@ -123,7 +124,12 @@ class Group:
             counts[error] = counts.get(error, 0.0) + self.weight[row]
         return {error: round(count) for error, count in counts.items()}
 
+    def __repr__(self) -> str:
+        told = f"{plural(len(self.name), 'event')}, {plural(len(self.trials), 'trial')}"
+        return f"<observations of {self.experiment!r} {self.condition!r}: {told}>"
+
     def case_index(self, case: str | None) -> int:
+        """The index of a case in `cases`, which gets it if it is new; `NO_CASE` for None."""
         if case is None:
             return NO_CASE
         return self.cases.setdefault(case, len(self.cases))

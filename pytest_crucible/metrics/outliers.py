@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import NormalDist
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MAD, ZSCORE, IQR, EWMA = "mad", "zscore", "iqr", "ewma"
+Method = Literal["mad", "zscore", "iqr", "ewma"]
+MAD: Final = "mad"
+ZSCORE: Final = "zscore"
+IQR: Final = "iqr"
+EWMA: Final = "ewma"
 METHODS = (MAD, ZSCORE, IQR, EWMA)
 FEWEST = 3
 _FEWEST_BY_DEFAULT = 5  # the default threshold of `mad` keeps its word from there on

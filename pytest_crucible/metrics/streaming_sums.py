@@ -205,7 +205,7 @@ class Sums:
             reliability=overall.reliability(),
             tokens=overall.token_metrics(),
             recorded={name: each.describe() for name, each in sorted(self._recorded.items())},
-            events={name: _event_metrics(part) for name, part in sorted(self._by_name.items())},
+            by_event={name: _event_metrics(part) for name, part in sorted(self._by_name.items())},
         )
 
     def _overview(self) -> Overview:

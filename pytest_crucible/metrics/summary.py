@@ -65,7 +65,7 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
             name: summarise_logged(series, name, catalog)
             for name, series in sorted(group.logged.items())
         },
-        events={
+        by_event={
             name: _event_metrics(columns, everything & (columns.name == index))
             for name, index in sorted(group.names.items())
         },

@@ -7,10 +7,12 @@ the sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
+from pytest_crucible._html import short_number, table
+from pytest_crucible._text import plural
 from pytest_crucible.metrics.anomalies import Unusual
 from pytest_crucible.metrics.curves import Logged
 from pytest_crucible.metrics.distribution import Distribution
@@ -110,6 +112,9 @@ class EventMetrics:
     tokens: Tokens = field(default_factory=Tokens)
 
 
+_PARTS = ("summary", "latency", "cost", "reliability", "tokens", "tests", "ensemble", "hedging")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
     """All numbers of one experiment under one condition.
@@ -118,7 +123,7 @@ class Metrics:
         latency: in ms.
         recorded: numbers given to ``record``, by name.
         logged: numbers given to ``log``, by name.
-        events: by event name.
+        by_event: of all events with one name.
         custom: numbers that plugins added, by name.
         anomalies: values far from the others: of ``latency``, ``cost`` and each recorded number.
         ensemble, hedging: None where no event is about them.
@@ -134,11 +139,52 @@ class Metrics:
     tests: Tests = field(default_factory=Tests)
     recorded: Mapping[str, Distribution] = field(default_factory=dict)
     logged: Mapping[str, Logged] = field(default_factory=dict)
-    events: Mapping[str, EventMetrics] = field(default_factory=dict)
+    by_event: Mapping[str, EventMetrics] = field(default_factory=dict)
     custom: Mapping[str, float] = field(default_factory=dict)
     anomalies: Mapping[str, Unusual] = field(default_factory=dict)
     ensemble: EnsembleMetrics | None = None
     hedging: HedgingMetrics | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain data, for JSON; keys are the attributes."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        told = [plural(self.summary.total_events, "event")]
+        if self.tests.trials:
+            told.append(plural(self.tests.trials, "trial"))
+        for what, value, unit in (
+            ("success rate", self.reliability.success_rate, ""),
+            ("latency p50", self.latency.p50, " ms"),
+            ("cost", self.cost.total, " USD"),
+        ):
+            if value is not None:
+                told.append(f"{what} {short_number(value)}{unit}")
+        return f"<metrics of {self.experiment!r} {self.condition!r}: {', '.join(told)}>"
+
+    def _repr_html_(self) -> str:
+        caption = f"{self.experiment} ({self.condition})"
+        by_name = (
+            (name, each.count, each.latency.mean, each.latency.p95, each.cost.total)
+            for name, each in self.by_event.items()
+        )
+        columns = ("event", "count", "latency mean, ms", "latency p95, ms", "cost, USD")
+        return table(caption, ("metric", "value"), self._numbers()) + (
+            table("by event", columns, by_name) if self.by_event else ""
+        )
+
+    def _numbers(self) -> Iterator[tuple[str, float]]:
+        """Every number that there is, with its path, but for those of single events."""
+        parts: dict[str, object] = {name: getattr(self, name) for name in _PARTS}
+        parts |= {**self.recorded, **self.logged, **self.custom}
+        for name, part in parts.items():
+            if name != "tests" or self.tests.trials:  # outside pytest there are none
+                yield from _with_paths(name, part)
+
+
+def _with_paths(path: str, part: object) -> Iterator[tuple[str, float]]:
+    if isinstance(part, (int, float)):
+        yield path, part
+    elif is_dataclass(part):
+        for each in fields(part):
+            yield from _with_paths(f"{path}.{each.name}", getattr(part, each.name))

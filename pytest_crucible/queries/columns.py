@@ -10,11 +10,12 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._text import did_you_mean
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.enrichment_batch import NOTHING, Column, Same, enriched_columns
@@ -30,6 +31,15 @@ _FOUND = ("model", "provider")
 _TEXTS = frozenset({str, NoneType})
 TEXTS = ("name", "condition", "case", "model", "provider")
 NUMBERS = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
+
+
+class Texts(TypedDict, total=False):
+    """The columns of texts that a query can ask for, besides the name."""
+
+    condition: str | None
+    case: str | None
+    model: str | None
+    provider: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +79,27 @@ class EventColumns:
 
     @property
     def latency_ms(self) -> Floats:
-        """NaN where an event has no such number, here and in the following."""
+        """In ms; NaN where an event has no such number, here and in the following."""
         return self._of(self._loaded.numbers["latency_ms"])
 
     @property
     def cost_usd(self) -> Floats:
+        """In US dollars."""
         return self._of(self._loaded.numbers["cost_usd"])
 
     @property
     def input_tokens(self) -> Floats:
+        """Tokens of the prompt."""
         return self._of(self._loaded.numbers["input_tokens"])
 
     @property
     def output_tokens(self) -> Floats:
+        """Tokens of the answer."""
         return self._of(self._loaded.numbers["output_tokens"])
 
     @property
     def total_tokens(self) -> Floats:
+        """Tokens of both."""
         return self._of(self._loaded.numbers["total_tokens"])
 
     def __len__(self) -> int:
@@ -109,7 +123,7 @@ class EventColumns:
         *,
         success: bool | None = None,
         time_range_us: tuple[int | None, int | None] = (None, None),
-        **texts: str | None,
+        **texts: Unpack[Texts],
     ) -> EventColumns:
         """The events to which all of this applies, as columns.
 
@@ -120,13 +134,19 @@ class EventColumns:
             texts: ``condition``, ``case``, ``model`` or ``provider``; None is "has none".
 
         Raises:
-            TypeError: there is no such column, or ``success`` is no truth value.
+            TypeError: there is no such column (a line that names the one that was meant, if one is
+                close, and the valid ones), or ``success`` is no truth value.
         """
         if success is not None and not isinstance(success, (bool, np.bool_)):
             raise TypeError(f"query(success={success!r}): it takes True or False")
         unknown = [column for column in texts if column not in TEXTS]
         if unknown:
-            raise TypeError(f"query() has no column {unknown[0]!r}; it has {', '.join(TEXTS)}")
+            valid = ("name", "success", "time_range_us", *TEXTS[1:])
+            hint = did_you_mean(unknown[0], valid)
+            raise TypeError(
+                f"query({unknown[0]}=…): columns have no {unknown[0]!r}; {hint}"
+                f"valid: {', '.join(valid)}"
+            )
         kept = np.ones(len(self), dtype=bool)
         if name is not None:
             matches = matcher(name).match

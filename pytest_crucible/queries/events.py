@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +17,27 @@ from pytest_crucible.events.event import Event
 from pytest_crucible.exports.parquet_file import arrow_table, fitted_columns
 from pytest_crucible.exports.rows import nested_row
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.outliers import MAD
+from pytest_crucible.metrics.outliers import MAD, Method
 from pytest_crucible.queries.anomalies import Anomalies, anomalies
 from pytest_crucible.queries.columns import EventColumns, columns_of
+from pytest_crucible.queries.keys import check_keys
 from pytest_crucible.queries.trace import Trace, trace
 from pytest_crucible.queries.windows import Window, slide
 from pytest_crucible.record.chunks import Chunk, chunks_of
 from pytest_crucible.record.merge import Merged
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 Predicate = Callable[[Event], object]
 Stage = Callable[[Iterable[Event]], Iterable[Event]]
 Moment = datetime | int
 """A time with its zone, or µs since the epoch as in ``Event.time_us``."""
 
-UNITS = {"seconds": 1_000_000, "minutes": 60_000_000, "hours": 3_600_000_000}
+Unit = Literal["seconds", "minutes", "hours"]
+UNITS: dict[Unit, int] = {"seconds": 1_000_000, "minutes": 60_000_000, "hours": 3_600_000_000}
 _DTYPE = np.dtype(
     [
         ("name", object), ("time_us", np.int64), ("condition", object), ("case", object),
@@ -75,7 +82,7 @@ class Events(Sequence[Event]):
         success: bool | None = None,
         time_range: tuple[Moment | None, Moment | None] | None = None,
         condition: str | None = None,
-        **metadata: Any,
+        **metadata: object,
     ) -> Events:
         """The events to which all of this applies.
 
@@ -86,11 +93,21 @@ class Events(Sequence[Event]):
             condition: of their experiment.
             metadata: ``model="gpt-4o-mini"``: metadata with this value. What an event does not have
                 as metadata is looked for among what was worked out about it (``cohort``), in its
-                scope (``case``, ``trial``) and in the event (``node``, ``attribution``).
+                scope (``case``, ``trial``), in the event (``node``, ``attribution``) and in its
+                measurements.
+
+        A key that this view does not know is taken for misspelt. Known is what every event has
+        (scope, what is worked out, …), what the catalog says of events with such a ``name``, and
+        what any event of the view has as metadata or measurement: for other keys than those of the
+        first two kinds it is read, as far as the first event that has it. A view without any events
+        knows nothing, and refuses nothing; `where` never does.
 
         Raises:
+            TypeError: the events of this view do not know a key; names the one that was meant, if
+                one is close, and the valid ones.
             ValueError: a time range that makes no sense.
         """
+        check_keys(metadata, self, name)
         view = self if time_range is None else self.between(*time_range)
         if name is not None:
             matches = matcher(name).match
@@ -123,7 +140,7 @@ class Events(Sequence[Event]):
             )
         )
 
-    def last(self, number: float, unit: str = "seconds", *, until: Moment | None = None) -> Events:
+    def last(self, number: float, unit: Unit = "seconds", *, until: Moment | None = None) -> Events:
         """The events of the last five ``minutes``, say.
 
         Args:
@@ -234,7 +251,7 @@ class Events(Sequence[Event]):
     def anomalies(
         self,
         metric: str = "latency_ms",
-        method: str = MAD,
+        method: Method = MAD,
         threshold: float | None = None,
         *,
         log: bool | None = None,
@@ -287,16 +304,16 @@ class Events(Sequence[Event]):
         """
         return np.array([_record(event) for event in self], dtype=_DTYPE)
 
-    def to_arrow(self) -> Any:
-        """A ``pyarrow.Table`` with the columns of the exports.
+    def to_arrow(self) -> pyarrow.Table:
+        """A table of pyarrow with the columns of the exports.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
         return arrow_table([nested_row(event) for event in self])
 
-    def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame`` with the columns of the exports.
+    def to_pandas(self) -> pandas.DataFrame:
+        """A data frame of pandas with the columns of the exports.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -307,8 +324,8 @@ class Events(Sequence[Event]):
             raise MissingExtraError("to_pandas", "pandas") from error
         return pandas.DataFrame(fitted_columns([nested_row(event) for event in self]))
 
-    def to_polars(self) -> Any:
-        """A ``polars.DataFrame`` with the columns of the exports.
+    def to_polars(self) -> polars.DataFrame:
+        """A data frame of polars with the columns of the exports.
 
         Raises:
             MissingExtraError: polars is not installed.
@@ -325,7 +342,7 @@ def _enriched(event: Event) -> Enriched:
     return Enriched() if event.internal else enrich(event)
 
 
-def _has(event: Event, wanted: dict[str, Any]) -> bool:
+def _has(event: Event, wanted: Mapping[str, object]) -> bool:
     enriched = None
     for key, value in wanted.items():
         found = event.metadata.get(key, _MISSING)
@@ -344,7 +361,7 @@ def _worked_out(event: Event, enriched: Enriched, key: str) -> object:
         found: object = getattr(source, key, _MISSING)
         if found is not _MISSING:
             return found
-    return _MISSING
+    return event.measurements.get(key, _MISSING)
 
 
 def _record(event: Event) -> tuple[object, ...]:

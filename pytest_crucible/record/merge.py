@@ -27,7 +27,7 @@ class Merged:
         self._nodes = list(nodes)
 
     def __iter__(self) -> Iterator[Event]:
-        return _by_time([node.read() for node in self._nodes])
+        return by_time([node.read() for node in self._nodes])
 
     def chunks(self) -> Iterator[Chunk]:
         """The same, many at once."""
@@ -43,10 +43,11 @@ def merge(nodes: Iterable[Node]) -> Merged:
 
 def merge_aside(nodes: Iterable[Node], aside: Aside) -> Iterator[Event]:
     """The same, but for the usual ones, which ``aside`` gets; see `Node.read`."""
-    return _by_time([node.read(aside) for node in nodes])
+    return by_time([node.read(aside) for node in nodes])
 
 
-def _by_time(streams: list[Iterator[Event]]) -> Iterator[Event]:
+def by_time(streams: list[Iterator[Event]]) -> Iterator[Event]:
+    """The events of streams, each of which is a node's, or a part of one, in order."""
     if len(streams) == 1:
         return streams[0]
     timed = map(_timed, streams)

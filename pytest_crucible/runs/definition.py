@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.strategies import parse_sampling
@@ -82,21 +83,96 @@ class Definition:
 
 KEYWORDS = tuple(f.name for f in fields(Definition) if f.name != "name")
 
+MARKER, LIBRARY, JOIN = "marker", "library", "join"
+OBEYED_BY: Mapping[str, tuple[str, ...]] = {
+    "hypothesis": (MARKER, LIBRARY, JOIN),
+    "condition": (MARKER, LIBRARY),
+    "conditions": (MARKER,),
+    "tags": (MARKER, LIBRARY),
+    "metadata": (MARKER, LIBRARY),
+    "sample_size": (MARKER, LIBRARY),
+    "scope": (MARKER,),
+    "trials": (MARKER,),
+    "expect": (MARKER,),
+    "pass_if": (MARKER,),
+    "inconclusive": (MARKER,),
+    "margin": (MARKER,),
+    "metrics": (MARKER, LIBRARY),
+    "failures": (MARKER,),
+    "budget_usd": (MARKER,),
+    "validate": (MARKER, LIBRARY, JOIN),
+    "sampling": (MARKER, LIBRARY, JOIN),
+}
+"""Who obeys each keyword: the marker, `experiment` and `start` outside pytest, and processes that
+`join`, which get theirs from the ticket. Whoever does not obey a keyword refuses it."""
 
-def define(name: object = None, /, **given: Any) -> Definition:
+Texts = list[str] | tuple[str, ...] | AbstractSet[str] | Iterator[str]
+"""Any iterable of texts but a text, which is one of its letters."""
+OrderedTexts = list[str] | tuple[str, ...] | Iterator[str]
+
+
+class LibraryKeywords(TypedDict, total=False):
+    """What ``experiment()`` and ``start()`` take besides the name; `Definition` says what it is."""
+
+    hypothesis: str | None
+    condition: str | None
+    tags: Texts
+    metadata: Mapping[str, Any]
+    sample_size: int | None
+    metrics: Sequence[Metric]
+    validate: Literal["warn", "error"] | None
+    sampling: str | None
+
+
+class Keywords(LibraryKeywords, total=False):
+    """What the marker takes besides the name."""
+
+    conditions: OrderedTexts
+    scope: Literal["test", "class", "module", "session"]
+    trials: int
+    expect: Texts
+    pass_if: str | None
+    inconclusive: Literal["fail", "pass", "warn"] | None
+    margin: float | Mapping[str, float] | None
+    failures: Literal["fail", "record"] | None
+    budget_usd: float | None
+
+
+def obeyed(who: str) -> tuple[str, ...]:
+    """The keywords that `MARKER`, `LIBRARY` or `JOIN` obeys, in order."""
+    return tuple(key for key in KEYWORDS if who in OBEYED_BY[key])
+
+
+def check_keywords(given: Iterable[str], who: str) -> None:
+    """Refuse a keyword that would not be obeyed.
+
+    Raises:
+        DefinitionError: one line that names it and the valid ones.
+    """
+    valid = obeyed(who)
+    for key in given:
+        if key in valid:
+            continue
+        told = f"{key}= needs pytest, which runs the tests; "
+        if key not in KEYWORDS:
+            told = f"unknown keyword {key!r}; "
+            for close in get_close_matches(key, KEYWORDS, 1):
+                needs = "" if close in valid else ", which needs pytest"
+                told += f"did you mean {close!r}{needs}? "
+        raise DefinitionError(f"{told}valid: {', '.join(valid)}")
+
+
+def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     """Check the arguments of a marker (or of ``experiment()``) and make them a `Definition`.
 
     Raises:
         DefinitionError: one line that names the value and what would be valid.
     """
+    given: dict[str, Any] = {**keywords}
     if not isinstance(name, str) or not name.strip():
         raise DefinitionError(f"experiment name must be a non-empty string, not {name!r}")
     _check_text("name", name)
-    unknown = [key for key in given if key not in KEYWORDS]
-    if unknown:
-        close = get_close_matches(unknown[0], KEYWORDS, 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise DefinitionError(f"unknown keyword {unknown[0]!r}; {hint}valid: {', '.join(KEYWORDS)}")
+    check_keywords(given, MARKER)
     if isinstance(given.get("hypothesis"), str):
         given["hypothesis"] = " ".join(given["hypothesis"].split())  # prose may be wrapped
     _check_text("hypothesis", given.get("hypothesis"))

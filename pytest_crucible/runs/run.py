@@ -1,4 +1,4 @@
-"""Run: a recorded run, opened for reading, whatever form it is kept in."""
+"""A recorded run, opened for reading, whatever form it is kept in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_crucible._errors import ArtifactError
+from pytest_crucible._html import table
 from pytest_crucible._layout import NODES, SUFFIX
+from pytest_crucible._text import plural
 from pytest_crucible.capture.frames import SCHEMA, Frame, HeaderFrame
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.compressed import compression, inner_suffix
@@ -36,9 +38,9 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
 }
 
 
-@dataclass
-class Run:
-    """A recorded run.
+@dataclass(repr=False)
+class RecordedRun:
+    """What was recorded in a run; `pytest_crucible.analysis.run.Run` adds what it amounts to.
 
     Attributes:
         id: its id; for a single file, that of its first event.
@@ -53,11 +55,40 @@ class Run:
     manifest: dict[str, Any] | None = None
     _events: Callable[[], Iterator[Event]] | None = None
 
+    @property
     def events(self) -> Events:
-        """All events, in order, the plugin's own (trials, recorded numbers) among them."""
+        """All events, in order, the plugin's own (trials, recorded numbers) among them.
+
+        A view like that of a handle: a sequence that is read when it is used, and can be queried.
+        Each time it is asked for it is a new one, which reads the record anew: keep it in a
+        variable to use it twice. ``run.events.query(internal=False)`` leaves out the plugin's own.
+        Reading raises `ArtifactError` where the record cannot be read.
+        """
         from pytest_crucible.queries.events import Events
 
         return Events(lambda: merge(self.nodes) if self._events is None else self._events())
+
+    def __repr__(self) -> str:
+        path = "" if self.path is None else f" {str(self.path)!r}"
+        told = ", ".join(plural(count, noun) for noun, count in self._counts().items())
+        return f"<run {self.id!r}{path}{': ' if told else ''}{told}>"
+
+    def _repr_html_(self) -> str:
+        counts = ((f"{noun}s", count) for noun, count in self._counts().items())
+        return table(f"run {self.id}", (), [("path", self.path), *counts])
+
+    def _counts(self) -> dict[str, int]:
+        """Trials and events, as far as that is known without reading the record."""
+        told = self.manifest or {}
+        try:
+            return {
+                "trial": sum(int(each["trials"]) for each in told["experiments"].values()),
+                "event": sum(int(each["events"]) for each in told["nodes"]),
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # No manifest, one of an archived experiment, or none of ours.
+            read = sum(node.events for node in self.nodes)
+            return {"event": read} if read else {}
 
     def definitions(self) -> dict[str, Definition]:
         """The experiments by name, as far as the artifact tells."""
@@ -80,7 +111,7 @@ class Run:
         return [each.torn for each in readers if each.torn]
 
 
-def open_run(path: str | Path) -> Run:
+def open_recorded(path: str | Path) -> RecordedRun:
     """Open a run folder, an output folder (its newest run), an archive, or an exported file.
 
     Raises:
@@ -104,10 +135,10 @@ def open_run(path: str | Path) -> Run:
     first = next(_file_events(path, reader), None)
     if first is None:
         raise ArtifactError(f"{path}: no events in it")
-    return Run(id=first.run, path=path, _events=lambda: _file_events(path, reader))
+    return RecordedRun(id=first.run, path=path, _events=lambda: _file_events(path, reader))
 
 
-def open_folder(folder: Path) -> Run:
+def open_folder(folder: Path) -> RecordedRun:
     """Open one run folder, finished or not."""
     manifest = read_manifest(folder)
     files = sorted((folder / NODES).glob(f"*{SUFFIX}"))
@@ -124,10 +155,10 @@ def open_folder(folder: Path) -> Run:
         )
         for file, _ in distinct_spools(files)
     ]
-    return Run(id=run, path=folder, nodes=nodes, manifest=manifest)
+    return RecordedRun(id=run, path=folder, nodes=nodes, manifest=manifest)
 
 
-def _open_archive(path: Path) -> Run:
+def _open_archive(path: Path) -> RecordedRun:
     unpacked = archive.unpack(path)
     run = open_folder(unpacked.folder)
     run.path = path

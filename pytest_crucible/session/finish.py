@@ -25,7 +25,7 @@ from pytest_crucible.report.terminal import Line, has_sparklines, render
 from pytest_crucible.runs.declared import declared
 from pytest_crucible.runs.enriched import keep_enriched
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
-from pytest_crucible.runs.run import Run, open_folder, open_run
+from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.settings import SETTINGS, plugin_exporters
 from pytest_crucible.stats.expectations import Judgement
 
@@ -98,8 +98,8 @@ def finish(
 
 
 def _keep_enriched(
-    run: Run, enrichers: list[Enricher], finished: Finished
-) -> tuple[Run, list[Enricher]]:
+    run: RecordedRun, enrichers: list[Enricher], finished: Finished
+) -> tuple[RecordedRun, list[Enricher]]:
     """Write down what the enrichers set, for later readers, who have none; and read that."""
     try:
         for node in run.nodes:
@@ -110,14 +110,14 @@ def _keep_enriched(
     return open_folder(finished.folder), []
 
 
-def _compare(config: pytest.Config, run: Run, results: Results, finished: Finished) -> None:
+def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished: Finished) -> None:
     baseline = config.stash[SETTINGS].baseline
     if baseline is None:
         return
     from pytest_crucible.analysis.run_comparison import compare_runs
 
     try:
-        base = open_run(baseline)
+        base = open_recorded(baseline)
         finished.comparison = compare_runs((base, analyse(base)), (run, results))
     except (CrucibleError, OSError) as error:
         # Broken off half-way, most likely: it could be opened when the session began.
@@ -141,7 +141,7 @@ def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
 
 def _export(
     config: pytest.Config,
-    run: Run,
+    run: RecordedRun,
     enrichers: list[Enricher],
     finished: Finished,
     results: Results,
@@ -157,7 +157,7 @@ def _export(
         path = finished.folder / f"events.{name}"
         try:
             exporter = exporters.get(name) or exporters[split_format(name)[0]]
-            export_events(run.events, path, exporter, enrichers, mark)
+            export_events(lambda: run.events, path, exporter, enrichers, mark)
         except Exception as error:
             # A plugin's exporter may raise anything, and the run is worth more than one file of it.
             kind = (
@@ -169,7 +169,7 @@ def _export(
 
 
 def _manifest(
-    config: pytest.Config, run: Run, results: Results, finished: Finished
+    config: pytest.Config, run: RecordedRun, results: Results, finished: Finished
 ) -> dict[str, Any]:
     started = min((n.header.wall_ns for n in run.nodes if n.header), default=wall_ns())
     return {

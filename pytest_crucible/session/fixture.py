@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pytest_crucible.experiments.handle import Experiment
 
 # Here and not beside the marker, which takes much longer to import: this is part of every session.
 CONDITION_PARAM = "_crucible_condition"
@@ -14,10 +17,10 @@ TRIALS = "crucible-trials"
 
 
 @pytest.fixture
-def experiment(request: pytest.FixtureRequest) -> Any:
+def experiment(request: pytest.FixtureRequest) -> Experiment:
     """The experiment of this test's marker: execute, span, record, condition, metrics(), …"""
     trials: Any = request.config.pluginmanager.getplugin(TRIALS)
-    handle = None if trials is None else trials.handle()
+    handle: Experiment | None = None if trials is None else trials.handle()
     if handle is None:
         pytest.fail(
             f"{request.node.nodeid}: the experiment fixture needs a marker: "

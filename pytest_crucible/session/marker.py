@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import pytest
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible.runs.definition import VALIDATE, Definition, define
+from pytest_crucible.runs.definition import KEYWORDS, VALIDATE, Definition, define
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.stats.expression import parse
 
 _REPEAT_PARAM = "__pytest_repeat_step_number"  # pytest-repeat: its repetitions are trials too
+
+
+def marker_line() -> str:
+    """What ``pytest --markers`` says: every keyword with its default, then what the marker does."""
+    shown = ["name", "*"]
+    for each in fields(Definition):
+        if each.name in KEYWORDS:
+            default = each.default if each.default_factory is MISSING else each.default_factory()
+            # That of `failures` depends on others.
+            shown.append(f"{each.name}={None if each.name == 'failures' else default!r}")
+    return f"experiment({', '.join(shown)}): run this test as an experiment (pytest-crucible)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_crucible.capture.open_scope import OpenScope, current_scope
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.session.marker import IDENTITY
 from pytest_crucible.session.span_capture import Capture
@@ -28,7 +28,7 @@ class Stretches:
         self._recording = recording
         self._capture = capture
         self._open: dict[tuple[str, str], tuple[pytest.Item | pytest.Collector, OpenScope]] = {}
-        self._handles: dict[OpenScope, ExperimentHandle] = {}
+        self._handles: dict[OpenScope, Experiment] = {}
 
     def enter(self, item: pytest.Item) -> None:
         """Open the stretch that ``item`` begins, if it does, and make the innermost current."""

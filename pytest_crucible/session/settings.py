@@ -189,11 +189,11 @@ def _baseline(config: pytest.Config) -> Path | None:
     if not hasattr(config, "workerinput"):
         # Imported here: a session that asked for nothing must not pay for it.
         from pytest_crucible._errors import CrucibleError
-        from pytest_crucible.runs.run import open_run
+        from pytest_crucible.runs.run import open_recorded
 
         try:
             # The run itself, now: an output folder's newest run will soon be this one.
-            return open_run(path).path
+            return open_recorded(path).path
         except CrucibleError as error:
             raise pytest.UsageError(f"{where}: {error}") from error
     return path

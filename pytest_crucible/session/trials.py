@@ -16,7 +16,7 @@ from pytest_crucible.capture.open_scope import OpenScope, current_scope
 from pytest_crucible.capture.recorder import record_into
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.runs.definition import ERROR
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
@@ -39,7 +39,7 @@ class _Attempt:
     opened: OpenScope
     since: int  # position in the store
     began_ns: int
-    handle: ExperimentHandle | None = None
+    handle: Experiment | None = None
     outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
     error: str | None = None
 
@@ -106,7 +106,7 @@ class TrialHooks:
         """The scope of the trial under way."""
         return None if self._attempt is None else self._attempt.opened
 
-    def handle(self) -> ExperimentHandle | None:
+    def handle(self) -> Experiment | None:
         """The handle of the trial under way. Made when it is asked for: few trials need one."""
         attempt = self._attempt
         if attempt is None:

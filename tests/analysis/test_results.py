@@ -11,6 +11,7 @@ import pytest
 from pytest_crucible._errors import ArtifactError, ExpectationError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
+from pytest_crucible.analysis.run import Run, open_run
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
@@ -19,7 +20,6 @@ from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.definition import Definition, define
 from pytest_crucible.runs.manifest import write_manifest
-from pytest_crucible.runs.run import Run, open_run
 from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED
 from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED
 from pytest_crucible.telemetry import HANDLER_FAILURE
@@ -60,7 +60,7 @@ def test_experiments_stand_in_order_of_appearance(tmp_path: Path) -> None:
 def test_exported_file_gives_the_same_metrics(tmp_path: Path) -> None:
     """What an export says is what the folder said."""
     run = run_of(tmp_path, [*reference_events(), *arm("default", "ppf")])
-    path = export_events(run.events, tmp_path / "e.jsonl", FORMATS["jsonl"])
+    path = export_events(lambda: run.events, tmp_path / "e.jsonl", FORMATS["jsonl"])
     (before,), (after,) = (analyse(each).experiments for each in (run, open_run(path)))
     assert after.metrics == before.metrics
     assert after.errors == before.errors == {"timeout": 2}

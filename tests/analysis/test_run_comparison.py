@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.analysis.run_comparison import (
     FAIL_ON,
     RunComparison,
@@ -21,7 +22,6 @@ from pytest_crucible.exports.formats import FORMATS, export_events
 from pytest_crucible.exports.rows import to_json
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
-from pytest_crucible.runs.run import open_run
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,
@@ -32,6 +32,7 @@ from pytest_crucible.stats.comparison import (
     Options,
 )
 from tests.report.support import LINE, compared, made, observed, verdicts
+from tests.test_html import ELEMENTS, Tags
 
 
 def test_every_form_of_a_run_is_the_same_run(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_every_form_of_a_run_is_the_same_run(tmp_path: Path) -> None:
     forms = [folder]
     for format in FORMATS:  # noqa: A001
         path = tmp_path / f"events.{format}"
-        forms.append(export_events(open_run(folder).events, path, FORMATS[format]))
+        forms.append(export_events(lambda: open_run(folder).events, path, FORMATS[format]))
     told = [analyse(open_run(path)).to_dict()["experiments"]["exp"]["conditions"] for path in forms]
     assert told == [told[0]] * len(forms)
     for base, cand in itertools.combinations(forms, 2):
@@ -252,3 +253,14 @@ def test_a_comparison_is_json(tmp_path: Path, mixed: RunComparison) -> None:
     data = json.loads(to_json(mixed.to_dict()))
     assert [arm["verdict"] for arm in data["arms"]] == [REGRESSED, REMOVED]
     assert data["arms"][0]["comparisons"][0]["verdict"] == INCONCLUSIVE
+
+
+def test_a_comparison_shows_itself_in_a_line_and_in_a_table(mixed: RunComparison) -> None:
+    """The worst first; arms on one side only are in a table of their own."""
+    assert repr(mixed).startswith(f"<comparison of {mixed.title}: ")
+    assert f"{mixed.count(REGRESSED)} {REGRESSED}" in repr(mixed)
+    found = Tags(mixed._repr_html_())
+    assert found.names <= ELEMENTS
+    assert mixed.title in found.text
+    for arm in mixed.arms:
+        assert arm.name in found.text

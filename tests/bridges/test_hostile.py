@@ -22,7 +22,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
 from pytest_crucible.bridges import opentelemetry as bridge
 from pytest_crucible.bridges import providers
 from pytest_crucible.events.pricing import Pricer
-from pytest_crucible.experiments.handle import ExperimentHandle
+from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.spending import summarise_spending
 from pytest_crucible.metrics.summary import summarise
@@ -280,7 +280,7 @@ def test_a_judges_threads() -> None:
     from pytest_crucible.runs.definition import define
 
     with capturing() as captured:
-        handle = ExperimentHandle(define("exp"), captured.opened, captured.store, "run", "main")
+        handle = Experiment(define("exp"), captured.opened, captured.store, "run", "main")
         with handle.judge():
             carried = context.get_current()
 

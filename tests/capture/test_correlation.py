@@ -21,7 +21,7 @@ from pytest_crucible.events.event import Event
 
 
 @pytest.fixture
-def exp() -> Iterator[crucible.ExperimentHandle]:
+def exp() -> Iterator[crucible.Experiment]:
     with crucible.experiment("exp") as handle:
         yield handle
 
@@ -35,7 +35,7 @@ def of(events: crucible.Events, name: str) -> Event:
     return found
 
 
-def test_spans_and_events_carry_the_id(exp: crucible.ExperimentHandle) -> None:
+def test_spans_and_events_carry_the_id(exp: crucible.Experiment) -> None:
     """All that is emitted in the block has the id, what comes before and after has none."""
     telemetry.execute("before")
     with telemetry.correlate("job") as job:
@@ -69,7 +69,7 @@ def test_a_made_up_id_is_unique_and_spares_the_users_random_state() -> None:
         pass
 
 
-def test_the_innermost_block_and_the_users_own_id_win(exp: crucible.ExperimentHandle) -> None:
+def test_the_innermost_block_and_the_users_own_id_win(exp: crucible.Experiment) -> None:
     """Blocks nest; metadata that name an id keep it, of events and of spans."""
     with telemetry.correlate("outer"):
         with telemetry.correlate("inner"):
@@ -84,7 +84,7 @@ def test_the_innermost_block_and_the_users_own_id_win(exp: crucible.ExperimentHa
     }  # fmt: skip
 
 
-def test_a_span_keeps_the_id_it_began_with(exp: crucible.ExperimentHandle) -> None:
+def test_a_span_keeps_the_id_it_began_with(exp: crucible.Experiment) -> None:
     """Also when it ends outside the block; used again, it takes the id of that time."""
     span = telemetry.span("work")
     with telemetry.correlate("one"):
@@ -98,7 +98,7 @@ def test_a_span_keeps_the_id_it_began_with(exp: crucible.ExperimentHandle) -> No
     assert found == ["one", "one", "two", "two", None, None]
 
 
-def test_concurrent_tasks_keep_their_ids_apart(exp: crucible.ExperimentHandle) -> None:
+def test_concurrent_tasks_keep_their_ids_apart(exp: crucible.Experiment) -> None:
     """Tasks, `to_thread` and tasks that outlive the block carry the id they were started with."""
 
     async def work(number: int, late: list[asyncio.Task[None]]) -> None:
@@ -126,7 +126,7 @@ def test_concurrent_tasks_keep_their_ids_apart(exp: crucible.ExperimentHandle) -
         assert job == (None if number == 100 else f"job {number % 10}")
 
 
-def test_threads_carry_it_with_their_context_only(exp: crucible.ExperimentHandle) -> None:
+def test_threads_carry_it_with_their_context_only(exp: crucible.Experiment) -> None:
     """`copy_context().run` takes it along; a bare thread has none, and may enter it itself."""
 
     def enter(id: str) -> None:
@@ -159,7 +159,7 @@ def test_handlers_hear_it_too() -> None:
     assert mine == {"a": 1}
 
 
-def test_metadata_that_are_none_do_not_raise(exp: crucible.ExperimentHandle) -> None:
+def test_metadata_that_are_none_do_not_raise(exp: crucible.Experiment) -> None:
     """Nothing that a caller passes raises into the code under test."""
     with telemetry.correlate("job"), telemetry.span("s"):
         telemetry.execute("x", None, 3)  # type: ignore[arg-type]
@@ -167,14 +167,14 @@ def test_metadata_that_are_none_do_not_raise(exp: crucible.ExperimentHandle) -> 
     assert of(exp.events, "y").metadata["correlation_id"] == "job"
 
 
-def test_recorded_numbers_belong_to_it(exp: crucible.ExperimentHandle) -> None:
+def test_recorded_numbers_belong_to_it(exp: crucible.Experiment) -> None:
     """`record` inside a block is part of its trace, and the metric is what it was."""
     with telemetry.correlate("job"):
         exp.record(score=0.5)
     assert exp.metrics().recorded["score"].mean == 0.5
 
 
-def test_a_block_may_be_left_in_another_context(exp: crucible.ExperimentHandle) -> None:
+def test_a_block_may_be_left_in_another_context(exp: crucible.Experiment) -> None:
     """As fixtures that are async generators do: no error, and the id stays where it was."""
     block = telemetry.correlate("job")
     elsewhere = copy_context()
@@ -215,7 +215,7 @@ class Unreadable(dict[str, Any]):
         raise ValueError
 
 
-def test_metadata_that_cannot_be_read_do_no_harm(exp: crucible.ExperimentHandle) -> None:
+def test_metadata_that_cannot_be_read_do_no_harm(exp: crucible.Experiment) -> None:
     """An event whose metadata cannot be looked into is recorded as it is."""
     with telemetry.correlate("job"), telemetry.span("around"):
         telemetry.execute("x", None, Unreadable(a=1))

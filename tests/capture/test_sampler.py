@@ -125,7 +125,7 @@ def numbers_of(metrics: Metrics) -> dict[str, float]:
         "operations": metrics.reliability.total,
         "failed": metrics.reliability.failed,
         "events": metrics.summary.total_events,
-        "parts": metrics.events["req_llm.request.stop"].count,
+        "parts": metrics.by_event["req_llm.request.stop"].count,
         "tokens": metrics.tokens.total or 0.0,
     }
 

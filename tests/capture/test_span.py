@@ -325,7 +325,7 @@ def test_parent_that_the_caller_named_stays() -> None:
 
 
 @pytest.fixture
-def two() -> Iterator[tuple[crucible.ExperimentHandle, crucible.ExperimentHandle]]:
+def two() -> Iterator[tuple[crucible.Experiment, crucible.Experiment]]:
     """Two open experiments, neither of them current."""
     handles = crucible.start("one"), crucible.start("two")
     yield handles
@@ -333,7 +333,7 @@ def two() -> Iterator[tuple[crucible.ExperimentHandle, crucible.ExperimentHandle
         crucible.cleanup(handle)
 
 
-Two = tuple[crucible.ExperimentHandle, crucible.ExperimentHandle]
+Two = tuple[crucible.Experiment, crucible.Experiment]
 
 
 def test_end_in_another_context_belongs_to_the_experiment(two: Two) -> None:

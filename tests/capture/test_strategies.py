@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_sampling_is_read_and_shown(text: str, shown: str) -> None:
         ("reservoir:" + "9" * 5000, "a reservoir's size is a whole number of at least 1"),
     ],
 )
-def test_nonsense_is_refused_where_it_is_defined(given: object, problem: str) -> None:
+def test_nonsense_is_refused_where_it_is_defined(given: Any, problem: str) -> None:
     """One line that says what is wrong and what would be right."""
     with pytest.raises(DefinitionError) as caught:
         define("e", sampling=given)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.cli.main import main
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event, write_run
 
 KEY = "a secret of some length"
@@ -38,7 +38,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 def user(run: Path, path: Path, *options: str) -> object:
     export(run, path, "--anonymize", *options)
-    return next(iter(open_run(path).events())).metadata.get("user_id")
+    return next(iter(open_run(path).events)).metadata.get("user_id")
 
 
 def test_options_shape_the_file(run: Path, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_ending_compresses(ending: str, run: Path, tmp_path: Path) -> None:
     """A compressed export reads equal to its run."""
     path = tmp_path / f"e.{ending}"
     assert main(["export", str(run), "-o", str(path)]) == 0
-    assert list(open_run(path).events()) == list(open_run(run).events())
+    assert list(open_run(path).events) == list(open_run(run).events)
 
 
 def test_the_key_comes_from_a_file_or_the_environment(

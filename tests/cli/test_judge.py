@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -14,11 +15,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.cli.main import main
 from pytest_crucible.exports.formats import FORMATS, export_events
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
-from pytest_crucible.runs.run import open_run
 from tests.made_events import trial, trial_scope, write_run
 from tests.report.support import made, observed
 
@@ -324,7 +325,7 @@ def test_files_say_what_folders_say(
     files = []
     for folder in (base, slow):
         path = tmp_path / f"{folder.name}.{format}"
-        files.append(export_events(open_run(folder).events, path, FORMATS[format]))
+        files.append(export_events(partial(iter, open_run(folder).events), path, FORMATS[format]))
     told = []
     for pair in ((base, slow), files):
         assert run("compare", *pair, "--json") == 1
@@ -341,7 +342,7 @@ def test_half_a_file_is_one_line(
     format: str, command: str, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file that breaks off is named, with the line for texts; it is not judged as if whole."""
-    path = export_events(open_run(base).events, tmp_path / f"e.{format}", FORMATS[format])
+    path = export_events(lambda: open_run(base).events, tmp_path / f"e.{format}", FORMATS[format])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     arguments = [path, base] if command == "compare" else [path, "--expect=success_rate > 0"]
     assert failure(capsys, command, *arguments).startswith(f"{path}:")
@@ -352,7 +353,7 @@ def test_rubbish_in_the_middle_is_one_line(
     format: str, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A damaged block of a disk is told, not averaged over."""
-    path = export_events(open_run(base).events, tmp_path / f"e.{format}", FORMATS[format])
+    path = export_events(lambda: open_run(base).events, tmp_path / f"e.{format}", FORMATS[format])
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 200] = bytes(range(200))

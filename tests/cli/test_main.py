@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pty
 import subprocess
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.cli.main import main
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event, reference_events, write_run
 
 CRUCIBLE = [sys.executable, "-m", "pytest_crucible"]
@@ -35,6 +36,23 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     assert err.startswith("crucible: ")
     assert err.count("\n") == 1
     return err.removeprefix("crucible: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    "command", [CRUCIBLE, [str(Path(sys.executable).with_name("crucible"))]], ids=["-m", "script"]
+)
+def test_version_is_that_of_the_distribution(command: list[str]) -> None:
+    """``crucible --version`` and ``python -m pytest_crucible --version`` say the same."""
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    told = f"pytest-crucible {importlib.metadata.version('pytest-crucible')}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
+
+
+def test_module_and_script_are_one_command() -> None:
+    """``python -m pytest_crucible`` names itself as the script does."""
+    done = subprocess.run([*CRUCIBLE, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: crucible [-h] [--version] COMMAND")
 
 
 # --- show --------------------------------------------------------------------------------------
@@ -59,7 +77,7 @@ def test_show_reads_what_export_writes(
     path = tmp_path / "new" / f"events.{format}"
     assert main(["export", str(run), "-o", str(path)]) == 0
     assert capsys.readouterr().out == f"{path}\n"
-    assert list(open_run(path).events()) == list(open_run(run).events())
+    assert list(open_run(path).events) == list(open_run(run).events)
     assert main(["show", str(path)]) == 0
     assert "550 ms" in capsys.readouterr().out
 
@@ -72,7 +90,7 @@ def test_archive_shows_what_the_run_did(
     path = tmp_path / "new" / "run.zip"
     assert main(["archive", str([run, run.parent][level]), "-o", str(path)]) == 0
     assert capsys.readouterr().out == f"{path}\n"
-    assert list(open_run(str(path)).events()) == list(open_run(run).events())
+    assert list(open_run(str(path)).events) == list(open_run(run).events)
     assert main(["show", str(path)]) == 0
     shown = capsys.readouterr().out
     assert main(["show", str(run)]) == 0

@@ -152,4 +152,4 @@ def test_unknown_level_is_a_definition_error() -> None:
     with pytest.raises(
         crucible.DefinitionError, match="validate='strict' is not one of warn, error"
     ):
-        crucible.start("exp", validate="strict")
+        crucible.start("exp", validate="strict")  # type: ignore[arg-type]

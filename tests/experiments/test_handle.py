@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.metrics.observations import observe
-from pytest_crucible.runs.run import open_run
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def _forget() -> Iterator[None]:
         crucible.cleanup(each)
 
 
-def names(handle: crucible.ExperimentHandle) -> list[str]:
+def names(handle: crucible.Experiment) -> list[str]:
     return [each.name for each in handle.events]
 
 
@@ -70,14 +71,14 @@ def test_inner_experiment_takes_over_and_hands_back() -> None:
 def test_tasks_of_two_experiments_never_mix() -> None:
     """Interleaved async tasks, each with an experiment of its own, never see each other."""
 
-    async def work(name: str) -> crucible.ExperimentHandle:
+    async def work(name: str) -> crucible.Experiment:
         with crucible.experiment(name) as handle:
             for i in range(20):
                 async with telemetry.span(f"{name}.{i}"):
                     await asyncio.sleep(0)
         return handle
 
-    async def both() -> tuple[crucible.ExperimentHandle, crucible.ExperimentHandle]:
+    async def both() -> tuple[crucible.Experiment, crucible.Experiment]:
         return await asyncio.gather(work("a"), work("b"))
 
     for handle in asyncio.run(both()):
@@ -90,7 +91,7 @@ def test_tasks_of_two_experiments_never_mix() -> None:
 def test_threads_of_two_experiments_never_mix() -> None:
     """Threads that open, or are given, a context belong to its experiment for certain."""
     meet = threading.Barrier(3)
-    found: list[crucible.ExperimentHandle] = []
+    found: list[crucible.Experiment] = []
 
     def emit(name: str) -> None:
         meet.wait()
@@ -125,9 +126,9 @@ def test_bare_thread_between_two_experiments_is_counted_not_guessed(tmp_path: Pa
         second.execute("mine.stop", {"duration": 5})
     for handle in (first, second):
         assert names(handle) == ["mine.stop"]
-        assert crucible.calculate_metrics(handle).summary.total_events == 1
+        assert handle.metrics(exact=True).summary.total_events == 1
         path = crucible.export(handle, "jsonl", tmp_path / f"{handle.name}.jsonl")
-        found = observe(open_run(path).events())
+        found = observe(open_run(path).events)
         assert (found.unattributed, found.events) == (1, 1)
 
 
@@ -231,7 +232,7 @@ def test_recorded_numbers_become_metrics() -> None:
 
 
 @pytest.mark.parametrize("value", ["0.9", None, [1], 1j, np.array([1.0, 2.0])])
-def test_recording_no_number_is_an_error(value: object) -> None:
+def test_recording_no_number_is_an_error(value: Any) -> None:
     """What is no number is refused where it is recorded, and nothing of the call is kept."""
     with crucible.experiment("exp") as handle, pytest.raises(TypeError):
         handle.record(fine=1, score=value)

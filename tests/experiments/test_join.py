@@ -59,6 +59,17 @@ def test_a_wrong_ticket_is_one_clear_error(wrong: str) -> None:
     assert wrong in str(caught.value)
 
 
+def test_a_ticket_holds_what_a_joined_process_obeys(tmp_path: Path) -> None:
+    """Anything else in it is refused, not ignored: one line names it and the valid ones."""
+    ticket = json.loads(ticket_for(tmp_path / "run"))
+    for key, value in (("budget_usd", 1.0), ("validate", "strict")):
+        given = {**ticket, "definition": {**ticket["definition"], key: value}}
+        with pytest.raises(crucible.LifecycleError, match=f"not a ticket .*: {key}=") as caught:
+            crucible.join(json.dumps(given)).__enter__()
+        assert "\n" not in str(caught.value)
+    assert list((tmp_path / "run" / "nodes").iterdir()) == []
+
+
 def test_a_run_folder_that_is_gone_is_one_clear_error(tmp_path: Path) -> None:
     """It names the folder and the reason."""
     ticket = ticket_for(tmp_path / "run")

@@ -12,8 +12,10 @@ import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.analysis.run import open_run
+from pytest_crucible.runs.definition import KEYWORDS, LIBRARY, OBEYED_BY, define
 from tests.made_events import set_clock
+from tests.test_html import ELEMENTS, Tags
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,7 @@ def _forget() -> Iterator[None]:
     assert not telemetry.enabled("anything")
 
 
-def names(handle: crucible.ExperimentHandle) -> list[str]:
+def names(handle: crucible.Experiment) -> list[str]:
     return [each.name for each in handle.events]
 
 
@@ -111,7 +113,7 @@ def test_cleanup_stops_and_forgets() -> None:
         lambda: crucible.get(running.id),
         lambda: crucible.stop(running),
         lambda: crucible.cleanup(running),
-        lambda: crucible.calculate_metrics(running),
+        lambda: crucible.compare(running, running),
         lambda: crucible.export(running),
     ]
     for call in calls:
@@ -129,12 +131,13 @@ def test_what_is_no_id_is_of_no_experiment(odd: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"conditions": ["a", "b"]}, "conditions= needs pytest"),
-        ({"scope": "module"}, "scope= needs pytest"),
-        ({"trials": 3}, "trials= needs pytest"),
-        ({"expect": ["success_rate > 0.9"]}, "expect= needs pytest"),
-        ({"failures": "record"}, "failures= needs pytest"),
-        ({"hypotesis": "x"}, "did you mean 'hypothesis'"),
+        ({"trials": 3}, "trials= needs pytest, which runs the tests; valid: hypothesis, condition"),
+        ({"budget_usd": 1.0}, "budget_usd= needs pytest"),
+        ({"pass_if": "1/2"}, "pass_if= needs pytest"),
+        ({"margin": 0.1}, "margin= needs pytest"),
+        ({"inconclusive": "fail"}, "inconclusive= needs pytest"),
+        ({"hypotesis": "x"}, "unknown keyword 'hypotesis'; did you mean 'hypothesis'[?] valid: "),
+        ({"trails": 3}, "did you mean 'trials', which needs pytest[?] valid: hypothesis, "),
         ({"tags": "one"}, "must be a list"),
     ],
 )
@@ -148,6 +151,23 @@ def test_arguments_that_make_no_sense_start_nothing(
     with pytest.raises(crucible.DefinitionError, match="non-empty string"):
         crucible.start(" ")
     assert crucible.list_experiments() == before
+
+
+@pytest.mark.parametrize("keyword", [key for key in KEYWORDS if LIBRARY not in OBEYED_BY[key]])
+def test_what_the_library_does_not_obey_it_refuses(keyword: str) -> None:
+    """Outside pytest no keyword is accepted and then ignored, not even with its default."""
+    given: dict[str, Any] = {keyword: getattr(define("exp"), keyword)}
+    calls: list[Callable[[], object]] = [
+        lambda: crucible.start("exp", **given),
+        lambda: crucible.experiment("exp", **given).__enter__(),
+    ]
+    for call in calls:
+        with pytest.raises(crucible.DefinitionError) as caught:
+            call()
+        assert str(caught.value) == (
+            f"{keyword}= needs pytest, which runs the tests; "
+            "valid: hypothesis, condition, tags, metadata, sample_size, metrics, validate, sampling"
+        )
 
 
 def test_metadata_may_hold_anything() -> None:
@@ -166,12 +186,12 @@ def test_experiment_in_memory_cannot_be_joined() -> None:
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def test_metrics_are_the_same_by_handle_and_by_id() -> None:
-    """`calculate_metrics` tells of a stopped experiment what its handle does."""
+def test_metrics_of_a_stopped_experiment_are_exact() -> None:
+    """Asked for exact ones, its handle gives what it gives in any case."""
     with crucible.experiment("exp", condition="c") as handle:
         handle.execute("llm.stop", {"duration": 5_000_000}, {"cost": 0.5})
         handle.record(score=0.5)
-    assert crucible.calculate_metrics(handle.id) == handle.metrics()
+    assert handle.metrics(exact=True) == handle.metrics()
     assert (handle.metrics().latency.p50, handle.metrics().cost.total) == (5, 0.5)
 
 
@@ -199,6 +219,49 @@ def test_compare_puts_metrics_side_by_side() -> None:
     assert "cost.total" not in found
 
 
+def test_compare_takes_whatever_has_metrics(tmp_path: Path) -> None:
+    """Handles, ids, recorded runs and metrics give the same differences."""
+    before, after = crucible.start("before"), crucible.start("after")
+    for cost, handle in enumerate((before, after), 1):
+        handle.execute("llm.stop", {"duration": 10_000_000 * cost}, {"cost": cost})
+        handle.record(score=cost)
+    found = crucible.compare(before, after)
+    assert {"latency.p50", "cost.total", "score.mean"} <= {each.metric for each in found}
+    runs = [
+        crucible.open_run(crucible.export(each, "jsonl", tmp_path / f"{each.name}.jsonl"))
+        for each in (before, after)
+    ]
+    assert crucible.compare(*runs) == found
+    assert crucible.compare(before.id, runs[1].metrics("after", "default")) == found
+    assert repr(found) == f"<differences in {len(found)} metrics>"
+    assert Tags(found._repr_html_()).names == ELEMENTS
+
+
+def test_compare_of_a_run_with_several_arms_says_how(tmp_path: Path) -> None:
+    """Which of them is meant is asked in one line that names them."""
+    handles = [crucible.start("exp", condition=name) for name in ("a", "b")]
+    for each in handles:
+        each.execute("llm.stop", {"duration": 1})
+    path = crucible.export_multiple(handles, "jsonl", tmp_path / "e.jsonl")
+    run = crucible.open_run(path)
+    with pytest.raises(LookupError, match=r"which one\?; valid: \('exp', 'a'\), \('exp', 'b'\)"):
+        crucible.compare(run, handles[0])
+    assert crucible.compare(run.metrics(condition="a"), run.metrics(condition="b"))
+
+
+def test_exact_metrics_read_the_whole_record() -> None:
+    """While it runs they are what they will be at the end: no sketch, and anomalies are told."""
+    with crucible.experiment("exp") as handle:
+        for n in range(1, 2001):
+            handle.execute("llm.stop", {"duration": n * 1_000_000})
+        quick, exact = handle.metrics(), handle.metrics(exact=True)
+    assert exact == handle.metrics()
+    assert exact.latency.p50 == 1000.5
+    assert exact.anomalies["latency"].judged == 2000
+    assert quick.anomalies == {}
+    assert quick.latency.p50 == pytest.approx(1000.5, rel=0.01)
+
+
 # --- export ------------------------------------------------------------------------------------
 
 
@@ -217,7 +280,7 @@ def test_export_multiple_is_in_order_of_time(format: str, tmp_path: Path, tickin
     for i, which in enumerate(order):
         handles[which].execute(f"e{i}")
     path = crucible.export_multiple(handles[::-1], format, tmp_path / "new" / f"all.{format}")
-    found = list(open_run(path).events())
+    found = list(open_run(path).events)
     assert [each.name for each in found] == [f"e{i}" for i in range(len(order))]
     assert [each.run for each in found] == [handles[which].id for which in order]
 
@@ -227,7 +290,7 @@ def test_export_multiple_counts_an_experiment_once(tmp_path: Path) -> None:
     handle = crucible.start("a")
     handle.execute("e")
     path = crucible.export_multiple([handle, handle.id], "jsonl", tmp_path / "all.jsonl")
-    assert len(open_run(path).events()) == 1
+    assert len(open_run(path).events) == 1
 
 
 def test_export_goes_to_a_safe_name_in_the_results_folder(
@@ -241,7 +304,7 @@ def test_export_goes_to_a_safe_name_in_the_results_folder(
     assert path.parent == Path("crucible-results")
     assert path.name.startswith("etc-x-")
     assert path.name.endswith(f"-{handle.id}.csv")
-    assert [each.name for each in open_run(path).events()] == ["x"]
+    assert [each.name for each in open_run(path).events] == ["x"]
 
 
 def test_export_takes_options_and_compresses(tmp_path: Path) -> None:
@@ -252,7 +315,7 @@ def test_export_takes_options_and_compresses(tmp_path: Path) -> None:
     path = crucible.export(handle, "jsonl", tmp_path / "x.jsonl", options)
     assert path.read_text() == '{"event":"a.stop"}\n'
     packed = crucible.export(handle, "csv.gz", tmp_path / "x.csv.gz")
-    assert list(crucible.open_run(packed).events()) == list(handle.events)
+    assert list(crucible.open_run(packed).events) == list(handle.events)
     with pytest.raises(crucible.DefinitionError, match=r"a csv\.gz file ends with \.gz"):
         crucible.export(handle, "csv.gz", tmp_path / "x.csv")
 

@@ -79,7 +79,7 @@ def test_stop_ends_a_pause(clock: Clock) -> None:
     assert handle.paused_at is None
 
 
-STEPS: dict[str, Callable[[crucible.ExperimentHandle], object]] = {
+STEPS: dict[str, Callable[[crucible.Experiment], object]] = {
     "pause": crucible.pause,
     "resume": crucible.resume,
     "stop": crucible.stop,
@@ -188,7 +188,7 @@ def test_what_does_not_exist_is_not_paused() -> None:
 def test_unknown_status_is_an_error() -> None:
     """A misspelt status does not read as 'there are none'."""
     with pytest.raises(crucible.DefinitionError, match=r"'done' is not one of running, paused"):
-        crucible.list_experiments("done")
+        crucible.list_experiments("done")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("keep_data", [True, False])

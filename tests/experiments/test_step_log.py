@@ -17,18 +17,18 @@ import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.analysis.run import open_run
 from tests.session.support import OUTPUT, only, results, run
 
 
 @pytest.fixture
-def experiment() -> Iterator[crucible.ExperimentHandle]:
+def experiment() -> Iterator[crucible.Experiment]:
     with crucible.experiment("exp", condition="sgd") as handle:
         yield handle
     crucible.cleanup(handle)
 
 
-def test_logged_numbers_are_read_back(experiment: crucible.ExperimentHandle) -> None:
+def test_logged_numbers_are_read_back(experiment: crucible.Experiment) -> None:
     """In the order of the steps, NaN and infinity as they were; a step logged twice counts once."""
     for step, value in ((1, 2.0), (0, 2.5), (2, math.inf), (1, 1.5)):
         experiment.log("loss", value, step=step)
@@ -37,7 +37,7 @@ def test_logged_numbers_are_read_back(experiment: crucible.ExperimentHandle) -> 
     assert list(experiment.events) == []  # no telemetry of the code under test
 
 
-def test_without_a_step_the_next_one_is_taken(experiment: crucible.ExperimentHandle) -> None:
+def test_without_a_step_the_next_one_is_taken(experiment: crucible.Experiment) -> None:
     """The one after the highest so far, per name, from 0."""
     experiment.log("loss", 1)
     experiment.log("loss", 2)
@@ -49,7 +49,7 @@ def test_without_a_step_the_next_one_is_taken(experiment: crucible.ExperimentHan
     assert experiment.logged("accuracy").steps == [0]
 
 
-def test_numbers_of_other_libraries_are_numbers(experiment: crucible.ExperimentHandle) -> None:
+def test_numbers_of_other_libraries_are_numbers(experiment: crucible.Experiment) -> None:
     """What has a value as a float is logged as that; so are booleans and their steps."""
     assert experiment.log("loss", np.float32(0.5), step=np.int64(3)) == 0.5
     assert experiment.log("loss", np.array(0.25)) == 0.25
@@ -72,7 +72,7 @@ def test_numbers_of_other_libraries_are_numbers(experiment: crucible.ExperimentH
     ],
 )
 def test_what_cannot_be_logged_is_an_error(
-    experiment: crucible.ExperimentHandle,
+    experiment: crucible.Experiment,
     arguments: tuple[Any, ...],
     more: dict[str, Any],
     error: type[Exception],
@@ -145,14 +145,14 @@ def test_adapters_are_told_and_flushed_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [None, 3, "m.jsonl", crucible.JSONLMetrics])
-def test_what_is_no_adapter_is_refused(given: Any, experiment: crucible.ExperimentHandle) -> None:
+def test_what_is_no_adapter_is_refused(given: Any, experiment: crucible.Experiment) -> None:
     """At once, and not as a run that is incomplete in the end."""
     with pytest.raises(TypeError, match="takes an object with record, flush and read"):
         experiment.log_to(given)
 
 
 def test_jsonl_holds_plain_json(
-    tmp_path: Path, experiment: crucible.ExperimentHandle, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, experiment: crucible.Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each line is JSON that any reader takes, whatever was logged; the path stays what it was."""
     monkeypatch.chdir(tmp_path)
@@ -229,7 +229,7 @@ def test_adapter_that_raises_is_detached_and_reported(fail: str, pytester: pytes
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
 def test_exports_keep_the_curve(
-    format: str, tmp_path: Path, experiment: crucible.ExperimentHandle
+    format: str, tmp_path: Path, experiment: crucible.Experiment
 ) -> None:
     """An export that is read again has the same summary, a NaN at the end included."""
     for value in (2.5, 1.0, 2.0, float("nan")):

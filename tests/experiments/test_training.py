@@ -15,7 +15,7 @@ from tests.made_events import MS
 
 
 @pytest.fixture
-def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.ExperimentHandle]:
+def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.Experiment]:
     """An experiment whose clock moves on by a millisecond each time it is asked."""
     ticks = count(0, MS)
     with crucible.experiment("exp", validate="error") as handle:
@@ -24,7 +24,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> Iterator[crucible.ExperimentH
     crucible.cleanup(handle)
 
 
-def test_a_loop_says_what_the_catalog_knows(experiment: crucible.ExperimentHandle) -> None:
+def test_a_loop_says_what_the_catalog_knows(experiment: crucible.Experiment) -> None:
     """Events in order, with the fields of training; batches and epochs are curves of their own."""
     with crucible.Training(experiment, model_name="mlp") as training:
         for epoch in range(2):
@@ -53,7 +53,7 @@ def test_a_loop_says_what_the_catalog_knows(experiment: crucible.ExperimentHandl
     assert experiment.metrics().latency.count == 1  # the job: epochs and batches are its parts
 
 
-def test_job_that_raises_failed(experiment: crucible.ExperimentHandle) -> None:
+def test_job_that_raises_failed(experiment: crucible.Experiment) -> None:
     """The exception goes on its way, and the job is a failed operation, by the type alone."""
     with pytest.raises(MemoryError), crucible.Training(experiment):
         raise MemoryError("of user 7")
@@ -62,7 +62,7 @@ def test_job_that_raises_failed(experiment: crucible.ExperimentHandle) -> None:
     assert experiment.metrics().reliability.failed == 1
 
 
-def test_callbacks_may_say_less(experiment: crucible.ExperimentHandle) -> None:
+def test_callbacks_may_say_less(experiment: crucible.Experiment) -> None:
     """An epoch that nobody began has no duration; a job that was not begun has no end."""
     training = crucible.Training(experiment)
     training.stop()
@@ -76,7 +76,7 @@ def test_callbacks_may_say_less(experiment: crucible.ExperimentHandle) -> None:
     assert saved.metadata == {"checkpoint_path": "x"}
 
 
-def test_what_is_no_number_is_an_error(experiment: crucible.ExperimentHandle) -> None:
+def test_what_is_no_number_is_an_error(experiment: crucible.Experiment) -> None:
     """Text among the numbers is refused by name."""
     with pytest.raises(TypeError, match=r"log\('loss', 'low'\)"):
-        crucible.Training(experiment).epoch_stop(loss="low")
+        crucible.Training(experiment).epoch_stop(loss="low")  # type: ignore[arg-type]

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.enrichment import enrich
 from pytest_crucible.events.event import LOG, Event
 from pytest_crucible.exports.formats import export_as
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
-from pytest_crucible.runs.run import open_run
 from tests.made_events import MS, event, reference_events, trial, trial_scope
 
 KEY = b"a secret of some length"
@@ -37,7 +37,7 @@ def write(events: list[Event], options: ExportOptions, path: Path) -> bytes:
 
 def read(events: list[Event], options: ExportOptions, folder: Path) -> list[Event]:
     write(events, options, folder / "e.jsonl")
-    return list(open_run(folder / "e.jsonl").events())
+    return list(open_run(folder / "e.jsonl").events)
 
 
 @st.composite
@@ -76,7 +76,7 @@ def test_no_byte_tells_of_anybody(
     with tempfile.TemporaryDirectory() as folder:
         path = export_as(lambda: iter(events), Path(folder) / f"e.{format}", format, options)
         found = path.read_bytes().decode("latin-1" if format == "parquet" else "utf-8").casefold()
-        assert len(list(open_run(path).events())) == len(events)
+        assert len(list(open_run(path).events)) == len(events)
     for each in told:
         text = each.casefold()
         assert (text.encode().decode("latin-1") if format == "parquet" else text) not in found
@@ -106,7 +106,7 @@ def test_equal_values_are_equal_tokens(tmp_path: Path) -> None:
     for name in ("csv", "jsonl.gz", "parquet"):
         path = tmp_path / f"e.{name}"
         export_as(lambda: iter(events), path, name, HASH)
-        found = list(open_run(path).events())
+        found = list(open_run(path).events)
         tokens.append([each.metadata["user_id"] for each in found])
         assert tokens[-1] == [each.metadata["who"]["email"] for each in found]
     assert tokens[0] == tokens[1] == tokens[2]

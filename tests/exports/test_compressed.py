@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible._errors import ArtifactError, DefinitionError, MissingExtraError
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.formats import export_as, format_of
 from pytest_crucible.exports.options import ExportOptions
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event
 
 PACKED = [f"{name}{ending}" for name in ("csv", "json", "jsonl") for ending in (".gz", ".zst")]
@@ -32,7 +32,7 @@ def export(path: Path, events: list[Event] = EVENTS, **options: Any) -> Path:
 def test_compressed_files_read_equal_and_are_small(format: str, tmp_path: Path) -> None:
     """Every event comes back, and the same events give the same bytes under any name."""
     path = export(tmp_path / f"a.{format}")
-    assert list(open_run(path).events()) == EVENTS
+    assert list(open_run(path).events) == EVENTS
     plain = export(tmp_path / f"a.{format.partition('.')[0]}")
     assert path.stat().st_size * 4 < plain.stat().st_size
     assert export(tmp_path / f"b.{format}").read_bytes() == path.read_bytes()
@@ -47,7 +47,7 @@ def test_a_torn_compressed_file_is_one_line(format: str, tmp_path: Path) -> None
     for spoiled in (data[:-1], data[: len(data) // 2], data[:3], b"foreign" * 9):
         path.write_bytes(spoiled)
         with pytest.raises(ArtifactError) as caught:
-            list(open_run(path).events())
+            list(open_run(path).events)
         text = str(caught.value)
         assert text.startswith(f"{path}:")
         assert ": torn, or no ." in text
@@ -60,7 +60,7 @@ def test_lines_of_a_compressed_file_are_counted(tmp_path: Path) -> None:
     packed = tmp_path / "b.jsonl.gz"
     packed.write_bytes(gzip.compress(path.read_bytes() + b"nonsense\n"))
     with pytest.raises(ArtifactError, match=r"b\.jsonl\.gz:3001: not a JSON object"):
-        list(open_run(packed).events())
+        list(open_run(packed).events)
 
 
 def test_endings_that_do_not_fit(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_zstd_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for use in (open_run, lambda path: export(path, EVENTS[:1])):
         with pytest.raises(MissingExtraError, match=r"'pytest-crucible\[parquet\]'"):
             use(path)
-    assert len(open_run(export(tmp_path / "e.csv.gz", EVENTS[:1])).events()) == 1
+    assert len(open_run(export(tmp_path / "e.csv.gz", EVENTS[:1])).events) == 1
 
 
 leaves = (
@@ -120,7 +120,7 @@ def test_nesting_survives_every_form_of_json(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"e.{format}"
         export(path, events, pretty=pretty and not format.startswith("jsonl"))
-        assert list(open_run(path).events()) == events
+        assert list(open_run(path).events) == events
 
 
 @settings(max_examples=40)
@@ -131,4 +131,4 @@ def test_flattened_json_is_nested_again(metadata: dict[str, Any]) -> None:
         events = [event(metadata=metadata, measurements={"a": {"b": 1}}), event()]
         path = export(Path(folder) / "e.jsonl", events, flatten=True)
         assert b'"measurements.a.b":1' in path.read_bytes()
-        assert list(open_run(path).events()) == events
+        assert list(open_run(path).events) == events

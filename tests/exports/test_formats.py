@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import pytest_crucible as crucible
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.formats import FORMATS, check_formats, export_events
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event, recorded, reference_events, trial, trial_scope
 
 each_format = pytest.mark.parametrize("format", FORMATS)
@@ -33,7 +33,7 @@ texts = (
 
 
 def read(path: Path) -> list[Event]:
-    return list(open_run(path).events())
+    return list(open_run(path).events)
 
 
 def round_trip(events: list[Event], format: str, folder: Path) -> list[Event]:

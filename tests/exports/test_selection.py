@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.formats import FORMATS, export_as
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.exports.rows import REQUIRED
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event
 
 EVENTS = [
@@ -78,7 +78,7 @@ def test_metadata_of_a_run_without_any_is_no_typo(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_selection_with_identity_can_be_read_back(format: str, tmp_path: Path) -> None:
     """What tells events apart must be there; the numbers that were chosen are found again."""
-    found = list(open_run(export(tmp_path, format, *REQUIRED, "metadata.model")).events())
+    found = list(open_run(export(tmp_path, format, *REQUIRED, "metadata.model")).events)
     assert [each.metadata for each in found] == [{"model": "m"}, {"model": "n"}]
     with pytest.raises(ArtifactError, match="only some columns were exported: it has no 'run'"):
         open_run(export(tmp_path, format, "event", "time_us"))
@@ -90,4 +90,4 @@ def test_a_table_may_have_no_fixed_column(tmp_path: Path) -> None:
     with open(path, newline="") as file:
         assert list(csv.reader(file)) == [["metadata.model"], ["m"], ["n"]]
     with pytest.raises(ArtifactError, match="not written by pytest-crucible: it has no 'run'"):
-        list(open_run(path).events())
+        list(open_run(path).events)

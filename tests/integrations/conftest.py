@@ -10,7 +10,7 @@ import pytest_crucible as crucible
 
 
 @pytest.fixture
-def experiment() -> Iterator[crucible.ExperimentHandle]:
+def experiment() -> Iterator[crucible.Experiment]:
     """An experiment outside pytest's own, open while the test runs."""
     with crucible.experiment("training", validate="error") as handle:
         yield handle

@@ -11,7 +11,7 @@ from pytest_crucible.integrations.keras import keras_callback
 
 
 def test_without_keras_the_error_says_what_to_install(
-    experiment: crucible.ExperimentHandle, monkeypatch: pytest.MonkeyPatch
+    experiment: crucible.Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking for the callback where there is no Keras is one line with the pip install."""
     monkeypatch.setitem(sys.modules, "keras.callbacks", None)
@@ -22,7 +22,7 @@ def test_without_keras_the_error_says_what_to_install(
 
 
 def test_fit_logs_epochs_and_batches(
-    experiment: crucible.ExperimentHandle, monkeypatch: pytest.MonkeyPatch
+    experiment: crucible.Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each epoch's numbers become curves, and the catalog's events tell the job."""
     monkeypatch.setenv("KERAS_BACKEND", "torch")

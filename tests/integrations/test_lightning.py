@@ -13,7 +13,7 @@ from pytest_crucible.integrations.lightning import lightning_callback
 
 
 def test_without_lightning_the_error_says_what_to_install(
-    experiment: crucible.ExperimentHandle, monkeypatch: pytest.MonkeyPatch
+    experiment: crucible.Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking for the callback where there is no Lightning is one line with the pip install."""
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
@@ -62,7 +62,7 @@ def trainer(lightning: Any, folder: Path, callback: Any, **more: Any) -> Any:
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_fit_logs_epochs_and_checkpoints(
     package: str,
-    experiment: crucible.ExperimentHandle,
+    experiment: crucible.Experiment,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,7 +89,7 @@ def test_fit_logs_epochs_and_checkpoints(
 
 @pytest.mark.filterwarnings("ignore")
 def test_training_that_raises_is_a_failed_job(
-    experiment: crucible.ExperimentHandle, tmp_path: Path
+    experiment: crucible.Experiment, tmp_path: Path
 ) -> None:
     """An exception in a step ends the job as a failure, with its type."""
     lightning, model, loader = parts("lightning.pytorch")

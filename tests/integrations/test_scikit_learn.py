@@ -15,7 +15,7 @@ X = np.linspace(-1, 1, 80)[:, None]
 LABELS = (X[:, 0] > 0.1).astype(int)
 
 
-def test_classifier_logs_loss_and_scores_by_epoch(experiment: crucible.ExperimentHandle) -> None:
+def test_classifier_logs_loss_and_scores_by_epoch(experiment: crucible.Experiment) -> None:
     """Loss and accuracy on training data, accuracy on validation data, one value per epoch."""
     model = SGDClassifier(loss="log_loss", random_state=0)
     data = (X[::2], LABELS[::2])
@@ -32,7 +32,7 @@ def test_classifier_logs_loss_and_scores_by_epoch(experiment: crucible.Experimen
     assert metrics.summary.event_types["crucible_train.epoch.stop"] == 5
 
 
-def test_loss_that_the_model_keeps_is_taken(experiment: crucible.ExperimentHandle) -> None:
+def test_loss_that_the_model_keeps_is_taken(experiment: crucible.Experiment) -> None:
     """A network knows its own loss."""
     model = MLPClassifier((4,), random_state=0)
     log_partial_fit(experiment, model, X, LABELS, epochs=2, classes=[0, 1, 2])
@@ -40,13 +40,13 @@ def test_loss_that_the_model_keeps_is_taken(experiment: crucible.ExperimentHandl
     assert list(model.classes_) == [0, 1, 2]
 
 
-def test_regressor_takes_no_classes(experiment: crucible.ExperimentHandle) -> None:
+def test_regressor_takes_no_classes(experiment: crucible.Experiment) -> None:
     """A regressor logs R² alone, where it tells no loss."""
     log_partial_fit(experiment, SGDRegressor(random_state=0), X, X[:, 0], epochs=3)
     assert set(experiment.metrics().logged) == {"score"}
 
 
-def test_rows_come_in_an_order_of_their_own(experiment: crucible.ExperimentHandle) -> None:
+def test_rows_come_in_an_order_of_their_own(experiment: crucible.Experiment) -> None:
     """The same seed gives the same curve, and the user's random state stays what it was."""
     before = np.random.get_state()[1].tolist()  # type: ignore[index]
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_rows_come_in_an_order_of_their_own(experiment: crucible.ExperimentHandl
     assert losses[:2] == losses[2:]
 
 
-def test_model_without_partial_fit_is_an_error(experiment: crucible.ExperimentHandle) -> None:
+def test_model_without_partial_fit_is_an_error(experiment: crucible.Experiment) -> None:
     """What cannot train step by step is named."""
     with pytest.raises(TypeError, match="KMeans has no partial_fit"):
         log_partial_fit(experiment, KMeans(), X, LABELS)

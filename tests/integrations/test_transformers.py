@@ -12,7 +12,7 @@ from pytest_crucible.integrations.transformers import transformers_callback
 
 
 def test_without_transformers_the_error_says_what_to_install(
-    experiment: crucible.ExperimentHandle, monkeypatch: pytest.MonkeyPatch
+    experiment: crucible.Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking for the callback where transformers is missing is one line with the pip install."""
     monkeypatch.setitem(sys.modules, "transformers", None)
@@ -22,7 +22,7 @@ def test_without_transformers_the_error_says_what_to_install(
 
 @pytest.mark.filterwarnings("ignore")  # torch's about pinned memory
 def test_train_logs_by_global_step(
-    experiment: crucible.ExperimentHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: crucible.Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the trainer logs becomes curves by its global step; checkpoints are events."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -65,7 +65,7 @@ def test_parent_span_with_a_total_adds_nothing_to_its_children() -> None:
     assert found.cost.count == 2
     assert found.tokens.total == pytest.approx(300)
     assert (found.latency.count, found.reliability.total) == (1, 1)
-    assert {name: each.count for name, each in found.events.items() if ".stop" in name} == {
+    assert {name: each.count for name, each in found.by_event.items() if ".stop" in name} == {
         "a.stop": 1, "agent.stop": 1, "b.stop": 1,
     }  # fmt: skip
 

@@ -75,9 +75,9 @@ def test_reference_overview_and_events(reference: Metrics) -> None:
     assert reference.summary.duration_s == 0.01
     assert reference.summary.start == "2025-11-23T12:13:20.000000+00:00"
     assert reference.summary.end == "2025-11-23T12:13:20.010000+00:00"
-    failed = reference.events["req_llm.request.exception"]
+    failed = reference.by_event["req_llm.request.exception"]
     assert (failed.count, failed.reliability.failed, failed.cost) == (2, 2, Cost())
-    assert reference.events["req_llm.request.stop"].latency == reference.latency
+    assert reference.by_event["req_llm.request.stop"].latency == reference.latency
 
 
 def test_metrics_of_nothing_are_none() -> None:
@@ -185,4 +185,4 @@ def test_metrics_are_plain_data() -> None:
     group = observe([event(measurements={"duration": MS})]).groups["exp", "default"]
     data = json.loads(json.dumps(summarise(group).to_dict(), allow_nan=False))
     assert data["latency"]["p95"] == 1.0
-    assert data["events"]["req_llm.request.stop"]["count"] == 1
+    assert data["by_event"]["req_llm.request.stop"]["count"] == 1

@@ -32,7 +32,7 @@ def lines(found: Trace) -> list[str]:
     return str(found).splitlines()
 
 
-def recorded(run: Callable[[crucible.ExperimentHandle], object]) -> crucible.Events:
+def recorded(run: Callable[[crucible.Experiment], object]) -> crucible.Events:
     with crucible.experiment("exp") as exp:
         run(exp)
     return exp.events
@@ -213,7 +213,7 @@ def test_a_run_has_its_recorded_numbers_in_the_trace(tmp_path: Any) -> None:
     with crucible.experiment("exp") as exp, telemetry.correlate("job"), telemetry.span("grade"):
         exp.record(score=0.5)
     path = crucible.archive(exp, tmp_path / "a.zip")
-    found = crucible.open_run(path).events().trace("job")
+    found = crucible.open_run(path).events.trace("job")
     assert lines(found)[2] == "    crucible.record · score=0.5"
 
 
@@ -300,7 +300,7 @@ def test_a_deep_trace_does_not_exhaust_the_stack() -> None:
 def test_text_of_odd_values_is_plain_and_short() -> None:
     """No nan, nothing that a terminal obeys, and a long chain neither runs off nor recurses."""
 
-    def run(exp: crucible.ExperimentHandle) -> None:
+    def run(exp: crucible.Experiment) -> None:
         with telemetry.correlate("job\x1b[31m"):
             telemetry.execute("x", {"confidence": float("nan")}, {"model": "m\x1b[31m"})
             telemetry.execute("causal_trace.y", {"confidence": True}, {"decision": "\x1b[2J"})

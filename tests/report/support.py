@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.analysis.run_comparison import RunComparison, compare_runs
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.runs.definition import Definition
-from pytest_crucible.runs.run import open_run
 from tests.made_events import MS, event, recorded, write_run
 
 LINE = 12

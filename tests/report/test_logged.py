@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import LOG, Event
 from pytest_crucible.report.logged import span, sparkline
 from pytest_crucible.report.terminal import has_sparklines, render
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event, trial, trial_scope, write_run
 
 

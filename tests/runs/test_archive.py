@@ -18,7 +18,7 @@ import pytest_crucible as crucible
 from pytest_crucible import telemetry
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.runs.archive import SUMS, pack
-from pytest_crucible.runs.run import open_run, run_files
+from pytest_crucible.runs.run import open_recorded, run_files
 from tests.made_events import event, reference_events, trial, trial_scope, write_run
 
 
@@ -48,8 +48,8 @@ def test_archived_experiment_reads_back_equal(metadata: list[dict[str, object]])
     before = list(handle.events)
     with tempfile.TemporaryDirectory() as folder:
         path = crucible.archive(handle, Path(folder) / "e.zip")
-        run = open_run(path)
-        events = list(run.events())
+        run = open_recorded(path)
+        events = list(run.events)
     assert [each for each in events if not each.internal] == before
     assert len(events) == len(before) + 1
     assert (run.id, run.path) == (handle.id, path)
@@ -58,8 +58,10 @@ def test_archived_experiment_reads_back_equal(metadata: list[dict[str, object]])
 
 def test_archive_tells_what_the_experiment_was(tmp_path: Path) -> None:
     """Definition and course are in it; numbers worked out from it are the same."""
-    told = {"hypothesis": "it works", "tags": ["t"], "metadata": {"seed": 3}, "sample_size": 2}
-    with crucible.experiment("exp", condition="treatment", **told) as handle:
+    with crucible.experiment(
+        "exp", hypothesis="it works", condition="treatment", tags=["t"], metadata={"seed": 3},
+        sample_size=2,
+    ) as handle:  # fmt: skip
         handle.execute("llm.stop", {"duration": 5_000_000}, {"cost": 0.5, "at": datetime.now(UTC)})
         handle.record(score=0.5)
         handle.pause()
@@ -67,7 +69,7 @@ def test_archive_tells_what_the_experiment_was(tmp_path: Path) -> None:
     path = crucible.archive(handle.id, tmp_path / "new" / "e.zip")
     assert (handle.status, handle.archived_to) == ("archived", path)
     assert crucible.list_experiments("archived") == [handle]
-    run = open_run(path)
+    run = open_recorded(path)
     assert run.definitions() == {"exp": handle.definition}
     (result,) = analyse(run).experiments
     assert result.metrics["treatment"] == handle.metrics()
@@ -102,7 +104,7 @@ def test_archive_goes_to_a_safe_name_in_the_results_folder(
     path = crucible.archive(handle)
     assert path.parent == Path("crucible-results")
     assert path.name.startswith("etc-x-")
-    assert len(list(open_run(path).events())) == 1
+    assert len(list(open_recorded(path).events)) == 1
 
 
 # --- archives of run folders -------------------------------------------------------------------
@@ -121,9 +123,9 @@ def packed(folder: Path, path: Path) -> Path:
 def test_archived_run_reads_back_equal(tmp_path: Path) -> None:
     """Events, nodes and what is incomplete about them are those of the folder."""
     folder = a_run(tmp_path / "run-1")
-    run = open_run(packed(folder, tmp_path / "r.zip"))
-    assert list(run.events()) == list(open_run(folder).events())
-    assert analyse(run).nodes == analyse(open_run(folder)).nodes
+    run = open_recorded(packed(folder, tmp_path / "r.zip"))
+    assert list(run.events) == list(open_recorded(folder).events)
+    assert analyse(run).nodes == analyse(open_recorded(folder)).nodes
 
 
 def test_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -136,9 +138,9 @@ def test_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_events_outlive_the_run_they_were_asked_of(tmp_path: Path) -> None:
     """The unpacked files are there until the last event has been read, and gone afterwards."""
     path = packed(a_run(tmp_path / "run-1"), tmp_path / "r.zip")
-    run = open_run(path)
+    run = open_recorded(path)
     unpacked = Path(run.nodes[0].source).parent.parent
-    events = run.events()
+    events = run.events
     del run
     gc.collect()
     assert len(list(events)) == 16
@@ -186,7 +188,7 @@ def test_archive_that_is_not_what_was_packed_is_refused(
     """Damage and tampering are told, and nothing is written outside."""
     path = damaged(packed(a_run(tmp_path / "in" / "run-1"), tmp_path / "in" / "r.zip"), change)
     with pytest.raises(crucible.ArtifactError, match=problem):
-        open_run(path)
+        open_recorded(path)
     assert [each.name for each in tmp_path.iterdir()] == ["in"]
 
 
@@ -196,11 +198,11 @@ def test_no_flipped_byte_goes_unseen(place: float, flip: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_run(Path(temporary) / "run-1", [event("x", at_us=i) for i in range(3)])
         path = packed(folder, Path(temporary) / "r.zip")
-        whole, before = bytearray(path.read_bytes()), list(open_run(path).events())
+        whole, before = bytearray(path.read_bytes()), list(open_recorded(path).events)
         whole[int(place * len(whole))] ^= flip
         path.write_bytes(whole)
         try:
-            after = list(open_run(path).events())
+            after = list(open_recorded(path).events)
         except crucible.ArtifactError:
             return
         assert after == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -17,9 +17,16 @@ from pytest_crucible.runs.definition import (
     FAILURES,
     INCONCLUSIVE,
     KEYWORDS,
+    LIBRARY,
+    MARKER,
+    OBEYED_BY,
     SCOPES,
+    VALIDATE,
     Definition,
+    Keywords,
+    LibraryKeywords,
     define,
+    obeyed,
 )
 
 
@@ -74,7 +81,10 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"metrics": [Metric("a", range=(1, 0))]}, "a: range=(1, 0) is not (lowest, highest)"),
         ({"metrics": [Metric("a", range=(float("nan"), 0))]}, "is not (lowest, highest)"),
         ({"metrics": [Metric("a", margin=0)]}, "a: margin=0 is no number between 0 and 10"),
-        ({"metrics": [Metric("a", values=lambda _: [])]}, "metrics: a: values= is for metrics of plugins"),
+        (
+            {"metrics": [Metric("a", values=lambda _: [])]},
+            "a: values= is for metrics of plugins",
+        ),
         ({"metrics": [Metric("a"), Metric("a")]}, "metrics names 'a' twice"),
         ({"tags": [""]}, "tags must hold non-empty, printable strings, not ''"),
         ({"expect": "a > 1"}, "['a > 1']?"),
@@ -150,6 +160,18 @@ def test_a_record_of_a_later_version_can_be_read() -> None:
 def test_every_keyword_is_written() -> None:
     """The record has every field of the definition."""
     assert set(define("e").to_dict()) == {"name", *KEYWORDS}
+
+
+def test_the_table_of_keywords_has_all_of_them() -> None:
+    """Dataclass, table and types name the same keywords, and the types the same choices."""
+    assert tuple(OBEYED_BY) == KEYWORDS == obeyed(MARKER)
+    assert set(Keywords.__annotations__) == set(KEYWORDS)
+    assert set(LibraryKeywords.__annotations__) == set(obeyed(LIBRARY))
+    choices = {"scope": SCOPES, "inconclusive": INCONCLUSIVE, "failures": FAILURES}
+    types = get_type_hints(Keywords)
+    for keyword, valid in {**choices, "validate": VALIDATE}.items():
+        told = get_args(types[keyword])
+        assert get_args(told[0]) == valid or told == valid
 
 
 @pytest.mark.parametrize("metadata", [{"lock": threading.Lock()}, MappingProxyType({"a": 1})])

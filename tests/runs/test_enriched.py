@@ -12,7 +12,7 @@ from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.formats import FORMATS, export_events
 from pytest_crucible.runs.enriched import enriched_path, keep_enriched
-from pytest_crucible.runs.run import open_folder, open_run
+from pytest_crucible.runs.run import open_folder, open_recorded
 from tests.report.support import made, observed
 
 
@@ -35,13 +35,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def numbers(path: Path) -> Any:
-    return analyse(open_run(path)).to_dict()["experiments"]["exp"]["conditions"]["default"]
+    return analyse(open_recorded(path)).to_dict()["experiments"]["exp"]["conditions"]["default"]
 
 
 def test_later_readers_see_what_enrichers_set(folder: Path, tmp_path: Path) -> None:
     """Metrics are those that the session had, corrections to "none" included."""
     bare = made(tmp_path / "bare", observed(range(20)))
-    expected = analyse(open_run(bare), [price]).to_dict()["experiments"]["exp"]["conditions"]
+    expected = analyse(open_recorded(bare), [price]).to_dict()["experiments"]["exp"]["conditions"]
     found = numbers(folder)
     assert found == expected["default"]
     assert found["cost"]["total"] == 10.0
@@ -52,9 +52,13 @@ def test_later_readers_see_what_enrichers_set(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("format", FORMATS)
 def test_exports_carry_what_enrichers_set(format: str, folder: Path, tmp_path: Path) -> None:
     """A file tells the numbers of the folder it came from, and its columns survive conversion."""
-    path = export_events(open_run(folder).events, tmp_path / f"e.{format}", FORMATS[format])
+    path = export_events(
+        lambda: open_recorded(folder).events, tmp_path / f"e.{format}", FORMATS[format]
+    )
     assert numbers(path) == numbers(folder)
-    again = export_events(open_run(path).events, tmp_path / "again.jsonl", FORMATS["jsonl"])
+    again = export_events(
+        lambda: open_recorded(path).events, tmp_path / "again.jsonl", FORMATS["jsonl"]
+    )
     assert numbers(again) == numbers(folder)
     assert again.read_text().count('"region":"eu"') == 20
 
@@ -65,7 +69,7 @@ def test_without_enrichers_there_is_no_file(tmp_path: Path) -> None:
     (node,) = open_folder(folder).nodes
     keep_enriched(node, [lambda event, enriched: None])
     assert enriched_path(Path(node.source)).read_text() == ""
-    assert [event.enriched for event in open_folder(folder).events() if event.enriched] == []
+    assert [event.enriched for event in open_folder(folder).events if event.enriched] == []
 
 
 def test_a_torn_file_is_told(folder: Path) -> None:
@@ -76,7 +80,7 @@ def test_a_torn_file_is_told(folder: Path) -> None:
     found = analyse(open_folder(folder))
     assert found.lost
     assert f"{path}: torn at line 11" in found.incomplete
-    costs = [enrich(each).cost_usd for each in open_folder(folder).events() if not each.internal]
+    costs = [enrich(each).cost_usd for each in open_folder(folder).events if not each.internal]
     assert costs.count(0.5) == 10
 
 

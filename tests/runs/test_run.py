@@ -11,7 +11,7 @@ from pytest_crucible.exports.formats import FORMATS, export_events
 from pytest_crucible.exports.rows import nested_row, to_json_lines
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
-from pytest_crucible.runs.run import Run, is_run, open_run
+from pytest_crucible.runs.run import RecordedRun, is_run, open_recorded
 from tests.made_events import event, trial_scope, write_run
 
 PLAN = ("exp", "default", "test_it", "case-1", 1)
@@ -20,7 +20,7 @@ PLAN = ("exp", "default", "test_it", "case-1", 1)
 def problem(path: Path) -> str:
     """What opening and reading ``path`` complains about: one line that names the file."""
     with pytest.raises(ArtifactError) as caught:
-        list(open_run(path).events())
+        list(open_recorded(path).events)
     text = str(caught.value)
     assert text.startswith(str(path))
     assert "\n" not in text
@@ -33,10 +33,10 @@ def problem(path: Path) -> str:
 def test_run_folder_is_read_event_by_event(tmp_path: Path) -> None:
     """Names, numbers, context, time and scope are what was recorded, as often as it is read."""
     events = [event(measurements={"duration": 5}, scope=trial_scope()), event("b.stop", at_us=9)]
-    run = open_run(write_run(tmp_path / "run-1", events))
+    run = open_recorded(write_run(tmp_path / "run-1", events))
     assert run.id == "run-1"
     for _ in range(2):
-        found = list(run.events())
+        found = list(run.events)
         assert [(each.name, each.measurements, each.scope, each.time_us) for each in found] == [
             (each.name, each.measurements, each.scope, each.time_us) for each in events
         ]
@@ -47,7 +47,7 @@ def test_nodes_are_merged_by_time(tmp_path: Path) -> None:
     """The processes of a run become one stream, each in its own order."""
     write_run(tmp_path / "run-1", [event("a", at_us=1), event("d", at_us=4)], node="gw0")
     write_run(tmp_path / "run-1", [event("b", at_us=2), event("c", at_us=3)], node="gw1")
-    found = list(open_run(tmp_path / "run-1").events())
+    found = list(open_recorded(tmp_path / "run-1").events)
     assert [(each.name, each.node) for each in found] == [
         ("a", "gw0"), ("b", "gw1"), ("c", "gw1"), ("d", "gw0"),
     ]  # fmt: skip
@@ -59,7 +59,7 @@ def test_copy_of_a_spool_is_read_once(tmp_path: Path) -> None:
     spool = folder / "nodes" / "main.spool"
     data = spool.read_bytes()
     (folder / "nodes" / "copy.spool").write_bytes(data[: data.rindex(b"b") - 20])
-    assert [each.name for each in open_run(folder).events()] == ["a", "b"]
+    assert [each.name for each in open_recorded(folder).events] == ["a", "b"]
 
 
 def test_newest_run_of_an_output_folder_is_opened(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_newest_run_of_an_output_folder_is_opened(tmp_path: Path) -> None:
         write_run(tmp_path / name, [event()])
     (tmp_path / "zzz").mkdir()
     (tmp_path / "zzz.csv").write_text("")
-    assert open_run(tmp_path).id == "20260102T000000-aaaaaa"
+    assert open_recorded(tmp_path).id == "20260102T000000-aaaaaa"
     assert not is_run(tmp_path)
 
 
@@ -76,14 +76,14 @@ def test_manifest_stands_for_its_run(tmp_path: Path) -> None:
     """Who points at the manifest means the run, and its id comes from there."""
     folder = write_run(tmp_path / "renamed", [event()])
     path = write_manifest(folder, {"run": "run-7"})
-    assert (open_run(path).id, open_run(folder).id) == ("run-7", "run-7")
+    assert (open_recorded(path).id, open_recorded(folder).id) == ("run-7", "run-7")
 
 
 def test_definitions_come_from_the_record(tmp_path: Path) -> None:
     """A run without a manifest still knows what its experiments claimed."""
     definition = define("exp", hypothesis="it works", tags=["h1"], expect=["success_rate > 0.9"])
-    run = open_run(write_run(tmp_path / "r", [event()], definitions=[definition]))
-    assert list(run.events())
+    run = open_recorded(write_run(tmp_path / "r", [event()], definitions=[definition]))
+    assert list(run.events)
     assert run.definitions() == {"exp": definition}
 
 
@@ -92,8 +92,8 @@ def test_definitions_of_the_manifest_come_first(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "r", [event()], definitions=[define("exp"), define("other")])
     shown = define("exp", hypothesis="from the manifest")
     write_manifest(folder, {"run": "r", "experiments": {"exp": {"definition": shown.to_dict()}}})
-    run = open_run(folder)
-    assert list(run.events())
+    run = open_recorded(folder)
+    assert list(run.events)
     assert run.definitions() == {"exp": shown, "other": define("other")}
 
 
@@ -101,8 +101,8 @@ def test_plan_names_each_trial_once(tmp_path: Path) -> None:
     """Every worker plans the same trials."""
     for node in ("gw0", "gw1"):
         write_run(tmp_path / "r", [], plan=[PLAN], node=node)
-    run = open_run(tmp_path / "r")
-    assert list(run.events()) == []
+    run = open_recorded(tmp_path / "r")
+    assert list(run.events) == []
     assert run.plan() == [PLAN]
 
 
@@ -112,8 +112,8 @@ def test_torn_spool_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     spool = folder / "nodes" / "main.spool"
     data = spool.read_bytes()
     spool.write_bytes(data[: data.rindex(b"cut.here") + 1])
-    run = open_run(folder)
-    assert [each.name for each in run.events()] == ["a"]
+    run = open_recorded(folder)
+    assert [each.name for each in run.events] == ["a"]
     (sentence,) = run.torn()
     assert sentence.startswith(f"{spool}: torn at byte ")
     assert not run.nodes[0].closed
@@ -121,8 +121,8 @@ def test_torn_spool_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 
 def test_run_in_memory_has_no_file() -> None:
     """A run may be made of events alone."""
-    run = Run(id="r", path=None, _events=lambda: iter([event()]))
-    assert (len(list(run.events())), run.definitions(), run.plan(), run.torn()) == (1, {}, [], [])
+    run = RecordedRun(id="r", path=None, _events=lambda: iter([event()]))
+    assert (len(list(run.events)), run.definitions(), run.plan(), run.torn()) == (1, {}, [], [])
 
 
 # --- exported files ----------------------------------------------------------------------------
@@ -132,17 +132,19 @@ def test_run_in_memory_has_no_file() -> None:
 def test_exported_file_is_a_run(format: str, tmp_path: Path) -> None:
     """An export is read like the folder it came from, and carries the run's id."""
     folder = write_run(tmp_path / "run-9", [event("a", scope=trial_scope()), event("b", at_us=2)])
-    path = export_events(open_run(folder).events, tmp_path / f"e.{format}", FORMATS[format])
-    run = open_run(path)
+    path = export_events(
+        lambda: open_recorded(folder).events, tmp_path / f"e.{format}", FORMATS[format]
+    )
+    run = open_recorded(path)
     assert (run.id, run.path) == ("run-9", path)
-    assert list(run.events()) == list(open_run(folder).events())
+    assert list(run.events) == list(open_recorded(folder).events)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_event_without_a_name_comes_back(format: str, tmp_path: Path) -> None:
     """CSV has no empty text, but an event always has a name."""
     path = export_events(lambda: iter([event("")]), tmp_path / f"e.{format}", FORMATS[format])
-    assert [each.name for each in open_run(path).events()] == [""]
+    assert [each.name for each in open_recorded(path).events] == [""]
 
 
 # --- what cannot be read -----------------------------------------------------------------------
@@ -240,7 +242,7 @@ def test_impossible_column_is_named(column: dict[str, object], tmp_path: Path) -
     path = tmp_path / "e.jsonl"
     path.write_bytes(to_json_lines([row]))
     with pytest.raises(ArtifactError, match=r"e\.jsonl:1: not an event: "):
-        list(open_run(path).events())
+        list(open_recorded(path).events)
 
 
 @pytest.mark.parametrize("ending", ["json", "jsonl"])
@@ -250,7 +252,7 @@ def test_half_a_character_is_named(ending: str, tmp_path: Path) -> None:
     export_events(lambda: iter([event("pair"), event("half")]), path, FORMATS[ending])
     text = path.read_text().replace("pair", r"\ud83d\ude00")
     path.write_text(text)
-    assert [each.name for each in open_run(path).events()] == ["\U0001f600", "half"]
+    assert [each.name for each in open_recorded(path).events] == ["\U0001f600", "half"]
     path.write_text(text.replace("half", r"\ud83d"))
     assert problem(path) == {
         "json": ":3: not a JSON object in UTF-8", "jsonl": ":2: not a JSON object in UTF-8"

@@ -8,8 +8,8 @@ import pytest
 
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import ExperimentResult, Results
+from pytest_crucible.analysis.run import Run, open_run
 from pytest_crucible.events.event import Event
-from pytest_crucible.runs.run import Run, open_run
 from tests.conftest import QUIET
 
 OUTPUT = "crucible-results"
@@ -50,7 +50,7 @@ def only(pytester: pytest.Pytester) -> ExperimentResult:
 
 def events(pytester: pytest.Pytester) -> list[Event]:
     """The events of the code under test."""
-    return [event for event in newest(pytester).events() if not event.internal]
+    return [event for event in newest(pytester).events if not event.internal]
 
 
 def heard(pytester: pytest.Pytester) -> dict[str, list[str]]:
@@ -66,7 +66,7 @@ def heard(pytester: pytest.Pytester) -> dict[str, list[str]]:
 def plan(pytester: pytest.Pytester) -> list[tuple[str, str, int]]:
     """Condition, case (without its file) and trial of all that was meant to run, in order."""
     opened = newest(pytester)
-    list(opened.events())  # the plan is known once the events have been read
+    list(opened.events)  # the plan is known once the events have been read
     return [
         (condition, case.partition("::")[2], trial)
         for _, condition, _, case, trial in opened.plan()

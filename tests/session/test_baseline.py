@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.cli.main import main
 from pytest_crucible.exports.formats import FORMATS, export_events
-from pytest_crucible.runs.run import open_run
 from tests.session import support
 
 SUITE = """
@@ -104,7 +104,7 @@ def test_a_baseline_may_be_a_file(format: str, pytester: pytest.Pytester) -> Non
     suite(pytester)
     recorded(pytester)
     path = pytester.path / f"base.{format}"
-    export_events(support.newest(pytester).events, path, FORMATS[format])
+    export_events(lambda: support.newest(pytester).events, path, FORMATS[format])
     suite(pytester, slower=2)
     result = support.run(pytester, f"--crucible-baseline={path}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -192,7 +192,7 @@ def test_a_baseline_that_breaks_off_costs_only_the_comparison(pytester: pytest.P
     suite(pytester, cases=3)
     recorded(pytester)
     path = pytester.path / "base.jsonl"
-    export_events(support.newest(pytester).events, path, FORMATS["jsonl"])
+    export_events(lambda: support.newest(pytester).events, path, FORMATS["jsonl"])
     path.write_bytes(path.read_bytes()[:-40])
     result = support.run(pytester, f"--crucible-baseline={path}", "--crucible-export=csv")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -75,7 +75,7 @@ def test_a_full_disk_loses_no_number(
     )
     (folder,) = elsewhere.glob("crucible-*/*-*")
     run = open_folder(folder)
-    events = [event for event in run.events() if not event.internal]
+    events = [event for event in run.events if not event.internal]
     assert len(events) == 4 * EVENTS
     assert (folder / "events.jsonl").is_file()
     assert all(node.closed for node in run.nodes)

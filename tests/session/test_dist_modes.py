@@ -179,7 +179,7 @@ def test_two_sessions_at_once_do_not_touch(pytester: pytest.Pytester) -> None:
     assert len(runs) == 2
     owners = []
     for run in runs:
-        events = [event for event in run.events() if not event.internal]
+        events = [event for event in run.events if not event.internal]
         (owner,) = {str(event.metadata["me"]) for event in events}
         owners.append(owner)
         assert len(events) == 2 * 4

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.analysis.run import open_run
 
 TRIALS = 12
 FATAL = 5
@@ -81,7 +81,7 @@ def results_of(folder: Path) -> Results:
 
 
 def events_of_fatal_trial(folder: Path) -> int:
-    events = open_run(folder / "crucible-results").events()
+    events = open_run(folder / "crucible-results").events
     return sum(
         event.scope is not None
         and str(event.scope.test).endswith(f"[{FATAL}]")

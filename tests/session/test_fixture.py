@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_crucible.analysis.run import open_run
 from tests.session import support
 
 
@@ -84,6 +85,87 @@ def test_pause_and_resume(pytester: pytest.Pytester) -> None:
     support.run(pytester).assert_outcomes(passed=2)
     assert support.heard(pytester) == {"e/default": ["after", "before"]}
     assert support.outcomes(pytester) == {"test_a": "passed", "test_b": "passed"}
+
+
+def test_functions_of_the_package_take_it(pytester: pytest.Pytester, mode: tuple[str, ...]) -> None:
+    """Pausing, asking, comparing and exporting work as for an experiment that `start` gave."""
+    pytester.makepyfile("""
+        import pytest
+        import pytest_crucible as crucible
+        from pytest_crucible import telemetry
+
+        @pytest.mark.experiment("e", trials=2)
+        def test_a(experiment, tmp_path, monkeypatch):
+            telemetry.execute("llm.stop", {"duration": 2_000_000}, {"model": "m"})
+            experiment.record(score=0.5)
+            assert crucible.get(experiment) is experiment
+            assert crucible.pause(experiment) is experiment
+            assert crucible.is_paused(experiment)
+            telemetry.execute("meanwhile")
+            crucible.resume(experiment)
+            assert not crucible.is_paused(experiment)
+            with crucible.paused(experiment):
+                telemetry.execute("meanwhile")
+            with crucible.experiment("mine") as mine:
+                telemetry.execute("llm.stop", {"duration": 4_000_000})
+            found = {each.metric: each for each in crucible.compare(experiment, mine)}
+            assert found["latency.max"].difference == 2.0
+            monkeypatch.chdir(tmp_path)
+            path = crucible.export(experiment)
+            assert path.name.startswith(f"e-{experiment.id}-")
+            read = crucible.open_run(path)
+            assert [each.name for each in read.events.query(internal=False)] == ["llm.stop"]
+            assert read.metrics("e", "default").recorded["score"].mean == 0.5
+            both = crucible.export_multiple([experiment, mine, experiment], "csv", "both.csv")
+            events = crucible.open_run(both).events.query(internal=False)
+            assert [each.scope.experiment for each in events] == ["e", "mine"]
+            crucible.cleanup(mine)
+    """)
+    support.run(pytester, *mode).assert_outcomes(passed=2)
+    assert support.heard(pytester) == {"e/default": ["llm.stop", "llm.stop"]}
+
+
+def test_exports_of_trials_do_not_overwrite_each_other(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All trials of a session have the run's id; each has a file of its own."""
+    monkeypatch.chdir(pytester.path)
+    pytester.makepyfile("""
+        import pytest
+        import pytest_crucible as crucible
+
+        @pytest.mark.experiment("e", conditions=("a", "b"), trials=2)
+        @pytest.mark.parametrize("n", [1, 2])
+        def test_a(n, experiment):
+            experiment.execute("x", {"n": n})
+            crucible.export(experiment, "jsonl")
+    """)
+    support.run(pytester).assert_outcomes(passed=8)
+    files = list((pytester.path / support.OUTPUT).glob("*.jsonl"))
+    assert len(files) == 8
+    found = [open_run(file).events[0] for file in files]
+    assert len({each.scope for each in found}) == 8
+
+
+def test_what_the_session_does_it_does_not_take(pytester: pytest.Pytester) -> None:
+    """Stopping, archiving and forgetting a trial is one line that says what to do instead."""
+    pytester.makepyfile("""
+        import pytest
+        import pytest_crucible as crucible
+
+        @pytest.mark.experiment("e")
+        @pytest.mark.parametrize("step, instead", [
+            ("stop", "cannot be stopped: it ends with its test; `pause` stops recording"),
+            ("archive", "cannot be archived: it ends with its test; `crucible archive` packs"),
+            ("cleanup", "cannot be cleaned up: it ends with its test; the run folder keeps"),
+        ])
+        def test_a(step, instead, experiment):
+            with pytest.raises(crucible.LifecycleError, match=instead) as caught:
+                getattr(crucible, step)(experiment)
+            assert "\\n" not in str(caught.value)
+            assert experiment.status == "running"
+    """)
+    support.run(pytester).assert_outcomes(passed=3)
 
 
 def test_other_fixtures_can_use_it(pytester: pytest.Pytester) -> None:

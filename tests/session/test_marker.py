@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_crucible.runs.definition import KEYWORDS
+from pytest_crucible.runs.definition import KEYWORDS, define
 from tests.session import support
 
 VALID = ", ".join(KEYWORDS)
@@ -265,3 +265,19 @@ def test_names_stay_inside(pytester: pytest.Pytester, mode: tuple[str, ...], nam
     assert {path.name for path in folder.iterdir()} == {
         "manifest.json", "nodes", "events.csv", "events.jsonl",
     }  # fmt: skip
+
+
+def test_the_help_names_every_keyword(pytester: pytest.Pytester) -> None:
+    """``pytest --markers`` is made from the definition, with the defaults."""
+    line = next(
+        line
+        for line in support.run(pytester, "--markers").outlines
+        if line.startswith("@pytest.mark.experiment(")
+    )
+    shown, _, what = line.removeprefix("@pytest.mark.experiment(").partition("): ")
+    assert what == "run this test as an experiment (pytest-crucible)"
+    name, star, *keywords = shown.split(", ")
+    assert (name, star) == ("name", "*")
+    plain = define("e")
+    defaults = {key: getattr(plain, key) for key in KEYWORDS} | {"failures": None}
+    assert keywords == [f"{key}={value!r}" for key, value in defaults.items()]

@@ -11,13 +11,14 @@ import pytest
 from pytest_crucible import telemetry
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import ExperimentResult
+from pytest_crucible.analysis.run import Run, open_run
 from pytest_crucible.capture.open_scope import current_scope
 from pytest_crucible.events.pricing import Pricer
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.report.terminal import render
 from pytest_crucible.runs.definition import Definition
-from pytest_crucible.runs.run import Run, open_folder, open_run
+from pytest_crucible.runs.run import open_folder
 from pytest_crucible.session.budget import Budget
 from tests.session.support import OUTPUT, newest, only, refused, results, run
 
@@ -81,11 +82,11 @@ def test_summary_says_that_a_sample_was_taken(pytester: pytest.Pytester) -> None
 
 def _assert_exports_keep_the_weights(folder: Run) -> None:
     assert folder.path is not None
-    whole = [(event.id, event.weight) for event in folder.events()]
+    whole = [(event.id, event.weight) for event in folder.events]
     assert Counter(weight for _, weight in whole)[10.0] == 40
     for ending in ("csv", "jsonl"):
         read = open_run(folder.path / f"events.{ending}")
-        assert [(event.id, event.weight) for event in read.events()] == whole
+        assert [(event.id, event.weight) for event in read.events] == whole
         (found,) = analyse(read).experiments
         assert found.metrics["default"].cost.total == pytest.approx(4.0)
         assert found.metrics["default"].summary.kept_events == 40
@@ -210,7 +211,7 @@ def test_forked_children_sample_on_their_own(folder: Path) -> None:
     recording.close()
     current_scope.set(None)
     opened = open_folder(folder)
-    events = [event for event in opened.events() if event.weight is not None]
+    events = [event for event in opened.events if event.weight is not None]
     assert len({event.id for event in events}) == len(events)
     ends = Counter(event.node == "main" for event in events if event.name.endswith("request.stop"))
     assert 19 <= ends[True] <= 20

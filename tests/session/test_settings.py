@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.analysis.run import open_run
 from tests.session import support
 
 SUITE = """
@@ -200,7 +200,7 @@ def test_exports_may_be_compressed(pytester: pytest.Pytester) -> None:
     assert run.path is not None
     for name in ("csv.gz", "jsonl.zst", "json"):
         found = open_run(run.path / f"events.{name}")
-        assert [each.name for each in found.events()] == [each.name for each in run.events()]
+        assert [each.name for each in found.events] == [each.name for each in run.events]
 
 
 @pytest.mark.parametrize("name", ["parquet.gz", "csv.bz2", ".gz", "xlsx.gz"])

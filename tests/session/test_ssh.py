@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pytest_crucible
-from pytest_crucible.runs.run import open_run
+from pytest_crucible.analysis.run import open_run
 from tests.session import support
 from tests.session.test_faults import FATAL, IN_FLIGHT, SUITE, TRIALS, clean_environment
 
@@ -118,7 +118,7 @@ def test_workers_over_ssh_record_everything(
     assert f"recorded {TRIALS}/{TRIALS} trials" in done.stdout
     assert "incomplete" not in done.stdout
     opened = open_run(pytester.path / support.OUTPUT)
-    events = list(opened.events())
+    events = list(opened.events)
     assert sum(event.name == "work.done" for event in events) == TRIALS * IN_FLIGHT
     assert [node.name for node in opened.nodes] == ["gw0", "gw1"]
     for node in opened.nodes:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.capture.frames import FooterFrame, NoteFrame, encode
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.record.spool_reader import SpoolReader
-from pytest_crucible.runs.run import open_run
 from pytest_crucible.session.transport import PIECE, Inbox, Shipper, place, same_place
 from tests.session.test_faults import (
     FATAL,
@@ -159,7 +159,7 @@ def test_blind_workers_record_everything(pytester: pytest.Pytester, blind_python
     assert done.returncode == 0
     names = {path.name for path in open_nodes(pytester)}
     assert names == {"gw0.spool", "gw1.spool"}
-    events = list(open_run(pytester.path / "crucible-results").events())
+    events = list(open_run(pytester.path / "crucible-results").events)
     assert sum(event.name == "work.done" for event in events) == TRIALS * IN_FLIGHT
 
 

@@ -1,0 +1,63 @@
+"""The library as a script uses it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+
+import pytest_crucible as crucible
+from pytest_crucible import Experiment, Metrics, telemetry
+
+
+def record(tags: list[str]) -> Experiment:
+    with crucible.experiment(
+        "prompt", hypothesis="short is enough", condition="short", tags=tags,
+        metadata={"seed": 3, "client": object()}, sample_size=2, validate="warn",
+        sampling="uniform:0.5",
+    ) as exp:  # fmt: skip
+        assert_type(exp, Experiment)
+        telemetry.execute("llm.stop", {"duration": 5}, {"model": "gpt"})
+        with exp.span("llm.call", model="gpt") as span, exp.paused(), exp.judge():
+            span.measure(input_tokens=12)
+        exp.record(score=0.5, correct=True, n=np.int64(3), cost=Decimal("0.1"))
+        assert_type(exp.log("loss", np.float32(0.5), step=1, best="min", phase="warm-up"), float)
+        steps, values = exp.logged("loss")
+        assert_type((steps, values), tuple[list[int], list[float]])
+    return exp
+
+
+def steps(exp: Experiment) -> None:
+    other = crucible.start("prompt", tags=("a", "b"), validate=None)
+    crucible.pause(exp)
+    crucible.resume(exp.id)
+    with crucible.paused(exp) as same:
+        assert_type(same, Experiment)
+    assert_type(crucible.is_paused(exp), bool)
+    assert_type(crucible.get(exp.id), Experiment)
+    assert_type(crucible.list_experiments("running"), list[Experiment])
+    for difference in crucible.compare(exp, other):
+        assert_type(difference.metric, str)
+        assert_type(difference.percent, float | None)
+    crucible.compare(crucible.open_run("run"), exp.metrics())
+    options = crucible.ExportOptions(columns=["event"], anonymize="hash")
+    assert_type(crucible.export(exp, "csv.gz", "events.csv.gz", options), Path)
+    assert_type(crucible.export_multiple([exp, other.id], "csv", Path("events.csv")), Path)
+    assert_type(crucible.stop(exp, reason="budget"), Experiment)
+    assert_type(crucible.archive(exp), Path)
+    crucible.cleanup(other, keep_data=True)
+    with crucible.join() as joined:
+        assert_type(joined, Experiment | None)
+
+
+def numbers(exp: Experiment) -> None:
+    metrics = exp.metrics(exact=True)
+    assert_type(metrics, Metrics)
+    assert_type(metrics.latency.p95, float | None)
+    assert_type(metrics.cost.total, float | None)
+    assert_type(metrics.summary.total_events, int)
+    assert_type(metrics.recorded["score"].mean, float | None)
+    assert_type(metrics.by_event["llm.stop"].count, int)
+    assert_type(crucible.__version__, str)
