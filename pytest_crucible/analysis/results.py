@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from pytest_crucible._html import table
 from pytest_crucible._text import plural
-from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
+from pytest_crucible.analysis.nodes import NodeResult, broken_off, node_result
 from pytest_crucible.metrics.catalog import RESERVED_NAMES
 from pytest_crucible.metrics.observations import (
     Enricher,
@@ -22,7 +22,6 @@ from pytest_crucible.metrics.spending import Spending, summarise_spending
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
@@ -132,25 +131,6 @@ class ExperimentResult:
             "invalid": dict(self.invalid),
             "models": sorted({model for group in self.groups.values() for model in group.models}),
         }
-
-
-class NodeSampling(TypedDict):
-    """How a node sampled one condition, with which seed, out of how many operations."""
-
-    experiment: str
-    condition: str
-    sampling: str
-    seed: int
-    operations: int
-
-
-class NodeResult(TypedDict):
-    """What one process recorded: its name, how many events, and whether it ended in good order."""
-
-    name: str
-    events: int
-    closed: bool
-    sampling: NotRequired[list[NodeSampling]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,11 +300,11 @@ def analyse(
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom)
-            experiments.append(replace(result, broken_off=_broken_off(run, name)))
+            experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
-        nodes=tuple(map(_node_result, run.nodes)),
+        nodes=tuple(map(node_result, run.nodes)),
         incomplete=tuple(_incomplete(run, observations)),
         unattributed=observations.unattributed,
         late=observations.late,
@@ -335,40 +315,6 @@ def analyse(
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
-
-
-def _node_result(node: Node) -> NodeResult:
-    found = NodeResult(name=node.name, events=node.events, closed=node.ended)
-    if node.samplings:
-        found["sampling"] = [
-            NodeSampling(
-                experiment=frame.experiment,
-                condition=frame.condition,
-                sampling=frame.sampling,
-                seed=frame.seed,
-                operations=frame.seen,
-            )
-            for frame in node.samplings.values()
-        ]
-    return found
-
-
-def _broken_off(run: RecordedRun, experiment: str) -> tuple[str, ...]:
-    """The nodes that had a reservoir and no end: the number of operations is the last they told.
-
-    One that kept nothing saw nothing: a reservoir takes the first that comes.
-    """
-    return tuple(
-        node.name
-        for node in run.nodes
-        if not node.closed
-        and any(
-            condition[0] == experiment
-            and parse_sampling(frame.sampling).strategy == RESERVOIR
-            and node.drew(condition)
-            for condition, frame in node.samplings.items()
-        )
-    )
 
 
 def _experiment(
