@@ -9,14 +9,12 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
+from pytest_crucible.analysis.nodes import broken_off, node_result
 from pytest_crucible.analysis.results import (
     ExperimentResult,
-    NodeResult,
-    NodeSampling,
     Results,
     arms_of,
 )
-from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
 from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.metrics.groups import series_of
 from pytest_crucible.metrics.observations import (
@@ -30,7 +28,6 @@ from pytest_crucible.metrics.spending import summarise_spending
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.declared import declared
 from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
@@ -97,11 +94,11 @@ def analyse(
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, known, problems)
-            experiments.append(replace(result, broken_off=_broken_off(run, name)))
+            experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
-        nodes=tuple(map(_node_result, run.nodes)),
+        nodes=tuple(map(node_result, run.nodes)),
         incomplete=tuple(_incomplete(run, observations)),
         unattributed=observations.unattributed,
         late=observations.late,
@@ -113,40 +110,6 @@ def analyse(
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
-
-
-def _node_result(node: Node) -> NodeResult:
-    found = NodeResult(name=node.name, events=node.events, closed=node.ended)
-    if node.samplings:
-        found["sampling"] = [
-            NodeSampling(
-                experiment=frame.experiment,
-                condition=frame.condition,
-                sampling=frame.sampling,
-                seed=frame.seed,
-                operations=frame.seen,
-            )
-            for frame in node.samplings.values()
-        ]
-    return found
-
-
-def _broken_off(run: RecordedRun, experiment: str) -> tuple[str, ...]:
-    """The nodes that had a reservoir and no end: the number of operations is the last they told.
-
-    One that kept nothing saw nothing: a reservoir takes the first that comes.
-    """
-    return tuple(
-        node.name
-        for node in run.nodes
-        if not node.closed
-        and any(
-            condition[0] == experiment
-            and parse_sampling(frame.sampling).strategy == RESERVOIR
-            and node.drew(condition)
-            for condition, frame in node.samplings.items()
-        )
-    )
 
 
 def _experiment(

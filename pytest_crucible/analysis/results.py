@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from pytest_crucible._html import table
 from pytest_crucible._text import plural
+from pytest_crucible.analysis.nodes import NodeResult
 from pytest_crucible.metrics.catalog import Catalog
 from pytest_crucible.metrics.observations import (
     Group,
@@ -122,25 +123,6 @@ class ExperimentResult:
             "invalid": dict(self.invalid),
             "models": sorted({model for group in self.groups.values() for model in group.models}),
         }
-
-
-class NodeSampling(TypedDict):
-    """How a node sampled one condition, with which seed, out of how many operations."""
-
-    experiment: str
-    condition: str
-    sampling: str
-    seed: int
-    operations: int
-
-
-class NodeResult(TypedDict):
-    """What one process recorded: its name, how many events, and whether it ended in good order."""
-
-    name: str
-    events: int
-    closed: bool
-    sampling: NotRequired[list[NodeSampling]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
