@@ -79,3 +79,18 @@ def rate_subject(passed: int, n: int) -> Subject:
     """``n`` cases with one trial each, of which ``passed`` pass."""
     outcomes = {f"case-{i}": "p" if i < passed else "f" for i in range(n)}
     return subject(group(events(outcomes)))
+
+
+PERMEABILITY_1 = np.array([0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46])
+
+
+PERMEABILITY_2 = np.array([1.15, 0.88, 0.90, 0.74, 1.21])
+
+
+def lognormal(n: int, seed: int, factor: float = 1.0, sigma: float = 0.2) -> list[float]:
+    values = factor * np.exp(np.random.default_rng(seed).normal(0, sigma, n))
+    return [round(float(value), 6) for value in values]
+
+
+def cases(n: int, letters: str = "p", mark: str = "c") -> dict[str, str]:
+    return {f"{mark}{i}": letters for i in range(n)}

@@ -17,8 +17,7 @@ from pytest_crucible.stats.expectations import (
     judge,
 )
 from pytest_crucible.stats.expression import parse
-from tests.stats.support import events, group, rate_subject, subject
-from tests.stats.test_comparison import cases, lognormal
+from tests.stats.support import cases, events, group, lognormal, rate_subject, subject
 
 
 def judged(text: str, **subjects: Subject) -> Judgement:

@@ -13,7 +13,6 @@ from pytest_crucible.stats.samples import (
     QUANTILE,
     RATE,
     Sample,
-    lower_is_better,
     per_trial,
     sample_of,
 )
@@ -133,28 +132,6 @@ def test_per_trial_outside_trials_counts_calls() -> None:
     calls = group([event(metadata={"cost": 1.0}), event(metadata={"cost": 2.0}), event()])
     assert list(per_trial(calls, "cost_usd", "counted_cost").values) == [1, 2]
     assert per_trial(group([event()]), "cost_usd", "counted_cost").n == 0
-
-
-@pytest.mark.parametrize(
-    ("metric", "lower"),
-    [
-        ("latency.p95", True), ("cost", True), ("tokens.mean_total", True), ("val_loss.mean", True),
-        ("response_time.mean", True), ("hallucination_rate.mean", True), ("error_rate.mean", True),
-        ("success_rate", False), ("score.mean", False), ("accuracy.mean", False),
-        ("lossless.mean", False), ("mirror.mean", False), ("rouge_l.mean", False),
-    ],
-)  # fmt: skip
-def test_direction_is_told_by_the_name(metric: str, lower: bool) -> None:
-    """Times, costs and errors should fall; everything else should rise."""
-    assert lower_is_better(metric) is lower
-
-
-def test_direction_is_told_by_the_user_first() -> None:
-    """What the user says holds for the metric and its statistics, and for no other."""
-    told = {"score": True, "latency": False}
-    assert lower_is_better("score.mean", told)
-    assert not lower_is_better("latency", told)
-    assert not lower_is_better("score2.mean", told)
 
 
 def test_no_values_are_an_empty_sample() -> None:
