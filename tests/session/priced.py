@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+# Inner sessions forget what they were the first to import, and would get a second OpenTelemetry,
+# which the bridge of the first session does not hear.
+import pytest_crucible.bridges.opentelemetry  # noqa: F401
 from tests.session import support
 
 SPANS = """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.session.trials import any_async
 from tests.session import support
 
 FLAKY = """
@@ -163,3 +167,143 @@ def test_a_trial_whose_teardown_was_never_reported_ends_at_the_next_test(
     assert trials["test_broken"].outcome == "interrupted"
     assert trials["test_whole"].outcome == "passed"
     assert support.heard(pytester) == {"e/default": ["inside"]}
+
+
+# --- what is said of a trial -------------------------------------------------------------------
+
+
+def test_a_trial_says_where_it_stands_and_what_became_of_it(pytester: pytest.Pytester) -> None:
+    """File and line when it begins; outcome, duration and the error's place when it ends."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_crucible import telemetry
+
+        @pytest.mark.experiment("e")
+        @pytest.mark.parametrize("n", [0, 1])
+        def test_it(n):
+            telemetry.execute("work.done")
+            assert n
+        """
+    )
+    support.run(pytester)
+    told = [
+        event
+        for event in support.newest(pytester).events()
+        if event.name in (TRIAL_START, TRIAL_STOP)
+    ]
+    assert [event.name for event in told] == [TRIAL_START, TRIAL_STOP] * 2
+    first, failed, second, passed = told
+    file = "test_a_trial_says_where_it_stands_and_what_became_of_it.py"
+    assert first.metadata == second.metadata == {"file": file, "line": 4}
+    assert failed.metadata == {"outcome": "failed", "error": f"AssertionError at {file}:8"}
+    assert passed.metadata == {"outcome": "passed"}
+    for begin, end in ((first, failed), (second, passed)):
+        assert begin.scope == end.scope
+        duration_us = end.measurements["duration"] / 1000
+        assert 0 < duration_us <= end.time_us - begin.time_us + 1_000_000
+
+
+def test_everything_between_setup_and_teardown_is_the_trials(pytester: pytest.Pytester) -> None:
+    """Fixtures of the test included; what other hooks do before and after belongs to nobody."""
+    pytester.makeconftest(
+        """
+        import pytest
+        from pytest_crucible import telemetry
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_protocol(item):
+            telemetry.execute("before")
+            result = yield
+            telemetry.execute("after")
+            return result
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_crucible import telemetry
+
+        @pytest.fixture
+        def client():
+            telemetry.execute("setup")
+            yield
+            telemetry.execute("teardown")
+
+        @pytest.mark.experiment("e")
+        def test_it(client):
+            telemetry.execute("call")
+        """
+    )
+    support.run(pytester).assert_outcomes(passed=1)
+    assert support.heard(pytester) == {"e/default": ["call", "setup", "teardown"]}
+
+
+# --- coroutines --------------------------------------------------------------------------------
+
+
+async def coroutine() -> None: ...
+
+
+def plain() -> None: ...
+
+
+class Methods:
+    async def coroutine(self) -> None: ...
+
+    def plain(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("functions", "expected"),
+    [
+        ([], False),
+        ([plain, None, Methods().plain], False),
+        ([plain] * 1000 + [coroutine], True),
+        ([Methods().plain, Methods().coroutine], True),
+    ],
+)
+def test_any_coroutine_function_is_noticed(functions: list[object], expected: bool) -> None:
+    """Functions and methods; items without a function, such as doctests, are none."""
+    items = [SimpleNamespace() if each is None else SimpleNamespace(obj=each) for each in functions]
+    assert any_async(items) is expected  # type: ignore[arg-type]
+
+
+def test_a_coroutine_function_is_left_as_it_was(pytester: pytest.Pytester) -> None:
+    """It is wrapped for the time of its call only, whether it passes or fails."""
+    pytester.makeconftest(
+        """
+        import inspect
+        import pytest
+
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_protocol(item):
+            before = item.obj
+            result = yield
+            assert item.obj is before
+            return result
+
+        def pytest_pyfunc_call(pyfuncitem):
+            # As an async plugin does: it runs what stands there now.
+            if inspect.iscoroutinefunction(pyfuncitem.obj):
+                import asyncio
+                asyncio.run(pyfuncitem.obj())
+                return True
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_crucible import telemetry
+
+        @pytest.mark.experiment("e")
+        async def test_it():
+            telemetry.execute("work.done")
+
+        @pytest.mark.experiment("e")
+        async def test_wrong():
+            assert False
+        """
+    )
+    support.run(pytester).assert_outcomes(passed=1, failed=1)
+    assert support.heard(pytester) == {"e/default": ["work.done"]}

@@ -6,14 +6,20 @@ felt, in the whole.
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pytest_crucible.events.enrichment import enrich
 from pytest_crucible.events.event import Event
+from pytest_crucible.metrics.counting.spans import MAX_PARTS, Counted, Nesting
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
-from tests.made_events import MS, event, trial_scope
+from tests.made_events import MS, T0_US, event, trial_scope
 from tests.metrics.support import group, metrics
 
 
@@ -183,3 +189,136 @@ def test_cancellation_that_climbs_through_spans_is_one() -> None:
 def test_plain_cancellation_counts() -> None:
     """A cancelled operation of which only that is known counts as cancelled."""
     assert metrics(event("x.stop", metadata={"cancelled": True})).reliability.cancelled == 1
+
+
+def test_a_whole_without_a_start_takes_its_parts_at_its_end() -> None:
+    """Some instrumentations say only at its end what a span is: its parts wait for it."""
+    _, end = span("agent", cost=0.3)
+    (_, a), (_, b) = span("a", "agent", 0.1), span("b", "agent", 0.2)
+    found = metrics(a, b, end)
+    assert found.cost.total == pytest.approx(0.3)
+    assert (found.latency.count, found.reliability.total) == (1, 1)
+    assert metrics(a, b).reliability.total == 2  # it never came: then they are all there is
+
+
+def test_an_error_inside_a_whole_without_a_start_is_not_a_second_one() -> None:
+    """What its parts had said of success is taken back."""
+    (_, part), (_, whole) = (
+        span("call", "agent", error="Boom"), span("agent", error="Boom"),
+    )  # fmt: skip
+    assert group(part, whole).errors == {"Boom": 1}
+    (_, cancelled), (_, around) = span("call", "agent", cancelled=True), span("agent")
+    assert metrics(cancelled, around).reliability.cancelled == 0
+
+
+def test_what_began_inside_ends_inside() -> None:
+    """A task that ends after the agent that began it was no operation of its own."""
+    (begins, ends), (starts, late) = span("agent"), span("task", "agent", 0.1)
+    found = metrics(begins, starts, ends, late)
+    assert (found.reliability.total, found.cost.total) == (1, 0.1)
+
+
+def test_a_span_takes_no_plain_event_that_ran_beside_it() -> None:
+    """Only the catalog's wholes take events by time; a span of any name may just run meanwhile."""
+    start, end = span("agent")
+    found = metrics(start, call(0.1), end)
+    assert (found.reliability.total, found.cost.total) == (2, 0.1)
+
+
+def test_a_whole_without_a_duration_takes_all_so_far() -> None:
+    """Without one nothing tells which events were before it."""
+    whole = event(
+        "ensemble.prediction.stop", metadata={"total_cost": 0.2, "status": "ok"}, at_us=10**6
+    )
+    found = metrics(call(0.1, at_ms=1), call(0.1, at_ms=500), whole)
+    assert (found.cost.total, found.reliability.total) == (0.2, 1)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[list[Event], float, int]:
+    """Spans within spans, what their leaves cost, and how many are outermost.
+
+    A span around others tells the sum of them, or nothing; some have no start.
+    """
+    events: list[Event] = []
+    names = (f"s{number}" for number in count())
+
+    def grow(depth: int, parent: str | None) -> float:
+        name = next(names)
+        children = draw(st.integers(0, 2 if depth else 0))
+        place = len(events)
+        cost = sum(grow(depth - 1, name) for _ in range(children)) if children else 0.25
+        tells = draw(st.booleans()) or not children
+        start, end = span(name, parent, cost if tells else None)
+        if draw(st.booleans()):
+            events.insert(place, start)
+        events.append(end)
+        return cost
+
+    roots = draw(st.integers(1, 3))
+    return events, sum(grow(2, None) for _ in range(roots)), roots
+
+
+@given(trees())
+def test_however_spans_nest_nothing_counts_twice(tree: tuple[list[Event], float, int]) -> None:
+    """Cost and tokens are those of the leaves, operations those that somebody waited for."""
+    events, cost, roots = tree
+    found = metrics(*events)
+    assert found.cost.total == pytest.approx(cost)
+    assert found.tokens.total == pytest.approx(1000 * cost)
+    assert (found.reliability.total, found.latency.count) == (roots, roots)
+
+
+# --- one by one --------------------------------------------------------------------------------
+
+
+def place(nesting: Nesting, event: Event, row: int) -> tuple[Counted, list[int]]:
+    return nesting.place(event, enrich(event), row)
+
+
+def test_placing_says_what_counts_and_what_it_takes() -> None:
+    """Operation, cost and tokens each for themselves; a whole names the rows of its parts."""
+    nesting = Nesting()
+    assert place(nesting, call(0.1, at_ms=10), 0) == ((True, True, True), [])
+    assert nesting.may_claim(0)
+    assert place(nesting, event("note", metadata={"cost": 1}), 1) == ((False, True, False), [])
+    (taken,) = [place(nesting, ensemble(0.1, ms=500, at_ms=500), 2)]
+    assert taken == ((True, False, False), [1, 0])
+    assert nesting.may_claim(2)  # of another whole
+
+
+def test_a_span_is_never_claimed_by_time() -> None:
+    """It says itself what it is part of."""
+    nesting = Nesting()
+    start, end = span("call", cost=0.1)
+    assert place(nesting, start, 0) == ((False, False, False), [])
+    assert place(nesting, end, 1) == ((True, True, True), [])
+    assert not nesting.may_claim(1)
+    assert place(nesting, ensemble(0.1, ms=500, at_ms=500), 2) == ((True, True, True), [])
+
+
+def test_events_by_the_block_may_be_parts_as_well() -> None:
+    """What was placed many at once is claimed like what was placed one by one."""
+    nesting = Nesting()
+    times = [T0_US + 1_000 * each for each in (10, 20, 30)]
+    told = np.array([True, True, True])
+    nesting.remember((np.array(times), np.array([0, 1, 2]), told, ~told))
+    whole = ensemble(0.1, ms=15, at_ms=31)
+    assert place(nesting, whole, 3) == ((True, False, True), [2, 1])
+
+
+def test_memory_of_plain_parts_is_bounded() -> None:
+    """Of a whole without span ids the last 4,096 events are looked at, whichever way they came."""
+    many = 3 * MAX_PARTS
+    single, blocks = Nesting(), Nesting()
+    for row in range(many):
+        place(single, call(0.1, at_ms=row), row)
+    for first in range(0, many, 500):
+        rows = np.arange(first, min(first + 500, many))
+        told = np.ones(rows.size, dtype=bool)
+        blocks.remember((T0_US + 1000 * rows, rows, told, told))
+    whole = event("ensemble.prediction.stop", metadata={"status": "ok"}, at_us=10**9)
+    for nesting in (single, blocks):
+        _, parts = place(nesting, whole, many)
+        assert parts[0] == many - 1
+        assert MAX_PARTS <= len(parts) <= MAX_PARTS + 500
