@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.capture.frames import SamplingFrame
+from pytest_crucible.capture.frames import NoteFrame, SamplingFrame, encode
 from pytest_crucible.capture.open_scope import (
     CLOSED,
     OPEN,
@@ -153,6 +153,18 @@ def test_threads_do_not_share_what_they_set() -> None:
     for each in threads:
         each.join()
     assert found == {"a": "a", "b": "b"}
+
+
+def test_it_is_what_it_was_opened_with() -> None:
+    """Names, number and store; the emit path has the store's buffers one look-up nearer."""
+    store = MemoryStore()
+    scope = OpenScope(7, Scope(experiment="e"), store)
+    assert (scope.id, scope.scope, scope.sink) == (7, Scope(experiment="e"), store)
+    buffer = scope.take()
+    buffer[:] = encode(NoteFrame("kept"))
+    scope.keep(buffer)
+    assert [frame for _, frame in store.frames()] == [NoteFrame("kept")]
+    assert scope.timeline.durations()[0] > 0
 
 
 # --- states ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.spending import Spending, summarise_spending
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
-from tests.made_events import MS, event, trial_scope
+from tests.made_events import MS, T0_US, event, trial_scope
 
 NO_PRICE, NO_TOKENS = "no price", "no tokens told"
 
@@ -106,6 +106,8 @@ def test_a_failure_that_the_outer_one_survived_is_none() -> None:
     assert found.errors == {}
     assert summarise(found).reliability.failed == 0
     assert summarise(found).reliability.successful == 1
+    cancelled = told("client", ms=5, at_ms=15, cancelled=True)
+    assert metrics(cancelled, told("agent", ms=14, at_ms=22)).reliability.cancelled == 0
 
 
 @pytest.mark.parametrize("ended", ["inner first", "outer first"])
@@ -120,6 +122,30 @@ def test_a_span_around_a_call_is_no_call(ended: str) -> None:
     events = [*starts, inner, outer] if ended == "inner first" else [*starts, outer, inner]
     assert spending(*events).calls == 1
     assert metrics(*events).cost.total == 0.25
+
+
+def test_calls_within_a_call_of_our_own_bus() -> None:
+    """Nothing tells threads there: who lies around others, at any distance, is no call."""
+
+    def span(own: str, parent: str | None, name: str = "req_llm.request") -> Event:
+        ids = {"span_id": own} | ({} if parent is None else {"parent_span_id": parent})
+        return event(f"{name}.stop", {"duration": MS, "cost": 0.25}, ids)
+
+    inner = [span("a", "step"), span("b", "step")]
+    step, outer = span("step", "outer", "agent.step"), span("outer", None)
+    assert spending(*inner, step, outer).calls == 2
+    assert spending(*inner, span("alone", None)).calls == 3
+    assert spending(span("tool", "outer", "altar.tool"), span("outer", None)).calls == 1
+
+
+def test_what_one_telling_knows_holds_for_the_call() -> None:
+    """Its answer, its time and who told of it: each later telling is held against all of it."""
+    first, second = told("a"), told("b", ms=14, at_ms=22, response_id="r1")
+    elsewhere = told("c", ms=12, at_ms=23, strand="other", response_id="r1")
+    assert spending(first, second, elsewhere).calls == 1
+    assert spending(first, second, told("b", ms=9, at_ms=23)).calls == 2  # the same client again
+    between = told("c", ms=13.5, at_ms=22.5)  # began after the second, before the first
+    assert metrics(first, second, between).latency.max == 14
 
 
 # --- calls that are two ------------------------------------------------------------------------
@@ -163,6 +189,14 @@ def test_events_of_our_own_bus_are_a_call_each() -> None:
     same = event("req_llm.request.stop", {"duration": MS, "cost": 0.25}, {"model": "m"})
     assert spending(same, same).calls == 2
     assert metrics(same, same).cost.total == 0.5
+
+
+def test_the_moment_of_the_beginning_is_believed() -> None:
+    """Where it is told: a duration may leave out what the client waited for."""
+    late = told("b", ms=1, at_ms=30)
+    assert spending(told("a"), late).calls == 2
+    since = (T0_US + 15_000) * 1000
+    assert spending(told("a"), told("b", ms=1, at_ms=30, start_ns=since)).calls == 1
 
 
 def test_other_operations_are_no_calls() -> None:
@@ -231,6 +265,38 @@ def test_a_stream_that_another_has_priced_is_not_priced_again() -> None:
     found = metrics(*stream(agent, DATA))
     assert (found.cost.total, found.tokens.total) == (0.25, 7)
     assert spending(*stream(agent, DATA)).calls == 1
+
+
+def test_a_stream_that_two_tell_of_has_data_twice() -> None:
+    """Each instrumentation tells them in a span of its own; they are counted once."""
+    agents = told("agent", ms=4, at_ms=13), told("agent", ms=26, at_ms=38, cost=0.5, tokens=7,
+                                                 continues=True)  # fmt: skip
+    for data in ((DATA, agents[1]), (agents[1], DATA)):
+        events = [*stream(), agents[0], *data]
+        assert spending(*events).calls == 1
+        assert metrics(*events).cost.count == 1
+
+
+def test_who_tells_late_adds_nothing_to_the_data() -> None:
+    """The data were spent; an outer span that comes last has its latency only."""
+    late = told("agent", ms=40, at_ms=41, cost=0.5, tokens=9)
+    found = metrics(*stream(DATA, late))
+    assert (found.cost.total, found.tokens.total) == (0.25, 7)
+    assert (found.latency.count, found.latency.max) == (1, 40)
+    assert spending(*stream(DATA, late)).calls == 1
+
+
+def test_a_call_that_failed_has_no_data_to_come() -> None:
+    """What continues then is the next one."""
+    failed = told("client", ms=2, at_ms=12, name="req_llm.request.exception", error="Timeout")
+    assert spending(failed, DATA).calls == 2
+
+
+def test_rows_that_stand_for_no_call_are_known() -> None:
+    """For exports and traces: the tellings beside the one that counts, and data of streams."""
+    assert group(told("client"), told("agent", ms=14, at_ms=22)).merged == {0}
+    assert group(told("agent", ms=14, at_ms=22), told("client")).merged == {1}
+    assert group(*stream(DATA)).merged == {1}
 
 
 # --- what has no price -------------------------------------------------------------------------

@@ -191,6 +191,13 @@ def test_plain_cancellation_counts() -> None:
     assert metrics(event("x.stop", metadata={"cancelled": True})).reliability.cancelled == 1
 
 
+def test_a_plain_whole_that_told_nothing_passes_on_what_its_parts_told() -> None:
+    """So that the whole around it adds nothing to them either."""
+    around = call(0.1, ms=50, at_ms=50, name="crucible_framework.pipeline.stop")
+    found = metrics(call(0.1, at_ms=10), ensemble(), around)
+    assert (found.cost.total, found.tokens.total, found.reliability.total) == (0.1, 100, 1)
+
+
 def test_a_whole_without_a_start_takes_its_parts_at_its_end() -> None:
     """Some instrumentations say only at its end what a span is: its parts wait for it."""
     _, end = span("agent", cost=0.3)
@@ -287,6 +294,16 @@ def test_placing_says_what_counts_and_what_it_takes() -> None:
     assert nesting.may_claim(2)  # of another whole
 
 
+def test_a_part_may_wait_for_a_whole_that_has_not_begun() -> None:
+    """Its parent's end, if it comes, takes it; then there is nothing left to take."""
+    nesting = Nesting()
+    (_, part), (_, whole) = span("call", "agent", 0.1), span("agent")
+    assert place(nesting, part, 0) == ((True, True, True), [])
+    assert nesting.may_claim(0)
+    assert place(nesting, whole, 1) == ((True, False, False), [0])
+    assert place(nesting, whole, 2)[1] == []
+
+
 def test_a_span_is_never_claimed_by_time() -> None:
     """It says itself what it is part of."""
     nesting = Nesting()
@@ -305,6 +322,7 @@ def test_events_by_the_block_may_be_parts_as_well() -> None:
     nesting.remember((np.array(times), np.array([0, 1, 2]), told, ~told))
     whole = ensemble(0.1, ms=15, at_ms=31)
     assert place(nesting, whole, 3) == ((True, False, True), [2, 1])
+    assert place(nesting, ensemble(0.1, ms=15, at_ms=32), 4)[1] == [3]  # and only once
 
 
 def test_memory_of_plain_parts_is_bounded() -> None:
