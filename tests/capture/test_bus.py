@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,31 +12,11 @@ from hypothesis import strategies as st
 
 from pytest_crucible import telemetry
 from pytest_crucible.capture import bus as _bus
-
-Heard = list[tuple[str, dict[str, Any], dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def _no_handler_left() -> Iterator[None]:
-    yield
-    for handler in telemetry.list_handlers():
-        telemetry.detach(handler.id)
-
-
-@pytest.fixture
-def heard() -> Heard:
-    """Every event that the bus carries during the test, as it was when it was emitted."""
-    events: Heard = []
-    telemetry.attach("heard", "*", lambda n, m, d, _: events.append((n, dict(m), dict(d))))
-    return events
+from tests.capture.support import Heard, names
 
 
 def ignore(*_: object) -> None:
     """A handler that does nothing."""
-
-
-def names(heard: Heard) -> list[str]:
-    return [name for name, _, _ in heard]
 
 
 def test_handler_gets_event_and_config() -> None:

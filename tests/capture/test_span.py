@@ -16,27 +16,7 @@ import pytest
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
 from pytest_crucible.capture.open_scope import current_scope
-
-Heard = list[tuple[str, dict[str, Any], dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def _no_handler_left() -> Iterator[None]:
-    yield
-    for handler in telemetry.list_handlers():
-        telemetry.detach(handler.id)
-
-
-@pytest.fixture
-def heard() -> Heard:
-    """Every event that the bus carries during the test, as it was when it was emitted."""
-    events: Heard = []
-    telemetry.attach("heard", "*", lambda n, m, d, _: events.append((n, dict(m), dict(d))))
-    return events
-
-
-def names(heard: Heard) -> list[str]:
-    return [name for name, _, _ in heard]
+from tests.capture.support import Heard, names
 
 
 def test_span_emits_start_and_stop(heard: Heard) -> None:

@@ -3,110 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pytest_crucible.analysis.run import open_run
 from pytest_crucible.cli.main import main
-from pytest_crucible.exports.formats import FORMATS
-from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
-from tests.made_events import event, reference_events, write_run
+from tests.cli.support import CRUCIBLE, failure
+from tests.made_events import event, write_run
 
-CRUCIBLE = [sys.executable, "-m", "pytest_crucible"]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """The folder of a run whose only expectation is not met."""
-    definition = define("exp", hypothesis="it works", expect=["reliability.failed < 1"])
-    return write_run(tmp_path / "results" / "run-1", reference_events(), definitions=[definition])
-
-
-def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """The one line that a failing command prints."""
-    assert main([str(each) for each in arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("crucible: ")
-    assert err.count("\n") == 1
-    return err.removeprefix("crucible: ").rstrip()
-
-
-@pytest.mark.parametrize(
-    "command", [CRUCIBLE, [str(Path(sys.executable).with_name("crucible"))]], ids=["-m", "script"]
-)
-def test_version_is_that_of_the_distribution(command: list[str]) -> None:
-    """``crucible --version`` and ``python -m pytest_crucible --version`` say the same."""
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
-    told = f"pytest-crucible {importlib.metadata.version('pytest-crucible')}\n"
-    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
-
-
-def test_module_and_script_are_one_command() -> None:
-    """``python -m pytest_crucible`` names itself as the script does."""
-    done = subprocess.run([*CRUCIBLE, "--help"], capture_output=True, text=True)
-    assert done.returncode == 0
-    assert done.stdout.startswith("usage: crucible [-h] [--version] COMMAND")
-
-
-# --- show --------------------------------------------------------------------------------------
-
-
-def test_show_prints_the_summary(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run folder, or the folder of all runs, is shown; a rejected claim is no usage error."""
-    for path in (run, run.parent):
-        assert main(["show", str(path)]) == 0
-        out, err = capsys.readouterr()
-        assert out.startswith("REJECTED  exp: it works\n  12 events\n")
-        assert out.endswith("\nrun: run-1\n")
-        assert "\033" not in out
-        assert err == ""
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_show_reads_what_export_writes(
-    format: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """An exported file shows the same numbers as the folder it came from."""
-    path = tmp_path / "new" / f"events.{format}"
-    assert main(["export", str(run), "-o", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path}\n"
-    assert list(open_run(path).events) == list(open_run(run).events)
-    assert main(["show", str(path)]) == 0
-    assert "550 ms" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("level", [0, 1])
-def test_archive_shows_what_the_run_did(
-    level: int, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A run folder, or the newest run of an output folder, goes into one file that reads equal."""
-    path = tmp_path / "new" / "run.zip"
-    assert main(["archive", str([run, run.parent][level]), "-o", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path}\n"
-    assert list(open_run(str(path)).events) == list(open_run(run).events)
-    assert main(["show", str(path)]) == 0
-    shown = capsys.readouterr().out
-    assert main(["show", str(run)]) == 0
-    assert shown == capsys.readouterr().out
-
-
-def test_archive_takes_a_run_and_makes_a_zip(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What cannot be archived, and another ending, are one line each, and nothing is written."""
-    target, empty = tmp_path / "r.zip", tmp_path / "empty"
-    empty.mkdir()
-    assert "a.tar: an archive is a .zip file" in failure(capsys, "archive", run, "-o", "a.tar")
-    assert "not a run folder" in failure(capsys, "archive", tmp_path / "x", "-o", target)
-    assert "no run in this folder" in failure(capsys, "archive", empty, "-o", target)
-    assert not target.exists()
+# --- export ------------------------------------------------------------------------------------
 
 
 def test_export_format_may_differ_from_the_ending(run: Path, tmp_path: Path) -> None:
@@ -204,23 +112,24 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
     assert capsys.readouterr().err.startswith("usage: crucible")
 
 
-# --- traces ------------------------------------------------------------------------------------
-
-
-def test_show_prints_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One trace as a tree; an id that nobody has is one line and exit code 2."""
-    events = [
-        event("outer.stop", metadata={"span_id": "1", "correlation_id": "job"}),
-        event("inner.stop", metadata={"span_id": "2", "parent_span_id": "1"}),
-    ]
-    folder = write_run(tmp_path / "run-1", events)
-    assert main(["show", str(folder), "--trace", "job"]) == 0
-    assert capsys.readouterr().out == "trace job\n  outer\n    inner\n"
-    told = failure(capsys, "show", folder, "--trace", "nope")
-    assert told == f"{folder}: no event has the correlation, trace or span id 'nope'"
-
-
 # --- as a process ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", [CRUCIBLE, [str(Path(sys.executable).with_name("crucible"))]], ids=["-m", "script"]
+)
+def test_version_is_that_of_the_distribution(command: list[str]) -> None:
+    """``crucible --version`` and ``python -m pytest_crucible --version`` say the same."""
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    told = f"pytest-crucible {importlib.metadata.version('pytest-crucible')}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
+
+
+def test_module_and_script_are_one_command() -> None:
+    """``python -m pytest_crucible`` names itself as the script does."""
+    done = subprocess.run([*CRUCIBLE, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: crucible [-h] [--version] COMMAND")
 
 
 def test_command_exits_with_the_code_of_main(run: Path, tmp_path: Path) -> None:
@@ -231,30 +140,3 @@ def test_command_exits_with_the_code_of_main(run: Path, tmp_path: Path) -> None:
     bad = subprocess.run([*CRUCIBLE, "show", tmp_path / "x"], capture_output=True, text=True)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr == f"crucible: {tmp_path / 'x'}: no such file or folder\n"
-
-
-def test_reader_that_leaves_early_is_no_error(run: Path) -> None:
-    """``crucible show … | head -0`` ends quietly."""
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    try:
-        done = subprocess.run([*CRUCIBLE, "show", run], stdout=write_end, stderr=subprocess.PIPE)
-    finally:
-        os.close(write_end)
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-@pytest.mark.parametrize("plain", [False, True])
-def test_colours_are_for_terminals_that_want_them(plain: bool, run: Path) -> None:
-    """A terminal gets verdicts in colour, unless NO_COLOR is set."""
-    ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    environment |= {"NO_COLOR": "1"} if plain else {}
-    try:
-        subprocess.run([*CRUCIBLE, "show", run], stdout=theirs, env=environment, check=True)
-        shown = os.read(ours, 100_000).decode()
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    verdict = "REJECTED  exp: it works"
-    assert shown.startswith(f"{verdict}\r\n" if plain else f"\033[31m{verdict}\033[0m\r\n")

@@ -34,16 +34,6 @@ def pytest_report_header() -> str | None:
     return None
 
 
-def configure_logfire(**options: Any) -> None:
-    """Logfire set up as in a fresh process: it sets its provider globally only the first time."""
-    import logfire
-    from opentelemetry import trace
-
-    logfire.configure(send_to_logfire=False, console=False, **options)
-    if trace._TRACER_PROVIDER is None:
-        trace.set_tracer_provider(logfire.DEFAULT_LOGFIRE_INSTANCE.config.get_tracer_provider())
-
-
 _strangers: set[str] = set()
 
 

@@ -5,47 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
-from importlib import import_module
 from typing import Any
 
 import openai
 import pytest
 
-from tests.bridges.support import Captured, capturing
+from tests.bridges.support import capturing
 from tests.clients.fake_models import Log
+from tests.clients.support import (
+    MESSAGES,
+    agrees,
+    async_client,
+    client,
+    instrumented,
+)
 
-MESSAGES: Any = [{"role": "user", "content": "hi there"}]
 TOOLS: Any = [
     {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 ]
-INSTRUMENTORS = {
-    "genai": "opentelemetry.instrumentation.genai.openai",
-    "openinference": "openinference.instrumentation.openai",
-    "openllmetry": "opentelemetry.instrumentation.openai",
-}
-WRAPPED: list[tuple[Any, str]] = [
-    (openai.resources.chat.Completions, "create"),
-    (openai.resources.chat.AsyncCompletions, "create"),
-    (openai.resources.Embeddings, "create"),
-    (openai.resources.AsyncEmbeddings, "create"),
-    (openai.OpenAI.__mro__[1], "request"),
-    (openai.AsyncOpenAI.__mro__[1], "request"),
-]
-
-
-@contextmanager
-def instrumented(*names: str) -> Iterator[None]:
-    with ExitStack() as stack:
-        # OpenLLMetry leaves some of its wrappers behind; the next test would wrap them again.
-        for kind, method in WRAPPED:
-            stack.callback(setattr, kind, method, kind.__dict__[method])
-        for name in names:
-            instrumentor = import_module(INSTRUMENTORS[name]).OpenAIInstrumentor()
-            instrumentor.instrument()
-            stack.callback(instrumentor.uninstrument)
-        yield
 
 
 @pytest.fixture(
@@ -60,21 +38,6 @@ def source(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
     """What tells of the calls; the outermost last."""
     with instrumented(*request.param):
         yield request.param
-
-
-def client(log: Log, **options: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{log.url}/v1", api_key="local", **options)
-
-
-def async_client(log: Log, **options: Any) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{log.url}/v1", api_key="local", **options)
-
-
-def agrees(captured: Captured, log: Log) -> None:
-    """Calls and token sums are those of the server's own log."""
-    assert captured.calls == len(log.good)
-    assert captured.tokens == log.tokens()
-    assert captured.metrics.reliability.failed == 0
 
 
 def test_plain_calls(source: tuple[str, ...], log: Log) -> None:

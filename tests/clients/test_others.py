@@ -18,9 +18,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.bridges.support import capturing
-from tests.clients.conftest import configure_logfire
 from tests.clients.fake_models import Log
-from tests.clients.test_openai import MESSAGES, agrees, async_client, client, instrumented
+from tests.clients.support import (
+    MESSAGES,
+    agrees,
+    async_client,
+    client,
+    configure_logfire,
+    instrumented,
+)
 
 CLAUDE: Any = {"max_tokens": 10, "messages": MESSAGES}
 

@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 from tests.clients.fake_models import Log
-from tests.clients.test_openai import INSTRUMENTORS, instrumented
+from tests.clients.support import INSTRUMENTORS, instrumented
 from tests.session import support
 
 CONCURRENT = """

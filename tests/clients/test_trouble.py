@@ -13,9 +13,8 @@ import pytest
 
 from pytest_crucible import telemetry
 from tests.bridges.support import capturing
-from tests.clients.conftest import configure_logfire
 from tests.clients.fake_models import Log
-from tests.clients.test_openai import MESSAGES, agrees, async_client, instrumented
+from tests.clients.support import MESSAGES, agrees, async_client, configure_logfire, instrumented
 
 Ask = Callable[..., Coroutine[Any, Any, None]]
 """Asks a model, by how it behaves (``-broken``, …); ``retries`` of the client."""

@@ -1,203 +1,17 @@
-"""Observations: what one pass over events gathers, and that nothing is counted twice."""
+"""Observations: what one pass over events gathers."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.events.event import INVALID, Event
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.metrics.observations import NO_CASE, Group, observe
+from pytest_crucible.metrics.observations import NO_CASE, observe
 from pytest_crucible.metrics.summary import summarise
-from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.telemetry import HANDLER_FAILURE
 from tests.made_events import MS, event, recorded, trial, trial_scope
-
-
-def group(*events: Event) -> Group:
-    """The only group of these events."""
-    (found,) = observe(events).groups.values()
-    return found
-
-
-def metrics(*events: Event) -> Metrics:
-    return summarise(group(*events))
-
-
-def call(cost: float | None = None, ms: float = 10, at_ms: float = 10, **more: Any) -> Event:
-    """A request that ended ``at_ms`` after the start of the run and took ``ms``."""
-    numbers: dict[str, Any] = {"duration": ms * MS}
-    if cost is not None:
-        numbers |= {"cost": cost, "total_tokens": cost * 1000}
-    name = more.pop("name", "req_llm.request.stop")
-    return event(name, numbers, more, at_us=int(at_ms * 1000))
-
-
-def ensemble(cost: float | None = None, ms: float = 30, at_ms: float = 30, **more: Any) -> Event:
-    return call(cost, ms, at_ms, name="ensemble.prediction.stop", **more)
-
-
-# --- nothing is counted twice ------------------------------------------------------------------
-#
-# Cost and tokens count where they were spent, in the parts; latency and success where they were
-# felt, in the whole.
-
-
-def span(id: str, parent: str | None = None, cost: float | None = None, **more: Any) -> list[Event]:
-    """Start and end of a span named after its id."""
-    ids: dict[str, Any] = {"span_id": id} | ({"parent_span_id": parent} if parent else {})
-    end = f"{id}.exception" if "error" in more or "cancelled" in more else f"{id}.stop"
-    return [event(f"{id}.start", metadata=ids), call(cost, name=end, **ids, **more)]
-
-
-def nested(*spans: list[Event]) -> list[Event]:
-    """Spans within one another, outermost first: starts in order, ends in reverse."""
-    return [start for start, _ in spans] + [end for _, end in reversed(spans)]
-
-
-def test_parent_span_with_a_total_adds_nothing_to_its_children() -> None:
-    """The sum that a parent span reports is left out, and its children are no operations."""
-    start, end = span("agent", cost=0.3)
-    found = metrics(start, *span("a", "agent", 0.1), *span("b", "agent", 0.2), end)
-    assert found.cost.total == pytest.approx(0.3)
-    assert found.cost.count == 2
-    assert found.tokens.total == pytest.approx(300)
-    assert (found.latency.count, found.reliability.total) == (1, 1)
-    assert {name: each.count for name, each in found.by_event.items() if ".stop" in name} == {
-        "a.stop": 1, "agent.stop": 1, "b.stop": 1,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("middle", [0.1, None])
-def test_grandparent_span_adds_nothing_either(middle: float | None) -> None:
-    """A whole of wholes is left out as well, even if the one between told nothing."""
-    found = metrics(*nested(span("g", cost=0.1), span("p", "g", middle), span("c", "p", 0.1)))
-    assert (found.cost.total, found.cost.count, found.reliability.total) == (0.1, 1, 1)
-
-
-def test_parent_alone_with_a_cost_counts() -> None:
-    """A cost that only the parent knows counts."""
-    found = metrics(*nested(span("agent", cost=0.5), span("call", "agent")))
-    assert (found.cost.total, found.cost.count, found.tokens.total) == (0.5, 1, 500)
-
-
-def test_siblings_and_spans_of_other_nodes_all_count() -> None:
-    """The same span id in two processes means two spans."""
-    found = metrics(
-        event(metadata={"cost": 1, "parent_span_id": "p", "span_id": "c"}, node="gw0"),
-        event(metadata={"cost": 2, "span_id": "p"}, node="gw1"),
-        event(metadata={"cost": 4, "span_id": "p"}, node="gw0"),
-    )
-    assert found.cost.total == 3
-
-
-def test_span_of_another_trial_is_an_operation_there() -> None:
-    """A span that is open around trials does not take their operations away from them."""
-    trial = trial_scope()
-    found = observe(
-        [
-            event("suite.start", metadata={"span_id": "s"}),
-            event(metadata={"span_id": "c", "parent_span_id": "s"}, scope=trial),
-        ]
-    )
-    assert list(found.groups["exp", "default"].counted) == [0, 1]
-
-
-def test_span_ids_may_be_anything() -> None:
-    """Foreign span ids that cannot be hashed still tell parents from children."""
-    found = metrics(
-        event(metadata={"cost": 1, "span_id": [2], "parent_span_id": [1]}),
-        event(metadata={"cost": 1, "span_id": [1]}),
-    )
-    assert found.cost.total == 1
-
-
-def test_start_of_a_span_is_not_counted_again_at_its_end() -> None:
-    """What a span's start says is repeated by its end, and counts there."""
-    known = {"cost_usd": 0.1, "input_tokens": 7, "span_id": "s"}
-    found = metrics(event("x.start", metadata=known), event("x.stop", {"duration": MS}, known))
-    assert (found.cost.total, found.tokens.total, found.reliability.total) == (0.1, 7, 1)
-
-
-def test_plain_start_event_keeps_its_cost() -> None:
-    """A start event that no span made may be the only one to tell a cost; it is no operation."""
-    found = metrics(event("x.start", metadata={"cost": 0.1, "status": "ok"}))
-    assert (found.cost.total, found.reliability.total, found.summary.total_events) == (0.1, 0, 1)
-
-
-def test_plain_ensemble_after_its_parts_adds_nothing() -> None:
-    """An ensemble without span ids is a whole if parts ended within its time."""
-    found = metrics(call(0.1, at_ms=10), call(0.2, at_ms=25), ensemble(0.3))
-    assert found.cost.total == pytest.approx(0.3)
-    assert (found.latency.count, found.latency.max, found.reliability.total) == (1, 30, 1)
-
-
-def test_ensemble_alone_counts() -> None:
-    """An ensemble whose parts nobody reported is all there is, every time."""
-    found = metrics(ensemble(0.3, at_ms=30), ensemble(0.3, at_ms=70))
-    assert (found.cost.total, found.cost.count, found.reliability.total) == (0.6, 2, 2)
-
-
-def test_ensemble_that_alone_knows_the_cost_counts() -> None:
-    """Parts that tell no cost leave it to the ensemble, but are no operations of their own."""
-    found = metrics(call(at_ms=10), call(at_ms=20), ensemble(0.3))
-    assert (found.cost.total, found.reliability.total) == (0.3, 1)
-
-
-def test_ensemble_after_an_earlier_call_counts() -> None:
-    """A call that ended before the ensemble began is none of its parts."""
-    found = metrics(call(0.1, at_ms=10), ensemble(0.3, ms=30, at_ms=60))
-    assert found.cost.total == pytest.approx(0.4)
-    assert found.reliability.total == 2
-
-
-def test_parts_in_another_scope_are_no_parts() -> None:
-    """An ensemble is never held to contain what ran in another trial."""
-    first, second = trial_scope("a"), trial_scope("b")
-    found = metrics(
-        event(metadata={"cost": 1}, scope=first),
-        event("ensemble.prediction.stop", {"duration": MS}, {"total_cost": 2}, scope=second),
-    )
-    assert (found.cost.total, found.reliability.total) == (3, 2)
-
-
-def test_ensemble_span_over_plain_parts_adds_nothing() -> None:
-    """A whole with a span id is recognised when its parts have none."""
-    found = metrics(call(0.1, at_ms=10), ensemble(0.1, span_id="e"))
-    assert (found.cost.total, found.reliability.total) == (0.1, 1)
-
-
-def test_wholes_of_plain_wholes_add_nothing() -> None:
-    """A pipeline of stages, or a hedge over an ensemble, is one operation at one cost."""
-    found = metrics(
-        call(0.1, at_ms=10),
-        ensemble(0.1),
-        call(0.1, ms=40, at_ms=40, name="crucible_framework.stage.stop"),
-        call(0.1, ms=50, at_ms=50, name="crucible_framework.pipeline.stop"),
-    )
-    assert (found.cost.total, found.reliability.total, found.latency.mean) == (0.1, 1, 50)
-
-
-def test_error_that_climbs_through_spans_is_one_failure() -> None:
-    """An exception that leaves nested spans is one failed operation and one error."""
-    spans = nested(span("agent", error="ValueError"), span("call", "agent", error="ValueError"))
-    found = group(*spans)
-    assert found.errors == {"ValueError": 1}
-    assert summarise(found).reliability.failed == 1
-
-
-def test_cancellation_that_climbs_through_spans_is_one() -> None:
-    """A cancelled operation is neither a success nor a failure, and counts once."""
-    spans = nested(span("agent", cancelled=True), span("call", "agent", cancelled=True))
-    found = metrics(*spans).reliability
-    assert (found.cancelled, found.total, found.success_rate) == (1, 0, None)
-
-
-def test_plain_cancellation_counts() -> None:
-    """A cancelled operation of which only that is known counts as cancelled."""
-    assert metrics(event("x.stop", metadata={"cancelled": True})).reliability.cancelled == 1
+from tests.metrics.support import group
 
 
 def test_errors_are_counted_by_what_they_say() -> None:
@@ -209,9 +23,6 @@ def test_errors_are_counted_by_what_they_say() -> None:
         event("a.exception"),
     )
     assert found.errors == {"timeout": 2, "Boom": 1, "unknown": 1}
-
-
-# --- what is gathered --------------------------------------------------------------------------
 
 
 def test_experiments_and_conditions_are_kept_apart() -> None:

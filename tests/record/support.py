@@ -5,8 +5,11 @@ from __future__ import annotations
 import mmap
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from pytest_crucible.capture.frames import (
     EVENT_TAG,
@@ -17,11 +20,16 @@ from pytest_crucible.capture.frames import (
     NoteFrame,
     encode,
 )
+from pytest_crucible.events.event import Event
+from pytest_crucible.record import spool, spool_reader
+from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.spool_reader import SpoolReader
 from pytest_crucible.record.store import Store
 
 SMALL = mmap.ALLOCATIONGRANULARITY
 """The smallest segment that can be mapped."""
+PREFIX = 8
+"""Bytes that stand before each frame in a spool."""
 
 
 def header(node: str = "main") -> HeaderFrame:
@@ -65,3 +73,23 @@ def run(threads: list[threading.Thread]) -> None:
             each.join()
     finally:
         sys.setswitchinterval(before)
+
+
+@contextmanager
+def small_segments() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (spool, spool_reader):
+            patch.setattr(module, "SEGMENT", SMALL)
+        yield
+
+
+def node(*frames: Frame, name: str = "main") -> Node:
+    return Node(name, list(enumerate(frames)), run="run")
+
+
+def frame(n: int, time_us: int, scope: int = 0) -> EventFrame:
+    return EventFrame(scope, "x", time_us * 1000, {"n": n}, {})
+
+
+def told(events: list[Event]) -> list[int]:
+    return [each.measurements["n"] for each in events]

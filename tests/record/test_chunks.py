@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -26,9 +24,6 @@ from pytest_crucible.events.event import Event
 from pytest_crucible.record import node_reader
 from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node
-from pytest_crucible.record.spool import SpoolStore
-from pytest_crucible.record.spool_reader import SpoolReader
-from tests.record.support import event, header
 
 MAPPINGS = st.sampled_from([None, {}, {"a": 1}, {"a": {"b": [1]}}, 5, [1], "text"])
 NAMES = st.sampled_from(["a.stop", "crucible.record", 7, None])
@@ -94,22 +89,3 @@ def test_chunks_hold_the_events_of_all_nodes(records: list[list[Frame]]) -> None
 
     found: list[Event] = [e for chunk in merge(nodes()).chunks() for e in chunk.events()]
     assert found == list(merge(nodes()))
-
-
-@given(st.lists(st.integers(0, 400), max_size=60), st.integers(1, 500), st.integers(0, 40_000))
-@settings(max_examples=50)
-def test_batches_hold_the_frames_of_a_spool(sizes: list[int], size: int, cut: int) -> None:
-    """However large they are to be, and wherever the file is torn."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "a.spool"
-        store = SpoolStore(path, header("main"))
-        for number, length in enumerate(sizes):
-            store.append(event(number, pad=length))
-        store.close()
-        data = path.read_bytes()
-        path.write_bytes(data[: max(0, len(data) - cut)])
-        reader, again = SpoolReader(path), SpoolReader(path)
-        batches = list(reader.batches(size))
-        assert all(frames for _, frames in batches)
-        assert [pair for batch in batches for pair in zip(*batch, strict=True)] == list(again)
-        assert reader.torn == again.torn

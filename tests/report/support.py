@@ -11,6 +11,9 @@ from pytest_crucible.analysis.run import open_run
 from pytest_crucible.analysis.run_comparison import RunComparison, compare_runs
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible.events.scope import Scope
+from pytest_crucible.metrics.observations import observe
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.definition import Definition
 from tests.made_events import MS, event, recorded, write_run
 
@@ -68,3 +71,8 @@ def verdicts(comparison: RunComparison) -> dict[str, str]:
     """The verdict per metric, of a comparison with one arm."""
     (arm,) = comparison.arms
     return {each.metric: each.verdict for each in arm.comparisons}
+
+
+def metrics(events: list[Event]) -> dict[str, Metrics]:
+    groups = observe(events).groups
+    return {condition: summarise(group) for (_, condition), group in groups.items()}

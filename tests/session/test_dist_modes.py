@@ -13,7 +13,7 @@ from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.metrics.trials import MISSING, Trial
 from pytest_crucible.runs.run import open_folder
 from tests.session import support
-from tests.session.test_faults import clean_environment
+from tests.session.dying import clean_environment
 
 SUITE = """
 import pytest

@@ -303,39 +303,3 @@ def test_fixture_knows_what_came_before_it(pytester: pytest.Pytester) -> None:
             assert (experiment.attempt, experiment.trial) == (1, 1)
     """)
     support.run(pytester).assert_outcomes(passed=2)
-
-
-def test_a_trial_whose_teardown_was_never_reported_ends_at_the_next_test(
-    pytester: pytest.Pytester,
-) -> None:
-    """Where another plugin reports no teardown, the next test is no part of the trial before it."""
-    pytester.makeconftest("""
-        import pytest
-        from _pytest.runner import call_and_report
-
-        def pytest_runtest_protocol(item):
-            if "broken" in item.name:
-                call_and_report(item, "setup", log=True)
-                item.session._setupstate.teardown_exact(None)
-                return True
-    """)
-    pytester.makepyfile("""
-        import pytest
-        from pytest_crucible import telemetry
-
-        @pytest.mark.experiment("e")
-        def test_broken():
-            pass
-
-        def test_unmarked():
-            telemetry.execute("outside", {"n": 1})
-
-        @pytest.mark.experiment("e")
-        def test_whole():
-            telemetry.execute("inside", {"n": 1})
-    """)
-    support.run(pytester)
-    trials = {trial.case.partition("::")[2]: trial for trial in support.only(pytester).trials}
-    assert trials["test_broken"].outcome == "interrupted"
-    assert trials["test_whole"].outcome == "passed"
-    assert support.heard(pytester) == {"e/default": ["inside"]}

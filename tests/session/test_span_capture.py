@@ -1,41 +1,15 @@
-"""Capturing, pricing and budgets in whole sessions, with hand-made spans."""
+"""Capturing and pricing in whole sessions, with hand-made spans."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_crucible.session.span_capture import environment_problems
 from tests.bridges.support import no_provider
 from tests.session import support
-
-SPANS = """
-import pytest
-from opentelemetry import trace
-
-def ask(tokens=1000, model="m"):
-    tracer = trace.get_tracer("lib")
-    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
-    with tracer.start_as_current_span("chat", attributes=attributes) as span:
-        span.set_attribute("gen_ai.usage.input_tokens", tokens)
-        span.set_attribute("gen_ai.usage.output_tokens", 0)
-"""
-PRICES = "[m]\ninput = 1000.0\n"  # a call of 1000 tokens costs a dollar
-
-
-@pytest.fixture
-def priced(pytester: pytest.Pytester) -> pytest.Pytester:
-    pytester.path.joinpath("prices.toml").write_text(PRICES)
-    pytester.makeini("[pytest]\ncrucible_prices = prices.toml")
-    return pytester
-
-
-def manifest(pytester: pytest.Pytester) -> dict[str, Any]:
-    found: dict[str, Any] = support.newest(pytester).manifest or {}
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+from tests.session.priced import SPANS, manifest
 
 
 def test_spans_are_captured_and_priced(priced: pytest.Pytester, mode: tuple[str, ...]) -> None:
@@ -84,53 +58,6 @@ def test_unmarked():
     assert support.only(priced).spending["default"].calls == 1
 
 
-@pytest.mark.parametrize("where", ["marker", "option", "ini"])
-def test_a_budget_stops_further_trials(priced: pytest.Pytester, where: str) -> None:
-    """Once it is spent, trials are skipped before their fixtures; what ran is complete."""
-    budget = "budget_usd=2.5" if where == "marker" else ""
-    if where == "ini":
-        priced.makeini("[pytest]\ncrucible_prices = prices.toml\ncrucible_budget = 2.5")
-    priced.makepyfile(
-        SPANS
-        + f"""
-@pytest.fixture
-def costly():
-    ask()
-
-@pytest.mark.experiment("e", trials=6, {budget})
-def test_it(costly):
-    pass
-"""
-    )
-    result = support.run(priced, "-rs", *(["--crucible-budget=2.5"] if where == "option" else []))
-    result.assert_outcomes(passed=3, skipped=3)
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["SKIPPED*budget of $2.5* is spent ($3)"])
-    result.stdout.fnmatch_lines(["stopped: budget of $2.5* is spent; further trials were skipped"])
-    (budget,) = manifest(priced)["completeness"]["budgets"]
-    assert budget.startswith("budget of $2.5")
-    assert manifest(priced)["completeness"]["complete"]
-
-
-def test_workers_share_a_budget(priced: pytest.Pytester) -> None:
-    """Each worker sees what the others have spent; at most one trial each goes beyond."""
-    priced.makepyfile(
-        SPANS
-        + """
-import time
-
-@pytest.mark.experiment("e", trials=20)
-def test_it():
-    ask()
-    time.sleep(0.02)
-"""
-    )
-    result = support.run(priced, "-n2", "--crucible-budget=4")
-    passed = result.parseoutcomes()["passed"]
-    assert 4 <= passed <= 5
-    assert result.parseoutcomes()["skipped"] == 20 - passed
-
-
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -152,17 +79,6 @@ def test_a_wrong_option_is_one_line(pytester: pytest.Pytester, arguments: str, l
     from fnmatch import fnmatch
 
     assert fnmatch(support.refused(support.run(pytester, arguments)), line)
-
-
-@pytest.mark.parametrize("budget", ["0", "-1", "float('nan')", "float('inf')", "'$2'", "True"])
-def test_a_wrong_budget_in_the_marker(pytester: pytest.Pytester, budget: str) -> None:
-    """So is one in the marker."""
-    pytester.makepyfile(f"""
-import pytest
-@pytest.mark.experiment("e", budget_usd={budget})
-def test_it(): pass
-""")
-    assert "budget_usd must be a number" in support.refused(support.run(pytester))
 
 
 def test_a_disabled_sdk_is_told_before_tests_run(
@@ -305,26 +221,6 @@ def test_it(): pass
     support.run(pytester).assert_outcomes(passed=1)
     line = support.refused(support.run(pytester, "--crucible-instrument=auto"))
     assert "pip install 'pytest-crucible[otel]'" in line
-
-
-def test_a_budget_on_a_full_disk(
-    priced: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    """What was spent cannot be told to the others; the trials run, and the budget holds."""
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pytest_crucible.session.budget._publish", full)
-    priced.makepyfile(
-        SPANS
-        + """
-@pytest.mark.experiment("e", trials=4, budget_usd=2)
-def test_it():
-    ask()
-"""
-    )
-    support.run(priced).assert_outcomes(passed=2, skipped=2)
 
 
 def test_a_client_that_is_imported_too_late(pytester: pytest.Pytester) -> None:

@@ -17,7 +17,7 @@ import pytest
 import pytest_crucible
 from pytest_crucible.analysis.run import open_run
 from tests.session import support
-from tests.session.test_faults import FATAL, IN_FLIGHT, SUITE, TRIALS, clean_environment
+from tests.session.dying import FATAL, IN_FLIGHT, SUITE, TRIALS, clean_environment
 
 PORT = 8022
 HERE, THERE = "10.213.7.1", "10.213.7.2"

@@ -15,7 +15,7 @@ from pytest_crucible.capture.frames import FooterFrame, NoteFrame, encode
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.record.spool_reader import SpoolReader
 from pytest_crucible.session.transport import PIECE, Inbox, Shipper, place, same_place
-from tests.session.test_faults import (
+from tests.session.dying import (
     FATAL,
     IN_FLIGHT,
     TRIALS,

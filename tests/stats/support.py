@@ -85,3 +85,18 @@ def rate_subject(passed: int, n: int) -> Subject:
 def compare_groups(base: Group, cand: Group, options: Options | None = None) -> list[Comparison]:
     """Two arms by their observations alone."""
     return compare_subjects(Subject(base, {}), Subject(cand, {}), options)
+
+
+PERMEABILITY_1 = np.array([0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46])
+
+
+PERMEABILITY_2 = np.array([1.15, 0.88, 0.90, 0.74, 1.21])
+
+
+def lognormal(n: int, seed: int, factor: float = 1.0, sigma: float = 0.2) -> list[float]:
+    values = factor * np.exp(np.random.default_rng(seed).normal(0, sigma, n))
+    return [round(float(value), 6) for value in values]
+
+
+def cases(n: int, letters: str = "p", mark: str = "c") -> dict[str, str]:
+    return {f"{mark}{i}": letters for i in range(n)}

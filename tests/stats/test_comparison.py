@@ -26,16 +26,7 @@ from pytest_crucible.stats.comparison import (
     change_of,
 )
 from pytest_crucible.stats.samples import MEAN, RATE
-from tests.stats.support import compare_groups, events, group, sample
-
-
-def lognormal(n: int, seed: int, factor: float = 1.0, sigma: float = 0.2) -> list[float]:
-    values = factor * np.exp(np.random.default_rng(seed).normal(0, sigma, n))
-    return [round(float(value), 6) for value in values]
-
-
-def cases(n: int, letters: str = "p", mark: str = "c") -> dict[str, str]:
-    return {f"{mark}{i}": letters for i in range(n)}
+from tests.stats.support import cases, compare_groups, events, group, lognormal, sample
 
 
 def compared(base: Group, cand: Group, options: Options | None = None) -> dict[str, Comparison]:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Judgement, judge
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.subject import Subject
-from tests.stats.support import events, group, rate_subject, subject
-from tests.stats.test_comparison import cases, lognormal
+from tests.stats.support import cases, events, group, lognormal, rate_subject, subject
 
 
 def judged(text: str, **subjects: Subject) -> Judgement:

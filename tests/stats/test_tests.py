@@ -14,12 +14,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from pytest_crucible.stats import tests
-from tests.stats.support import SLEEP_1, SLEEP_2, Floats
+from tests.stats.support import PERMEABILITY_1, PERMEABILITY_2, SLEEP_1, SLEEP_2, Floats
 
 DEPRESSION_1 = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
 DEPRESSION_2 = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
-PERMEABILITY_1 = np.array([0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46])
-PERMEABILITY_2 = np.array([1.15, 0.88, 0.90, 0.74, 1.21])
 BH_1995 = (
     0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344,
     0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0,

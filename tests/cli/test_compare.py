@@ -1,60 +1,21 @@
-"""``crucible compare``, ``gate`` and ``merge``: exit codes, and outputs written before them."""
+"""``crucible compare``: exit codes, what is compared, and what cannot be read."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import open_run
-from pytest_crucible.cli.main import main
 from pytest_crucible.exports.formats import FORMATS, export_events
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
+from tests.cli.support import MANY, failure, run
 from tests.made_events import trial, trial_scope, write_run
 from tests.report.support import made, observed
-
-MANY = range(200)
-
-
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return made(tmp_path / "base", observed(MANY))
-
-
-@pytest.fixture
-def slow(tmp_path: Path) -> Path:
-    return made(tmp_path / "slow", observed(MANY, slower=2))
-
-
-def run(*arguments: object) -> int:
-    return main([str(each) for each in arguments])
-
-
-def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one line of a command that exits with 2."""
-    assert run(*arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("crucible: ")
-    assert err.count("\n") == 1
-    return err.removeprefix("crucible: ").rstrip()
-
 
 # --- exit codes --------------------------------------------------------------------------------
 
@@ -128,45 +89,6 @@ def test_margins_and_directions(base: Path, slow: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expect", "options", "code"),
-    [
-        (["success_rate > 0.9"], [], 0),
-        (["success_rate > 0.999"], [], 0),
-        (["success_rate > 0.999"], ["--inconclusive=fail"], 4),
-        (["latency.p50 < 1"], ["--inconclusive=fail"], 1),
-        (["success_rate > 0.999", "latency.p50 < 1"], ["--inconclusive=fail"], 1),
-        ([], [], 3),
-    ],
-)
-def test_gate_codes(expect: list[str], options: list[str], code: int, base: Path) -> None:
-    """Confirmed 0, rejected 1, nothing to judge 3, open 4 where that was asked for."""
-    given = [word for each in expect for word in ("--expect", each)]
-    assert run("gate", base, *given, *options) == code
-
-
-def test_gate_judges_the_runs_own_claims(tmp_path: Path) -> None:
-    """Without ``--expect`` the marker's expectations count, and its say on open ones."""
-    strict = define("exp", expect=["success_rate > 0.999"], inconclusive="fail")
-    folder = made(tmp_path / "r", observed(), strict)
-    assert run("gate", folder) == 4
-    assert run("gate", folder, "--expect", "success_rate > 0.5") == 0
-    easy = define("exp", expect=["success_rate > 0.999"], inconclusive="pass")
-    assert run("gate", made(tmp_path / "s", observed(), easy), "--inconclusive=fail") == 0
-
-
-def test_gate_fails_closed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A claim that holds on an incomplete record is not passed, and the reason is told."""
-    folder = made(tmp_path / "r", observed(MANY))
-    spool = folder / "nodes" / "main.spool"
-    spool.write_bytes(spool.read_bytes()[:-30])
-    assert run("gate", folder, "--expect", "success_rate > 0.5") == 1
-    out, err = capsys.readouterr()
-    assert "CONFIRMED" in out
-    assert "incomplete: " in out
-    assert err == "crucible: not passed: the record is incomplete\n"
-
-
-@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["compare", "BASE", "gone"], "gone: no such file or folder"),
@@ -200,118 +122,6 @@ def test_bad_usage_is_one_line(
     line = failure(capsys, *[str(base) if each == "BASE" else each for each in arguments])
     assert said is None or line == said
     assert sorted(each.name for each in base.parent.iterdir()) == ["base"]
-
-
-# --- outputs -----------------------------------------------------------------------------------
-
-
-def test_every_output_is_written_before_it_exits(
-    base: Path, slow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """A failing comparison leaves table, Markdown, step summary, JSON, JUnit and annotations."""
-    summary = tmp_path / "summary.md"
-    summary.write_text("# before\n")
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    names = {"markdown": "c.md", "json": "c.json", "junit": "c.xml"}
-    files = {name: tmp_path / file for name, file in names.items()}
-    assert run("compare", base, slow, *(f"--{name}={path}" for name, path in files.items())) == 1
-    out = capsys.readouterr().out
-    assert out.startswith("REGRESSED  ")
-    assert "\n::error file=tests/t.py,line=12,title=REGRESSED%3A exp::latency " in out
-    markdown = files["markdown"].read_text()
-    assert markdown.startswith("### 🔴 REGRESSED")
-    assert summary.read_text() == "# before\n" + markdown
-    assert json.loads(files["json"].read_text())["comparisons"][0]["candidate"] == "slow"
-    assert ET.parse(files["junit"]).getroot().get("failures") == "2"
-
-
-def test_the_gate_writes_the_same_outputs(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """A rejected claim stands in every form."""
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "new.md"))
-    out = [f"--{name}={tmp_path / name}" for name in ("markdown", "json", "junit")]
-    assert run("gate", base, "--expect=latency.p50 < 1", "--github", *out) == 1
-    assert "::error file=tests/t.py" in capsys.readouterr().out
-    assert (tmp_path / "new.md").read_text() == (tmp_path / "markdown").read_text()
-    assert "REJECTED" in (tmp_path / "markdown").read_text()
-    assert ET.parse(tmp_path / "junit").getroot().get("failures") == "1"
-    data = json.loads((tmp_path / "json").read_text())
-    assert data["experiments"]["exp"]["verdict"] == "REJECTED"
-
-
-def test_one_output_that_fails_does_not_cost_the_others(
-    base: Path, slow: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A folder that is not there is told; everything else was written."""
-    junit = tmp_path / "j.xml"
-    gone = tmp_path / "gone" / "c.md"
-    assert run("compare", base, slow, f"--markdown={gone}", f"--junit={junit}") == 2
-    out, err = capsys.readouterr()
-    assert out.startswith("REGRESSED  ")
-    assert err.startswith("crucible: ")
-    assert "gone" in err
-    assert junit.exists()
-
-
-@pytest.mark.parametrize(("form", "start"), [
-    ("--markdown", "### 🔴 REGRESSED"), ("--json", "{\n"), ("--junit", "<?xml "),
-])  # fmt: skip
-def test_without_a_file_it_goes_to_standard_output(
-    form: str, start: str, base: Path, slow: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """In place of the table and of annotations: it can be piped into the next command."""
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    assert run("compare", base, slow, form) == 1
-    out = capsys.readouterr().out
-    assert out.startswith(start)
-    assert "::error" not in out
-    if form == "--json":
-        json.loads(out)
-
-
-def refuse_constant(text: str) -> Any:
-    raise AssertionError(f"{text} is no JSON")
-
-
-def test_json_is_strict_and_versioned(
-    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A schema version at the top; numbers that JSON cannot hold are null, never NaN."""
-    odd = made(tmp_path / "odd", observed(range(3), failed=3))
-    results = analyse(open_run(odd)).to_dict()
-    results["experiments"]["exp"]["conditions"]["default"]["custom"] = {"q": math.inf}
-    write_manifest(odd, {"run": "odd", **results})
-    for arguments in (["compare", base, odd], ["gate", odd, "--expect", "success_rate > 0"]):
-        run(*arguments, "--json")
-        data = json.loads(capsys.readouterr().out, parse_constant=refuse_constant)
-        assert data["schema"] == 1
-    custom = {"q": math.nan}
-    results["experiments"]["exp"]["conditions"]["default"]["custom"] = custom
-    (odd / "manifest.json").write_text(json.dumps({"schema": 1, "run": "odd", **results}))
-    run("gate", odd, "--expect", "success_rate > 0", "--json")
-    data = json.loads(capsys.readouterr().out, parse_constant=refuse_constant)
-    assert data["experiments"]["exp"]["conditions"]["default"]["custom"] == {"q": None}
-
-
-def test_a_reader_that_leaves_early_does_not_change_the_code(base: Path, slow: Path) -> None:
-    """``crucible compare … | head -1`` fails the gate all the same, and writes its files."""
-    junit = base.parent / "c.xml"
-    command = [sys.executable, "-m", "pytest_crucible", "compare", str(base), str(slow)]
-    done = subprocess.Popen(
-        [*command, f"--junit={junit}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert done.stdout is not None
-    done.stdout.close()
-    assert done.stderr is not None
-    assert done.stderr.read() == b""
-    done.stderr.close()
-    assert done.wait() == 1
-    assert junit.exists()
 
 
 # --- what is compared --------------------------------------------------------------------------
@@ -402,32 +212,3 @@ def test_few_and_strange_numbers_never_raise(
             out, err = capsys.readouterr()
             assert err == ""
             assert not {"nan", "inf", "None", "nan]"} & set(out.replace("[", " ").split())
-
-
-# --- merge -------------------------------------------------------------------------------------
-
-
-def test_merge_shows_and_writes_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The summary of all shards is printed, and the new folder is a run with its manifest."""
-    shards = [made(tmp_path / f"s{i}", observed(range(i * 9, i * 9 + 9))) for i in range(3)]
-    assert run("merge", *shards, "-o", tmp_path / "m") == 0
-    out = capsys.readouterr().out
-    assert "recorded 27/27 trials" in out
-    assert out.endswith(f"\nmerged: 3 runs into {tmp_path / 'm'}\n")
-    assert run("show", tmp_path / "m") == 0
-    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
-    assert manifest["experiments"]["exp"]["recorded"] == 27
-    assert str(tmp_path) not in json.dumps(manifest)
-
-
-def test_merge_tells_a_torn_shard_without_its_temporary_place(tmp_path: Path) -> None:
-    """The manifest names the file within the run: merging again gives the same bytes."""
-    shard = made(tmp_path / "s", observed())
-    spool = shard / "nodes" / "main.spool"
-    spool.write_bytes(spool.read_bytes()[:-30])
-    found = []
-    for _ in range(2):
-        assert run("merge", shard, "-o", tmp_path / "m") == 0
-        found.append((tmp_path / "m" / "manifest.json").read_text())
-    assert found[0] == found[1]
-    assert '"nodes/s-main.spool: torn at byte ' in found[0]

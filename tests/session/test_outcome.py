@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from pytest_crucible.session.outcome import (
+    RECORDED,
+    RecordedFailures,
+    phase_outcome,
+    recorded_status,
+    trial_outcome,
+)
 from tests.session import support
 
 SUBTESTS = pytest.mark.skipif(
@@ -310,3 +319,70 @@ def test_an_exit_in_a_test_keeps_the_record(pytester: pytest.Pytester) -> None:
     support.run(pytester)
     assert list(support.outcomes(pytester).values()) == ["passed", "interrupted", "missing"]
     assert support.heard(pytester) == {"e/default": ["x", "x"]}
+
+
+# --- one report, one trial ---------------------------------------------------------------------
+
+
+def report(outcome: str, **more: Any) -> pytest.TestReport:
+    place = ("t.py", 0, "test_it")
+    made = pytest.TestReport("t.py::test_it", place, {}, outcome, None, "call")  # type: ignore[arg-type]
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (report("passed"), "passed"),
+        (report("failed"), "failed"),
+        (report("skipped"), "skipped"),
+        (report("skipped", wasxfail="known"), "xfailed"),
+        (report("passed", wasxfail="known"), "xpassed"),
+    ],
+)
+def test_a_phase_is_what_its_report_says(given: pytest.TestReport, expected: str) -> None:
+    """Expected failures are neither skipped nor passed."""
+    assert phase_outcome(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("setup", "call", "teardown", "expected"),
+    [
+        ("passed", "passed", "passed", "passed"),
+        ("passed", "failed", "passed", "failed"),
+        ("failed", None, "passed", "errored"),
+        ("passed", "passed", "failed", "errored"),
+        ("passed", "failed", "failed", "errored"),
+        ("skipped", None, "passed", "skipped"),
+        ("passed", "xfailed", "passed", "xfailed"),
+        ("xfailed", None, "passed", "xfailed"),
+        (None, None, None, "interrupted"),
+        ("passed", None, None, "passed"),
+    ],
+)
+def test_a_trial_is_what_its_phases_say(
+    setup: str | None, call: str | None, teardown: str | None, expected: str
+) -> None:
+    """A fixture that raises is an error, whatever the test said."""
+    phases = {"setup": setup, "call": call, "teardown": teardown}
+    assert trial_outcome({name: each for name, each in phases.items() if each}) == expected
+
+
+def test_only_failures_that_count_are_shown_as_recorded() -> None:
+    """Other skips and failures look as ever."""
+    assert recorded_status(report("skipped")) is None
+    assert recorded_status(report("failed", **{RECORDED: "e"})) is None
+    shown = recorded_status(report("skipped", **{RECORDED: "e"}))
+    assert shown is not None
+    assert shown[0] == "recorded as failed"
+
+
+def test_a_failure_that_only_counts_becomes_no_failure() -> None:
+    """It says whose trial it was; a passed trial, or one of another experiment, is left alone."""
+    ours, passed, others = report("failed", **{RECORDED: "e"}), report("passed"), report("failed")
+    for each in (ours, passed, others):
+        RecordedFailures().pytest_runtest_logreport(each)
+    assert [each.outcome for each in (ours, passed, others)] == ["skipped", "passed", "failed"]
+    assert ours.wasxfail == "failed trial of experiment 'e'"
