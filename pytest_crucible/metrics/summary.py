@@ -109,13 +109,13 @@ def distribution(values: Floats, weights: Floats | None = None) -> Distribution:
         weights: how many numbers each value stands for, itself included, shape ``(n,)``; None if
             each stands only for itself.
     """
-    known = ~np.isnan(values)
-    values = values[known]
+    present = ~np.isnan(values)
+    values = values[present]
     count = int(values.size)
     if not count:
         return Distribution()
     if weights is not None:
-        return _weighted(values, weights[known])
+        return _weighted(values, weights[present])
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum becomes None
         points = [_finite(p) for p in np.percentile(values, (50, 90, 95, 99))]
         total, mean = _finite(values.sum()), _finite(values.mean())

@@ -7,8 +7,9 @@ Grammar::
     bound       = number | [number "*"] condition [("+" | "-") number]
     number      = digits, with an optional fraction, exponent and "%"
 
-A condition whose name is no plain word is quoted: ``'model b'.success_rate > 90%``. Without a
-condition the expectation is judged for every one; a relative one not for the condition it names.
+A condition whose name is not a plain word needs quotes: ``'model b'.success_rate > 90%``. An
+expectation without a condition is judged for every condition; a relative one for every condition
+but the one that it names.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """``factor * (metric of condition) + offset``; an absolute bound has no condition."""
+    """``factor * (metric of condition) + offset``; without a condition, only ``offset``."""
 
     offset: float
     factor: float = 1.0
@@ -42,11 +43,11 @@ class Expectation:
     """One parsed expectation.
 
     Attributes:
-        text: as written.
-        metric: ``latency.p95``; ``success_rate`` is that of the trials.
+        text: as the user wrote it.
+        metric: path of the metric, ``latency.p95``.
         comparison: one of < <= > >=.
-        bound: what the metric is held against.
-        condition: the only condition it is judged for, or None for all.
+        bound: what the metric is compared with.
+        condition: the only condition that it is judged for; None for all.
     """
 
     text: str
@@ -57,9 +58,11 @@ class Expectation:
 
     @property
     def wants_more(self) -> bool:
+        """Whether the metric has to be above the bound."""
         return self.comparison.startswith(">")
 
     def holds(self, value: float, bound: float) -> bool:
+        """Return whether a value fulfils the comparison with a bound."""
         match self.comparison:
             case "<":
                 return value < bound
@@ -79,7 +82,8 @@ def parse(text: str, conditions: Sequence[str] = ()) -> Expectation:
         conditions: the experiment's conditions; the first is the baseline.
 
     Raises:
-        ExpectationError: with the column of the first character that does not fit.
+        ExpectationError: the text does not follow the grammar, or names an unknown condition or
+            metric; the error has the column of the first wrong character.
     """
     return _Parser(text, conditions).expectation()
 
@@ -125,17 +129,17 @@ class _Parser:
         return condition, ".".join(name for name, _ in parts)
 
     def check_path(self, parts: list[tuple[str, int]]) -> None:
-        """Refuse a path into a built-in metric that leads nowhere; others may be recorded."""
+        """Refuse a wrong path into a built-in metric; any other name may be a recorded number."""
         (first, column), rest = parts[0], [name for name, _ in parts[1:]]
         if first not in RESERVED_NAMES and rest and (len(rest) > 1 or rest[0] in RESERVED_NAMES):
-            # `record` takes plain names, so what stands before such a path can only be an arm.
+            # A recorded name has no dots, so the name before such a path must be a condition.
             self.known_condition(first, column)
         path = ""
         for name, column in parts:
             valid = children(path)
             if path and first in RESERVED_NAMES and name not in valid:
-                what = f"valid: {', '.join(valid)};" if valid else f"{path} is a number;"
-                raise ExpectationError(f"{path} has no {name!r}; {what}", self.text, column)
+                hint = f"valid: {', '.join(valid)};" if valid else f"{path} is a number;"
+                raise ExpectationError(f"{path} has no {name!r}; {hint}", self.text, column)
             path = f"{path}.{name}" if path else name
         valid = children(path)
         if valid:
