@@ -11,6 +11,7 @@ NAMES = (DEFAULT, "emit", "simulations", "merging", "capture", "exporting")
 
 
 def main() -> None:
+    """Read the command line and run the benchmark that it names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=NAMES, default=DEFAULT)
     parser.add_argument("--quick", action="store_true", help="speed only: does it still run?")

@@ -90,7 +90,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
         for number in range(rounds + WARM_UP):
             ways = list(times)
             for way in ways[number % 3 :] + ways[: number % 3]:
-                # All ways do the same before their call: what lies between trials is no part of it.
+                # All ways do the same before the call: the work between trials is not measured.
                 active._span_processors = () if way == "without" else with_us
                 opened = open_scope(Scope(experiment="benchmark"), store, number + 2)
                 token = current_scope.set(opened)

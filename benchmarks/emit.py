@@ -50,6 +50,7 @@ def capturing(store: Store) -> Iterator[None]:
 
 
 def header() -> HeaderFrame:
+    """Return the header of a spool file."""
     return HeaderFrame(SCHEMA, "run", "bench", "0", 1, "here", 0, 0)
 
 
@@ -114,6 +115,7 @@ def measure(events: int = EVENTS, rounds: int = ROUNDS) -> tuple[dict[str, Figur
 
 
 def rows(events: int = EVENTS, rounds: int = ROUNDS) -> list[Row]:
+    """Measure the emit path and the peers; return the rows of the table."""
     figures, missing = measure(events, rounds)
     least, built = figures["bounded append"], figures["captured, dicts built"]
     table = [Row(f"append a tuple to a list of at most {BOUND:,}", _ns(least))]
@@ -139,5 +141,6 @@ def _ns(figure: Figure) -> str:
 
 
 def main() -> None:
+    """Print the rows of the emit path."""
     for row in rows():
         print(f"{row.work:52} {row.found:32} {row.must}")

@@ -19,6 +19,7 @@ class Figure:
 
     @property
     def median(self) -> float:
+        """The median over the rounds."""
         return median(self.values)
 
     @property

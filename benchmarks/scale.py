@@ -171,6 +171,7 @@ def together(threads: int, events: int) -> float:
 
 
 def rows(events: int = EVENTS, rounds: int = ROUNDS) -> list[Row]:
+    """Measure everything at ``events`` events; return the rows of the table."""
     return [
         *_memory_rows(events, rounds),
         *_pause_rows(events),

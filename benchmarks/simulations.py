@@ -48,7 +48,7 @@ class Row:
         table: title of its table.
         what: the simulated situation.
         hits: number of runs in which the event of the table happened.
-        said: number of runs that gave an answer; the others gave a reason why there is no interval.
+        answers: number of runs that gave an answer; the others have no interval, but a reason.
         runs: number of all runs.
         promise: the promised share of hits.
         at_least: whether the promise is a lower limit, else an upper one.
@@ -57,19 +57,20 @@ class Row:
     table: str
     what: str
     hits: int
-    said: int
+    answers: int
     runs: int
     promise: float
     at_least: bool
 
     @property
     def share(self) -> float:
-        return self.hits / max(1, self.said)
+        """Hits / answers."""
+        return self.hits / max(1, self.answers)
 
     @property
     def kept(self) -> bool:
         """Whether the promise is kept, within three standard errors of the simulation."""
-        error = 3 * math.sqrt(self.promise * (1 - self.promise) / max(1, self.said))
+        error = 3 * math.sqrt(self.promise * (1 - self.promise) / max(1, self.answers))
         if self.at_least:
             return self.share >= self.promise - error
         return self.share <= self.promise + error
@@ -94,6 +95,7 @@ class Design:
 
     @property
     def cases(self) -> Ints:
+        """Index of the case of every observation, shape ``(n,)``."""
         return np.repeat(np.arange(self.n // self.repeats), self.repeats)
 
     def __str__(self) -> str:
@@ -158,7 +160,7 @@ def group(design: Design, values: Floats, side: str) -> Group:
 # --- coverage ---------------------------------------------------------------------------------
 
 Truth = Callable[[np.random.Generator], bool | None]
-"""Simulates once: does the interval contain the true value? None if there is no interval."""
+"""Simulates one run: does the interval contain the true value? None if there is no interval."""
 
 
 def _clusters(cases: int) -> tuple[Ints, tuple[str, ...]]:
@@ -187,6 +189,7 @@ def _numbers(kind: str, q: float, n: int, clustered: bool, rng: np.random.Genera
 def rate_covered(
     rate: float, n: int, clustered: bool, gate: bool, rng: np.random.Generator
 ) -> bool:
+    """Check the interval of a rate: that for gates, or that for display."""
     sample = _successes(rate, n, clustered, rng)
     low, high = (interval_for_gate if gate else interval_for_display)(sample, 1 - LEVEL)
     return low <= rate <= high
@@ -195,6 +198,7 @@ def rate_covered(
 def number_covered(
     kind: str, q: float, n: int, clustered: bool, naive: bool, rng: np.random.Generator
 ) -> bool | None:
+    """Check the interval of a mean or a quantile of latencies; ``naive`` ignores the cases."""
     sample = _numbers(kind, q, n, clustered, rng)
     sigma = math.hypot(SIGMA, SIGMA_CASE) if clustered else SIGMA
     truth = 100 * math.exp(
@@ -329,20 +333,20 @@ def _designs(n: int) -> list[Design]:
 # --- running ----------------------------------------------------------------------------------
 
 
-def count(what: str, runs: int, once: Truth) -> tuple[int, int]:
+def count(what: str, runs: int, simulate: Truth) -> tuple[int, int]:
     """Simulate ``runs`` times; return the number of hits, and of runs that gave an answer.
 
     The seed depends only on ``what``.
     """
     rng = np.random.default_rng([SEED, zlib.crc32(what.encode())])
-    answers = [answer for answer in (once(rng) for _ in range(runs)) if answer is not None]
+    answers = [answer for answer in (simulate(rng) for _ in range(runs)) if answer is not None]
     return sum(answers), len(answers)
 
 
 def _row(task: tuple[str, str, int, Truth, float, bool]) -> Row:
-    table, what, runs, once, promise, at_least = task
-    hits, said = count(what, runs, once)
-    return Row(table, what, hits, said, runs, promise, at_least)
+    table, what, runs, simulate, promise, at_least = task
+    hits, answers = count(what, runs, simulate)
+    return Row(table, what, hits, answers, runs, promise, at_least)
 
 
 COVERAGE = "how often the 95 % interval holds the truth"
@@ -355,11 +359,11 @@ def tasks() -> list[tuple[str, str, int, Truth, float, bool]]:
     everything: list[tuple[str, str, int, Truth, float, bool]] = []
     for n, runs in ((1000, 300), (100, 700), (30, 1000)):  # the longest first
         for design in _designs(n):
-            once = partial(regressed, design, 1.0)
-            everything.append((FALSE_ALARMS, f"n = {n}, {design}", runs, once, 0.025, False))
+            simulate = partial(regressed, design, 1.0)
+            everything.append((FALSE_ALARMS, f"n = {n}, {design}", runs, simulate, 0.025, False))
     for design, runs in ((Design(300), 2000), (Design(300, 1, True), 1000)):
-        once = partial(regressed, design, 1.2, every=False)
-        everything.append((POWER, str(design), runs, once, 0.88, True))
+        simulate = partial(regressed, design, 1.2, every=False)
+        everything.append((POWER, str(design), runs, simulate, 0.88, True))
     for what, runs, truth in _coverage():
         everything.append((COVERAGE, what, runs, truth, LEVEL, True))
     return everything
@@ -379,8 +383,8 @@ def main() -> None:
         for row in rows:
             if row.table == table:
                 kept = "yes" if row.kept else "**no**"
-                none = row.runs - row.said
-                print(f"| {row.what} | {row.share:.1%} | {row.said:,} | {none or ''} | {kept} |")
+                none = row.runs - row.answers
+                print(f"| {row.what} | {row.share:.1%} | {row.answers:,} | {none or ''} | {kept} |")
     print(
         f"\nMean, n = 300, 60 cases × 5, trials taken for independent: {naive / 2000:.1%} hold it"
     )

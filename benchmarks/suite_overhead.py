@@ -46,6 +46,7 @@ def _cpu_ms(folder: Path, arguments: Sequence[str]) -> float:
 
 
 def rows(tests: int = TESTS, rounds: int = ROUNDS) -> list[Row]:
+    """Measure a suite of ``tests`` tests and the start; return the rows of the table."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")

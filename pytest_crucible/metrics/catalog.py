@@ -26,7 +26,8 @@ class Observed(Protocol):
     """The observations of one condition, as far as the catalogue looks at them."""
 
     @property
-    def success(self) -> Container[float]: ...
+    def success(self) -> Container[float]:
+        """1 for operations that succeeded, 0 for failed ones, NaN for other events."""
 
 
 Values = Callable[[Any], Iterable[tuple[str | None, float]]]

@@ -81,6 +81,7 @@ class _Observer:
         self._enrichers = enrichers
 
     def add(self, event: Event) -> None:
+        """Add an event; the events of a node must come in order."""
         observations = self.observations
         if event.attribution != "context" or event.degraded:
             _count_oddities(observations, event)

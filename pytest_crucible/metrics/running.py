@@ -37,6 +37,7 @@ class Moments:
         self.smallest, self.largest = math.inf, -math.inf
 
     def add(self, value: float, weight: float = 1.0) -> None:
+        """Add a number."""
         self._combine(1, weight, value, 0.0, value, value)
 
     def add_many(self, values: Floats, weights: Floats) -> None:
@@ -96,6 +97,7 @@ class Numbers:
         self._sketch = Sketch(relative_error)
 
     def add(self, value: float, weight: float = 1.0) -> None:
+        """Add a number."""
         self._kept.append(value)
         if weight != 1.0 or self._weights is not None:
             if self._weights is None:

@@ -197,6 +197,7 @@ class _Place:
         return self._parts.get(number) or self._spans.get(number)
 
     def add(self, event: Event, enriched: Enriched, number: int) -> None:
+        """Add an event as the row ``number``."""
         (counted, cost, tokens), parts = self._nesting.place(event, enriched, number)
         for part in parts:
             row = self._parts.pop(part, None)
@@ -224,11 +225,13 @@ class _Place:
             self._sums.add(row)
 
     def _put(self, window: OrderedDict[int, Row], number: int, row: Row, most: int) -> None:
+        """Add a row to a window; if it is full, add up its oldest row."""
         window[number] = row
         if len(window) > most:
             self._sums.add(window.popitem(last=False)[1])
 
     def waiting(self) -> Iterator[Row]:
+        """Yield the rows that later events may still change."""
         yield from self._parts.values()
         yield from self._spans.values()
 
@@ -302,6 +305,7 @@ class LiveMetrics:
         self._logged: dict[str, LoggedSeries] = {}
 
     def add(self, events: Iterable[Event]) -> None:
+        """Add events, in order within their node."""
         for event in events:
             if event.name in (TRIAL_START, TRIAL_STOP):
                 self._book.add(event)
@@ -312,6 +316,7 @@ class LiveMetrics:
                 self._streaming.add(event)
 
     def metrics(self) -> Metrics:
+        """Return the metrics so far, with trials and curves."""
         trials = self._book.all()
         logged = {name: summarise_logged(s, name) for name, s in sorted(self._logged.items())}
         return replace(self._streaming.metrics(), tests=summarise_trials(trials), logged=logged)

@@ -89,6 +89,8 @@ def parse(text: str, conditions: Sequence[str] = ()) -> Expectation:
 
 
 class _Parser:
+    """A recursive-descent parser: a method per rule of the grammar, ``at`` is the next token."""
+
     def __init__(self, text: str, conditions: Sequence[str]) -> None:
         self.text = text
         self.conditions = conditions
@@ -114,11 +116,11 @@ class _Parser:
         return Expectation(self.text.strip(), metric, comparison, bound, condition)
 
     def metric(self) -> tuple[str | None, str]:
-        kind, first, column = self.take("name", "quoted", wanted="a metric such as success_rate")
+        kind, first, column = self.expect("name", "quoted", wanted="a metric such as success_rate")
         parts = [(first, column)]
         while self.tokens[self.at][1] == "." and self.tokens[self.at][0] == "op":
             self.at += 1
-            _, part, column = self.take("name", wanted="a name after the dot")
+            _, part, column = self.expect("name", wanted="a name after the dot")
             parts.append((part, column))
         condition = None
         if kind == "quoted" or (first in self.conditions and len(parts) > 1):
@@ -158,7 +160,7 @@ class _Parser:
         sign = 1.0
         if self.tokens[self.at][1] == "-":
             self.at, sign = self.at + 1, -1.0
-        kind, value, column = self.take(
+        kind, value, column = self.expect(
             "number", "name", "quoted", wanted="a number or a condition"
         )
         if kind != "number":
@@ -167,7 +169,7 @@ class _Parser:
         if self.tokens[self.at][1] != "*":
             return Bound(factor)
         self.at += 1
-        _, name, column = self.take("name", "quoted", wanted="a condition after '*'")
+        _, name, column = self.expect("name", "quoted", wanted="a condition after '*'")
         return Bound(self.offset(), factor, self.known_condition(name, column))
 
     def offset(self) -> float:
@@ -175,10 +177,11 @@ class _Parser:
         if value not in ("+", "-"):
             return 0.0
         self.at += 1
-        _, digits, _ = self.take("number", wanted="a number")
+        _, digits, _ = self.expect("number", wanted="a number")
         return _number(digits) if value == "+" else -_number(digits)
 
     def known_condition(self, name: str, column: int) -> str:
+        """Return the name of a condition; refuse any other name."""
         if name not in self.conditions:
             valid = ", ".join(self.conditions) or "none, this experiment has one condition"
             raise ExpectationError(
@@ -186,7 +189,8 @@ class _Parser:
             )
         return name
 
-    def take(self, *kinds: str, wanted: str) -> tuple[str, str, int]:
+    def expect(self, *kinds: str, wanted: str) -> tuple[str, str, int]:
+        """Consume the next token; refuse it if it is of another kind."""
         token = self.tokens[self.at]
         if token[0] not in kinds:
             raise self.error(f"expected {wanted}")

@@ -27,7 +27,7 @@ class Sample:
     """The observations behind one metric.
 
     Attributes:
-        values: shape ``(n,)``: finite numbers whose squares are finite, too; rates have 0 and 1.
+        values: shape ``(n,)``: finite numbers whose squares are finite, too; of rates 0 to 1.
         cases: shape ``(n,)``: for every value the index of its case; None if there are no cases.
         names: case ids by index.
         kind: RATE, MEAN or QUANTILE: the statistic of the values that the metric is.

@@ -18,9 +18,7 @@ from pytest_crucible.events.event import Event
 T = TypeVar("T", contravariant=True)
 CALL = "req_llm.request."
 NO_PRICE, NO_TOKENS = "no price", "no tokens told"
-MAX_RECENT = (
-    4096  # recent calls of a trial to compare with: memory stays flat over a million events
-)
+MAX_RECENT = 4096  # calls of a trial to compare with: memory stays flat over a million events
 
 
 class Column(Protocol[T]):
