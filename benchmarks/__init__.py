@@ -1,1 +1,1 @@
-"""Measurements behind what the documentation says; ``python -m benchmarks`` runs them."""
+"""Benchmarks behind the figures in the documentation; ``python -m benchmarks`` runs them."""

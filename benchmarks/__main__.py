@@ -11,15 +11,16 @@ NAMES = (DEFAULT, "emit", "simulations", "merging", "capture", "exporting")
 
 
 def main() -> None:
+    """Read the command line and run the benchmark that it names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=NAMES, default=DEFAULT)
     parser.add_argument("--quick", action="store_true", help="speed only: does it still run?")
-    given = parser.parse_args()
-    name = given.name
-    if given.quick and name != DEFAULT:
+    options = parser.parse_args()
+    name = options.name
+    if options.quick and name != DEFAULT:
         parser.error(f"--quick is for {DEFAULT!r}")
     module = importlib.import_module(f"benchmarks.{name}")
-    raise SystemExit(module.main(**({"quick": True} if given.quick else {})))
+    raise SystemExit(module.main(**({"quick": True} if options.quick else {})))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What capturing costs: a whole client call with us against the same call without.
+"""What capturing costs: a client call with us, compared with the same call without us.
 
-A real ``openai`` client asks a local server in a process of its own. The application has a provider
-of its own, so that its spans cost the same either way. The ways are interleaved, and medians
-compared: the machine's mood hits all alike.
+A real ``openai`` client asks a local server in another process. The application has its own
+OpenTelemetry provider, so that its spans cost the same with and without us. All ways are measured
+in every round, so that a slow machine slows all of them.
 
     .venv-capture/bin/python -m benchmarks capture
 """
@@ -35,7 +35,10 @@ LIMITS = {"idle": 1.02, "measuring": 1.05}
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, float]:
-    """Median µs of a call: ``without``, ``idle`` (listening, no trial), ``measuring``."""
+    """Measure the µs of a call: ``without`` us, ``idle`` (listening, no trial), ``measuring``.
+
+    ``without`` is a median; the others add the median of their differences to it.
+    """
     from openai import DefaultHttpxClient, OpenAI
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
@@ -87,7 +90,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
         for number in range(rounds + WARM_UP):
             ways = list(times)
             for way in ways[number % 3 :] + ways[: number % 3]:
-                # All ways do the same before their call: what lies between trials is no part of it.
+                # All ways do the same before the call: the work between trials is not measured.
                 active._span_processors = () if way == "without" else with_us
                 opened = open_scope(Scope(experiment="benchmark"), store, number + 2)
                 token = current_scope.set(opened)
@@ -96,19 +99,19 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
                     _close(bridge, opened, token)
                 if way == "without":  # the bridge has added itself again
                     active._span_processors = ()
-                taken = call()
+                duration_ns = call()
                 if way == "measuring":
                     _close(bridge, opened, token)
                 if number >= WARM_UP:
-                    times[way].append(taken)
+                    times[way].append(duration_ns)
         bridge.close()
-    # Differences within a round, not of medians: the machine's mood changes between rounds.
+    # The median of differences within rounds: the speed of the machine changes between rounds.
     plain = times["without"]
-    found = {"without": median(plain) / 1000}
+    micros = {"without": median(plain) / 1000}
     for way in LIMITS:
-        more = median(a - b for a, b in zip(times[way], plain, strict=True))
-        found[way] = found["without"] + more / 1000
-    return found
+        extra_ns = median(a - b for a, b in zip(times[way], plain, strict=True))
+        micros[way] = micros["without"] + extra_ns / 1000
+    return micros
 
 
 @contextmanager
@@ -133,7 +136,8 @@ def _close(bridge: Any, opened: Any, token: Any) -> None:
 
 
 def main() -> int:
-    found = measure()
+    """Print the figures; return 1 if a limit is exceeded."""
+    micros = measure()
     worst = 0
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
@@ -141,11 +145,11 @@ def main() -> int:
         + ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     )
     print(f"medians of {ROUNDS} rounds")
-    print(f"without us  {found['without']:8.1f} µs a call")
+    print(f"without us  {micros['without']:8.1f} µs a call")
     for way, limit in LIMITS.items():
-        ratio = found[way] / found["without"]
+        ratio = micros[way] / micros["without"]
         worst |= ratio > limit
-        print(f"{way:<10}  {found[way]:8.1f} µs, ratio {ratio:.4f} (at most {limit})")
+        print(f"{way:<10}  {micros[way]:8.1f} µs, ratio {ratio:.4f} (at most {limit})")
     return worst
 
 

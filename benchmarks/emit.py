@@ -1,4 +1,4 @@
-"""The emit path: CPU time of one event, beside the peers in the same rounds.
+"""The emit path: CPU time of one event, compared with peers in the same rounds.
 
 ``python -m benchmarks emit``
 """
@@ -24,9 +24,9 @@ from pytest_crucible.record.spool import SpoolStore
 from pytest_crucible.record.store import Store
 
 EVENTS = 100_000
-"""In one turn."""
+"""Number of events in a round."""
 
-# Way → limit in ns, and in bounded appends.
+# By way: limit in ns, and limit as a multiple of a bounded append.
 LIMITS = {
     "no experiment open": (50, 0.4),
     "captured, dicts built": (500, 4.0),
@@ -38,7 +38,7 @@ LIMITS = {
 
 @contextmanager
 def capturing(store: Store) -> Iterator[None]:
-    """Attribute to an experiment, by context, what is emitted in this block."""
+    """Attribute the events of this block to an experiment, by context."""
     opened = open_scope(Scope(experiment="benchmark"), store, 1)
     token = current_scope.set(opened)
     try:
@@ -50,11 +50,12 @@ def capturing(store: Store) -> Iterator[None]:
 
 
 def header() -> HeaderFrame:
+    """Return the header of a spool file."""
     return HeaderFrame(SCHEMA, "run", "bench", "0", 1, "here", 0, 0)
 
 
 def all_in(events: int) -> float:
-    """CPU ns per event with everything it takes: also the dicts, and a number that differs."""
+    """Measure CPU ns per event, including the building of its dicts, with a changing number."""
     execute = telemetry.execute
     began = time.thread_time_ns()
     for number in range(events):
@@ -92,13 +93,13 @@ def _spooled(folder: Path, events: int) -> float:
 
 
 def measure(events: int = EVENTS, rounds: int = ROUNDS) -> tuple[dict[str, Figure], list[str]]:
-    """CPU ns per event of every way, and the peers that are not installed."""
+    """Return CPU ns per event for every way, and the names of peers that are not installed."""
     execute = partial(cpu_ns, telemetry.execute)
     jobs: dict[str, Callable[[], float]] = {"bounded append": partial(append(), events)}
     missing = []
     for name, make in PEERS.items():
         try:
-            slow = name.startswith("OpenTelemetry")  # fewer, or it would take most of the time
+            slow = name.startswith("OpenTelemetry")  # so slow that it gets fewer events
             jobs[name] = partial(make(), events // 10 if slow else events)
         except ImportError:
             missing.append(name)
@@ -114,24 +115,25 @@ def measure(events: int = EVENTS, rounds: int = ROUNDS) -> tuple[dict[str, Figur
 
 
 def rows(events: int = EVENTS, rounds: int = ROUNDS) -> list[Row]:
+    """Measure the emit path and the peers; return the rows of the table."""
     figures, missing = measure(events, rounds)
     least, built = figures["bounded append"], figures["captured, dicts built"]
-    found = [Row(f"append a tuple to a list of at most {BOUND:,}", _ns(least))]
+    table = [Row(f"append a tuple to a list of at most {BOUND:,}", _ns(least))]
     for name, (limit_ns, limit_ratio) in LIMITS.items():
         figure, ratio = figures[name], figures[name].over(least)
         must, met = f"≤ {limit_ns} ns", figure.median <= limit_ns
         if limit_ratio is not None:
             must, met = f"{must}, ≤ {limit_ratio:g} ×", met and ratio <= limit_ratio
-        found.append(Row(f"execute: {name}", f"{_ns(figure)}, {ratio:.2f} × append", must, met))
+        table.append(Row(f"execute: {name}", f"{_ns(figure)}, {ratio:.2f} × append", must, met))
     for name in PEERS:
         if name in missing:
-            found.append(Row(f"{name}, storing it", "not installed", "", False))
+            table.append(Row(f"{name}, storing it", "not installed", "", False))
             continue
         share = 30 if name.startswith("OpenTelemetry") else 4
         ratio = figures[name].over(built)
         text = f"{_ns(figures[name])}, {ratio:.1f} × ours"
-        found.append(Row(f"{name}, storing it", text, f"≥ {share} × ours", ratio >= share))
-    return found
+        table.append(Row(f"{name}, storing it", text, f"≥ {share} × ours", ratio >= share))
+    return table
 
 
 def _ns(figure: Figure) -> str:
@@ -139,5 +141,6 @@ def _ns(figure: Figure) -> str:
 
 
 def main() -> None:
+    """Print the rows of the emit path."""
     for row in rows():
         print(f"{row.work:52} {row.found:32} {row.must}")

@@ -1,9 +1,8 @@
-"""Exports: seconds and peak memory per format and number of events, each in a process of its own.
+"""Exports: seconds and peak memory per format and number of events; every export in a new process.
 
-``floor`` is what no export can do without: the frames of the spool are decoded, and as many rows
-of the same shape are encoded by msgspec and written, with nothing in between. Absolute figures
-wobble on shared machines; compare a line with the floor of its size.
-``python -m benchmarks exporting``
+``floor`` is the minimum of any export: decode the frames of the spool, encode as many equal rows
+with msgspec, and write them. Figures vary on shared machines: compare a line with the floor of the
+same size. ``python -m benchmarks exporting``
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from benchmarks.rounds import ROUNDS, Figure, Row
 
 SIZES = (10_000, 250_000, 1_000_000, 4_000_000)
 FORMATS = ("floor", "jsonl", "csv", "parquet", "jsonl.gz")
-# Format → limits in CPU seconds for a million events, and in MB.
+# By format: limit in CPU seconds for a million events, and limit in MB.
 LIMITS = {"jsonl": (4, 60), "csv": (12, 60), "parquet": (10, 200)}
-LARGEST = {"jsonl.gz": 1_000_000}  # gzip takes its time, and memory is told by then
+LARGEST = {"jsonl.gz": 1_000_000}  # gzip is slow, and its memory does not grow further
 
 
 def export(folder: Path, format: str) -> None:
-    """Export a run folder and print what it took, in a process of its own."""
+    """Export a run folder and print seconds, CPU seconds, peak MB and file MB, in a new process."""
     from pytest_crucible.exports.formats import export_as
     from pytest_crucible.runs.run import open_folder
 
@@ -54,7 +53,7 @@ def _floor(folder: Path, target: Path) -> None:
     from pytest_crucible.runs.run import open_folder
 
     run, encoder = open_folder(folder), msgspec.json.Encoder()
-    row = nested_row(next(each for each in run.events if each.scope and not each.internal))
+    row = nested_row(next(event for event in run.events if event.scope and not event.internal))
     frames = 0
     with open(target, "wb") as file:
         for _ in SpoolReader(folder / "nodes" / "main.spool"):
@@ -74,7 +73,7 @@ def _measure(folder: Path, format: str) -> tuple[float, ...]:
 
 @contextmanager
 def _recorded(*sizes: int) -> Iterator[dict[int, Path]]:
-    """Run folders with so many events each."""
+    """Record a run folder for every number of events; yield the folders by this number."""
     with tempfile.TemporaryDirectory() as temporary:
         folders = {size: Path(temporary) / str(size) for size in sizes}
         for size, folder in folders.items():
@@ -86,22 +85,24 @@ def _recorded(*sizes: int) -> Iterator[dict[int, Path]]:
 
 
 def rows(events: int = 1_000_000, rounds: int = ROUNDS) -> list[Row]:
-    """CPU seconds of exporting that many events, and peak memory of a quarter to four times."""
+    """Measure CPU seconds for ``events`` events, and peak MB for ¼, 1 and 4 times as many."""
     sizes = (events // 4, events, events * 4)
-    found = []
+    table = []
     with _recorded(*sizes) as folders:
-        # Not `interleaved`: each is a process, and needs no warming up.
-        taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in LIMITS}
+        # Not `interleaved`: a new process needs no warming up.
+        measured: dict[str, list[tuple[float, ...]]] = {name: [] for name in LIMITS}
         for _ in range(rounds):
             for name in LIMITS:
-                taken[name].append(_measure(folders[events], name))
+                measured[name].append(_measure(folders[events], name))
         for name, (most_seconds, most_mb) in LIMITS.items():
-            cpu, peak = (Figure(tuple(each[at] for each in taken[name])) for at in (1, 2))
+            cpu, peak = (
+                Figure(tuple(figures[column] for figures in measured[name])) for column in (1, 2)
+            )
             others = [_measure(folders[size], name)[2] for size in (sizes[0], sizes[2])]
             peaks = [others[0], peak.median, others[1]]
-            text = " / ".join(f"{each:.0f}" for each in peaks)
+            text = " / ".join(f"{mb:.0f}" for mb in peaks)
             flat = max(peaks) <= 1.1 * min(peaks)
-            found.append(
+            table.append(
                 Row(
                     f"export {events:,} events: {name}",
                     f"{cpu.median:.2f} s ± {cpu.spread:.0%}, "
@@ -110,15 +111,15 @@ def rows(events: int = 1_000_000, rounds: int = ROUNDS) -> list[Row]:
                     cpu.median <= most_seconds and max(peaks) <= most_mb and flat,
                 )
             )
-    return found
+    return table
 
 
 def main() -> None:
-    """Record runs of each size, export each in each format, print a line per export."""
-    parts = ("pytest-crucible", "msgspec", "pyarrow")
+    """Record runs of all sizes, export them in all formats, print a line per export."""
+    packages = ("pytest-crucible", "msgspec", "pyarrow")
     print(
         f"{platform.platform()}, {os.cpu_count()} cores, CPython {platform.python_version()}, "
-        + ", ".join(f"{part} {version(part)}" for part in parts)
+        + ", ".join(f"{package} {version(package)}" for package in packages)
     )
     print(
         f"{'format':10} {'events':>9} {'seconds':>8} {'CPU s':>8} {'µs/event':>8} "

@@ -1,7 +1,7 @@
-"""Merging: one million events of four workers, read into results by one process.
+"""Merging: one process reads one million events of four workers into results.
 
-Prints the time and the peak memory of the reader, beside the same events as one node: what merging
-costs beyond reading. ``python -m benchmarks merging``
+Prints time and peak memory of the reader, and the same for the events of a single node: the
+difference is the cost of merging. ``python -m benchmarks merging``
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRIALS = 200
 
 
 def record(folder: Path, node: str, events: int) -> None:
-    """Record ``events`` events as a worker would: in trials, into the spool."""
+    """Record ``events`` events as a worker does: in trials, into the spool of ``node``."""
     from pytest_crucible import telemetry
     from pytest_crucible.capture.open_scope import current_scope
     from pytest_crucible.capture.recorder import record_into
@@ -50,7 +50,12 @@ def record(folder: Path, node: str, events: int) -> None:
 
 
 def read(folder: Path, what: str) -> None:
-    """Read a run folder and print seconds, peak MB and events; run in a process of its own."""
+    """Read a run folder and print seconds, peak MB and number of events; for a fresh process.
+
+    Args:
+        folder: the run folder.
+        what: ``events`` to only read, ``analyse`` to work out the results.
+    """
     from pytest_crucible.analysis.analyse import analyse
     from pytest_crucible.runs.run import open_folder
 
@@ -66,8 +71,8 @@ def read(folder: Path, what: str) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had in use, in MB."""
-    # Not `getrusage`: there a process begins with what its parent had in use.
+    """Return the peak memory of this process, in MB."""
+    # Not `getrusage`: there a process inherits the peak of its parent.
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:  # not Linux
@@ -86,7 +91,7 @@ def _measure(folder: Path, what: str) -> tuple[float, float, int]:
 
 
 def measure_one(events: int, rounds: int) -> tuple[Figure, Figure]:
-    """Seconds and peak MB of working out all metrics of one node's events, from disk."""
+    """Measure seconds and peak MB of working out all metrics of one node's events, from disk."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "nodes").mkdir()
@@ -95,13 +100,13 @@ def measure_one(events: int, rounds: int) -> tuple[Figure, Figure]:
         )
         process.start()
         process.join()
-        found = [_measure(folder, "analyse") for _ in range(rounds)]
-    seconds, peaks, _ = zip(*found, strict=True)
+        measured = [_measure(folder, "analyse") for _ in range(rounds)]
+    seconds, peaks, _ = zip(*measured, strict=True)
     return Figure(seconds), Figure(peaks)
 
 
 def main() -> None:
-    """Make both runs, read each three times in turn, print the medians."""
+    """Record both runs, read them three times, print the medians."""
     with tempfile.TemporaryDirectory() as temporary:
         folders = {}
         for workers in (1, WORKERS):

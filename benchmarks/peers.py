@@ -1,7 +1,8 @@
-"""Peers: what else one could emit the same event with, each storing it in memory.
+"""Peers: other libraries that can emit the same event and store it in memory.
 
-Each function makes a job: it takes the number of events and returns CPU ns per event, without the
-dicts, which the caller has built. A peer that is not installed raises ImportError.
+Every function returns a job: a function from the number of events to CPU ns per event. Building the
+dicts is not measured, as they are built beforehand. If a peer is not installed, its function raises
+ImportError.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Emit = Callable[[str, Mapping[str, Any], Mapping[str, Any]], object]
 
 
 def cpu_ns(emit: Emit, events: int) -> float:
-    """CPU time of this thread per event; `empty_loop` tells what the loop itself takes."""
+    """Emit events and return the CPU time of this thread per event, in ns."""
     measurements, metadata = MEASUREMENTS, METADATA
     began = time.thread_time_ns()
     for _ in repeat(None, events):
@@ -32,9 +33,10 @@ def cpu_ns(emit: Emit, events: int) -> float:
 
 
 def append() -> Job:
-    """The least that records anything: append a tuple with its time to a list with a bound.
+    """The minimum for recording: append a tuple with the time to a list of bounded length.
 
-    A small bound: a long list of tuples costs the collector more and more, and would flatter us.
+    The bound is small, because a long list of tuples keeps the garbage collector busy, which would
+    make us look better.
     """
 
     def job(events: int) -> float:

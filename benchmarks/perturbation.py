@@ -1,8 +1,8 @@
 """How much capture changes the latency that it measures.
 
-A call of a fixed time, and the real ``openai`` client's to a local server, each with and without an
-experiment around it, in turn. The first waits for 1 ms by the clock and emits what an adapter
-would, a span with tokens; of the second OpenTelemetry's spans are captured.
+Two calls are measured, alternately with and without an experiment around them. The first waits 1 ms
+by the clock and emits a span with tokens, as an adapter would. The second is a call of the real
+``openai`` client to a local server, whose OpenTelemetry spans are captured.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ def _call() -> int:
 
 
 def measure(calls: int = CALLS) -> tuple[float, float]:
-    """Median µs of a call without and with capture; pairs, so that drift hits both."""
+    """Return the µs of a call without and with capture.
+
+    The first is a median; the second adds the median difference of pairs, so that drift drops out.
+    """
     plain, captured = [], []
     store = MemoryStore()
     for _ in range(calls):
         plain.append(_call())
         with capturing(store):
             captured.append(_call())
-    more = median(a - b for a, b in zip(captured, plain, strict=True))
-    return median(plain) / 1000, (median(plain) + more) / 1000
+    extra_ns = median(a - b for a, b in zip(captured, plain, strict=True))
+    return median(plain) / 1000, (median(plain) + extra_ns) / 1000
 
 
 def rows(calls: int = CALLS) -> list[Row]:
+    """Measure both calls; return the rows of the table."""
     return [_fixed_row(calls), _client_row(calls // 4)]
 
 
@@ -50,18 +54,18 @@ def _client_row(calls: int) -> Row:
 
     work = "a call of the openai client to a local server"
     try:
-        found = capture.measure(calls)
+        micros = capture.measure(calls)
     except ImportError as error:
         return Row(work, f"not measured: {error.name} is not installed", met=False)
-    ratio = found["measuring"] / found["without"]
+    ratio = micros["measuring"] / micros["without"]
     limit = capture.LIMITS["measuring"]
-    more = found["measuring"] - found["without"]
-    text = f"{found['without']:.0f} µs without, {more:+.0f} µs with: {ratio - 1:+.1%}"
+    extra = micros["measuring"] - micros["without"]
+    text = f"{micros['without']:.0f} µs without, {extra:+.0f} µs with: {ratio - 1:+.1%}"
     return Row(work, text, f"≤ {limit - 1:+.0%}", ratio <= limit)
 
 
 def _fixed_row(calls: int) -> Row:
     plain, captured = measure(calls)
-    more = captured - plain
-    text = f"{plain:.1f} µs without, {more:+.1f} µs with: {more / plain:+.2%}"
+    extra = captured - plain
+    text = f"{plain:.1f} µs without, {extra:+.1f} µs with: {extra / plain:+.2%}"
     return Row("a call of 1 ms, with a span around it", text)

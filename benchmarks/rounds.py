@@ -1,4 +1,4 @@
-"""Rounds: each way of doing something takes its turn in each: the machine's mood hits all alike."""
+"""Rounds: every way of doing something runs once per round, so that a slow machine slows all."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ ROUNDS = 7
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was measured in every round, in the order of the rounds."""
+    """One measurement per round, in the order of the rounds."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
+        """The median over the rounds."""
         return median(self.values)
 
     @property
     def spread(self) -> float:
-        """Half the distance of the quartiles, relative to the median."""
+        """Half the interquartile range, relative to the median."""
         ordered, count = sorted(self.values), len(self.values)
         low, high = ordered[count // 4], ordered[-1 - count // 4]
         return (high - low) / 2 / self.median if self.median else 0.0
 
     def over(self, other: Figure) -> float:
-        """The median of the ratios of each round: what both suffered from drops out."""
+        """Return the median of the ratios self / other per round: a slow round slows both."""
         return median(a / b for a, b in zip(self.values, other.values, strict=True))
 
 
 def interleaved(jobs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, Figure]:
-    """Measure each job once per round, in an order that changes.
+    """Run every job once per round, in changing order, after a first round that only warms up.
 
     Args:
-        jobs: each returns what it measured; a first time, that does not count, warms up.
-        rounds: how many.
+        jobs: functions that return a measurement, by name.
+        rounds: number of rounds that count.
     """
-    found: dict[str, list[float]] = {name: [] for name in jobs}
+    measured: dict[str, list[float]] = {name: [] for name in jobs}
     order = list(jobs)
     shuffle = random.Random(1).shuffle
     for number in range(rounds + 1):
@@ -49,15 +50,19 @@ def interleaved(jobs: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -
             gc.collect()
             value = jobs[name]()
             if number:
-                found[name].append(value)
-    return {name: Figure(tuple(values)) for name, values in found.items()}
+                measured[name].append(value)
+    return {name: Figure(tuple(values)) for name, values in measured.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table: what was done, what came out, what must be reached, and whether it was.
+    """A line of the table.
 
-    ``met`` is None for figures that are there to compare with.
+    Attributes:
+        work: what was done.
+        found: the measured figure, as text.
+        must: the limit, as text.
+        met: whether the figure keeps the limit; None for figures that only serve as a comparison.
     """
 
     work: str

@@ -1,6 +1,7 @@
-"""A million events: memory, pauses, threads, constant cost, and reading them again.
+"""A million events: memory, pauses, threads, cost per event, and reading them again.
 
-What needs a fresh process runs in one: ``python -m benchmarks.scale WHAT EVENTS`` prints numbers.
+Some measurements need a fresh process: ``python -m benchmarks.scale WHAT EVENTS`` prints them as
+JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ THREADS = 4
 
 
 def resident_mb() -> float:
-    """Memory of this process now (Linux), or at its highest."""
+    """Return the memory that this process uses now, in MB; its peak, if not on Linux."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
@@ -41,46 +42,48 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-# --- in a process of its own -------------------------------------------------------------------
+# --- in a fresh process ------------------------------------------------------------------------
 
 
 def memory(store: Store, events: int) -> dict[str, float]:
-    """What ``events`` captured events add to this process, and their CPU time."""
+    """Measure the MB that captured events add to this process, and the CPU ns per event."""
     with capturing(store):
         all_in(1000)
         before = resident_mb()
         cpu_ns = all_in(events)
-        found = {"mb": resident_mb() - before, "ns": cpu_ns}
+        figures = {"mb": resident_mb() - before, "ns": cpu_ns}
     if isinstance(store, MemoryStore):
-        # Exactly what is kept: resident memory comes in too large pieces to tell for few events.
+        # The size of the kept objects: resident memory grows in steps too large for few events.
         kept = [*store._chunks, *store._tail]
-        found["bytes"] = sum(sys.getsizeof(each) + 8 for each in kept) / (events + 1000)
-    return found
+        figures["bytes"] = sum(sys.getsizeof(chunk) + 8 for chunk in kept) / (events + 1000)
+    return figures
 
 
 def pauses(store: Store, events: int) -> dict[str, float]:
-    """CPU time of single events, in µs, and how often the collector ran meanwhile.
+    """Measure the CPU time of single events, in µs, and how often the garbage collector ran.
 
-    CPU time: that another process had the core is no pause that capture causes.
+    CPU time, because it is no pause of capture if another process had the core.
     """
-    clock, execute, taken = time.thread_time_ns, telemetry.execute, [0] * events
+    clock, execute, times_ns = time.thread_time_ns, telemetry.execute, [0] * events
     metadata = dict(METADATA)
     with capturing(store):
         gc.collect()
-        runs = sum(each["collections"] for each in gc.get_stats())
+        runs = sum(generation["collections"] for generation in gc.get_stats())
         for number in range(events):
             began = clock()
             execute(NAME, {"duration": number, "input_tokens": 120}, metadata)
-            taken[number] = clock() - began
-        runs = sum(each["collections"] for each in gc.get_stats()) - runs
-    taken.sort()
+            times_ns[number] = clock() - began
+        runs = sum(generation["collections"] for generation in gc.get_stats()) - runs
+    times_ns.sort()
     return {
-        "p99.99": taken[int(events * 0.9999)] / 1000, "worst": taken[-1] / 1000, "gc": float(runs)
+        "p99.99": times_ns[int(events * 0.9999)] / 1000,
+        "worst": times_ns[-1] / 1000,
+        "gc": float(runs),
     }  # fmt: skip
 
 
 def query(events: int) -> dict[str, float]:
-    """Milliseconds of a filtered query: on a list of events, and on loaded columns."""
+    """Measure the ms of a filtered query: on a list of events, and on loaded columns."""
     from pytest_crucible import experiment
 
     with experiment("benchmark") as handle:
@@ -91,14 +94,14 @@ def query(events: int) -> dict[str, float]:
     filtered = time.perf_counter_ns()
     columns = view.columns()
     loaded = time.perf_counter_ns()
-    asked = []
+    times_ms = []
     for _ in range(7):
         start = time.perf_counter_ns()
         columns.query(name="req_llm.*", success=True)
-        asked.append((time.perf_counter_ns() - start) / 1e6)
+        times_ms.append((time.perf_counter_ns() - start) / 1e6)
     return {
         "filter": (filtered - began) / 1e6, "load": (loaded - filtered) / 1e6,
-        "columns": statistics.median(asked),
+        "columns": statistics.median(times_ms),
     }  # fmt: skip
 
 
@@ -107,12 +110,17 @@ def _alone(what: str, events: int) -> dict[str, float]:
         [sys.executable, "-m", "benchmarks.scale", what, str(events)],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
 def run_alone(what: str, events: int) -> dict[str, float]:
-    """The other end of `_alone`."""
+    """Measure, in the process that `_alone` has started.
+
+    Args:
+        what: ``query``, or ``memory`` or ``pause`` and a store: ``pause spool``.
+        events: number of events.
+    """
     if what == "query":
         return query(events)
     action: Callable[[Any, int], dict[str, float]] = pauses if what.startswith("pause") else memory
@@ -120,16 +128,20 @@ def run_alone(what: str, events: int) -> dict[str, float]:
         return action(MemoryStore(), events)
     with tempfile.TemporaryDirectory() as temporary:
         store = SpoolStore(Path(temporary) / "bench.spool", header())
-        found = action(store, events)
+        figures = action(store, events)
         store.close()
-        return found
+        return figures
 
 
 # --- threads -----------------------------------------------------------------------------------
 
 
 def together(threads: int, events: int) -> float:
-    """Wall ns per event of several threads emitting; raises if one is lost."""
+    """Measure the wall ns per event if several threads emit.
+
+    Raises:
+        AssertionError: events were lost.
+    """
     store = MemoryStore()
     with capturing(store):
         before = store.position()
@@ -139,26 +151,27 @@ def together(threads: int, events: int) -> float:
             ready.wait()
             all_in(events // threads)
 
-        # By context, as in an executor: a bare thread would take the slower way of "sole".
+        # With the context, as in an executor; without it, attribution ("sole") is slower.
         contexts = [copy_context() for _ in range(threads)]
-        workers = [threading.Thread(target=each.run, args=(work,)) for each in contexts]
+        workers = [threading.Thread(target=context.run, args=(work,)) for context in contexts]
         for worker in workers:
             worker.start()
         ready.wait()
         began = time.perf_counter_ns()
         for worker in workers:
             worker.join()
-        taken = time.perf_counter_ns() - began
+        duration_ns = time.perf_counter_ns() - began
         kept = store.position() - before
     if kept != events // threads * threads:
         raise AssertionError(f"{events - kept} of {events} events were lost")
-    return taken / events
+    return duration_ns / events
 
 
 # --- rows --------------------------------------------------------------------------------------
 
 
 def rows(events: int = EVENTS, rounds: int = ROUNDS) -> list[Row]:
+    """Measure everything at ``events`` events; return the rows of the table."""
     return [
         *_memory_rows(events, rounds),
         *_pause_rows(events),
@@ -169,11 +182,11 @@ def rows(events: int = EVENTS, rounds: int = ROUNDS) -> list[Row]:
 
 
 def _memory_rows(events: int, rounds: int) -> list[Row]:
-    found = []
+    table = []
     for kind, most in (("memory", 170), ("spool", 10)):
         values = Figure(tuple(_alone(f"memory {kind}", events)["mb"] for _ in range(rounds)))
         limit = most * events / EVENTS if kind == "memory" else most
-        found.append(
+        table.append(
             Row(
                 f"memory of {events:,} events, {kind}",
                 f"{values.median:,.1f} MB ± {values.spread:.0%}",
@@ -181,17 +194,18 @@ def _memory_rows(events: int, rounds: int) -> list[Row]:
                 values.median <= limit,
             )
         )
-    return found
+    return table
 
 
 def _pause_rows(events: int) -> list[Row]:
-    found = []
+    table = []
     for kind in ("memory", "spool"):
-        seen = _alone(f"pause {kind}", events)
-        text = f"p99.99 {seen['p99.99']:.0f} µs, worst {seen['worst']:,.0f} µs, gc {seen['gc']:.0f}"
-        met = seen["p99.99"] <= 1000 and seen["gc"] == 0
-        found.append(Row(f"pauses at {events:,} events, {kind}", text, "≤ 1 ms, no gc", met))
-    return found
+        pause = _alone(f"pause {kind}", events)
+        p, worst, collections = pause["p99.99"], pause["worst"], pause["gc"]
+        text = f"p99.99 {p:.0f} µs, worst {worst:,.0f} µs, gc {collections:.0f}"
+        met = p <= 1000 and collections == 0
+        table.append(Row(f"pauses at {events:,} events, {kind}", text, "≤ 1 ms, no gc", met))
+    return table
 
 
 def _thread_row(events: int, rounds: int) -> Row:
@@ -207,10 +221,10 @@ def _constant_row(events: int, rounds: int) -> Row:
     sizes = [events // 100, events // 10, events, events * 10]
     time_ns, size_bytes = {}, {}
     for size in sizes:
-        # Small ones wobble, and are quick.
-        many = [_alone("memory memory", size) for _ in range(rounds if size <= events else 3)]
-        time_ns[size] = Figure(tuple(each["ns"] for each in many)).median
-        size_bytes[size] = Figure(tuple(each["bytes"] for each in many)).median
+        # More rounds for small sizes: they vary more, and are quick.
+        runs = [_alone("memory memory", size) for _ in range(rounds if size <= events else 3)]
+        time_ns[size] = Figure(tuple(run["ns"] for run in runs)).median
+        size_bytes[size] = Figure(tuple(run["bytes"] for run in runs)).median
     middle = time_ns[events], size_bytes[events]
     worst = [
         max(abs(values[size] / centre - 1) for size in sizes)
@@ -225,7 +239,7 @@ def _read_rows(events: int, rounds: int) -> list[Row]:
     from benchmarks.merging import measure_one
 
     seconds, peak = measure_one(events, rounds)
-    seen = _alone("query", events)
+    query_ms = _alone("query", events)
     return [
         Row(
             f"all metrics of {events:,} events, from disk",
@@ -235,11 +249,11 @@ def _read_rows(events: int, rounds: int) -> list[Row]:
         ),
         Row(
             f"query of {events:,} events in loaded columns",
-            f"{seen['columns']:.1f} ms after {seen['load'] / 1000:.1f} s of loading",
+            f"{query_ms['columns']:.1f} ms after {query_ms['load'] / 1000:.1f} s of loading",
             "≤ 10 ms",
-            seen["columns"] <= 10,
+            query_ms["columns"] <= 10,
         ),
-        Row("the same, event by event from memory", f"{seen['filter'] / 1000:.1f} s"),
+        Row("the same, event by event from memory", f"{query_ms['filter'] / 1000:.1f} s"),
     ]
 
 

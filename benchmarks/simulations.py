@@ -1,7 +1,7 @@
-"""Do the verdicts keep what they promise? Simulated runs of which the truth is known.
+"""Do the verdicts keep their promises? Checked on simulated runs, whose true values are known.
 
-Prints three tables: how often intervals hold the truth, how often unchanged code is called
-REGRESSED, and how often a real regression is found. ``python -m benchmarks simulations``
+Prints three tables: how often intervals contain the true value, how often unchanged code is called
+REGRESSED, and how often a real regression is. ``python -m benchmarks simulations``
 """
 
 from __future__ import annotations
@@ -33,36 +33,44 @@ Ints = NDArray[np.int64]
 
 SEED = 20_240_601
 SIGMA = 0.5
-"""Of the logarithms of latencies within one case."""
+"""Standard deviation of the logarithms of latencies within one case."""
 SIGMA_CASE = 0.5
-"""Of the cases' own levels, where the same cases are seen again."""
+"""Standard deviation of the levels of cases, if cases repeat or are paired."""
 REPEATS = 5
 LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table: how often something happened, of how many, and what is promised.
+    """One line of a table.
 
-    ``said`` leaves out runs that gave a reason in place of an interval.
+    Attributes:
+        table: title of its table.
+        what: the simulated situation.
+        hits: number of runs in which the event of the table happened.
+        answers: number of runs that gave an answer; the others have no interval, but a reason.
+        runs: number of all runs.
+        promise: the promised share of hits.
+        at_least: whether the promise is a lower limit, else an upper one.
     """
 
     table: str
     what: str
     hits: int
-    said: int
+    answers: int
     runs: int
     promise: float
     at_least: bool
 
     @property
     def share(self) -> float:
-        return self.hits / max(1, self.said)
+        """Hits / answers."""
+        return self.hits / max(1, self.answers)
 
     @property
     def kept(self) -> bool:
-        """Whether the promise is kept, but for what chance does: three standard errors."""
-        error = 3 * math.sqrt(self.promise * (1 - self.promise) / max(1, self.said))
+        """Whether the promise is kept, within three standard errors of the simulation."""
+        error = 3 * math.sqrt(self.promise * (1 - self.promise) / max(1, self.answers))
         if self.at_least:
             return self.share >= self.promise - error
         return self.share <= self.promise + error
@@ -73,7 +81,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """``n`` observations per side; ``repeats`` of every case; the same cases if ``paired``."""
+    """The design of a simulated comparison.
+
+    Attributes:
+        n: observations per side.
+        repeats: trials of every case.
+        paired: both sides have the same cases.
+    """
 
     n: int
     repeats: int = 1
@@ -81,6 +95,7 @@ class Design:
 
     @property
     def cases(self) -> Ints:
+        """Index of the case of every observation, shape ``(n,)``."""
         return np.repeat(np.arange(self.n // self.repeats), self.repeats)
 
     def __str__(self) -> str:
@@ -90,7 +105,15 @@ class Design:
 
 
 def latencies(design: Design, rng: np.random.Generator, factor: float = 1.0) -> tuple[Floats, ...]:
-    """Both sides, in ms: lognormal; cases differ where they come again, or not at all."""
+    """Draw the latencies of both sides, in ms, lognormal; two arrays of the shape ``(n,)``.
+
+    Cases have their own levels if they repeat or are paired.
+
+    Args:
+        design: sizes and pairing.
+        rng: source of random numbers.
+        factor: latency of the second side relative to the first.
+    """
     cases = design.cases
     varied = design.paired or design.repeats > 1
     levels = [SIGMA_CASE * varied * rng.normal(size=cases[-1] + 1) for _ in range(2)]
@@ -103,35 +126,41 @@ def latencies(design: Design, rng: np.random.Generator, factor: float = 1.0) -> 
 
 
 def group(design: Design, values: Floats, side: str) -> Group:
-    """The observations of a run as reading an artifact yields them."""
+    """Make the observations of a run, as if they came from an artifact.
+
+    Args:
+        design: sizes and pairing.
+        values: latencies in ms, shape ``(n,)``.
+        side: prefix of the case names if the sides are not paired.
+    """
     mark = "case" if design.paired else side
     cases = design.cases
-    numbers = np.arange(design.n) % design.repeats + 1
-    found = Group("simulated", "default")
-    found.cases = {f"{mark}-{case}": case for case in range(int(cases[-1]) + 1)}
-    found.names = {"call.stop": 0}
+    trials = np.arange(design.n) % design.repeats + 1
+    made = Group("simulated", "default")
+    made.cases = {f"{mark}-{case}": case for case in range(int(cases[-1]) + 1)}
+    made.names = {"call.stop": 0}
     zeros, ones, nans = np.zeros(design.n), np.ones(design.n), np.full(design.n, np.nan)
-    for name, column in (("name", zeros), ("case", cases), ("trial", numbers), ("time_us", zeros)):
-        getattr(found, name).frombytes(column.astype(np.int64).tobytes())
-    for name, numbers_ in (
+    for name, column in (("name", zeros), ("case", cases), ("trial", trials), ("time_us", zeros)):
+        getattr(made, name).frombytes(column.astype(np.int64).tobytes())
+    for name, column in (
         ("latency_ms", values), ("cost_usd", nans), ("success", ones), ("input_tokens", nans),
         ("output_tokens", nans), ("total_tokens", nans),
     ):  # fmt: skip
-        setattr(found, name, array("d", numbers_.tobytes()))
-    found.counted.frombytes(ones.astype(np.int8).tobytes())
-    found.counted_cost = found.counted_tokens = array("b", bytes(design.n))
+        setattr(made, name, array("d", column.tobytes()))
+    made.counted.frombytes(ones.astype(np.int8).tobytes())
+    made.counted_cost = made.counted_tokens = array("b", bytes(design.n))
     done = [Attempt(("run", "main"), 1, "passed", 1.0)]
-    found.trials = [
-        Trial("simulated", "default", f"{mark}-{case}", int(number), "test", done)
-        for case, number in zip(cases, numbers, strict=True)
+    made.trials = [
+        Trial("simulated", "default", f"{mark}-{case}", int(trial), "test", done)
+        for case, trial in zip(cases, trials, strict=True)
     ]
-    return found
+    return made
 
 
 # --- coverage ---------------------------------------------------------------------------------
 
 Truth = Callable[[np.random.Generator], bool | None]
-"""Simulates once: does the interval hold the truth? None if there is no interval, only a reason."""
+"""Simulates one run: does the interval contain the true value? None if there is no interval."""
 
 
 def _clusters(cases: int) -> tuple[Ints, tuple[str, ...]]:
@@ -140,7 +169,7 @@ def _clusters(cases: int) -> tuple[Ints, tuple[str, ...]]:
 
 
 def _successes(rate: float, n: int, clustered: bool, rng: np.random.Generator) -> Sample:
-    """With clusters every case has a rate of its own (beta, correlation within cases 0.3)."""
+    """Draw trials; if clustered, rates of cases follow a beta (correlation within cases 0.3)."""
     if not clustered:
         return Sample((rng.random(n) < rate).astype(float), None, (), RATE)
     index, names = _clusters(n // REPEATS)
@@ -160,6 +189,7 @@ def _numbers(kind: str, q: float, n: int, clustered: bool, rng: np.random.Genera
 def rate_covered(
     rate: float, n: int, clustered: bool, gate: bool, rng: np.random.Generator
 ) -> bool:
+    """Check the interval of a rate: that for gates, or that for display."""
     sample = _successes(rate, n, clustered, rng)
     low, high = (interval_for_gate if gate else interval_for_display)(sample, 1 - LEVEL)
     return low <= rate <= high
@@ -168,6 +198,7 @@ def rate_covered(
 def number_covered(
     kind: str, q: float, n: int, clustered: bool, naive: bool, rng: np.random.Generator
 ) -> bool | None:
+    """Check the interval of a mean or a quantile of latencies; ``naive`` ignores the cases."""
     sample = _numbers(kind, q, n, clustered, rng)
     sigma = math.hypot(SIGMA, SIGMA_CASE) if clustered else SIGMA
     truth = 100 * math.exp(
@@ -183,7 +214,7 @@ def number_covered(
 
 
 def score_covered(n: int, clustered: bool, rng: np.random.Generator) -> bool:
-    """The mean of scores that spread evenly around it: normal, and normal between cases."""
+    """Check the mean of symmetric scores: normal within cases and, if clustered, between cases."""
     index, names = _clusters(n // REPEATS)
     values = rng.normal(size=n) + clustered * rng.normal(size=len(names))[index]
     sample = Sample(values, index if clustered else None, names, MEAN)
@@ -192,7 +223,7 @@ def score_covered(n: int, clustered: bool, rng: np.random.Generator) -> bool:
 
 
 def change_covered(metric: str, q: float, design: Design, rng: np.random.Generator) -> bool | None:
-    """Intervals of a change of +20 %."""
+    """Check the interval of a change of +20 %."""
     sides = latencies(design, rng, 1.2)
     kind = QUANTILE if metric == "latency.p95" else MEAN
     index = design.cases
@@ -218,7 +249,10 @@ def change_covered(metric: str, q: float, design: Design, rng: np.random.Generat
 def rate_change_covered(
     rates: tuple[float, float], design: Design, rng: np.random.Generator
 ) -> bool:
-    """Cases differ in how hard they are; trials of the same case share that on both sides."""
+    """Check the interval of a difference of rates.
+
+    If cases repeat or are paired, they differ in difficulty.
+    """
     cases = int(design.cases[-1]) + 1
     varied = design.paired or design.repeats > 1
     hard = [rng.normal(size=cases) for _ in range(2)]
@@ -226,7 +260,7 @@ def rate_change_covered(
         hard[1] = hard[0]
     samples = []
     for side, rate in enumerate(rates):
-        share = 0.5 if varied else 0.0  # of the variance, that the case decides
+        share = 0.5 if varied else 0.0  # share of the variance that is between cases
         own = math.sqrt(share) * hard[side][design.cases]
         score = own + math.sqrt(1 - share) * rng.normal(size=design.n)
         passed = (score < float(stats.norm.ppf(rate))).astype(float)
@@ -265,7 +299,7 @@ def _coverage() -> Iterator[tuple[str, int, Truth]]:
 
 
 def naive_mean() -> Truth:
-    """What the intervals would be worth if trials of a case were taken for independent."""
+    """Simulate intervals that wrongly treat the trials of a case as independent."""
     return partial(number_covered, MEAN, 0.5, 300, True, True)
 
 
@@ -273,15 +307,22 @@ def naive_mean() -> Truth:
 
 
 def regressed(design: Design, factor: float, rng: np.random.Generator, every: bool = True) -> bool:
-    """Whether any metric (or the latency alone) of a simulated run is called REGRESSED."""
+    """Simulate a comparison: is any metric called REGRESSED?
+
+    Args:
+        design: sizes and pairing.
+        factor: latency of the candidate relative to the baseline.
+        rng: source of random numbers.
+        every: look at every metric, else only at the latency.
+    """
     sides = latencies(design, rng, factor)
     base, cand = (
         group(design, values, side) for values, side in zip(sides, ("base", "cand"), strict=True)
     )
     return any(
-        each.verdict == REGRESSED
-        for each in compare_subjects(Subject(base, {}), Subject(cand, {}))
-        if every or each.metric == "latency"
+        comparison.verdict == REGRESSED
+        for comparison in compare_subjects(Subject(base, {}), Subject(cand, {}))
+        if every or comparison.metric == "latency"
     )
 
 
@@ -292,17 +333,20 @@ def _designs(n: int) -> list[Design]:
 # --- running ----------------------------------------------------------------------------------
 
 
-def count(what: str, runs: int, once: Truth) -> tuple[int, int]:
-    """How many of ``runs`` come true, of how many that say anything; seeded by ``what`` alone."""
+def count(what: str, runs: int, simulate: Truth) -> tuple[int, int]:
+    """Simulate ``runs`` times; return the number of hits, and of runs that gave an answer.
+
+    The seed depends only on ``what``.
+    """
     rng = np.random.default_rng([SEED, zlib.crc32(what.encode())])
-    said = [found for found in (once(rng) for _ in range(runs)) if found is not None]
-    return sum(said), len(said)
+    answers = [answer for answer in (simulate(rng) for _ in range(runs)) if answer is not None]
+    return sum(answers), len(answers)
 
 
 def _row(task: tuple[str, str, int, Truth, float, bool]) -> Row:
-    table, what, runs, once, promise, at_least = task
-    hits, said = count(what, runs, once)
-    return Row(table, what, hits, said, runs, promise, at_least)
+    table, what, runs, simulate, promise, at_least = task
+    hits, answers = count(what, runs, simulate)
+    return Row(table, what, hits, answers, runs, promise, at_least)
 
 
 COVERAGE = "how often the 95 % interval holds the truth"
@@ -311,17 +355,18 @@ POWER = "+20 % latency called REGRESSED, n = 300"
 
 
 def tasks() -> list[tuple[str, str, int, Truth, float, bool]]:
-    found: list[tuple[str, str, int, Truth, float, bool]] = []
+    """Return all simulations: table, situation, runs, function, promise, ``at_least`` of `Row`."""
+    everything: list[tuple[str, str, int, Truth, float, bool]] = []
     for n, runs in ((1000, 300), (100, 700), (30, 1000)):  # the longest first
         for design in _designs(n):
-            once = partial(regressed, design, 1.0)
-            found.append((FALSE_ALARMS, f"n = {n}, {design}", runs, once, 0.025, False))
+            simulate = partial(regressed, design, 1.0)
+            everything.append((FALSE_ALARMS, f"n = {n}, {design}", runs, simulate, 0.025, False))
     for design, runs in ((Design(300), 2000), (Design(300, 1, True), 1000)):
-        once = partial(regressed, design, 1.2, every=False)
-        found.append((POWER, str(design), runs, once, 0.88, True))
+        simulate = partial(regressed, design, 1.2, every=False)
+        everything.append((POWER, str(design), runs, simulate, 0.88, True))
     for what, runs, truth in _coverage():
-        found.append((COVERAGE, what, runs, truth, LEVEL, True))
-    return found
+        everything.append((COVERAGE, what, runs, truth, LEVEL, True))
+    return everything
 
 
 def main() -> None:
@@ -338,8 +383,8 @@ def main() -> None:
         for row in rows:
             if row.table == table:
                 kept = "yes" if row.kept else "**no**"
-                none = row.runs - row.said
-                print(f"| {row.what} | {row.share:.1%} | {row.said:,} | {none or ''} | {kept} |")
+                none = row.runs - row.answers
+                print(f"| {row.what} | {row.share:.1%} | {row.answers:,} | {none or ''} | {kept} |")
     print(
         f"\nMean, n = 300, 60 cases × 5, trials taken for independent: {naive / 2000:.1%} hold it"
     )

@@ -1,4 +1,4 @@
-"""The table of speeds: what every part must reach, what it reaches, and what the peers do.
+"""The table of speeds: figures of every part, with their limits and the figures of peers.
 
 ``python -m benchmarks`` takes a quarter of an hour; ``--quick`` only shows that everything runs.
 """
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def machine() -> list[str]:
-    """Where the figures come from: machine and versions."""
+    """Describe the machine and the versions of packages, in two lines."""
     model = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -48,7 +48,11 @@ def _version(name: str) -> str:
 
 
 def sections(quick: bool = False) -> dict[str, Callable[[], list[Row]]]:
-    """The parts of the table; ``quick`` measures next to nothing, and proves nothing."""
+    """Return the parts of the table.
+
+    Args:
+        quick: run with tiny sizes, to see that everything runs; the figures mean nothing.
+    """
     if quick:
         return {
             "emit": lambda: emit.rows(200, 2),
@@ -67,15 +71,16 @@ def sections(quick: bool = False) -> dict[str, Callable[[], list[Row]]]:
 
 
 def table(rows: list[Row]) -> str:
-    """As Markdown, ready for ``docs/benchmarks.md``."""
+    """Return the rows as Markdown, ready for ``docs/benchmarks.md``."""
     shown = {True: "yes", False: "**no**", None: ""}
     lines = [[row.work, row.found, row.must, shown[row.met]] for row in rows]
     return tabulate(lines, ["work", "found", "must reach", "reached"], tablefmt="pipe")
 
 
 def main(quick: bool = False) -> None:
+    """Measure everything and print the table."""
     for line in machine():
         print(line)
     print()
-    found = [row for measure in sections(quick).values() for row in measure()]
-    print(table(found))
+    rows = [row for measure in sections(quick).values() for row in measure()]
+    print(table(rows))

@@ -1,6 +1,6 @@
-"""What the plugin costs a suite of trivial tests, and how much later pytest starts.
+"""Cost of the plugin for a suite of trivial tests, and for the start of pytest.
 
-Processes of their own, in turn; the CPU time of each with its children counts.
+Every measurement is the CPU time of a new process, its children included.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WITHOUT = ("-p", "no:crucible")
 
 
 def _cpu_ms(folder: Path, arguments: Sequence[str]) -> float:
-    """CPU time of pytest with these arguments, in ms."""
+    """Run pytest with these arguments and return its CPU time in ms."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     before = getrusage(RUSAGE_CHILDREN)
     done = subprocess.run(
@@ -46,6 +46,7 @@ def _cpu_ms(folder: Path, arguments: Sequence[str]) -> float:
 
 
 def rows(tests: int = TESTS, rounds: int = ROUNDS) -> list[Row]:
+    """Measure a suite of ``tests`` tests and the start; return the rows of the table."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
@@ -60,27 +61,27 @@ def rows(tests: int = TESTS, rounds: int = ROUNDS) -> list[Row]:
             },
             rounds,
         )
-        # Twice: asked once, pytest answers before it loads any plugin.
+        # --version twice: with one, pytest answers before it loads any plugin.
         starts = interleaved(
             {
                 "without": partial(run, [*_WITHOUT, "--version", "--version"]),
                 "with": partial(run, ["--version", "--version"]),
             },
-            3 * rounds,  # short, and the difference is shorter
+            3 * rounds,  # the difference is small, so it needs more rounds
         )
     plain = figures["without"]
-    found = [Row(f"{tests:,} trivial tests, without the plugin", _ms(plain))]
+    table = [Row(f"{tests:,} trivial tests, without the plugin", _ms(plain))]
     for name, limit in (("unused", 1.01), ("marked", 1.15)):
         ratio = figures[name].over(plain)
         extra = (figures[name].median - plain.median) * 1000 / tests
         text = f"{_ms(figures[name])}, {ratio:.3f} ×, {extra:+.0f} µs a test"
-        what = "installed, unused" if name == "unused" else "every one marked"
-        found.append(Row(f"{tests:,} trivial tests, {what}", text, f"≤ {limit} ×", ratio <= limit))
+        kind = "installed, unused" if name == "unused" else "every one marked"
+        table.append(Row(f"{tests:,} trivial tests, {kind}", text, f"≤ {limit} ×", ratio <= limit))
     pairs = zip(starts["with"].values, starts["without"].values, strict=True)
     later = Figure(tuple(a - b for a, b in pairs)).median
     text = f"{later:+.1f} ms on {starts['without'].median:.0f}"
-    found.append(Row("pytest --version, with the plugin", text, "≤ 10 ms", later <= 10))
-    return found
+    table.append(Row("pytest --version, with the plugin", text, "≤ 10 ms", later <= 10))
+    return table
 
 
 def _ms(figure: Figure) -> str:

@@ -1,8 +1,7 @@
-"""The metrics: each written down once, with its unit, its direction and how it is observed.
+"""The catalogue of metrics: unit, direction, range and source of observations of every metric.
 
-What expectations can claim, what the summary shows and comparisons compare, in which unit, and
-which way is better, is all read from here. The numbers themselves are worked out in `summary`, the
-observations behind them are drawn in `pytest_crucible.stats.samples`.
+Expectations, the summary and comparisons read here which metrics they may name, show and compare.
+`summary` works out the numbers; `pytest_crucible.stats.draws` draws the observations behind them.
 """
 
 from __future__ import annotations
@@ -24,39 +23,40 @@ Numbers = Mapping[str, float | None]
 
 
 class Observed(Protocol):
-    """What the catalogue asks of the observations of one condition."""
+    """The observations of one condition, as far as the catalogue looks at them."""
 
     @property
-    def success(self) -> Container[float]: ...
+    def success(self) -> Container[float]:
+        """1 for operations that succeeded, 0 for failed ones, NaN for other events."""
 
 
 Values = Callable[[Any], Iterable[tuple[str | None, float]]]
-"""Given the observations (`Group`) of one condition, the values of a metric, each with its case."""
+"""From the observations (`Group`) of one condition to pairs of case and value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric.
 
-    To declare one of your own, give its name and what is known of it::
+    To declare your own, give its name and the attributes that you know::
 
         Metric("token_f1", better="higher", range=(0, 1))
 
     Attributes:
-        path: as in expectations, ``latency.p95``; of a declared metric its name.
-        unit: ``ms``, ``$``, ``%`` (a share between 0 and 1, shown in percent), or nothing.
-        better: ``lower`` or ``higher``; None where it is not said.
-        range: the least and the largest value that is possible; None for no limit.
-        margin: the largest change that does not matter; None: that of the comparison.
-        values: for metrics of plugins: works out the observations, given those of a condition
-            (`Group`); pairs of case and value, of which the metric is the mean. None: the numbers
-            given to ``record`` or ``log`` under this name.
-        drawn: for built-in metrics: how their observations are drawn; None for plain facts about
-            the run (totals, counts, extremes).
-        statistic: what a built-in metric says about its observations.
-        shown: whether the summary shows it, given the numbers of all conditions; None: never.
-        compared: whether comparisons have a row for it, given the observations of either side;
-            None: never.
+        path: as expectations write it, ``latency.p95``; the name of a declared metric.
+        unit: ``ms``, ``$``, ``%`` (a share between 0 and 1, shown in percent), or empty.
+        better: ``lower`` or ``higher``; None if neither is better, or nobody said which.
+        range: the smallest and the largest possible value; None for no limit.
+        margin: the largest change that does not matter; None for the margin of the comparison.
+        values: only for metrics of plugins: a function from the observations of a condition
+            (`Group`) to pairs of case and value; the metric is the mean of the values. None for
+            numbers given to ``record`` or ``log`` under this name.
+        drawn: how to draw the observations of a built-in metric (a key of `stats.draws`); None for
+            facts about the run (totals, counts, extremes), which have no interval.
+        statistic: which statistic of its observations a built-in metric is.
+        shown: whether the summary shows it, given the numbers of all conditions; None for never.
+        compared: whether comparisons have a row for it, given the observations of one side; None
+            for never.
         claimed: whether expectations can name it.
     """
 
@@ -73,15 +73,15 @@ class Metric:
     claimed: bool = True
 
 
-# --- the built-in ones ------------------------------------------------------------------------
+# --- built-in metrics -------------------------------------------------------------------------
 
 STATISTICS = (
     "count", "total", "mean", "median", "std_dev", "min", "max", "p50", "p90", "p95", "p99",
 )  # fmt: skip
-"""Of a set of numbers."""
+"""The fields of a `Distribution`."""
 
 _ESTIMATED = frozenset({"mean", "median", "p50", "p90", "p95", "p99", "per_1k", "per_1m"})
-"""Statistics that stand for more than the run: with an interval. The others are facts about it."""
+"""Statistics that generalise beyond the run, so have an interval. The others are facts about it."""
 
 SHARE: Range = (0.0, 1.0)
 POSITIVE: Range = (0.0, None)
@@ -92,16 +92,17 @@ def _always(_: object) -> bool:
 
 
 def _any(path: str) -> Callable[[Sequence[Numbers]], bool]:
-    """Whether any condition has such a number above zero."""
+    """Return a predicate: does any condition have a number at ``path`` that is not zero?"""
     return lambda arms: any(arm.get(path) for arm in arms)
 
 
 def _there(path: str) -> Callable[[Sequence[Numbers]], bool]:
-    """Whether any condition has such a number, were it zero."""
+    """Return a predicate: does any condition have a number at ``path``, even zero?"""
     return lambda arms: any(path in arm for arm in arms)
 
 
 def _rerun(arms: Sequence[Numbers]) -> bool:
+    """Whether some trial had more than one attempt."""
     return any(
         (arm.get("tests.attempts") or 0)
         > (arm.get("tests.trials") or 0) - (arm.get("tests.missing") or 0)
@@ -110,26 +111,32 @@ def _rerun(arms: Sequence[Numbers]) -> bool:
 
 
 def _family(head: str, metric: Metric, statistics: Sequence[str] = STATISTICS) -> Iterator[Metric]:
-    """The statistics of one set of numbers; ``metric`` says what they have in common."""
+    """Make a metric for every statistic of a set of numbers.
+
+    Args:
+        head: path of the set: ``latency``.
+        metric: what the metrics have in common.
+        statistics: the last part of their paths.
+    """
     for statistic in statistics:
-        each = replace(
+        member = replace(
             metric,
             path=f"{head}.{statistic}",
             drawn=metric.drawn if statistic in _ESTIMATED else None,
             statistic=statistic,
         )
         if statistic == "count":
-            each = replace(each, unit="", better=None, range=POSITIVE)
+            member = replace(member, unit="", better=None, range=POSITIVE)
         elif statistic == "std_dev":
-            each = replace(each, better=None, range=POSITIVE)
+            member = replace(member, better=None, range=POSITIVE)
         elif statistic == "total" and metric.range[0] == 0:
-            each = replace(each, range=POSITIVE)
-        yield each
+            member = replace(member, range=POSITIVE)
+        yield member
 
 
 def _with(metrics: Iterable[Metric], path: str, **changes: Any) -> Iterator[Metric]:
-    """The same, with something more said of one of them."""
-    return (replace(each, **changes) if each.path == path else each for each in metrics)
+    """Change attributes of the metric at ``path``; leave the others as they are."""
+    return (replace(m, **changes) if m.path == path else m for m in metrics)
 
 
 def _rate(path: str, drawn: str, better: str = HIGHER, **more: Any) -> Metric:
@@ -157,7 +164,7 @@ _TOKENS = Metric("tokens", "", LOWER, POSITIVE)
 _DURATION = Metric("tests.duration_ms", "ms", LOWER, POSITIVE, drawn="durations")
 
 _OF_EVENTS = (
-    # Typical latency, and what a trial spends: rows of comparisons, which judge trial by trial.
+    # Typical latency here, cost and tokens per trial below: rows that only comparisons have.
     replace(_LATENCY, statistic="typical", compared=_always, claimed=False),
     *_with(
         _with(_family("latency", _LATENCY), "latency.p50", shown=_any("latency.count")),
@@ -219,32 +226,32 @@ _OF_EVENTS = (
     ),
     *(
         metric
-        for of in ("latency", "cost")
+        for name in ("latency", "cost")
         for metric in (
-            Metric(f"anomalies.{of}.count", "", LOWER, POSITIVE),
-            Metric(f"anomalies.{of}.share", "%", LOWER, SHARE),
+            Metric(f"anomalies.{name}.count", "", LOWER, POSITIVE),
+            Metric(f"anomalies.{name}.share", "%", LOWER, SHARE),
         )
     ),
 )  # fmt: skip
 
-BUILT_IN = {each.path: each for each in (*_OF_TRIALS, *_OF_EVENTS)}
+BUILT_IN = {metric.path: metric for metric in (*_OF_TRIALS, *_OF_EVENTS)}
 
 RESERVED_NAMES = frozenset(path.partition(".")[0] for path in BUILT_IN)
 """Names that ``record`` and ``log`` must not take."""
 
 
 def children(path: str) -> tuple[str, ...]:
-    """What may follow after a dot in the path of a built-in metric; nothing if it is a number."""
+    """Return the names that may follow ``path`` and a dot; none if ``path`` is a number itself."""
     return _CHILDREN.get(path, ())
 
 
 def _children() -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
+    by_parent: dict[str, dict[str, None]] = {}
     for metric in BUILT_IN.values():
-        parts = metric.path.split(".")
-        for depth in range(1, len(parts)):
-            found.setdefault(".".join(parts[:depth]), {})[parts[depth]] = None
-    return {path: tuple(names) for path, names in found.items()}
+        names = metric.path.split(".")
+        for depth in range(1, len(names)):
+            by_parent.setdefault(".".join(names[:depth]), {})[names[depth]] = None
+    return {parent: tuple(names) for parent, names in by_parent.items()}
 
 
 _CHILDREN = _children()
@@ -255,7 +262,7 @@ PASSES = re.compile(r"pass_(at|hat)_(\d+)$")
 """``pass_at_3``: at least one of three trials passes; ``pass_hat_3``: all three do."""
 
 CURVE_STATISTICS = ("steps", "first", "last", "best", "best_step")
-"""Of a logged number: ``loss.last``, ``loss.best_step``, …"""
+"""Statistics of a logged number: ``loss.last``, ``loss.best_step``, …"""
 
 _LOWER_NAMES = re.compile(
     r"(?i)(^|[._/-])(latency|cost|tokens?|duration\w*|time\w*|loss|errors?|error_rate|failure_rate"
@@ -265,12 +272,12 @@ _LOWER_NAMES = re.compile(
 
 
 def better_by_name(name: str) -> str:
-    """``lower`` or ``higher``, as far as a name tells."""
+    """Guess from a name whether ``lower`` or ``higher`` is better; ``higher`` if unclear."""
     return LOWER if _LOWER_NAMES.search(name) else HIGHER
 
 
 def best_by_name(name: str) -> str:
-    """``min`` or ``max``: which value of a curve of this name is its best."""
+    """Guess from a name whether the best value of a curve is its ``min`` or its ``max``."""
     return MIN if better_by_name(name) == LOWER else MAX
 
 
@@ -279,18 +286,18 @@ def _unit_by_name(name: str) -> str:
 
 
 class Catalog:
-    """The metrics of one experiment: the built-in ones, and those that were declared.
+    """The metrics of one experiment: built-in and declared ones.
 
     Args:
-        declared: metrics of plugins and of the experiment's author, by name. Of two with the same
-            name the later one counts.
+        declared: metrics of plugins and of the experiment's author. If two have the same name, the
+            later one counts.
     """
 
     def __init__(self, declared: Iterable[Metric] = ()) -> None:
-        self.declared = {each.path: each for each in declared}
+        self.declared = {metric.path: metric for metric in declared}
 
     def __getitem__(self, path: str) -> Metric:
-        """What is known of a metric; of one that nobody declared, what its name tells."""
+        """Return the metric at a path; if nobody declared it, guess unit and direction by name."""
         built_in = BUILT_IN.get(path)
         if built_in is not None:
             return built_in
@@ -299,15 +306,15 @@ class Catalog:
         name, statistic = path, "mean"
         if path not in self.declared:
             name, _, statistic = path.rpartition(".")
-        known = self.declared.get(name) or Metric(name, _unit_by_name(name or path))
-        if known.better is None:
-            known = replace(known, better=better_by_name(path))
-        unit = "" if statistic in ("count", "steps", "best_step") else known.unit
+        metric = self.declared.get(name) or Metric(name, _unit_by_name(name or path))
+        if metric.better is None:
+            metric = replace(metric, better=better_by_name(path))
+        unit = "" if statistic in ("count", "steps", "best_step") else metric.unit
         drawn = "recorded" if statistic in (*_ESTIMATED, *CURVE_STATISTICS) else None
-        return replace(known, path=path, unit=unit, drawn=drawn, statistic=statistic)
+        return replace(metric, path=path, unit=unit, drawn=drawn, statistic=statistic)
 
     def shown(self, arms: Sequence[Numbers], recorded: Iterable[str]) -> Iterator[Metric]:
-        """What the summary shows, in order.
+        """Yield the metrics that the summary shows, in order.
 
         Args:
             arms: the numbers of every condition.
@@ -319,14 +326,21 @@ class Catalog:
                     yield metric
 
     def compared(self, sides: Sequence[Observed], recorded: Iterable[str]) -> Iterator[Metric]:
-        """What comparisons may have a row for, in order; arguments as for `shown`."""
+        """Yield the metrics that comparisons may have a row for, in order.
+
+        Args:
+            sides: the observations of baseline and candidate.
+            recorded: names given to ``record``.
+        """
         for metrics in (_OF_TRIALS, [self[f"{name}.mean"] for name in recorded], _OF_EVENTS):
             for metric in metrics:
                 wanted = metric.compared
                 if metric.path not in BUILT_IN or (wanted is not None and any(map(wanted, sides))):
                     yield metric
-        yield from (self[each.path] for each in self.declared.values() if each.values is not None)
+        yield from (
+            self[path] for path, metric in self.declared.items() if metric.values is not None
+        )
 
 
 PLAIN = Catalog()
-"""Nothing is declared."""
+"""Only the built-in metrics."""

@@ -1,4 +1,4 @@
-"""Curves: what was logged step by step, from events to one curve per trial, and their summary."""
+"""Curves: numbers logged step by step, from events to a curve per trial and a summary."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pytest_crucible.events.event import LOG, Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, PLAIN, Catalog
 
-_MOST = 2**63
+_MAX_STEP = 2**63
 POINTS = 24
-"""How many points of a curve are kept for the summary."""
+"""The summary keeps up to this many points of a curve."""
 
 
 class Curve(NamedTuple):
-    """One number over training steps, in the order of the steps.
+    """One number over training steps.
 
     Attributes:
-        steps: each once, ascending.
-        values: as many; NaN and infinity as they were logged.
+        steps: different steps, ascending.
+        values: one per step; NaN and infinity as they were logged.
     """
 
     steps: list[int]
@@ -35,9 +35,13 @@ class Curve(NamedTuple):
 
 @dataclass(slots=True)
 class LoggedSeries:
-    """Everything that was logged under one name, in the order in which it was.
+    """Everything that was logged under one name, in the order in which it was logged.
 
-    ``best`` is the direction that was asked for, if it was. ``invalid`` counts what has no step.
+    Attributes:
+        values, steps: the logged numbers and their steps.
+        cases, trials, attempts: where each was logged, as in `Series`.
+        best: ``min`` or ``max`` as given to ``log``; None if it was not given.
+        invalid: number of log events without a valid step.
     """
 
     values: array[float] = field(default_factory=lambda: array("d"))
@@ -51,18 +55,22 @@ class LoggedSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
-    """A logged number of one condition. With several trials, means over the trials' own numbers.
+    """The summary of a number that one condition logged.
+
+    ``steps`` to ``best_step`` are worked out per trial; with several trials they are means over
+    the trials, and None if the number of any trial is not finite.
 
     Attributes:
-        trials: that logged it.
-        points: values in all, each step of each trial once.
+        trials: how many trials logged the number.
+        points: number of values; a step that a trial logged twice counts once.
         not_finite: how many of them are NaN, infinite or no number; they are never the best.
-        steps: of a trial.
-        first, last: at the lowest and at the highest step; None if one of them is not finite.
-        best, best_step: the extreme, and the first step that has it.
-        best_is: which extreme: ``min`` or ``max``.
-        curve: up to `POINTS` pairs of step and value, over all trials: each stands for a stretch
-            of steps of equal length, by its last step and the mean of its finite values.
+        steps: number of steps of a trial.
+        first, last: the values at the lowest and at the highest step.
+        best, best_step: the best value, and the first step that has it.
+        best_is: whether the best value is the ``min`` or the ``max``.
+        curve: up to `POINTS` pairs (step, value) over all trials. The steps are split into
+            intervals of equal length; a pair is the last step of an interval and the mean of its
+            finite values (None if there are none).
     """
 
     trials: int = 0
@@ -79,7 +87,13 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class TrialCurve:
-    """One trial's curve: which case (index) and trial it is of, its steps and values."""
+    """The curve of one trial.
+
+    Attributes:
+        case: index into the cases of the group.
+        trial: number of the trial.
+        steps, values: shape ``(n,)``, ascending by step.
+    """
 
     case: int
     trial: int
@@ -90,18 +104,26 @@ class TrialCurve:
 def add_logged(
     logged: dict[str, LoggedSeries], event: Event, scope: Scope, case: int, attempt: int
 ) -> None:
-    """Add one `LOG` event to the series of its name."""
+    """Add one `LOG` event to the series of its name.
+
+    Args:
+        logged: the series by name.
+        event: the event.
+        scope: its scope.
+        case: index of its case in the group.
+        attempt: number of its attempt.
+    """
     name = str(event.metadata.get("name"))
     series = logged.get(name)
     if series is None:
         series = logged[name] = LoggedSeries()
     value, step = event.measurements.get("value"), event.measurements.get("step")
-    if type(step) is not int or not -_MOST <= step < _MOST:
+    if type(step) is not int or not -_MAX_STEP <= step < _MAX_STEP:
         series.invalid += 1
         return
     if type(value) is not float:
-        plain = number(value)
-        value = math.nan if plain is None else plain  # as JSON wrote it: null
+        finite = number(value)
+        value = math.nan if finite is None else finite  # JSON writes NaN as null
     best = event.metadata.get("best")
     if best in (MIN, MAX):
         series.best = str(best)
@@ -113,23 +135,23 @@ def add_logged(
 
 
 def curve_of(events: Iterable[Event], name: str) -> Curve:
-    """The curve that one trial's events hold for ``name``; empty if there is none."""
+    """Return the curve that the events of one trial hold for ``name``; empty if there is none."""
     logged: dict[str, LoggedSeries] = {}
     for event in events:
         if event.name == LOG and event.scope is not None and event.metadata.get("name") == name:
             add_logged(logged, event, event.scope, 0, 0)
-    for each in trial_curves(logged.get(name, LoggedSeries())):
-        return Curve(each.steps.tolist(), each.values.tolist())
+    for curve in trial_curves(logged.get(name, LoggedSeries())):
+        return Curve(curve.steps.tolist(), curve.values.tolist())
     return Curve([], [])
 
 
 def trial_curves(series: LoggedSeries) -> Iterator[TrialCurve]:
-    """The curve of every trial, by case and trial; the last value of a step counts."""
+    """Yield the curve of every trial, ordered by case and trial; a step's last value counts."""
     if not series.values:
         return
     values = np.frombuffer(series.values, dtype=np.float64)
     keys = np.stack(
-        [np.frombuffer(c, dtype=np.int64) for c in (series.cases, series.trials, series.steps)]
+        [np.frombuffer(key, dtype=np.int64) for key in (series.cases, series.trials, series.steps)]
     )
     order = np.lexsort(keys[::-1])  # stable: equal steps of a trial stay in order of time
     keys, values = keys[:, order], values[order]
@@ -143,7 +165,13 @@ def trial_curves(series: LoggedSeries) -> Iterator[TrialCurve]:
 
 
 def trial_statistic(curve: TrialCurve, statistic: str, best_is: str) -> float:
-    """One of `CURVE_STATISTICS` of one trial's curve; NaN where it has none."""
+    """Return one of `CURVE_STATISTICS` of a curve; NaN if it is undefined.
+
+    Args:
+        curve: the curve of one trial.
+        statistic: which.
+        best_is: ``min`` or ``max``.
+    """
     if statistic == "steps":
         return float(curve.steps.size)
     if statistic in ("first", "last"):
@@ -157,17 +185,17 @@ def trial_statistic(curve: TrialCurve, statistic: str, best_is: str) -> float:
 
 
 def direction(series: LoggedSeries, name: str, catalog: Catalog = PLAIN) -> str:
-    """Which extreme is the best: as asked for with ``best=``, else as the catalogue says."""
+    """Return ``min`` or ``max``, whichever is best: as given to ``log``, else by the catalogue."""
     return series.best or (MIN if catalog[f"{name}.best"].better == LOWER else MAX)
 
 
 def summarise_logged(series: LoggedSeries, name: str, catalog: Catalog = PLAIN) -> Logged:
-    """Work out the summary of everything logged under one name."""
+    """Summarise everything that was logged under one name."""
     best_is = direction(series, name, catalog)
     curves = list(trial_curves(series))
-    values = np.concatenate([each.values for each in curves]) if curves else np.empty(0)
+    values = np.concatenate([curve.values for curve in curves]) if curves else np.empty(0)
     means = {
-        statistic: _mean([trial_statistic(each, statistic, best_is) for each in curves])
+        statistic: _mean([trial_statistic(curve, statistic, best_is) for curve in curves])
         for statistic in CURVE_STATISTICS
     }
     return Logged(
@@ -190,14 +218,14 @@ def _mean(values: Sequence[float]) -> float | None:
 def _downsampled(curves: Sequence[TrialCurve]) -> tuple[tuple[int, float | None], ...]:
     if not curves:
         return ()
-    steps = np.concatenate([each.steps for each in curves])
-    values = np.concatenate([each.values for each in curves])
-    levels = np.unique(steps)
-    found = []
-    for stretch in np.array_split(levels, min(POINTS, levels.size)):
-        inside = (steps >= stretch[0]) & (steps <= stretch[-1])
-        found.append((int(stretch[-1]), _mean(_finite(values[inside]).tolist())))
-    return tuple(found)
+    steps = np.concatenate([curve.steps for curve in curves])
+    values = np.concatenate([curve.values for curve in curves])
+    different = np.unique(steps)
+    points = []
+    for interval in np.array_split(different, min(POINTS, different.size)):
+        inside = (steps >= interval[0]) & (steps <= interval[-1])
+        points.append((int(interval[-1]), _mean(_finite(values[inside]).tolist())))
+    return tuple(points)
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:

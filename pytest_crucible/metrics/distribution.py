@@ -1,4 +1,4 @@
-"""Distribution: what is said of a set of numbers."""
+"""Distribution: the statistics that describe a set of numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """Of ``count`` numbers. Everything else is None at count 0, ``std_dev`` also at count 1."""
+    """Statistics of ``count`` numbers, in the unit of the numbers.
+
+    With no numbers all others are None; ``std_dev`` (divided by n − 1) needs two.
+    """
 
     count: int = 0
     total: float | None = None

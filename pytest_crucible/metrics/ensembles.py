@@ -1,11 +1,12 @@
-"""Ensembles and hedging: what voting and asking twice gave, and what they cost.
+"""Metrics of ensembles and hedging: agreement, winners, time saved, cost of losing calls.
 
-The costs of calls here are parts of ``cost.total``, never an addition to it. Where a sample was
-taken, each whole and each call counts as often as it stands for.
+Costs here are already part of ``cost.total``; do not add them to it. If the run was sampled, wholes
+and calls count with their weights.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,13 +25,13 @@ Describe = Callable[[Floats, Floats | None], Distribution]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCalls:
-    """The calls of one model within wholes.
+    """The calls of one model within ensembles or hedged requests.
 
     Attributes:
-        calls: each counted once, however many instrumentations told of it.
-        failed, cancelled: of them.
-        mean_latency_ms: of those that were not cancelled; None if none tells it.
-        cost_usd: None if none tells it.
+        calls: number of calls; one that several instrumentations report counts once.
+        failed, cancelled: how many of them failed, and were cancelled.
+        mean_latency_ms: of calls that were not cancelled; None if no call reports it.
+        cost_usd: total cost; None if no call reports one.
     """
 
     calls: int = 0
@@ -42,13 +43,13 @@ class ModelCalls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleMetrics:
-    """Of ``ensemble.prediction`` and ``ensemble.vote.completed``.
+    """Metrics of the events ``ensemble.prediction`` and ``ensemble.vote.completed``.
 
     Attributes:
-        predictions: how many were begun.
-        votes: how many were completed.
-        agreement: share of the votes that the winning answer got, over all that tell it.
-        models: of the calls within predictions, by model.
+        predictions: number of predictions that began.
+        votes: number of votes that were completed.
+        agreement: share of votes for the winning answer, over the predictions that report it.
+        models: calls within predictions, by model.
     """
 
     predictions: int
@@ -59,19 +60,20 @@ class EnsembleMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgingMetrics:
-    """Of ``hedging.request``.
+    """Metrics of the events ``hedging.request``.
 
     Attributes:
-        requests: how many were begun.
-        duplicated: to how many a second request was sent.
+        requests: number of requests that began.
+        duplicated: number of requests for which a second request was sent.
         rate: duplicated / requests.
-        winner_share: of the requests whose winner is known, by model.
-        backup_share: the same, of backups together.
-        duplication_cost_usd: what the calls cost that lost; None if that is known of none.
-        saved_ms: per duplicated request, the primary's latency less that of the whole; 0 where the
-            primary won.
-        unknown_cost, unknown_saving: duplicated requests of which that is unknown, by reason.
-        models: of the calls within the requests, by model.
+        winner_share: by model, its share of wins among the requests whose winner is known.
+        backup_share: share of these requests that the backup won.
+        duplication_cost_usd: total cost of the losing calls; None if no cost is known.
+        saved_ms: per duplicated request, latency of the primary minus latency of the request; 0 if
+            the primary won.
+        unknown_cost, unknown_saving: number of duplicated requests for which that is unknown, by
+            reason.
+        models: calls within the requests, by model.
     """
 
     requests: int
@@ -86,44 +88,55 @@ class HedgingMetrics:
     models: Mapping[str, ModelCalls] = field(default_factory=dict)
 
 
-Told = tuple[Series, Floats]
+Observed = tuple[Series, Floats]
+"""Observations, and how many each stands for, shape ``(n,)``."""
 
 
 def summarise_ensembles(group: Group, describe: Describe) -> EnsembleMetrics | None:
-    """The metrics of a group's ensembles; None where there are none."""
-    wholes = [each for each in group.wholes or () if each.kind != HEDGED]
+    """Return the metrics of a group's ensembles; None if it has none.
+
+    Args:
+        group: the observations.
+        describe: makes a distribution from values and weights.
+    """
+    wholes = [whole for whole in group.wholes or () if whole.kind != HEDGED]
     if not wholes:
         return None
     return EnsembleMetrics(
-        predictions=round(_weight(each for each in wholes if each.kind == ENSEMBLE)),
-        votes=round(sum(each.votes * each.weight for each in wholes)),
+        predictions=round(_weight(whole for whole in wholes if whole.kind == ENSEMBLE)),
+        votes=round(sum(whole.votes * whole.weight for whole in wholes)),
         agreement=_described(group, _agreement(group), describe),
         models=_models(group, wholes),
     )
 
 
 def summarise_hedging(group: Group, describe: Describe) -> HedgingMetrics | None:
-    """The metrics of a group's hedged requests; None where there are none."""
-    wholes = [each for each in group.wholes or () if each.kind == HEDGED]
+    """Return the metrics of a group's hedged requests; None if it has none.
+
+    Args:
+        group: the observations.
+        describe: makes a distribution from values and weights.
+    """
+    wholes = [whole for whole in group.wholes or () if whole.kind == HEDGED]
     if not wholes:
         return None
-    twice = [each for each in wholes if each.duplicated]
+    duplicated = [whole for whole in wholes if whole.duplicated]
     winners: dict[str, float] = defaultdict(float)
-    for each in wholes:
-        name = _winner(each)
+    for whole in wholes:
+        name = _winner(whole)
         if name is not None:
-            winners[name] += each.weight
-    known = sum(winners.values())
+            winners[name] += whole.weight
+    decided = sum(winners.values())
     backups = _backups(group)
-    costs, unknown_cost = _known((each, _lost_cost(group, each)) for each in twice)
-    _, unknown_saving = _known((each, _saved(group, each)) for each in twice)
-    rate = _weight(twice) / _weight(wholes)
+    costs, unknown_cost = _known((whole, _lost_cost(group, whole)) for whole in duplicated)
+    _, unknown_saving = _known((whole, _saved(group, whole)) for whole in duplicated)
+    rate = _weight(duplicated) / _weight(wholes)
     return HedgingMetrics(
         requests=round(_weight(wholes)),
-        duplicated=round(_weight(twice)),
+        duplicated=round(_weight(duplicated)),
         rate=rate,
         winner_share={
-            name: weight / known
+            name: weight / decided
             for name, weight in sorted(winners.items(), key=lambda item: -item[1])
         },
         backup_share=_described(group, backups, describe).mean,
@@ -136,11 +149,11 @@ def summarise_hedging(group: Group, describe: Describe) -> HedgingMetrics | None
 
 
 def _weight(wholes: Iterable[Whole]) -> float:
-    return sum(each.weight for each in wholes)
+    return sum(whole.weight for whole in wholes)
 
 
-def _described(group: Group, told: Told, describe: Describe) -> Distribution:
-    series, weights = told
+def _described(group: Group, observed: Observed, describe: Describe) -> Distribution:
+    series, weights = observed
     values = np.frombuffer(series.values, dtype=np.float64)
     return describe(values, weights if group.sampled else None)
 
@@ -148,7 +161,8 @@ def _described(group: Group, told: Told, describe: Describe) -> Distribution:
 # --- observations behind the metrics, with their cases ----------------------------------------
 
 
-def _series(wholes: Iterable[tuple[Whole, float | str | None]]) -> Told:
+def _series(wholes: Iterable[tuple[Whole, float | str | None]]) -> Observed:
+    """Collect the numbers of wholes; skip wholes that have None, or a reason, instead."""
     series, weights = Series(), []
     for whole, value in wholes:
         if isinstance(value, (int, float)):
@@ -160,39 +174,40 @@ def _series(wholes: Iterable[tuple[Whole, float | str | None]]) -> Told:
     return series, np.array(weights, dtype=np.float64)
 
 
-def _agreement(group: Group) -> Told:
-    return _series((each, each.agreement) for each in group.wholes or () if each.kind != HEDGED)
+def _agreement(group: Group) -> Observed:
+    wholes = group.wholes or ()
+    return _series((whole, whole.agreement) for whole in wholes if whole.kind != HEDGED)
 
 
-def _duplicated(group: Group) -> Told:
-    return _series(
-        (each, float(each.duplicated)) for each in group.wholes or () if each.kind == HEDGED
-    )
+def _duplicated(group: Group) -> Observed:
+    wholes = group.wholes or ()
+    return _series((whole, float(whole.duplicated)) for whole in wholes if whole.kind == HEDGED)
 
 
-def _backups(group: Group) -> Told:
-    roles = ((each, _role(each)) for each in group.wholes or () if each.kind == HEDGED)
-    return _series((each, float(role == BACKUP)) for each, role in roles if role is not None)
+def _backups(group: Group) -> Observed:
+    roles = ((whole, _role(whole)) for whole in group.wholes or () if whole.kind == HEDGED)
+    return _series((whole, float(role == BACKUP)) for whole, role in roles if role is not None)
 
 
-def _saving(group: Group) -> Told:
-    return _series((each, _saved(group, each)) for each in group.wholes or () if each.duplicated)
+def _saving(group: Group) -> Observed:
+    wholes = group.wholes or ()
+    return _series((whole, _saved(group, whole)) for whole in wholes if whole.duplicated)
 
 
-SERIES: dict[str, Callable[[Group], Told]] = {
+SERIES: dict[str, Callable[[Group], Observed]] = {
     "ensemble.agreement": _agreement,
     "hedging.rate": _duplicated,
     "hedging.backup_share": _backups,
     "hedging.saved_ms": _saving,
 }
-"""The numbers behind a path, one for each whole that tells it; and how many each stands for."""
+"""By path of a metric: the observations behind it, one for every whole that reports one."""
 
 
 # --- one hedged request -----------------------------------------------------------------------
 
 
 def _role(whole: Whole) -> str | None:
-    """Whether the primary or the backup won; None if that is not told."""
+    """Return which won, ``primary`` or ``backup``; None if that is not reported."""
     winner = whole.text("winner")
     primary, backup = whole.text("primary_model"), whole.text("backup_model")
     if winner is None:
@@ -210,89 +225,94 @@ def _winner(whole: Whole) -> str | None:
 
 
 def _by_role(group: Group, whole: Whole) -> dict[str, list[Member]]:
-    """The calls of the primary and of the backup: by their models, else the first and the rest."""
+    """Return the calls of the primary and of the backup.
+
+    They are told apart by model. If the models are the same or unknown, the calls that began
+    before the second call are the primary's.
+    """
     primary, backup = whole.text("primary_model"), whole.text("backup_model")
-    members = sorted(whole.members, key=lambda each: each.began_us)
-    if primary != backup and all(each.model in (primary, backup) for each in members):
-        first = [each for each in members if each.model == primary]
+    members = sorted(whole.members, key=lambda member: member.began_us)
+    if primary != backup and all(member.model in (primary, backup) for member in members):
+        first = [member for member in members if member.model == primary]
     else:
-        calls = [each for each in members if _is_call(group, each)]
+        calls = [member for member in members if _is_call(group, member)]
         second_us = calls[1].began_us if len(calls) > 1 else float("inf")
-        first = [each for each in members if each.began_us < second_us]
-    rest = [each for each in members if all(each is not other for other in first)]
+        first = [member for member in members if member.began_us < second_us]
+    rest = [member for member in members if all(member is not other for other in first)]
     return {PRIMARY: first, BACKUP: rest}
 
 
 def _lost_cost(group: Group, whole: Whole) -> float | str:
-    """What the losing calls of a duplicated request cost, or why that is unknown."""
+    """Return the cost in USD of the losing calls of a duplicated request, or why it is unknown."""
     role = _role(whole)
     reported = whole.number("duplication_cost_usd", "duplication_cost")
     if role is None:
-        return "the winner is not told" if reported is None else reported
+        return "the winner is not reported" if reported is None else reported
     losers = _by_role(group, whole)[BACKUP if role == PRIMARY else PRIMARY]
     cost = _cost(group, losers)
     if cost is not None:
         return cost
     if reported is not None:
         return reported
-    if any(each.cancelled for each in losers):
+    if any(member.cancelled for member in losers):
         return "the losing call was cancelled"
-    return "the losing call tells no cost" if losers else "the losing call was not recorded"
+    return "the losing call reports no cost" if losers else "the losing call was not recorded"
 
 
 def _saved(group: Group, whole: Whole) -> float | str:
-    """Latency that a duplicated request saved, in ms, or why that is unknown."""
+    """Return the latency in ms that a duplicated request saved, or why it is unknown."""
     role = _role(whole)
     if role is None:
-        return "the winner is not told"
+        return "the winner is not reported"
     if role == PRIMARY:
         return 0.0
     if whole.latency_ms is None:
-        return "the request tells no latency"
-    alone = whole.number("primary_latency_ms", "primary_latency")
-    if alone is None:
-        found = [e for e in _by_role(group, whole)[PRIMARY] if _is_call(group, e)]
-        if not found:
+        return "the request reports no latency"
+    primary_ms = whole.number("primary_latency_ms", "primary_latency")
+    if primary_ms is None:
+        calls = [member for member in _by_role(group, whole)[PRIMARY] if _is_call(group, member)]
+        if not calls:
             return "the primary call was not recorded"
-        if found[-1].cancelled:
+        if calls[-1].cancelled:
             return "the primary call was cancelled"
-        if group.success[found[-1].row] == 0:
+        if group.success[calls[-1].row] == 0:
             return "the primary call failed"
-        alone = group.latency_ms[found[-1].row]
-        if alone != alone:  # NaN
-            return "the primary call tells no latency"
-    return alone - whole.latency_ms
+        primary_ms = group.latency_ms[calls[-1].row]
+        if math.isnan(primary_ms):
+            return "the primary call reports no latency"
+    return primary_ms - whole.latency_ms
 
 
-def _known(found: Iterable[tuple[Whole, float | str]]) -> tuple[list[float], dict[str, int]]:
-    known: list[float] = []
+def _known(outcomes: Iterable[tuple[Whole, float | str]]) -> tuple[list[float], dict[str, int]]:
+    """Split numbers from reasons: return weighted numbers, and how many wholes have a reason."""
+    numbers: list[float] = []
     reasons: dict[str, float] = defaultdict(float)
-    for whole, value in found:
-        if isinstance(value, str):
-            reasons[value] += whole.weight
+    for whole, outcome in outcomes:
+        if isinstance(outcome, str):
+            reasons[outcome] += whole.weight
         else:
-            known.append(value * whole.weight)
+            numbers.append(outcome * whole.weight)
     ranked = sorted(reasons.items(), key=lambda item: -item[1])
-    return known, {reason: round(count) for reason, count in ranked}
+    return numbers, {reason: round(count) for reason, count in ranked}
 
 
 # --- calls ------------------------------------------------------------------------------------
 
 
 def _is_call(group: Group, member: Member) -> bool:
-    """Not a second telling of a call that is there already."""
+    """Whether a member is a call, not a further span around, or of, another member's call."""
     return not member.outer and member.row not in group.merged
 
 
-def _stands_for(group: Group, member: Member) -> float:
+def _weight_of(group: Group, member: Member) -> float:
     return group.weight[member.row] if group.weight else 1.0
 
 
 def _cost(group: Group, members: Iterable[Member], *, weighted: bool = False) -> float | None:
     costs = [
-        group.cost_usd[each.row] * (_stands_for(group, each) if weighted else 1.0)
-        for each in members
-        if group.counted_cost[each.row] and group.cost_usd[each.row] == group.cost_usd[each.row]
+        group.cost_usd[member.row] * (_weight_of(group, member) if weighted else 1.0)
+        for member in members
+        if group.counted_cost[member.row] and not math.isnan(group.cost_usd[member.row])
     ]
     return sum(costs) if costs else None
 
@@ -306,14 +326,14 @@ def _models(group: Group, wholes: Iterable[Whole]) -> dict[str, ModelCalls]:
 
 
 def _model(group: Group, members: list[Member]) -> ModelCalls:
-    calls = [(each, _stands_for(group, each)) for each in members if _is_call(group, each)]
-    ran = [(group.latency_ms[each.row], n) for each, n in calls if not each.cancelled]
-    latencies = [(latency, n) for latency, n in ran if latency == latency]
-    known = sum(n for _, n in latencies)
+    calls = [(member, _weight_of(group, member)) for member in members if _is_call(group, member)]
+    ran = [(group.latency_ms[call.row], weight) for call, weight in calls if not call.cancelled]
+    latencies = [(latency, weight) for latency, weight in ran if not math.isnan(latency)]
+    total = sum(weight for _, weight in latencies)
     return ModelCalls(
-        calls=round(sum(n for _, n in calls)),
-        failed=round(sum(n for each, n in calls if group.success[each.row] == 0)),
-        cancelled=round(sum(n for each, n in calls if each.cancelled)),
-        mean_latency_ms=sum(latency * n for latency, n in latencies) / known if known else None,
+        calls=round(sum(weight for _, weight in calls)),
+        failed=round(sum(weight for call, weight in calls if group.success[call.row] == 0)),
+        cancelled=round(sum(weight for call, weight in calls if call.cancelled)),
+        mean_latency_ms=sum(ms * weight for ms, weight in latencies) / total if total else None,
         cost_usd=_cost(group, members, weighted=True),
     )

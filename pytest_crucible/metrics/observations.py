@@ -1,4 +1,4 @@
-"""Observations: one pass over events, into columns per experiment and condition."""
+"""Observations: one pass over the events of a run fills a group for every condition."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ def observe(
 
     Args:
         events: in order within each node.
-        plan: asked after the last event for the trials that were meant to run.
-        enrichers: called with each event of the code under test and what was worked out about it.
+        plan: called after the last event; returns the trials that were selected to run, as
+            (experiment, condition, test, case, trial).
+        enrichers: called with every event of the code under test and its `Enriched` numbers, which
+            they may change.
     """
     observer = _Observer(tuple(enrichers))
     for event in events:
@@ -53,12 +55,17 @@ def observe(
 def observe_nodes(
     nodes: Sequence[Node], plan: Callable[[], Iterable[tuple[str, str, str, str, int]]] = tuple
 ) -> Observations:
-    """The same from the records of nodes, several times faster where most events are plain.
+    """Gather the same observations from the records of nodes.
 
-    Rows of different trials may come in another order; nothing else differs.
+    Several times faster than `observe` if most events are plain (`observations_batch`). Rows of
+    different trials may come in another order; nothing else differs.
+
+    Args:
+        nodes: the records.
+        plan: as for `observe`.
     """
     observer = _Observer(())
-    plain = PlainEvents(observer.found, observer.place, observer.add)
+    plain = PlainEvents(observer.observations, observer.place, observer.add)
     for event in merge_aside(nodes, plain):
         observer.add(event)
     return observer.finish(plan())
@@ -68,17 +75,18 @@ class _Observer:
     """One pass over the events of a run."""
 
     def __init__(self, enrichers: tuple[Enricher, ...]) -> None:
-        self.found = Observations()
+        self.observations = Observations()
         self._book = TrialBook()
-        self._places: dict[int, Place] = {}  # by identity: to hash six names an event is slow
+        self._places: dict[int, Place] = {}  # by id(scope): hashing six names per event is slow
         self._enrichers = enrichers
 
     def add(self, event: Event) -> None:
-        found = self.found
+        """Add an event; the events of a node must come in order."""
+        observations = self.observations
         if event.attribution != "context" or event.degraded:
-            _count_oddities(found, event)
+            _count_oddities(observations, event)
         if event.name == HANDLER_FAILURE:
-            found.failures.append(_handler_failure(event))
+            observations.failures.append(_handler_failure(event))
         scope = event.scope
         if event.internal:
             self._add_internal(event, scope)
@@ -88,92 +96,93 @@ class _Observer:
         place = self.place(scope, event.run)
         if place is None:
             return
-        found.events += 1
+        observations.events += 1
         enriched = enrich(event)
         for enricher in self._enrichers:
             enricher(event, enriched)
         add_row(place, event, enriched)
 
     def place(self, scope: Scope, run: str) -> Place | None:
-        """Where the events of a scope go; None if another shard ran the same trial before."""
+        """Return where events of this scope go; None if another shard ran the trial earlier."""
         place = self._places.get(id(scope))
         if place is None:
-            group = self.found.group(scope.experiment, scope.condition)
+            group = self.observations.group(scope.experiment, scope.condition)
             place = self._places[id(scope)] = Place(scope, group, self._book.run_of(scope))
         return None if place.run is not None and place.run != run else place
 
     def _add_internal(self, event: Event, scope: Scope | None) -> None:
         if event.name == CAPTURE:
-            _add_capture(self.found, event)
+            _add_capture(self.observations, event)
         elif scope is None:
             return
         elif event.name in (TRIAL_START, TRIAL_STOP):
             self._book.add(event)
         elif event.name in (RECORD, LOG, INVALID):
-            group = self.found.group(scope.experiment, scope.condition)
+            group = self.observations.group(scope.experiment, scope.condition)
             attempt = self._book.current_attempt(event)
             if attempt >= 0:
                 _add_internal(group, event, scope, attempt)
 
     def finish(self, plan: Iterable[tuple[str, str, str, str, int]]) -> Observations:
-        found = self.found
+        """Add the trials to their groups, after the last event."""
+        observations = self.observations
         self._book.plan(plan)
         for trial in self._book.all():
-            found.group(trial.experiment, trial.condition).trials.append(trial)
-        for group in found.groups.values():
+            observations.group(trial.experiment, trial.condition).trials.append(trial)
+        for group in observations.groups.values():
             _keep_last_attempts(group)
-        return found
+        return observations
 
 
 def _keep_last_attempts(group: Group) -> None:
-    """Drop the numbers of attempts that were repeated: a trial is judged by its last attempt.
+    """Drop the numbers that earlier attempts recorded: a trial is judged by its last attempt.
 
-    What they cost stays: it was really spent.
+    The events of earlier attempts stay: their cost was really spent.
     """
-    last = {
+    last_attempts = {
         (group.cases.get(trial.case), trial.trial): len(trial.attempts)
         for trial in group.trials
         if len(trial.attempts) > 1
     }
-    if not last:
+    if not last_attempts:
         return
-    every: list[Series | LoggedSeries] = [*group.recorded.values(), *group.logged.values()]
-    for series in every:
+    all_series: list[Series | LoggedSeries] = [*group.recorded.values(), *group.logged.values()]
+    for series in all_series:
         kept = [
             row
             for row, key in enumerate(zip(series.cases, series.trials, strict=True))
-            if series.attempts[row] == last.get(key, series.attempts[row])
+            if series.attempts[row] == last_attempts.get(key, series.attempts[row])
         ]
         columns = ["values", "cases", "trials", "attempts"]
         if isinstance(series, LoggedSeries):
             columns.append("steps")
         for column in columns:
-            old = getattr(series, column)
-            setattr(series, column, array(old.typecode, [old[row] for row in kept]))
+            values = getattr(series, column)
+            setattr(series, column, array(values.typecode, [values[row] for row in kept]))
 
 
-def _count_oddities(found: Observations, event: Event) -> None:
-    """Count what the summary has to say aloud."""
-    found.degraded += event.degraded
+def _count_oddities(observations: Observations, event: Event) -> None:
+    """Count events that the summary has to mention."""
+    observations.degraded += event.degraded
     match event.attribution:
         case "unattributed":
-            found.unattributed += 1
+            observations.unattributed += 1
         case "late":
-            found.late += 1
+            observations.late += 1
         case "sole":
-            found.sole += 1
+            observations.sole += 1
 
 
-def _add_capture(found: Observations, event: Event) -> None:
+def _add_capture(observations: Observations, event: Event) -> None:
     problem = event.metadata.get("problem")
     if "budget" in event.metadata:
-        found.budgets[str(event.metadata["budget"])] = None
+        observations.budgets[str(event.metadata["budget"])] = None
     elif problem is not None:
-        found.capture.setdefault(str(problem), []).append(event.node)
+        observations.capture.setdefault(str(problem), []).append(event.node)
     elif event.scope is not None:
-        group = found.group(event.scope.experiment, event.scope.condition)
-        seen = str(event.metadata.get("host")), str(event.metadata.get("client"))
-        group.http_calls[seen] += int(event.measurements.get("http_calls", 0))
+        group = observations.group(event.scope.experiment, event.scope.condition)
+        host, client = str(event.metadata.get("host")), str(event.metadata.get("client"))
+        group.http_calls[host, client] += int(event.measurements.get("http_calls", 0))
 
 
 def _handler_failure(event: Event) -> str:

@@ -1,4 +1,4 @@
-"""Anomalies: which of many numbers lie far from the others, by four methods.
+"""Outliers: four methods to find the numbers that lie far from the others.
 
 ========== ================================================ ==================================
 ``mad``     modified z-score, 0.6745 (x − median) / MAD      Iglewicz and Hoaglin 1993: 3.5
@@ -8,11 +8,11 @@
 ========== ================================================ ==================================
 
 Among n ordinary values some lie far out by chance alone: at 3.5, a quarter of all experiments with
-600 ordinary latencies had an alarm. So ``mad`` without a threshold of your own takes the one that
-n values of a normal distribution exceed in 5 % of all cases (Davies and Gather 1993), but at least
-3.5: 4.8 for 10 values, 4.0 for 600, 5.4 for a million. On a log scale a value must also be twice
-or half the median: where all others agree to a percent, one that is 5 % off is far out, and of no
-interest. Measured shares of false alarms are in docs/anomalies.md.
+600 ordinary latencies had an alarm. So the default threshold of ``mad`` grows with n: any of n
+normal values exceeds it in 5 % of all samples (Davies and Gather 1993). It is at least 3.5: 4.8
+for 10 values, 4.0 for 600, 5.4 for a million. On a log scale an outlier must also be at least
+twice or at most half the median: if all other values agree to a percent, one that is 5 % off is
+far out, but of no interest. docs/anomalies.md has measured shares of false alarms.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ IQR: Final = "iqr"
 EWMA: Final = "ewma"
 METHODS = (MAD, ZSCORE, IQR, EWMA)
 FEWEST = 3
-_FEWEST_BY_DEFAULT = 5  # the default threshold of `mad` keeps its word from there on
+_FEWEST_BY_DEFAULT = 5  # from here on the default threshold of `mad` keeps its 5 %
 _FACTOR = math.log(2)
 _FALSE_ALARMS = 0.05
 _NORMAL = NormalDist()
 _MAD_TO_SIGMA = 1 / 0.6745
-# How much further the score strays because median and MAD are estimated from so few: 1 + 7 / n,
+# Median and MAD of few values are uncertain, which widens the scores by a factor 1 + 7 / n:
 # fitted to 20,000 normal samples for each of n = 8 … 10,000.
 _FEW = 7.0
 _LAMBDA = 0.2
@@ -56,17 +56,19 @@ def _none() -> Ints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """What became of some numbers.
+    """The outliers among some numbers.
 
     Attributes:
-        rows: positions of those that lie far from the others, ascending.
-        scores: of those, in units of the method's own spread, with the sign of the side.
-        judged: how many numbers were held against each other.
-        left_out: how many were not: no finite numbers; on a log scale, also those not above zero.
-        threshold: of the score.
-        centre, low, high: what is usual, and from where on a number is not, in the numbers' own
-            unit. ``ewma`` has no fixed limits.
-        reason: why nothing could be judged.
+        rows: positions of the outliers, ascending, shape ``(k,)``.
+        scores: of the outliers, shape ``(k,)``: their distance from the centre in units of the
+            method's spread, negative below the centre.
+        judged: how many numbers were compared with each other.
+        left_out: how many were not: not finite or, on a log scale, not above zero.
+        threshold: a number is an outlier if its score exceeds this, on either side.
+        centre: the usual value, in the unit of the numbers.
+        low, high: a number outside these limits is an outlier, in the unit of the numbers; None
+            for ``ewma``, which has no fixed limits.
+        reason: why nothing could be judged; None if it could.
     """
 
     rows: Ints = field(default_factory=_none)
@@ -81,7 +83,7 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Request:
     """The threshold that the caller wants, if any, and whether the numbers are logarithms."""
 
     threshold: float | None
@@ -90,7 +92,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Scores of all numbers, and what they mean in the numbers' unit."""
+    """Scores of all numbers, shape ``(n,)``; centre and limits in the unit of the numbers."""
 
     scores: Floats
     centre: float
@@ -99,7 +101,7 @@ class _Scored:
 
 
 class _CannotJudgeError(Exception):
-    """The reason."""
+    """The message says why the numbers cannot be judged."""
 
 
 def _above_zero(value: object) -> bool:
@@ -114,11 +116,11 @@ def detect(
     Args:
         values: shape (n,), in order of time for ``ewma``.
         method: one of `METHODS`.
-        threshold: of the score; default: that of the literature, see above.
-        log: work on logarithms, which is right for amounts that multiply: latency, cost.
+        threshold: of the score; None for the default of the method, see above.
+        log: compare logarithms, which is right for amounts that multiply: latency, cost.
 
     Raises:
-        ValueError: another method, or a threshold that is not above zero.
+        ValueError: ``method`` is unknown, or ``threshold`` is not above zero.
     """
     if method not in METHODS:
         raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
@@ -132,35 +134,37 @@ def detect(
     kept = np.log(values[rows]) if log else values[rows]
     left_out = int(values.size - rows.size)
     try:
-        scored = _checked(score, kept, _Asked(threshold, log))
+        scored = _checked(score, kept, _Request(threshold, log))
     except _CannotJudgeError as why:
         return Detection(left_out=left_out, reason=str(why))
     flagged = np.flatnonzero(np.abs(scored.scores) > scored.threshold)
-    back: Callable[[float], float] = _exp if log else float
-    low, high = (None, None) if scored.limits is None else map(back, scored.limits)
+    to_unit: Callable[[float], float] = _exp if log else float
+    low, high = (None, None) if scored.limits is None else map(to_unit, scored.limits)
     return Detection(
         rows=rows[flagged],
         scores=scored.scores[flagged],
         judged=int(rows.size),
         left_out=left_out,
         threshold=scored.threshold,
-        centre=back(scored.centre),
+        centre=to_unit(scored.centre),
         low=low,
         high=high,
     )
 
 
-def _checked(score: Callable[[Floats, _Asked], _Scored], values: Floats, asked: _Asked) -> _Scored:
+def _checked(
+    score: Callable[[Floats, _Request], _Scored], values: Floats, request: _Request
+) -> _Scored:
     if values.size < FEWEST:
         raise _few(values.size, FEWEST)
     if values.min() == values.max():
         raise _CannotJudgeError(f"all {values.size} numbers are the same")
-    with np.errstate(over="ignore"):  # a score beyond all floats is the largest
-        return score(values, asked)
+    with np.errstate(over="ignore"):  # `_over` clips infinite scores
+        return score(values, request)
 
 
 def _few(n: int, needed: int) -> _CannotJudgeError:
-    return _CannotJudgeError(f"{n} of at least {needed} numbers")
+    return _CannotJudgeError(f"needs at least {needed} numbers, has {n}")
 
 
 def _exp(value: float) -> float:
@@ -168,18 +172,22 @@ def _exp(value: float) -> float:
 
 
 def _over(distance: Floats, spread: float) -> Floats:
+    """Return distance / spread, clipped to finite floats."""
     largest = np.finfo(np.float64).max
     return np.clip(distance / spread, -largest, largest)
 
 
 def usual_threshold(n: int) -> float:
-    """The score that none of ``n`` normal values exceeds, in 95 % of all cases; at least 3.5."""
+    """Return the default threshold of ``mad`` (Davies and Gather 1993).
+
+    In 95 % of all samples none of ``n`` normal values exceeds it; it is at least 3.5.
+    """
     tail = -math.expm1(math.log1p(-_FALSE_ALARMS) / n) / 2
     return max(3.5, -_NORMAL.inv_cdf(tail) * (1 + _FEW / n))
 
 
 def _middle(values: Floats) -> tuple[float, float]:
-    """Median, and a standard deviation that outliers cannot stretch."""
+    """Return the median, and a standard deviation worked out from the MAD, robust to outliers."""
     median = float(np.median(values))
     spread = float(np.median(np.abs(values - median))) * _MAD_TO_SIGMA
     if spread == 0.0:
@@ -189,52 +197,53 @@ def _middle(values: Floats) -> tuple[float, float]:
     return median, spread
 
 
-def _mad(values: Floats, asked: _Asked) -> _Scored:
+def _mad(values: Floats, request: _Request) -> _Scored:
     median, spread = _middle(values)
-    far = asked.threshold
-    if far is None:
+    threshold = request.threshold
+    if threshold is None:
         if values.size < _FEWEST_BY_DEFAULT:
             raise _few(values.size, _FEWEST_BY_DEFAULT)
-        far = usual_threshold(values.size)
-        if asked.log:
-            far = max(far, _FACTOR / spread)
-    limits = median - far * spread, median + far * spread
-    return _Scored(_over(values - median, spread), median, limits, far)
+        threshold = usual_threshold(values.size)
+        if request.log:
+            threshold = max(threshold, _FACTOR / spread)
+    limits = median - threshold * spread, median + threshold * spread
+    return _Scored(_over(values - median, spread), median, limits, threshold)
 
 
-def _zscore(values: Floats, asked: _Asked) -> _Scored:
-    far = asked.threshold or _DEFAULTS[ZSCORE]
+def _zscore(values: Floats, request: _Request) -> _Scored:
+    threshold = request.threshold or _DEFAULTS[ZSCORE]
     n = values.size
-    if far >= (n - 1) / math.sqrt(n):  # Shiffler 1988
-        raise _CannotJudgeError(f"none of {n} numbers can lie {far:g} standard deviations off")
+    if threshold >= (n - 1) / math.sqrt(n):  # the largest possible score, Shiffler 1988
+        raise _CannotJudgeError(
+            f"none of {n} numbers can lie {threshold:g} standard deviations off"
+        )
     mean, spread = float(values.mean()), float(values.std(ddof=1))
-    if spread == 0.0:  # squares below all floats
+    if spread == 0.0:  # the squares underflow
         raise _CannotJudgeError(f"the {n} numbers are too close together")
-    return _Scored(
-        _over(values - mean, spread), mean, (mean - far * spread, mean + far * spread), far
-    )
+    limits = mean - threshold * spread, mean + threshold * spread
+    return _Scored(_over(values - mean, spread), mean, limits, threshold)
 
 
-def _iqr(values: Floats, asked: _Asked) -> _Scored:
-    far = asked.threshold or _DEFAULTS[IQR]
-    low, median, high = (float(each) for each in np.percentile(values, (25, 50, 75)))
+def _iqr(values: Floats, request: _Request) -> _Scored:
+    threshold = request.threshold or _DEFAULTS[IQR]
+    low, median, high = (float(quartile) for quartile in np.percentile(values, (25, 50, 75)))
     spread = high - low
     if spread == 0.0:
         raise _CannotJudgeError(
             f"the middle half of the {values.size} numbers are the same (IQR is 0)"
         )
     beyond = np.maximum(values - high, 0.0) + np.minimum(values - low, 0.0)
-    limits = low - far * spread, high + far * spread
-    return _Scored(_over(beyond, spread), median, limits, far)
+    limits = low - threshold * spread, high + threshold * spread
+    return _Scored(_over(beyond, spread), median, limits, threshold)
 
 
-def _ewma(values: Floats, asked: _Asked) -> _Scored:
-    """NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.4.
+def _ewma(values: Floats, request: _Request) -> _Scored:
+    """Score by an EWMA chart (NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.4).
 
-    Centre and spread are median and MAD: there is no earlier data to take them from, and a drift
-    must not hide itself.
+    Centre and spread are the median and the MAD of the same values, as there is no earlier data:
+    a drift would pull mean and standard deviation along and so hide itself.
     """
-    far = asked.threshold or _DEFAULTS[EWMA]
+    threshold = request.threshold or _DEFAULTS[EWMA]
     median, spread = _middle(values)
     moving = accumulate(
         (values - median).tolist(), lambda past, new: past + _LAMBDA * (new - past), initial=0.0
@@ -242,9 +251,9 @@ def _ewma(values: Floats, asked: _Asked) -> _Scored:
     average = np.fromiter(moving, dtype=np.float64, count=values.size + 1)[1:]
     age = np.arange(1, values.size + 1, dtype=np.float64)
     width = np.sqrt(_LAMBDA / (2 - _LAMBDA) * -np.expm1(2 * age * math.log1p(-_LAMBDA)))
-    return _Scored(_over(average / width, spread), median, None, far)
+    return _Scored(_over(average / width, spread), median, None, threshold)
 
 
-_SCORES: dict[str, Callable[[Floats, _Asked], _Scored]] = {
+_SCORES: dict[str, Callable[[Floats, _Request], _Scored]] = {
     MAD: _mad, ZSCORE: _zscore, IQR: _iqr, EWMA: _ewma,
 }  # fmt: skip

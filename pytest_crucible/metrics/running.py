@@ -1,8 +1,8 @@
-"""Running numbers: what is known of a stream of numbers, in memory that does not grow.
+"""Running numbers: the distribution of a stream of numbers, in memory that does not grow.
 
-A few are kept as they are, and described exactly. Beyond that, moments are updated pair by pair
-(Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
-variances", 1979; with weights, West 1979), and a sketch tells quantiles to within 1 %.
+The first `EXACT` numbers are stored and described exactly. After that, chunks are added to running
+moments (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+variances", 1979; with weights, West 1979) and to a sketch with quantiles to within 1 %.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pytest_crucible.metrics.summary import distribution
 Floats = NDArray[np.float64]
 
 EXACT = 1000
-"""So many numbers are kept as they are."""
+"""Up to this many numbers are stored as they are."""
 CHUNK = 256
-"""So many are then added up at once."""
+"""After that, this many are collected and then added up at once."""
 
 
 class Moments:
-    """Total weight, mean and squared deviations of numbers, with their extremes."""
+    """Total weight, mean, sum of squared deviations, minimum and maximum of numbers."""
 
     __slots__ = ("largest", "mean", "number", "smallest", "squares", "weight")
 
@@ -37,27 +37,34 @@ class Moments:
         self.smallest, self.largest = math.inf, -math.inf
 
     def add(self, value: float, weight: float = 1.0) -> None:
-        self._take(1, weight, value, 0.0, value, value)
+        """Add a number."""
+        self._combine(1, weight, value, 0.0, value, value)
 
     def add_many(self, values: Floats, weights: Floats) -> None:
-        """Take in some numbers at once, at least one."""
+        """Add numbers at once.
+
+        Args:
+            values: shape ``(n,)``, at least one.
+            weights: shape ``(n,)``.
+        """
         weight = float(weights.sum())
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float((values * weights).sum()) / weight
             squares = float((weights * (values - mean) ** 2).sum())
-        self._take(values.size, weight, mean, squares, float(values.min()), float(values.max()))
+        self._combine(values.size, weight, mean, squares, float(values.min()), float(values.max()))
 
     def merge(self, other: Moments) -> None:
-        """Take in all that another has seen."""
+        """Add all numbers of ``other``."""
         if other.number:
-            self._take(
+            self._combine(
                 other.number, other.weight, other.mean, other.squares,
                 other.smallest, other.largest,
             )  # fmt: skip
 
-    def _take(
+    def _combine(
         self, number: int, weight: float, mean: float, squares: float, least: float, most: float
     ) -> None:
+        """Add a set of numbers by its moments (Chan, Golub and LeVeque 1979)."""
         total = self.weight + weight
         step = mean - self.mean
         self.mean += step * (weight / total)
@@ -67,7 +74,7 @@ class Moments:
 
     @property
     def std_dev(self) -> float | None:
-        """Divided by n − 1; None of fewer than two numbers."""
+        """The standard deviation, divided by n − 1; None for fewer than two numbers."""
         return None if self.number < 2 else math.sqrt(self.squares / (self.weight - 1))
 
 
@@ -75,8 +82,8 @@ class Numbers:
     """A stream of finite numbers, each with a weight.
 
     Args:
-        exact: so many are kept as they are.
-        relative_error: of the quantiles beyond that.
+        exact: up to this many numbers are stored, and quantiles are exact.
+        relative_error: of the quantiles of more numbers.
     """
 
     __slots__ = ("_exact", "_kept", "_moments", "_relative_error", "_sketch", "_weights")
@@ -90,6 +97,7 @@ class Numbers:
         self._sketch = Sketch(relative_error)
 
     def add(self, value: float, weight: float = 1.0) -> None:
+        """Add a number."""
         self._kept.append(value)
         if weight != 1.0 or self._weights is not None:
             if self._weights is None:
@@ -99,7 +107,7 @@ class Numbers:
             self._fold()
 
     def _fold(self) -> Moments:
-        """Add up what is kept as it is, and keep it no longer."""
+        """Add the stored numbers to moments and sketch, and empty the store."""
         moments = self._moments = self._moments or Moments()
         if self._kept:
             values, weights = self._arrays()
@@ -113,7 +121,7 @@ class Numbers:
         return values, np.ones(values.size) if self._weights is None else np.array(self._weights)
 
     def merge(self, other: Numbers) -> None:
-        """Take in all that another has seen; in which order does not matter."""
+        """Add all numbers of ``other``; the order of merges does not matter."""
         weights = [1.0] * len(other._kept) if other._weights is None else other._weights
         for value, weight in zip(other._kept, weights, strict=True):
             self.add(value, weight)
@@ -122,11 +130,11 @@ class Numbers:
             self._sketch.merge(other._sketch)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        told: dict[str, Any] = {"values": self._kept, "weights": self._weights}
+        """Return plain data that JSON can hold, for `take`."""
+        data: dict[str, Any] = {"values": self._kept, "weights": self._weights}
         if self._moments is not None:
             moments, sketch = self._fold(), self._sketch
-            told = {
+            data = {
                 "values": [],
                 "weights": None,
                 "moments": [
@@ -137,25 +145,25 @@ class Numbers:
                 "below": list(sketch.below.items()),
                 "zeros": sketch.zeros,
             }  # fmt: skip
-        return told
+        return data
 
     def take(self, data: Mapping[str, Any]) -> None:
-        """Take in what `to_dict` told."""
+        """Add the numbers that `to_dict` returned elsewhere."""
         weights = data["weights"] or [1.0] * len(data["values"])
         for value, weight in zip(data["values"], weights, strict=True):
             self.add(float(value), float(weight))
         if "moments" in data:
-            told = Moments()
-            told.number, told.weight, told.mean, told.squares = data["moments"][:4]
-            told.smallest, told.largest = data["moments"][4:]
-            self._fold().merge(told)
-            self._sketch.count += told.weight
+            moments = Moments()
+            moments.number, moments.weight, moments.mean, moments.squares = data["moments"][:4]
+            moments.smallest, moments.largest = data["moments"][4:]
+            self._fold().merge(moments)
+            self._sketch.count += moments.weight
             self._sketch.zeros += data["zeros"]
             self._sketch.count_buckets(self._sketch.above, dict(data["above"]))
             self._sketch.count_buckets(self._sketch.below, dict(data["below"]))
 
     def describe(self) -> Distribution:
-        """Exact for few numbers; else percentiles are within the relative error."""
+        """Return the distribution; quantiles of more than ``exact`` numbers are approximate."""
         if self._moments is None:
             values, weights = self._arrays()
             return distribution(values, None if self._weights is None else weights)
@@ -181,16 +189,16 @@ class Numbers:
 
 
 def _count(sketch: Sketch, values: Floats, weights: Floats) -> None:
-    """`Sketch.add`, for many at once."""
+    """Do what `Sketch.add` does, for many values at once."""
     sizes = np.abs(values)
     zero = sizes <= TINY
     sketch.count += float(weights.sum())
     sketch.zeros += float(weights[zero].sum())
     for store, rows in ((sketch.above, ~zero & (values > 0)), (sketch.below, ~zero & (values < 0))):
         buckets = np.ceil(np.log(sizes[rows]) / sketch.log_gamma).astype(np.int64)
-        found, places = np.unique(buckets, return_inverse=True)
-        counts = np.bincount(places, weights=weights[rows], minlength=found.size)
-        sketch.count_buckets(store, dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        keys, positions = np.unique(buckets, return_inverse=True)
+        counts = np.bincount(positions, weights=weights[rows], minlength=keys.size)
+        sketch.count_buckets(store, dict(zip(keys.tolist(), counts.tolist(), strict=True)))
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Spending: how many calls of models there were, what they cost, and whose they were."""
+"""Spending: number and cost of model calls, of the code under test and of judges."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pytest_crucible.metrics.trials import SUCCESSES, Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """Of one experiment under one condition; None where nothing is known.
+    """Model calls of one experiment under one condition; an amount is None if it is unknown.
 
     Attributes:
-        calls: of models, each counted once, however many instrumentations told of it.
-        judge_calls: those of them that judges made (``with experiment.judge():``).
-        application_usd, judge_usd: what they cost.
-        usd_per_passed_case: the application's cost per case of which every trial passed.
-        unpriced: calls without a cost, by the reason.
-        merged: spans that told of a call which another span told of, too.
-        http_calls: calls to model hosts that were seen, by host and protocol.
-        providers: of the calls, as they named them.
+        calls: model calls; a call that several instrumentations report counts once.
+        judge_calls: the calls among them that judges made (``with experiment.judge():``).
+        application_usd, judge_usd: cost of the other calls, and of the judges' calls, in USD.
+        usd_per_passed_case: ``application_usd`` / (cases whose trials all passed).
+        unpriced: number of calls without a cost, by reason.
+        merged: number of spans that report a call which another span reports, too.
+        http_calls: HTTP calls to model hosts, by ``host (protocol)``.
+        providers: the providers that calls named, in lower case.
     """
 
     calls: int = 0
@@ -38,38 +38,40 @@ class Spending:
 
 
 def summarise_spending(group: Group) -> Spending:
-    """Add up what the calls of a group cost."""
+    """Count the model calls of a group and add up their cost."""
     cost = np.frombuffer(group.cost_usd, dtype=np.float64)
-    told = np.frombuffer(group.counted_cost, dtype=bool) & ~np.isnan(cost)
+    reported = np.frombuffer(group.counted_cost, dtype=bool) & ~np.isnan(cost)
     judge = np.frombuffer(group.judge, dtype=bool)
     if group.weight:
         cost = cost * np.frombuffer(group.weight, dtype=np.float64)
-    sums = [
-        float(cost[rows].sum()) if rows.any() else None for rows in (told & ~judge, told & judge)
-    ]
-    application = sums[0]
+    application_usd, judge_usd = (
+        float(cost[rows].sum()) if rows.any() else None
+        for rows in (reported & ~judge, reported & judge)
+    )
     passed = len(passed_cases(group.trials))
-    counts_of = group.calls
+    counts = group.calls
     return Spending(
-        calls=round(counts_of.application + counts_of.judge),
-        judge_calls=round(counts_of.judge),
-        application_usd=application,
-        judge_usd=sums[1],
-        usd_per_passed_case=application / passed if application is not None and passed else None,
+        calls=round(counts.application + counts.judge),
+        judge_calls=round(counts.judge),
+        application_usd=application_usd,
+        judge_usd=judge_usd,
+        usd_per_passed_case=(
+            application_usd / passed if application_usd is not None and passed else None
+        ),
         unpriced={
             reason: round(count)
-            for reason, count in sorted(counts_of.unpriced.items(), key=lambda item: -item[1])
+            for reason, count in sorted(counts.unpriced.items(), key=lambda item: -item[1])
         },
-        merged=round(counts_of.merged),
+        merged=round(counts.merged),
         http_calls={f"{host} ({client})": n for (host, client), n in group.http_calls.items()},
-        providers=tuple(sorted(counts_of.providers)),
+        providers=tuple(sorted(counts.providers)),
     )
 
 
 def passed_cases(trials: Iterable[Trial]) -> set[str]:
-    """The cases that ran, and of which every trial passed."""
+    """Return the cases whose trials all passed; skipped trials do not matter."""
     passed: dict[str, bool] = {}
     for trial in trials:
         if trial.outcome != "skipped":
             passed[trial.case] = passed.get(trial.case, True) and trial.outcome in SUCCESSES
-    return {case for case, every in passed.items() if every}
+    return {case for case, all_passed in passed.items() if all_passed}

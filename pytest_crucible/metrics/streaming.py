@@ -1,8 +1,9 @@
 """Streaming metrics: the numbers of an experiment that still runs, in memory that does not grow.
 
-What counts is settled as in `observations`: by `Nesting` and `Calls`, which may find out later that
-an event was a part of another, or told of the same call. Events that they may still come back to
-wait in a window as long as they look back; all others are added up at once and forgotten.
+As in `observations`, `Nesting` and `Calls` decide which events count. They may find out later that
+an event is part of another, or reports a call that another event reports. Events for which that is
+possible wait in a window, as long as `Nesting` and `Calls` look back; all others are added up at
+once and forgotten.
 """
 
 from __future__ import annotations
@@ -28,23 +29,25 @@ from pytest_crucible.metrics.trials import TrialBook
 from pytest_crucible.metrics.values import Metrics
 
 MAX_SCOPES = 64
-"""Trials (and judges of trials) whose events may come interleaved."""
+"""So many trials (and judges of trials) may have interleaved events."""
 
 Enricher = Callable[[Event, Enriched], None]
 
 
 class StreamingMetrics:
-    """Metrics of the events of one experiment under one condition, as they come.
+    """Metrics of the events of one experiment under one condition, one event at a time.
 
-    The same numbers as from the whole record, but for these: beyond the first ``exact`` numbers of
-    a kind, percentiles are within ``relative_error``; and what became of trials, anomalies,
-    ensembles and hedging are not told, which takes the whole record.
-    Memory grows with the number of different event names, not with that of events.
+    The numbers are those of the whole record, with two exceptions. After the first ``exact``
+    numbers of a kind, percentiles are only within ``relative_error``. And outcomes of trials,
+    anomalies, ensembles and hedging are missing, because they need the whole record.
+
+    Memory grows with the number of different event names, not with the number of events.
 
     Args:
-        experiment, condition: whose.
-        exact: so many numbers of a kind are kept as they are.
-        relative_error: of percentiles, between 0 and 1.
+        experiment: name of the experiment; events of others are ignored.
+        condition: name of its condition; events of others are ignored.
+        exact: percentiles of up to this many numbers of a kind are exact.
+        relative_error: of percentiles of more numbers, between 0 and 1.
     """
 
     def __init__(
@@ -64,10 +67,10 @@ class StreamingMetrics:
         self._rows = 0
 
     def add(self, event: Event, enrichers: Iterable[Enricher] = ()) -> None:
-        """Take in one event, in order within its node.
+        """Add one event; the events of a node must come in order.
 
-        Events of other experiments and conditions, and the plugin's own but recorded numbers, are
-        left out.
+        Events of other experiments and conditions are ignored. So are the plugin's own events,
+        except for recorded numbers.
 
         Args:
             event: the event.
@@ -101,16 +104,16 @@ class StreamingMetrics:
         return place
 
     def merge(self, other: StreamingMetrics) -> StreamingMetrics:
-        """What both have seen together; both stay as they are.
+        """Return metrics of the events of both; both stay as they are.
 
-        In which order several are merged does not matter, but for rounding.
+        The order of several merges does not matter, apart from rounding.
 
         Raises:
-            ValueError: they are of different experiments or conditions, or of different precision.
+            ValueError: experiment, condition or precision differ.
         """
         mine, theirs = (
-            (each.experiment, each.condition, each._exact, each._relative_error)
-            for each in (self, other)
+            (side.experiment, side.condition, side._exact, side._relative_error)
+            for side in (self, other)
         )
         if mine != theirs:
             raise ValueError(f"metrics of {mine} and {theirs} do not merge")
@@ -125,11 +128,11 @@ class StreamingMetrics:
         return merged
 
     def metrics(self) -> Metrics:
-        """The metrics so far."""
+        """Return the metrics of all events so far."""
         return self._settled().metrics(self.experiment, self.condition)
 
     def to_dict(self) -> dict[str, Any]:
-        """What was seen so far, as plain data that JSON can hold; for `from_dict` elsewhere."""
+        """Return the state as plain data that JSON can hold, for `from_dict` in another process."""
         return {
             "experiment": self.experiment,
             "condition": self.condition,
@@ -140,25 +143,25 @@ class StreamingMetrics:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StreamingMetrics:
-        """What `to_dict` of another process told; to be merged.
+        """Make metrics from the data that `to_dict` of another process returned, to merge them.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: ``data`` is something else.
         """
         try:
-            made = cls(
+            streaming = cls(
                 data["experiment"],
                 data["condition"],
                 exact=data["exact"],
                 relative_error=data["relative_error"],
             )
-            made._sums.take(data["sums"])
+            streaming._sums.take(data["sums"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what StreamingMetrics.to_dict gives: {error!r}") from error
-        return made
+        return streaming
 
     def _settled(self) -> Sums:
-        """The sums, with what waits in the windows counted as it stands now."""
+        """Return the sums, including the events that still wait in windows, as they count now."""
         waiting = [row for place in self._places.values() for row in place.waiting()]
         if not waiting:
             return self._sums
@@ -172,27 +175,29 @@ class StreamingMetrics:
 class _Place:
     """The events of one scope in one node.
 
-    `Nesting` and `Calls` speak of rows by number; this is the table that they see.
+    `Nesting` and `Calls` refer to events by row number, and change columns at these rows. This
+    class is the table that they see (`Columns`): it only holds the rows that still wait.
     """
 
     def __init__(self, sums: Sums, judge: bool) -> None:
         self._sums = sums
         self._nesting = Nesting()
         self._parts: OrderedDict[int, Row] = OrderedDict()  # may turn out to be parts
-        self._told: OrderedDict[int, Row] = OrderedDict()  # calls: may be told of once more
+        self._spans: OrderedDict[int, Row] = OrderedDict()  # another span may report the same call
         self.counted = _Flags(self._find, "counted")
         self.counted_cost = _Flags(self._find, "counted_cost")
         self.counted_tokens = _Flags(self._find, "counted_tokens")
         self.latency_ms = _Latencies(self._find)
         self.failed: dict[int, str] = {}
         self.cancelled = _Cancelled(self._find)
-        self.merged = _Unheard()
+        self.merged = _NotKept()
         self._calls = Calls(self, CallCounts(), judge)
 
     def _find(self, number: int) -> Row | None:
-        return self._parts.get(number) or self._told.get(number)
+        return self._parts.get(number) or self._spans.get(number)
 
     def add(self, event: Event, enriched: Enriched, number: int) -> None:
+        """Add an event as the row ``number``."""
         (counted, cost, tokens), parts = self._nesting.place(event, enriched, number)
         for part in parts:
             row = self._parts.pop(part, None)
@@ -213,23 +218,25 @@ class _Place:
             self._put(self._parts, number, row, MAX_PARTS)
             self._calls.add(event, enriched, number)
         elif "strand" in event.metadata:
-            self._put(self._told, number, row, 2 * MAX_RECENT)
+            self._put(self._spans, number, row, 2 * MAX_RECENT)
             self._calls.add(event, enriched, number)
         else:
             self._calls.add(event, enriched, number)
             self._sums.add(row)
 
     def _put(self, window: OrderedDict[int, Row], number: int, row: Row, most: int) -> None:
+        """Add a row to a window; if it is full, add up its oldest row."""
         window[number] = row
         if len(window) > most:
             self._sums.add(window.popitem(last=False)[1])
 
     def waiting(self) -> Iterator[Row]:
+        """Yield the rows that later events may still change."""
         yield from self._parts.values()
-        yield from self._told.values()
+        yield from self._spans.values()
 
     def settle_all(self) -> None:
-        """Nobody will come back to what still waits."""
+        """Add up the waiting rows, as they count now: no further event will change them."""
         for row in self.waiting():
             self._sums.add(row)
 
@@ -238,7 +245,7 @@ Find = Callable[[int], Row | None]
 
 
 class _Flags:
-    """One of the columns that say what counts. Rows that are added up already stay as they are."""
+    """A column that says which rows count. Rows that are already added up do not change."""
 
     def __init__(self, find: Find, name: str) -> None:
         self._find = find
@@ -270,22 +277,22 @@ class _Cancelled:
             row.cancelled = False
 
 
-class _Unheard:
-    """Takes notes that nobody reads."""
+class _NotKept:
+    """The set of merged rows, which streaming metrics do not need."""
 
     def add(self, number: int, /) -> None: ...
 
 
 class LiveMetrics:
-    """What is known of a trial, or an experiment outside pytest, up to a position in its record.
+    """Metrics of a trial, or of an experiment outside pytest, up to a position in its record.
 
-    Curves are kept whole: a step may be logged again.
+    Logged numbers are kept in full, because a step may be logged again.
 
     Attributes:
-        pid: process that it is known in.
-        position: where in the record to go on reading.
-        lock: hold it while adding.
-        partial: an event was about ensembles or hedging, which only the whole record can tell.
+        pid: id of the process that these metrics belong to.
+        position: the position in the record from which to read on.
+        lock: hold it while you add events.
+        partial: an event was about ensembles or hedging, so that the metrics need the whole record.
     """
 
     def __init__(self, scope: Scope, pid: int) -> None:
@@ -298,6 +305,7 @@ class LiveMetrics:
         self._logged: dict[str, LoggedSeries] = {}
 
     def add(self, events: Iterable[Event]) -> None:
+        """Add events, in order within their node."""
         for event in events:
             if event.name in (TRIAL_START, TRIAL_STOP):
                 self._book.add(event)
@@ -308,6 +316,7 @@ class LiveMetrics:
                 self._streaming.add(event)
 
     def metrics(self) -> Metrics:
+        """Return the metrics so far, with trials and curves."""
         trials = self._book.all()
         logged = {name: summarise_logged(s, name) for name, s in sorted(self._logged.items())}
         return replace(self._streaming.metrics(), tests=summarise_trials(trials), logged=logged)

@@ -1,7 +1,7 @@
 """From the observations of one experiment under one condition to its metrics.
 
 Percentiles interpolate linearly (type 7 of Hyndman and Fan 1996, NumPy's default); ``std_dev``
-divides by n − 1. Samples are weighted (`weighted`).
+divides by n − 1. If a run was sampled, `weighted` estimates the numbers.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
 
 
 class _Columns:
-    """A group's arrays as NumPy sees them, without copies."""
+    """The columns of a group as NumPy arrays, shape ``(rows,)``, without copies."""
 
     def __init__(self, group: Group) -> None:
         self.name = np.frombuffer(group.name, dtype=np.int64)
@@ -93,29 +93,30 @@ class _Columns:
         self._weights = weighted.weights_of(group.weight, len(group.name))
 
     def weights(self, rows: NDArray[np.bool_]) -> Floats | None:
-        """How many events each of the rows stands for; None if each stands for itself."""
+        """Return how many events the selected rows stand for; None if only for themselves."""
         return None if self._weights is None else self._weights[rows]
 
     def count(self, rows: NDArray[np.bool_]) -> int:
-        """How many events the rows stand for, to the nearest whole number."""
+        """Return how many events the selected rows stand for together, rounded."""
         return int(rows.sum()) if self._weights is None else round(self._weights[rows].sum())
 
 
 def distribution(values: Floats, weights: Floats | None = None) -> Distribution:
-    """Describe numbers; NaNs are "no number here" and are left out.
+    """Describe numbers. NaN means "no number here" and is left out.
 
     Args:
-        values: the numbers.
-        weights: how many others each stands for, itself included; None: each for itself.
+        values: shape ``(n,)``.
+        weights: how many numbers each value stands for, itself included, shape ``(n,)``; None if
+            each stands only for itself.
     """
-    known = ~np.isnan(values)
-    values = values[known]
+    present = ~np.isnan(values)
+    values = values[present]
     count = int(values.size)
     if not count:
         return Distribution()
     if weights is not None:
-        return _weighted(values, weights[known])
-    with np.errstate(over="ignore", invalid="ignore"):  # a sum beyond all floats is None
+        return _weighted(values, weights[present])
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum becomes None
         points = [_finite(p) for p in np.percentile(values, (50, 90, 95, 99))]
         total, mean = _finite(values.sum()), _finite(values.mean())
         std_dev = _finite(values.std(ddof=1)) if count > 1 else None
@@ -159,7 +160,7 @@ def _finite(value: float) -> float | None:
 
 
 def summarise_trials(trials: list[Trial]) -> Tests:
-    """Count outcomes of trials by their last attempt."""
+    """Count the outcomes of trials; the last attempt of a trial decides."""
     outcomes = [trial.outcome for trial in trials]
     firsts = [trial.first_outcome for trial in trials]
     durations = [
@@ -212,7 +213,7 @@ def _cost(columns: _Columns, rows: NDArray[np.bool_]) -> Cost:
 
 
 def cost_of(spent: Distribution) -> Cost:
-    """What a distribution of costs says."""
+    """Return the cost metrics, given the distribution of costs in USD."""
     mean = spent.mean
     return Cost(
         count=spent.count,
@@ -231,7 +232,7 @@ def _reliability(columns: _Columns, rows: NDArray[np.bool_], cancelled: int = 0)
 
 
 def reliability_of(successful: int, failed: int, cancelled: int) -> Reliability:
-    """What counts of operations say."""
+    """Return the reliability metrics, given how many operations ended which way."""
     total = successful + failed
     if not total:
         return Reliability(cancelled=cancelled)
@@ -265,7 +266,7 @@ def _tokens(columns: _Columns, rows: NDArray[np.bool_]) -> Tokens:
 
 
 def tokens_of(prompt: Distribution, completion: Distribution, total: Distribution) -> Tokens:
-    """What distributions of tokens say."""
+    """Return the token metrics, given the distributions of tokens per event."""
     return Tokens(
         count=total.count,
         total_prompt=prompt.total,
@@ -288,13 +289,13 @@ def _event_metrics(columns: _Columns, rows: NDArray[np.bool_]) -> EventMetrics:
 
 
 def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
-    """Every number by the path that expectations use: ``latency.p95``, ``score.mean``, …"""
+    """Yield every number with the path that expectations use: ``latency.p95``, ``score.mean``, …"""
     for path in BUILT_IN:
         # Outside pytest there are no trials.
         if not path.startswith("tests.") or metrics.tests.trials:
-            found = _at(metrics, path.split("."))
-            if not isinstance(found, _Absent):
-                yield path, found
+            value = _at(metrics, path.split("."))
+            if not isinstance(value, _Absent):
+                yield path, value
     for name, recorded in metrics.recorded.items():
         for statistic in STATISTICS:
             yield f"{name}.{statistic}", getattr(recorded, statistic)
@@ -305,14 +306,14 @@ def flatten(metrics: Metrics) -> Iterator[tuple[str, float | None]]:
 
 
 class _Absent:
-    """There is no such part."""
+    """Marks a path that leads nowhere in these metrics; None marks an unknown number."""
 
 
-def _at(metrics: Metrics, parts: list[str]) -> float | _Absent | None:
-    """The number at a path; `_Absent` where the metrics have no part of that name."""
-    found: Any = metrics
-    for depth, part in enumerate(parts, 1):
-        found = found.get(part) if isinstance(found, Mapping) else getattr(found, part, None)
-        if found is None:
-            return None if 1 < depth == len(parts) else _Absent()
-    return float(found) if isinstance(found, (int, float)) else _Absent()
+def _at(metrics: Metrics, names: list[str]) -> float | _Absent | None:
+    """Return the number at a path, given as the names between its dots."""
+    value: Any = metrics
+    for depth, name in enumerate(names, 1):
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        if value is None:
+            return None if 1 < depth == len(names) else _Absent()
+    return float(value) if isinstance(value, (int, float)) else _Absent()

@@ -1,4 +1,4 @@
-"""Trials: what became of every repetition of every case."""
+"""Trials: the outcome of every repetition of every case."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pytest_crucible.events.scope import Scope
 
 SUCCESSES = frozenset({"passed", "xpassed"})
 FAILURES = frozenset({"failed", "errored", "crashed", "xfailed", "interrupted"})
-"""Outcomes that count as failed observations: none of them leaves the denominator."""
+"""Outcomes that count as failures: all of them are in the denominator of a pass rate."""
 
 UNFINISHED = "crashed"
 BROKEN_OFF = frozenset({UNFINISHED, "interrupted"})
-"""Outcomes of trials that began and did not come to their end."""
+"""Outcomes of trials that began but never finished."""
 
 MISSING = "missing"
 
@@ -28,12 +28,12 @@ class Attempt:
     """One execution of a trial.
 
     Attributes:
-        node: run and node that executed it.
-        number: as its node counted.
+        node: names of the run and of the node that executed it.
+        number: of the attempt, from 1, as its node counted.
         outcome: passed, failed, errored, skipped, xfailed, xpassed, interrupted; ``crashed`` for
             an attempt that began and never ended.
         duration_ms: of setup, call and teardown together; None if it never ended.
-        error: type and first line of what was raised, if anything.
+        error: type and first line of the exception; None if there was none.
     """
 
     node: tuple[str, str]
@@ -48,8 +48,8 @@ class Trial:
     """One repetition of one case under one condition, with all its attempts.
 
     Attributes:
-        location: file and line (from 1) of the test, where it is known.
-        duplicates: executions in other runs of a merged artifact; only the earliest run counts.
+        location: file and line (from 1) of the test; None if unknown.
+        duplicates: attempts in other runs of a merged artifact; only the earliest run counts.
     """
 
     experiment: str
@@ -63,11 +63,12 @@ class Trial:
 
     @property
     def outcome(self) -> str:
-        """The last attempt's outcome; ``missing`` if it never began."""
+        """The outcome of the last attempt; ``missing`` if the trial never began."""
         return self.attempts[-1].outcome if self.attempts else MISSING
 
     @property
     def first_outcome(self) -> str:
+        """The outcome of the first attempt; ``missing`` if the trial never began."""
         return self.attempts[0].outcome if self.attempts else MISSING
 
 
@@ -78,12 +79,12 @@ class TrialBook:
         self._trials: dict[Key, Trial] = {}
 
     def plan(self, trials: Iterable[tuple[str, str, str, str, int]]) -> None:
-        """Trials that were selected to run, whether or not they did."""
+        """Add trials that were selected to run, whether or not they did."""
         for experiment, condition, test, case, trial in trials:
             self._trial(experiment, condition, case, trial, test)
 
     def add(self, event: Event) -> None:
-        """Note a `TRIAL_START` or `TRIAL_STOP` event; outside trials they are ignored."""
+        """Add a `TRIAL_START` or `TRIAL_STOP` event; ignore it if it belongs to no trial."""
         scope = event.scope
         if scope is None or scope.case is None or scope.trial is None:
             return
@@ -97,9 +98,9 @@ class TrialBook:
         attempt.error = None if error is None else str(error)
 
     def current_attempt(self, event: Event) -> int:
-        """Which attempt of its trial an event belongs to, over all nodes, from 1.
+        """Return the attempt that an event belongs to: its number over all nodes, from 1.
 
-        0 outside trials; −1 in a trial that another run of a merged artifact ran before.
+        0 for an event outside trials; −1 if another run of a merged artifact ran the trial earlier.
         """
         scope = event.scope
         if scope is None or scope.case is None or scope.trial is None:
@@ -110,11 +111,11 @@ class TrialBook:
                 return position
         if trial and trial.attempts and trial.attempts[0].node[0] != event.run:
             return -1
-        # A child process of the attempt: it belongs to the latest one.
+        # From a child process: the event belongs to the latest attempt.
         return len(trial.attempts) if trial else 0
 
     def run_of(self, scope: Scope) -> str | None:
-        """The run whose execution of a scope's trial counts; None outside trials."""
+        """Return the run whose attempts at the trial of ``scope`` count; None outside trials."""
         trial = self._trials.get(
             (scope.experiment, scope.condition, scope.case or "", scope.trial or 0)
         )
@@ -122,12 +123,13 @@ class TrialBook:
 
     def _trial(self, experiment: str, condition: str, case: str, trial: int, test: str) -> Trial:
         key = (experiment, condition, case, trial)
-        found = self._trials.get(key)
-        if found is None:
-            found = self._trials[key] = Trial(experiment, condition, case, trial, test)
-        return found
+        entry = self._trials.get(key)
+        if entry is None:
+            entry = self._trials[key] = Trial(experiment, condition, case, trial, test)
+        return entry
 
     def _attempt(self, event: Event, scope: Scope) -> Attempt | None:
+        """Return the attempt that an event starts or stops; None for a duplicate."""
         trial = self._trial(
             scope.experiment, scope.condition, scope.case or "", scope.trial or 0, scope.test or ""
         )
@@ -146,5 +148,5 @@ class TrialBook:
         return attempt
 
     def all(self) -> list[Trial]:
-        """Every trial, in the order in which it was planned or first seen."""
+        """Return all trials, in the order in which they were planned or first seen."""
         return list(self._trials.values())

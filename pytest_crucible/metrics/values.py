@@ -1,8 +1,7 @@
 """The metrics of one experiment under one condition, as values. `summary` works them out.
 
-A number that cannot be worked out is None, never NaN. Where a run was sampled, counts, totals,
-means and percentiles are those of all events, as far as the sample tells, and extremes are those of
-the sample.
+A number that cannot be worked out is None, never NaN. If a run was sampled, counts, totals, means
+and percentiles are estimates for all events; minimum and maximum are those of the sample.
 """
 
 from __future__ import annotations
@@ -21,9 +20,14 @@ from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """How much was recorded, and when. ``start`` and ``end`` are ISO 8601 in UTC.
+    """How much was recorded, and when.
 
-    ``kept_events`` is None unless a sample was taken: then the other numbers are estimates.
+    Attributes:
+        total_events: how many events happened; an estimate if the run was sampled.
+        kept_events: how many events the sample kept; None if the run was not sampled.
+        start, end: times of the first and the last event, ISO 8601 in UTC.
+        duration_s: from the first to the last event, in seconds.
+        event_types: number of events by name.
     """
 
     total_events: int = 0
@@ -36,7 +40,10 @@ class Overview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """In US dollars, over the ``count`` events that tell their cost."""
+    """Cost of the ``count`` events that report one, in US dollars.
+
+    ``per_1k`` and ``per_1m`` are the mean times 1,000 and 1,000,000.
+    """
 
     count: int = 0
     total: float | None = None
@@ -48,7 +55,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """Of operations (events that succeed or fail), each counted once."""
+    """How operations (events that succeed or fail) ended; every operation counts once.
+
+    ``cancelled`` operations are in neither rate. ``sla_999`` says whether the success rate is at
+    least 99.9 %.
+    """
 
     total: int = 0
     successful: int = 0
@@ -63,7 +74,7 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Over the ``count`` events that tell tokens."""
+    """Tokens of the ``count`` events that report them."""
 
     count: int = 0
     total_prompt: float | None = None
@@ -76,17 +87,17 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tests:
-    """Of trials, by their last attempt; a crash is a failed trial.
+    """Outcomes of trials. The last attempt of a trial decides; a crash is a failed trial.
 
     Attributes:
-        trials: all that were selected to run. passed + failed + errored + crashed + skipped +
-            missing = trials; xpass counts as passed, xfail as failed.
-        pass_rate: passed / (trials that have an outcome: all but skipped and missing).
-        first_pass_rate: the same by first attempts.
-        duration_ms: of setup, call and teardown together.
+        trials: trials that were selected to run: passed + failed + errored + crashed + skipped +
+            missing. An xpass counts as passed, an xfail as failed.
+        pass_rate: passed / (trials that are neither skipped nor missing).
+        first_pass_rate: the same, but the first attempt decides.
+        duration_ms: setup, call and teardown together, of every attempt.
     """
 
-    __test__ = False  # pytest would take the name for a test class
+    __test__ = False  # else pytest collects it as a test class
 
     trials: int = 0
     passed: int = 0
@@ -103,7 +114,7 @@ class Tests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventMetrics:
-    """Of all events with one name, wholes and parts alike."""
+    """Metrics of all events with one name, including those that are parts of other events."""
 
     count: int = 0
     latency: Distribution = field(default_factory=Distribution)
@@ -120,13 +131,13 @@ class Metrics:
     """All numbers of one experiment under one condition.
 
     Attributes:
-        latency: in ms.
+        latency: of operations, in ms.
         recorded: numbers given to ``record``, by name.
         logged: numbers given to ``log``, by name.
-        by_event: of all events with one name.
+        by_event: metrics by event name.
         custom: numbers that plugins added, by name.
-        anomalies: values far from the others: of ``latency``, ``cost`` and each recorded number.
-        ensemble, hedging: None where no event is about them.
+        anomalies: values far from the others, in ``latency``, ``cost`` and every recorded number.
+        ensemble, hedging: None if no event is about them.
     """
 
     experiment: str

@@ -15,9 +15,14 @@ from pytest_crucible.stats.expectations import REJECTED
 
 
 def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) -> Iterator[str]:
-    """What fails the gate as errors; other regressions and removals as warnings.
+    """Yield an error for what fails the gate, and a warning for other regressions and removals.
 
-    Inconclusive metrics share one line per arm: GitHub shows ten of a kind, and no more.
+    The inconclusive metrics of an arm share one line, because GitHub shows only ten annotations of
+    a kind.
+
+    Args:
+        comparison: the comparison of two runs.
+        fail_on: the verdicts that fail the gate, as given on the command line.
     """
     errors = failing(fail_on)
     for arm in comparison.arms:
@@ -26,11 +31,11 @@ def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) ->
         if arm.removed_cases:
             text = f"{plural(len(arm.removed_cases), 'case')}: {some(arm.removed_cases)}"
             yield _command(REMOVED in errors, REMOVED, arm.location, arm.name, text)
-        for each in arm.comparisons:
-            if each.verdict in (REGRESSED, REMOVED):
-                text = f"{each.metric} {change_text(each)}"
-                yield _command(each.verdict in errors, each.verdict, arm.location, arm.name, text)
-        unclear = [each.metric for each in arm.comparisons if each.verdict == INCONCLUSIVE]
+        for row in arm.comparisons:
+            if row.verdict in (REGRESSED, REMOVED):
+                text = f"{row.metric} {change_text(row)}"
+                yield _command(row.verdict in errors, row.verdict, arm.location, arm.name, text)
+        unclear = [row.metric for row in arm.comparisons if row.verdict == INCONCLUSIVE]
         if unclear:
             text = ", ".join(unclear)
             error = INCONCLUSIVE in errors
@@ -38,15 +43,22 @@ def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) ->
 
 
 def results_annotations(results: Results, inconclusive: str) -> Iterator[str]:
-    """Unmet expectations as errors, other inconclusive ones as warnings."""
+    """Yield an error for every unmet expectation, and a warning for other inconclusive ones.
+
+    Args:
+        results: the results of a run.
+        inconclusive: setting of the session; ``fail``: INCONCLUSIVE expectations are unmet, too.
+    """
     unmet = results.unmet(inconclusive)
     for experiment in results.experiments:
         name = experiment.definition.name
         located = next((trial.location for trial in experiment.trials if trial.location), None)
-        for each in experiment.judgements:
-            if each.verdict in (REJECTED, INCONCLUSIVE):
-                text = f"{each.expectation} ({each.condition}): {judgement_text(each)}"
-                yield _command((name, each) in unmet, each.verdict, located, name, text)
+        for judgement in experiment.judgements:
+            if judgement.verdict in (REJECTED, INCONCLUSIVE):
+                claim = f"{judgement.expectation} ({judgement.condition})"
+                text = f"{claim}: {judgement_text(judgement)}"
+                is_error = (name, judgement) in unmet
+                yield _command(is_error, judgement.verdict, located, name, text)
 
 
 def _command(

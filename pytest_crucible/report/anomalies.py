@@ -1,7 +1,7 @@
-"""What the summary says of anomalies: one line per experiment, and none where there are none.
+"""The line of the summary about anomalies.
 
-It has to be read at a glance, so only the first metric tells its worst value, of the others there
-are counts. The manifest has all of it.
+Readers should take it in at a glance: it shows the worst value of the first metric with anomalies,
+and only counts of the others. The manifest has everything.
 """
 
 from __future__ import annotations
@@ -22,47 +22,55 @@ _AND = " · "
 def anomaly_line(metrics: Mapping[str, Metrics]) -> str | None:
     """``anomalies: 3 of 600 latencies (worst 1,204 ms, …) · 1 of 25 costs``.
 
-    At most 110 characters: places and further metrics are told as far as there is room.
+    At most 110 characters; where the worst value occurred, and further metrics, only if they fit.
 
     Args:
-        metrics: of an experiment, per condition.
+        metrics: the metrics of an experiment, by condition.
+
+    Returns:
+        None if there are no anomalies.
     """
-    found: dict[str, dict[str, Unusual]] = {}
-    for condition, each in metrics.items():
-        for metric, unusual in each.anomalies.items():
-            found.setdefault(metric, {})[condition] = unusual
+    by_metric: dict[str, dict[str, Unusual]] = {}
+    for condition, arm in metrics.items():
+        for metric, unusual in arm.anomalies.items():
+            by_metric.setdefault(metric, {})[condition] = unusual
     counts = {
-        metric: _count(metric, of.values())
-        for metric, of in found.items()
-        if any(each.count for each in of.values())
+        metric: _count(metric, by_condition.values())
+        for metric, by_condition in by_metric.items()
+        if any(unusual.count for unusual in by_condition.values())
     }
     if not counts:
         return None
     first, *others = counts
     begin = f"anomalies: {counts[first]} ("
-    condition, worst = _farthest(found[first])
+    condition, worst = _farthest(by_metric[first])
     details = ", ".join(_worst(first, worst))
     room = _MOST - len(f"{begin}{details})")
     rest = _rest([counts[metric] for metric in others], room)
-    named = [condition] if len(found[first]) > 1 else []
+    named = [condition] if len(by_metric[first]) > 1 else []
     places = (f", in {place}" for place in _places(worst, named))
-    place = next((each for each in places if len(each) <= room - len(rest)), "")
+    place = next((text for text in places if len(text) <= room - len(rest)), "")
     return f"{begin}{details}{place}){rest}"
 
 
-def _count(metric: str, found: Iterable[Unusual]) -> str:
-    found = tuple(found)
-    count, judged = sum(each.count for each in found), sum(each.judged for each in found)
+def _count(metric: str, by_condition: Iterable[Unusual]) -> str:
+    counts = [(unusual.count, unusual.judged) for unusual in by_condition]
+    count, judged = sum(count for count, _ in counts), sum(judged for _, judged in counts)
     noun = " ".join(_NOUNS.get(metric, metric).split())
     if len(noun) > _MOST_NOUN:
         noun = f"{noun[: _MOST_NOUN - 1]}…"
     return f"{count:,} of {judged:,} {noun}"
 
 
-def _farthest(found: Mapping[str, Unusual]) -> tuple[str, Worst]:
+def _farthest(by_condition: Mapping[str, Unusual]) -> tuple[str, Worst]:
+    """Return the condition with the largest score, and its worst value."""
     return max(
-        ((condition, each.worst) for condition, each in found.items() if each.worst is not None),
-        key=lambda each: abs(each[1].score),
+        (
+            (condition, unusual.worst)
+            for condition, unusual in by_condition.items()
+            if unusual.worst is not None
+        ),
+        key=lambda pair: abs(pair[1].score),
     )
 
 
@@ -77,18 +85,18 @@ def _worst(metric: str, worst: Worst) -> Iterator[str]:
 
 
 def _rest(counts: Sequence[str], room: int) -> str:
-    """The counts of further metrics; of those for which there is no room, how many they are."""
+    """Return the counts of further metrics that fit into ``room``, and how many more there are."""
     for shown in range(len(counts), -1, -1):
         left = len(counts) - shown
         more = [f"{left} more metric{'s' if left > 1 else ''}"] if left else []
-        text = "".join(f"{_AND}{each}" for each in (*counts[:shown], *more))
+        text = "".join(f"{_AND}{count}" for count in (*counts[:shown], *more))
         if len(text) <= room:
             return text
     return ""
 
 
 def _places(worst: Worst, named: Sequence[str]) -> Iterator[str]:
-    """Where it was, from the longest text to the shortest."""
+    """Yield where the worst value occurred, from the longest text to the shortest."""
     if worst.case is None:
         yield from named
         return

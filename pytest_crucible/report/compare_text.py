@@ -20,7 +20,7 @@ _MAX_CASES = 3
 
 
 def render_comparison(comparison: RunComparison) -> Iterator[Line]:
-    """The comparison, line by line: the verdict first."""
+    """Yield the lines of a comparison, the verdict first."""
     yield verdict_line(comparison)
     yield Line(f"  {comparison.title}")
     for difference in comparison.differences:
@@ -34,7 +34,7 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
 
 def verdict_line(comparison: RunComparison) -> Line:
     """``REGRESSED  1 metric regressed, 3 improved, 2 inconclusive``."""
-    counts = [
+    words = [
         (REGRESSED, "regressed"),
         (REMOVED, "removed"),
         (INCONCLUSIVE, "inconclusive"),
@@ -42,14 +42,17 @@ def verdict_line(comparison: RunComparison) -> Line:
         (EQUIVALENT, "equivalent"),
         (ADDED, "added"),
     ]
-    told = [(verdict, comparison.count(verdict), word) for verdict, word in counts]
-    gone = sum(arm.removed for arm in comparison.arms)
-    text = ", ".join(f"{count} {word}" for _, count, word in told if count)
-    if gone:
-        text = f"{text}, {plural(gone, 'experiment')} removed".removeprefix(", ")
+    counts = [(verdict, comparison.count(verdict), word) for verdict, word in words]
+    removed = sum(arm.removed for arm in comparison.arms)
+    text = ", ".join(f"{count} {word}" for _, count, word in counts if count)
+    if removed:
+        text = f"{text}, {plural(removed, 'experiment')} removed".removeprefix(", ")
     if not comparison.comparable:
         return Line(f"NOTHING TO COMPARE  {text}".rstrip(), "red")
-    worst = REMOVED if gone and not told[0][1] else next(v for v, count, _ in told if count)
+    if removed and not comparison.count(REGRESSED):
+        worst = REMOVED
+    else:
+        worst = next(verdict for verdict, count, _ in counts if count)
     return Line(f"{worst}  {text}", STYLES[worst])
 
 
@@ -66,6 +69,6 @@ def _arm(arm: ArmComparison) -> Iterator[Line]:
 
 
 def some(names: tuple[str, ...]) -> str:
-    """The first few names."""
+    """``a, b, c and 4 more``: the first few names."""
     more = f" and {len(names) - _MAX_CASES} more" if len(names) > _MAX_CASES else ""
     return ", ".join(names[:_MAX_CASES]) + more

@@ -1,4 +1,4 @@
-"""What the summary says of ensembles and of hedging, where there are any."""
+"""The lines of the summary about ensembles and hedging."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pytest_crucible.report.numbers import MISSING, decimals, show
 
 
 def ensemble_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:
-    """A line per condition and kind, and a table of the models that were asked.
+    """Yield a line per condition and kind, then a table of the models that were called.
 
     Args:
-        metrics: of an experiment, per condition.
+        metrics: the metrics of an experiment, by condition.
     """
     rows: list[list[str]] = []
-    for condition, each in metrics.items():
+    for condition, arm in metrics.items():
         prefix = f"{condition}: " if len(metrics) > 1 else ""
-        if each.ensemble is not None:
-            yield prefix + _ensemble(each.ensemble)
-            rows += _rows(f"{prefix}ensemble", each.ensemble.models)
-        if each.hedging is not None:
-            yield prefix + _hedging(each.hedging)
-            rows += _rows(f"{prefix}hedging", each.hedging.models)
+        if arm.ensemble is not None:
+            yield prefix + _ensemble(arm.ensemble)
+            rows += _rows(f"{prefix}ensemble", arm.ensemble.models)
+        if arm.hedging is not None:
+            yield prefix + _hedging(arm.hedging)
+            rows += _rows(f"{prefix}hedging", arm.hedging.models)
     if rows:
         header = ["", "model", "calls", "failed", "mean latency", "cost"]
         align = ["left", "left", *["right"] * 4]
@@ -35,43 +35,44 @@ def ensemble_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:
         ).splitlines()
 
 
-def _ensemble(each: EnsembleMetrics) -> str:
+def _ensemble(ensemble: EnsembleMetrics) -> str:
     parts = [
         plural(count, noun)
-        for count, noun in ((each.predictions, "prediction"), (each.votes, "vote"))
+        for count, noun in ((ensemble.predictions, "prediction"), (ensemble.votes, "vote"))
         if count
     ]
-    if each.agreement.mean is not None:
-        told = each.agreement.count
-        parts.append(f"agreement {each.agreement.mean * 100:.1f} % over {told:,}")
+    agreement = ensemble.agreement
+    if agreement.mean is not None:
+        parts.append(f"agreement {agreement.mean * 100:.1f} % over {agreement.count:,}")
     return "ensemble: " + " · ".join(parts)
 
 
-def _hedging(each: HedgingMetrics) -> str:
-    parts = [f"hedging: {each.duplicated:,} of {plural(each.requests, 'request')} sent twice"]
-    if each.winner_share:
+def _hedging(hedging: HedgingMetrics) -> str:
+    parts = [f"hedging: {hedging.duplicated:,} of {plural(hedging.requests, 'request')} sent twice"]
+    if hedging.winner_share:
         shares = (
-            f"{one_line(name)} {share * 100:.0f} %" for name, share in each.winner_share.items()
+            f"{one_line(name)} {share * 100:.0f} %" for name, share in hedging.winner_share.items()
         )
         parts.append(f"won by {', '.join(shares)}")
-    if each.duplicated:
-        parts.append(_with_unknown("losers cost", _usd(each), each.unknown_cost))
-        saved = each.saved_ms.total
+    if hedging.duplicated:
+        parts.append(_with_unknown("losers cost", _usd(hedging), hedging.unknown_cost))
+        saved = hedging.saved_ms.total
         text = None if saved is None else show(saved, "ms", decimals([saved]))
-        parts.append(_with_unknown("saved", text, each.unknown_saving))
+        parts.append(_with_unknown("saved", text, hedging.unknown_saving))
     return " · ".join(parts)
 
 
-def _usd(each: HedgingMetrics) -> str | None:
-    cost = each.duplication_cost_usd
+def _usd(hedging: HedgingMetrics) -> str | None:
+    cost = hedging.duplication_cost_usd
     return None if cost is None else f"${cost:.4g}"
 
 
-def _with_unknown(what: str, known: str | None, unknown: Mapping[str, int]) -> str:
+def _with_unknown(label: str, amount: str | None, unknown: Mapping[str, int]) -> str:
+    """``saved 120 ms (and unknown: 2 × …)``: an amount, and why it is unknown for some requests."""
     reasons = ", ".join(f"{count} × {reason}" for reason, count in unknown.items())
-    if known is None:
-        return f"{what} unknown ({reasons})"
-    return f"{what} {known}" + (f" (and unknown: {reasons})" if reasons else "")
+    if amount is None:
+        return f"{label} unknown ({reasons})"
+    return f"{label} {amount}" + (f" (and unknown: {reasons})" if reasons else "")
 
 
 def _rows(kind: str, models: Mapping[str, ModelCalls]) -> list[list[str]]:
@@ -79,12 +80,12 @@ def _rows(kind: str, models: Mapping[str, ModelCalls]) -> list[list[str]]:
         [
             kind,
             one_line(model),
-            f"{each.calls:,}",
-            f"{each.failed:,}",
-            _milliseconds(each.mean_latency_ms),
-            MISSING if each.cost_usd is None else f"${each.cost_usd:.4g}",
+            f"{calls.calls:,}",
+            f"{calls.failed:,}",
+            _milliseconds(calls.mean_latency_ms),
+            MISSING if calls.cost_usd is None else f"${calls.cost_usd:.4g}",
         ]
-        for model, each in models.items()
+        for model, calls in models.items()
     ]
 
 

@@ -26,7 +26,7 @@ from pytest_crucible.stats.comparison import (
 )
 
 Case = tuple[str, str, str, str]
-"""suite, name, verdict, text"""
+"""Suite, name, verdict and text of a test case."""
 
 _OPEN = (REGRESSED, REMOVED, INCONCLUSIVE)
 
@@ -35,19 +35,33 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def comparison_junit(comparisons: Sequence[RunComparison], fail_on: Sequence[str]) -> str:
-    """Comparisons: what fails the gate is a failure, what is open or only told is skipped."""
-    cases = (case for each in comparisons for case in _compared(each, len(comparisons) > 1))
+    """Return comparisons as XML: a test case per metric.
+
+    Verdicts that fail the gate are failures. Other regressions, removals and inconclusive metrics
+    are skipped test cases.
+
+    Args:
+        comparisons: of one baseline with one or more candidates.
+        fail_on: the verdicts that fail the gate, as given on the command line.
+    """
+    several = len(comparisons) > 1
+    cases = (case for comparison in comparisons for case in _compared(comparison, several))
     return _document("crucible compare", cases, failing(fail_on))
 
 
 def results_junit(results: Results, inconclusive: str) -> str:
-    """A run's expectations: unmet ones are failures, other inconclusive ones skipped."""
+    """Return the expectations of a run as XML: unmet ones fail, other inconclusive ones skip.
+
+    Args:
+        results: the results of the run.
+        inconclusive: setting of the session; ``fail``: INCONCLUSIVE expectations are unmet, too.
+    """
     unmet = results.unmet(inconclusive)
     cases = (
-        (each.definition.name, f"{judgement.expectation} ({judgement.condition})",
+        (experiment.definition.name, f"{judgement.expectation} ({judgement.condition})",
          judgement.verdict, judgement_text(judgement))
-        for each in results.experiments
-        for judgement in each.judgements
+        for experiment in results.experiments
+        for judgement in experiment.judgements
     )  # fmt: skip
     return _document("crucible", cases, {judgement.verdict for _, judgement in unmet})
 
@@ -60,21 +74,22 @@ def _compared(comparison: RunComparison, several: bool) -> Iterator[Case]:
         for word, names in ((REMOVED, arm.removed_cases), (ADDED, arm.added_cases)):
             if names:
                 yield suite, "cases", word, f"{plural(len(names), 'case')}: {some(names)}"
-        for each in arm.comparisons:
-            yield suite, each.metric, each.verdict, change_text(each)
+        for metric in arm.comparisons:
+            yield suite, metric.metric, metric.verdict, change_text(metric)
 
 
-def change_text(each: Comparison) -> str:
+def change_text(comparison: Comparison) -> str:
     """``100 ms → 120 ms, +20.1 % [+15.2, +25.3], needs …``."""
-    unit = each.unit
-    digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
-    parts = [f"{show(each.baseline, unit, digits)} → {show(each.candidate, unit, digits)}"]
-    if each.change is not None:
-        interval = show_change_interval(each.low, each.high, each.scale, unit, digits)
-        change = show_change(each.change, each.scale, unit, digits)
+    unit, scale = comparison.unit, comparison.scale
+    before, after = comparison.baseline, comparison.candidate
+    digits = decimals([side for side in (before, after) if side is not None])
+    parts = [f"{show(before, unit, digits)} → {show(after, unit, digits)}"]
+    if comparison.change is not None:
+        interval = show_change_interval(comparison.low, comparison.high, scale, unit, digits)
+        change = show_change(comparison.change, scale, unit, digits)
         parts.append(f"{change} {interval}".rstrip())
-    if comparison_note(each):
-        parts.append(comparison_note(each))
+    if comparison_note(comparison):
+        parts.append(comparison_note(comparison))
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Curves for the terminal: what was logged step by step, a row per number and condition."""
+"""Curves for the terminal: numbers logged step by step, a row per number and condition."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ from pytest_crucible.metrics.curves import Logged
 from pytest_crucible.report.numbers import decimals, show
 
 _BARS = "▁▂▃▄▅▆▇█"
-_GAP = "·"  # a stretch of steps without a finite value
+_GAP = "·"  # an interval of steps without a finite value
 
 
 def logged_lines(experiment: ExperimentResult, sparklines: bool) -> Iterator[tuple[str, bool]]:
-    """A table of every logged number, and whether each line deserves attention.
+    """Yield the lines of a table of all logged numbers.
 
     Args:
-        experiment: whose numbers.
-        sparklines: draw curves; without, say where they go, for terminals that have no such
+        experiment: the experiment that logged them.
+        sparklines: draw curves; if False, show only their range, for terminals without these
             characters.
+
+    Yields:
+        A line, and whether it deserves attention.
     """
     rows: list[list[str]] = []
     oddities: list[str] = []
     arms = len(experiment.conditions) > 1
-    for name in dict.fromkeys(n for each in experiment.metrics.values() for n in each.logged):
+    by_condition = experiment.metrics.values()
+    for name in dict.fromkeys(name for metrics in by_condition for name in metrics.logged):
         for condition in experiment.conditions:
             logged = experiment.metrics[condition].logged.get(name)
             if logged is not None:
                 rows.append(_row(name, condition, logged, sparklines))
                 if logged.not_finite:
-                    of = f" of {condition}" if arms else ""
+                    owner = f" of {condition}" if arms else ""
                     oddities.append(
-                        f"{logged.not_finite:,} of {plural(logged.points, 'value')} of {name}{of} "
+                        f"{logged.not_finite:,} of {plural(logged.points, 'value')} "
+                        f"of {name}{owner} "
                         f"{'is' if logged.not_finite == 1 else 'are'} not finite"
                     )
     if not rows:
@@ -61,8 +66,8 @@ def _several(rows: list[list[str]]) -> bool:
 
 
 def _row(name: str, condition: str, logged: Logged, sparklines: bool) -> list[str]:
-    known = [v for v in (logged.first, logged.last, logged.best) if v is not None]
-    digits = decimals(known)
+    numbers = [logged.first, logged.last, logged.best]
+    digits = decimals([number for number in numbers if number is not None])
     best = show(logged.best, "", digits)
     if logged.best_step is not None:
         whole = logged.best_step.is_integer()
@@ -81,12 +86,12 @@ def _row(name: str, condition: str, logged: Logged, sparklines: bool) -> list[st
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """Values as bars from their lowest to their highest; ``·`` where there is none."""
-    known = [value for value in values if value is not None]
-    if not known:
+    """``▁▃▅·█``: values as bars, scaled from lowest to highest; ``·`` for None."""
+    present = [value for value in values if value is not None]
+    if not present:
         return ""
-    low, high = min(known), max(known)
-    # Halved: the distance of the largest floats is beyond all floats.
+    low, high = min(present), max(present)
+    # Halved, because the difference of two large floats may overflow.
     size = high / 2 - low / 2
     bars = []
     for value in values:
@@ -99,6 +104,8 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def span(values: Sequence[float | None], digits: int) -> str:
-    """``0.21 to 2.30``: the lowest and the highest, in plain characters."""
-    known = [value for value in values if value is not None]
-    return f"{show(min(known), '', digits)} to {show(max(known), '', digits)}" if known else ""
+    """``0.21 to 2.30``: the lowest and the highest value, in plain characters."""
+    present = [value for value in values if value is not None]
+    if not present:
+        return ""
+    return f"{show(min(present), '', digits)} to {show(max(present), '', digits)}"

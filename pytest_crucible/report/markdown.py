@@ -37,7 +37,7 @@ _FIRST = (REGRESSED, REMOVED)
 
 
 def compare_markdown(comparison: RunComparison) -> str:
-    """A comparison as Markdown: regressions first, the rest folded."""
+    """Return a comparison as Markdown: regressions first, the rest folded."""
     return "\n".join(_compare(comparison)).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -55,8 +55,8 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     urgent: list[tuple[ArmComparison, Comparison]] = []
     rest: list[tuple[ArmComparison, Comparison]] = []
     for arm in comparison.arms:
-        for each in arm.comparisons:
-            (urgent if each.verdict in _FIRST else rest).append((arm, each))
+        for metric in arm.comparisons:
+            (urgent if metric.verdict in _FIRST else rest).append((arm, metric))
     yield from _arms_and_cases(comparison.arms)
     urgent.sort(key=lambda row: _FIRST.index(row[1].verdict))
     if urgent:
@@ -84,27 +84,27 @@ def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Itera
          "p (Holm)", "effect", "n", "note"],
         right=("before", "after", "change", "95 % interval", "p (Holm)", "effect", "n"),
     )  # fmt: skip
-    for arm, each in rows:
-        unit = each.unit
-        digits = decimals([v for v in (each.baseline, each.candidate) if v is not None])
-        effect = f"{each.effect[0]} {each.effect[1]:.2f}" if each.effect else ""
+    for arm, row in rows:
+        unit = row.unit
+        digits = decimals([side for side in (row.baseline, row.candidate) if side is not None])
+        effect = f"{row.effect[0]} {row.effect[1]:.2f}" if row.effect else ""
         yield _row(
-            f"{_mark(each.verdict)} {each.verdict}",
+            f"{_mark(row.verdict)} {row.verdict}",
             arm.name,
-            each.metric,
-            show(each.baseline, unit, digits),
-            show(each.candidate, unit, digits),
-            show_change(each.change, each.scale, unit, digits),
-            show_change_interval(each.low, each.high, each.scale, unit, digits),
-            show_p(each.p),
+            row.metric,
+            show(row.baseline, unit, digits),
+            show(row.candidate, unit, digits),
+            show_change(row.change, row.scale, unit, digits),
+            show_change_interval(row.low, row.high, row.scale, unit, digits),
+            show_p(row.p),
             effect,
-            " + ".join(f"{n:,}" for n in each.n),
-            comparison_note(each),
+            " + ".join(f"{n:,}" for n in row.n),
+            comparison_note(row),
         )
 
 
 def results_markdown(results: Results) -> str:
-    """A run as Markdown: expectations that are not met first, metrics folded."""
+    """Return a run as Markdown: expectations that are not met first, metrics folded."""
     return "\n".join(_results(results)) + "\n"
 
 
@@ -124,13 +124,12 @@ def _results(results: Results) -> Iterator[str]:
         subjects = [experiment.subject(condition) for condition in experiment.conditions]
         rows = []
         for metric in shown_metrics(experiment):
-            found = [subject.estimate(metric.path) for subject in subjects]
-            values = [each.value for each in found if each.value is not None]
+            estimates = [subject.estimate(metric.path) for subject in subjects]
+            values = [estimate.value for estimate in estimates if estimate.value is not None]
             if values:
                 digits = decimals(values)
-                rows.append(
-                    _row(metric.path, *(estimate_text(metric.unit, each, digits) for each in found))
-                )
+                cells = (estimate_text(metric.unit, estimate, digits) for estimate in estimates)
+                rows.append(_row(metric.path, *cells))
         table = [*_table_head(header, right=experiment.conditions), *rows]
         yield from _folded("metrics, with 95 % intervals", table)
     for reason in results.incomplete:
@@ -139,13 +138,13 @@ def _results(results: Results) -> Iterator[str]:
 
 def _judgement_table(judgements: Sequence[Judgement]) -> Iterator[str]:
     yield from _table_head(["verdict", "condition", "expectation", "observed", "judged by"])
-    for each in sorted(judgements, key=lambda each: each.verdict == CONFIRMED):
+    for judgement in sorted(judgements, key=lambda judgement: judgement.verdict == CONFIRMED):
         yield _row(
-            f"{_mark(each.verdict)} {each.verdict}",
-            each.condition,
-            each.expectation,
-            judgement_text(each),
-            each.basis,
+            f"{_mark(judgement.verdict)} {judgement.verdict}",
+            judgement.condition,
+            judgement.expectation,
+            judgement_text(judgement),
+            judgement.basis,
         )
 
 
@@ -178,7 +177,10 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~@])")
 
 
 def escape(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line; nobody is notified, no issue linked."""
+    """Return text on one line, escaped for Markdown and HTML.
+
+    ``@`` and ``#`` are escaped, too, so that GitHub notifies nobody and links no issue.
+    """
     flat = " ".join(text.split())
     html = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", html).replace("\\@", "@\u200b").replace("\\#", "#\u200b")

@@ -12,10 +12,10 @@ HEADER = ("metric", "unit", "better", "range", "interval", "compared")
 
 
 def metric_rows(metrics: Iterable[Metric]) -> list[list[str]]:
-    """A row for each metric, as text; by `HEADER`.
+    """Return a row of cells for every metric, in the order of `HEADER`.
 
-    The last cell says whether comparisons have a row for it; ``only``: it is no name that
-    expectations can use.
+    The last cell says whether comparisons have a row for the metric; ``only`` means that
+    expectations cannot name it.
     """
     return [
         [
@@ -31,7 +31,12 @@ def metric_rows(metrics: Iterable[Metric]) -> list[list[str]]:
 
 
 def metric_table(metrics: Iterable[Metric], style: str = "plain") -> str:
-    """The rows as a table, in a style of tabulate: ``plain``, or ``github`` for Markdown."""
+    """Return the rows as a table.
+
+    Args:
+        metrics: one per row.
+        style: a table format of tabulate: ``plain``, or ``github`` for Markdown.
+    """
     return tabulate(metric_rows(metrics), headers=HEADER, tablefmt=style, disable_numparse=True)
 
 

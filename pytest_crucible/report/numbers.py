@@ -1,4 +1,4 @@
-"""Numbers as text: units, and as many digits as they deserve."""
+"""Numbers as text, with units and a sensible number of digits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ MISSING = "–"
 
 
 def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> int:
-    """Decimals that show three significant digits of the smallest value, the same for a row.
+    """Return the number of decimals for all numbers of a row.
 
-    Six at most, or as many as two digits of the largest need, up to twelve.
-    Whole numbers have none, unless an interval around them would look as if it ended in them.
+    So many that the smallest value shows three significant digits, but at most six; more, up to
+    twelve, if the largest value needs them to show two digits. Whole numbers have none, unless
+    they have an interval whose bounds are not whole.
+
+    Args:
+        values: the numbers of the row.
+        bounds: the bounds of their intervals; None for a number without interval.
     """
     sizes = [abs(value) for value in values if value and math.isfinite(value)]
     whole = all(float(value).is_integer() for value in values)
@@ -21,12 +26,18 @@ def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> in
     if not sizes or whole:
         return 0
     enough = min(6, max(0, 2 - math.floor(math.log10(min(sizes)))))
-    # Costs can be so small that all of the row would be zeros.
+    # Costs can be so small that six decimals would show only zeros.
     return max(enough, min(12, 1 - math.floor(math.log10(max(sizes)))))
 
 
 def show(value: float | None, unit: str, digits: int) -> str:
-    """One number with its unit."""
+    """Return a number with its unit.
+
+    Args:
+        value: the number; a share between 0 and 1 for the unit ``%``.
+        unit: as in the catalogue: ``ms``, ``$``, ``%`` or empty.
+        digits: decimals; shares always have one, and dollars at least two.
+    """
     if value is None or not math.isfinite(value):
         return MISSING
     if unit == "%":
@@ -38,7 +49,7 @@ def show(value: float | None, unit: str, digits: int) -> str:
 
 
 def show_interval(low: float | None, high: float | None, unit: str, digits: int) -> str:
-    """``[69.9, 97.2]``: in the unit of the number before it; empty if there is none."""
+    """``[69.9, 97.2]``: an interval in the unit of its number; empty if there is none."""
     if low is None or high is None:
         return ""
     if unit == "%":
@@ -60,7 +71,7 @@ def show_change(value: float | None, scale: str, unit: str, digits: int) -> str:
 def show_change_interval(
     low: float | None, high: float | None, scale: str, unit: str, digits: int
 ) -> str:
-    """The interval of a change, in the unit of the change."""
+    """``[+2.1, +21.3]``: the interval of a change, in the unit of the change."""
     if low is None or high is None:
         return ""
     if scale == "ratio":
@@ -71,7 +82,7 @@ def show_change_interval(
 
 
 def show_p(p: float | None) -> str:
-    """A p-value: never 0."""
+    """``0.032``, or ``<0.001``: a p-value is never shown as 0."""
     if p is None:
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,4 +1,4 @@
-"""What the summary says of calls and their cost, and of calls that could not be seen."""
+"""The lines of the summary about model calls, their cost, and calls that left no spans."""
 
 from __future__ import annotations
 
@@ -19,39 +19,50 @@ _ADVICE = {
 
 
 def spending_lines(spending: Mapping[str, Spending]) -> Iterator[tuple[str, bool]]:
-    """Calls and cost per condition; True marks what needs attention."""
-    for condition, each in spending.items():
+    """Yield the lines about calls and cost.
+
+    Args:
+        spending: the spending of an experiment, by condition.
+
+    Yields:
+        A line, and whether it deserves attention.
+    """
+    for condition, arm in spending.items():
         prefix = f"{condition}: " if len(spending) > 1 else ""
-        if each.calls and (each.judge_calls or each.application_usd is not None):
-            yield prefix + _calls(each), False
-        if each.unpriced:
-            yield prefix + _unpriced(each), True
-    http = sum((Counter(each.http_calls) for each in spending.values()), Counter[str]())
-    providers = frozenset[str]().union(*(each.providers for each in spending.values()))
-    unseen = {place: n for place, n in http.items() if not _told_of(place, providers)}
+        if arm.calls and (arm.judge_calls or arm.application_usd is not None):
+            yield prefix + _calls(arm), False
+        if arm.unpriced:
+            yield prefix + _unpriced(arm), True
+    http = sum((Counter(arm.http_calls) for arm in spending.values()), Counter[str]())
+    providers = frozenset[str]().union(*(arm.providers for arm in spending.values()))
+    unseen = {server: n for server, n in http.items() if not _may_have_spans(server, providers)}
     if unseen:
         yield _unseen(unseen), True
 
 
-def _told_of(place: str, providers: frozenset[str]) -> bool:
-    """Whether a call that named one of these providers may have been one to this place.
+def _may_have_spans(server: str, providers: frozenset[str]) -> bool:
+    """Whether a recorded call to one of these providers may have gone to this server.
 
-    Many speak OpenAI's protocol under names of their own, so only the other one rules that out.
+    Many providers use OpenAI's protocol, so for that only ``anthropic`` is ruled out.
+
+    Args:
+        server: host and protocol, ``api.openai.com (openai)``.
+        providers: the providers that recorded calls named.
     """
-    if place.endswith("(anthropic)"):
-        return any(not each.startswith("openai") for each in providers)
-    if place.endswith("(openai)"):
-        return any(each != "anthropic" for each in providers)
+    if server.endswith("(anthropic)"):
+        return any(not provider.startswith("openai") for provider in providers)
+    if server.endswith("(openai)"):
+        return any(provider != "anthropic" for provider in providers)
     return bool(providers)
 
 
-def _calls(each: Spending) -> str:
-    own = each.calls - each.judge_calls
-    parts = [f"{plural(own, 'call')} {_usd(each.application_usd)}"] if own else []
-    if each.judge_calls:
-        parts.append(f"{plural(each.judge_calls, 'call')} of judges {_usd(each.judge_usd)}")
-    if each.usd_per_passed_case is not None:
-        parts.append(f"{_usd(each.usd_per_passed_case)} per passed case")
+def _calls(spending: Spending) -> str:
+    own, judges = spending.calls - spending.judge_calls, spending.judge_calls
+    parts = [f"{plural(own, 'call')} {_usd(spending.application_usd)}"] if own else []
+    if judges:
+        parts.append(f"{plural(judges, 'call')} of judges {_usd(spending.judge_usd)}")
+    if spending.usd_per_passed_case is not None:
+        parts.append(f"{_usd(spending.usd_per_passed_case)} per passed case")
     return " · ".join(parts)
 
 
@@ -59,23 +70,23 @@ def _usd(amount: float | None) -> str:
     return "at unknown cost" if amount is None else f"${amount:.4g}"
 
 
-def _unpriced(each: Spending) -> str:
-    ranked = sorted(each.unpriced.items(), key=lambda item: (-item[1], item[0]))
+def _unpriced(spending: Spending) -> str:
+    ranked = sorted(spending.unpriced.items(), key=lambda item: (-item[1], item[0]))
     reasons = [f"{count} × {_plain(reason)}" for reason, count in ranked[:_MAX_REASONS]]
     if len(ranked) > _MAX_REASONS:
         reasons.append(f"and {plural(len(ranked) - _MAX_REASONS, 'other reason')}")
-    total = sum(each.unpriced.values())
-    return f"{total} of {plural(each.calls, 'call')} unpriced: {', '.join(reasons)}"
+    total = sum(spending.unpriced.values())
+    return f"{total} of {plural(spending.calls, 'call')} unpriced: {', '.join(reasons)}"
 
 
 def _plain(text: str) -> str:
-    """A reason may name what a span named: one line, and nothing that a terminal obeys."""
+    """Return a reason as one short line without control characters: spans may have put in any."""
     return one_line(text[:_MAX_REASON])
 
 
 def _unseen(http: Mapping[str, int]) -> str:
-    place = max(http, key=lambda each: http[each])
-    host, _, client = place.partition(" (")
+    server = max(http, key=lambda server: http[server])
+    host, _, client = server.partition(" (")
     advice = _ADVICE.get(client.removesuffix(")"), _ADVICE["other"])
     return (
         f"{plural(sum(http.values()), 'HTTP call')} to a model host ({host}) but no spans: {advice}"
@@ -83,7 +94,7 @@ def _unseen(http: Mapping[str, int]) -> str:
 
 
 def capture_lines(problems: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What kept spans from being captured."""
+    """Yield the problems that prevented the capture of spans, with the nodes that had them."""
     for problem, nodes in problems.items():
         where = sorted({node for node in nodes if node != "main"})
         yield f"capture: {problem}" + (f" ({', '.join(where)})" if where else "")

@@ -1,4 +1,4 @@
-"""The summary for the terminal: compact tables per experiment, ready to be pasted."""
+"""The summary for the terminal: compact tables for every experiment, ready to paste."""
 
 from __future__ import annotations
 
@@ -46,19 +46,24 @@ _MAX_INVALID = 5
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text and how to colour it: green, red, yellow, bold, or not at all."""
+    """A line of text and its style: green, red, yellow, bold, or empty for none."""
 
     text: str
     style: str = ""
 
 
 def has_sparklines(encoding: str | None) -> bool:
-    """Whether text of this encoding can hold the characters that curves are drawn with."""
+    """Whether this encoding has the characters of sparklines."""
     return (encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
 
 
 def render(results: Results, sparklines: bool = True) -> Iterator[Line]:
-    """The summary of a run, line by line; curves as text without ``sparklines``."""
+    """Yield the summary of a run.
+
+    Args:
+        results: the results of the run.
+        sparklines: draw curves; if False, describe them in words.
+    """
     for experiment in results.experiments:
         yield from render_experiment(experiment, sparklines)
         yield Line("")
@@ -66,7 +71,11 @@ def render(results: Results, sparklines: bool = True) -> Iterator[Line]:
 
 
 def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> Iterator[Line]:
-    """One experiment: verdict, claim, completeness, metrics, comparisons, expectations, errors."""
+    """Yield the summary of one experiment.
+
+    Verdict, hypothesis, completeness, metrics, comparisons, expectations, errors; arguments as for
+    `render`.
+    """
     definition, verdict = experiment.definition, experiment.verdict
     claim = f": {definition.hypothesis}" if definition.hypothesis else ""
     head = one_line(f"{definition.name}{claim}")
@@ -98,14 +107,14 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
     yield from _invalid(experiment)
 
 
-# --- how complete -----------------------------------------------------------------------------
+# --- completeness -----------------------------------------------------------------------------
 
 
 def _recorded(experiment: ExperimentResult) -> str:
     trials = experiment.trials
     events = sum(
-        each.summary.total_events if each.summary.kept_events is None else each.summary.kept_events
-        for each in experiment.metrics.values()
+        summary.total_events if summary.kept_events is None else summary.kept_events
+        for summary in (metrics.summary for metrics in experiment.metrics.values())
     )
     parts = []
     if trials:
@@ -113,11 +122,11 @@ def _recorded(experiment: ExperimentResult) -> str:
         for outcomes, word in (
             (BROKEN_OFF, "crashed"), ({"skipped"}, "skipped"), ({MISSING}, "missing"),
         ):  # fmt: skip
-            hit = [trial for trial in trials if trial.outcome in outcomes]
-            if hit:
-                nodes = sorted({trial.attempts[-1].node[1] for trial in hit if trial.attempts})
+            ended = [trial for trial in trials if trial.outcome in outcomes]
+            if ended:
+                nodes = sorted({trial.attempts[-1].node[1] for trial in ended if trial.attempts})
                 where = f" ({', '.join(nodes)})" if word == "crashed" else ""
-                parts.append(f"{len(hit)} {word}{where}")
+                parts.append(f"{len(ended)} {word}{where}")
         duplicates = sum(trial.duplicates for trial in trials)
         if duplicates:
             parts.append(f"{plural(duplicates, 'duplicate')} of other shards left out")
@@ -128,20 +137,21 @@ def _recorded(experiment: ExperimentResult) -> str:
 
 def _sampled(experiment: ExperimentResult) -> str:
     """``sampled: uniform 10 %, 1,234 of about 12,340 events kept``."""
-    summaries = [each.summary for each in experiment.metrics.values()]
-    sampled = [each for each in summaries if each.kept_events is not None]
+    summaries = [metrics.summary for metrics in experiment.metrics.values()]
+    sampled = [summary for summary in summaries if summary.kept_events is not None]
     kept, total = sum(s.kept_events or 0 for s in sampled), sum(s.total_events for s in sampled)
     sampling = experiment.definition.sampling
     how = f"{parse_sampling(sampling).text}, " if sampling else ""
-    known = f"{kept:,} of about {plural(total, 'event')} kept" if total else "no event to draw from"
-    text = f"sampled: {how}{known}"
+    share = f"{kept:,} of about {plural(total, 'event')} kept" if total else "no event to draw from"
+    text = f"sampled: {how}{share}"
     if experiment.broken_off:
-        where = ", ".join(experiment.broken_off)
-        text += f"; at least so many: {where} broke off before saying how many there were"
+        nodes = ", ".join(experiment.broken_off)
+        text += f"; the total is a minimum: {nodes} stopped before reporting how many there were"
     return text
 
 
 def _design(experiment: ExperimentResult) -> str:
+    """`` (25 cases × 2 conditions × 4 repeats)``; empty if the design is not complete."""
     trials = experiment.trials
     cases, repeats = {t.case for t in trials}, {t.trial for t in trials}
     conditions = {t.condition for t in trials}
@@ -187,17 +197,18 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
     subjects = [experiment.subject(condition) for condition in experiment.conditions]
     for metric in shown_metrics(experiment):
         path = metric.path
-        found = [subject.estimate(path) for subject in subjects]
-        values = [each.value for each in found if each.value is not None]
+        estimates = [subject.estimate(path) for subject in subjects]
+        values = [estimate.value for estimate in estimates if estimate.value is not None]
         if values:
-            bounds = [bound for each in found for bound in (each.low, each.high)]
+            bounds = [bound for estimate in estimates for bound in (estimate.low, estimate.high)]
             digits = decimals(values, bounds)
-            body.append([path, *(estimate_text(metric.unit, each, digits) for each in found)])
-            for each in found:
-                if each.value is not None and each.reason:
-                    known = reasons.setdefault(each.reason, [])
-                    if path not in known:
-                        known.append(path)
+            cells = (estimate_text(metric.unit, estimate, digits) for estimate in estimates)
+            body.append([path, *cells])
+            for estimate in estimates:
+                if estimate.value is not None and estimate.reason:
+                    paths = reasons.setdefault(estimate.reason, [])
+                    if path not in paths:
+                        paths.append(path)
     if not body:
         return
     yield Line("")
@@ -221,31 +232,31 @@ def _logged(experiment: ExperimentResult, sparklines: bool) -> Iterator[Line]:
 
 
 def _left_out(experiment: ExperimentResult) -> Iterator[Line]:
-    """What was recorded and is no finite number: a mean without it is not the mean of all."""
+    """Warn about recorded values that are not finite: the means do not include them."""
     for condition, group in experiment.groups.items():
         for name, series in group.recorded.items():
             if series.invalid:
-                said = series.invalid + len(series.values)
+                total = series.invalid + len(series.values)
                 yield Line(
-                    f"{_INDENT}{one_line(name)}: {series.invalid} of {said} values of {condition} "
-                    "are no finite numbers and left out",
+                    f"{_INDENT}{one_line(name)}: {series.invalid} of {total} values of {condition} "
+                    "are not finite numbers and were left out",
                     "yellow",
                 )
 
 
 def estimate_text(unit: str, estimate: Estimate, digits: int) -> str:
-    """``83.3 % [66.4, 92.7]``: a number with its 95 % interval, where it has one."""
+    """``83.3 % [66.4, 92.7]``: a number with its 95 % interval, if it has one."""
     interval = show_interval(estimate.low, estimate.high, unit, digits)
     return f"{show(estimate.value, unit, digits)} {interval}".rstrip()
 
 
 def shown_metrics(experiment: ExperimentResult) -> Iterator[Metric]:
-    """The metrics that the summary shows, in order."""
-    every = list(experiment.metrics.values())
+    """Yield the metrics that the summary shows, in order."""
+    by_condition = list(experiment.metrics.values())
     subjects = [experiment.subject(condition) for condition in experiment.conditions]
-    recorded = dict.fromkeys(name for each in every for name in each.recorded)
-    yield from experiment.catalog.shown([each.numbers for each in subjects], recorded)
-    for name in dict.fromkeys(name for each in every for name in each.custom):
+    recorded = dict.fromkeys(name for metrics in by_condition for name in metrics.recorded)
+    yield from experiment.catalog.shown([subject.numbers for subject in subjects], recorded)
+    for name in dict.fromkeys(name for metrics in by_condition for name in metrics.custom):
         yield experiment.catalog[name]
 
 
@@ -255,8 +266,14 @@ def shown_metrics(experiment: ExperimentResult) -> Iterator[Metric]:
 def comparison_lines(
     comparisons: Sequence[Comparison], indent: str, values: bool = True
 ) -> Iterator[Line]:
-    """A table of changes: verdict first; with ``values``, also the metric on both sides."""
-    rows = [_comparison_cells(each, values) for each in comparisons]
+    """Yield a table of changes, the verdict first.
+
+    Args:
+        comparisons: one per row.
+        indent: written before every line.
+        values: also show the metric on both sides.
+    """
+    rows = [_comparison_cells(comparison, values) for comparison in comparisons]
     sides = ["before", "after"] if values else []
     header = ["", "metric", *sides, "change", "95 % interval", "p", "n", ""]
     align = ["left", "left", *["right"] * (len(header) - 3), "left"]
@@ -269,67 +286,72 @@ def comparison_lines(
         yield Line((indent + line).rstrip(), STYLES[comparison.verdict])
 
 
-def _comparison_cells(each: Comparison, values: bool) -> list[str]:
-    unit = each.unit
-    values_known = [v for v in (each.baseline, each.candidate) if v is not None]
-    bounds = (each.low, each.high) if each.scale != "ratio" else ()
-    digits = decimals(values_known, bounds)
+def _comparison_cells(row: Comparison, values: bool) -> list[str]:
+    unit, sides = row.unit, (row.baseline, row.candidate)
+    bounds = (row.low, row.high) if row.scale != "ratio" else ()
+    digits = decimals([side for side in sides if side is not None], bounds)
     return [
-        each.verdict,
-        one_line(each.metric),
-        *([show(side, unit, digits) for side in (each.baseline, each.candidate)] if values else []),
-        show_change(each.change, each.scale, unit, digits),
-        show_change_interval(each.low, each.high, each.scale, unit, digits),
-        show_p(each.p),
-        " + ".join(f"{n:,}" for n in each.n),
-        comparison_note(each),
+        row.verdict,
+        one_line(row.metric),
+        *([show(side, unit, digits) for side in sides] if values else []),
+        show_change(row.change, row.scale, unit, digits),
+        show_change_interval(row.low, row.high, row.scale, unit, digits),
+        show_p(row.p),
+        " + ".join(f"{n:,}" for n in row.n),
+        comparison_note(row),
     ]
 
 
-def comparison_note(each: Comparison) -> str:
-    """Why there is no better verdict, or what it would take."""
-    if each.reason:
-        return each.reason
-    if each.needs:
-        return f"needs about {plural(each.needs, 'case')}"
+def comparison_note(comparison: Comparison) -> str:
+    """Say why there is no better verdict, or how many cases would probably give one."""
+    if comparison.reason:
+        return comparison.reason
+    if comparison.needs:
+        return f"needs about {plural(comparison.needs, 'case')}"
     return ""
 
 
 def judgement_lines(judgements: tuple[Judgement, ...], indent: str) -> Iterator[Line]:
-    """A table of expectations: verdict first."""
+    """Yield a table of expectations, the verdict first."""
     cells = [
-        [each.verdict, *map(one_line, (each.condition, each.expectation, judgement_text(each)))]
-        for each in judgements
+        [
+            judgement.verdict,
+            one_line(judgement.condition),
+            one_line(judgement.expectation),
+            one_line(judgement_text(judgement)),
+        ]
+        for judgement in judgements
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
     for judgement, line in zip(judgements, table.splitlines(), strict=True):
         yield Line((indent + line).rstrip(), STYLES[judgement.verdict])
 
 
-def judgement_text(each: Judgement) -> str:
-    """What was seen, how certain it is, and what is missing."""
-    unit = each.unit
-    known = [value for value in (each.observed, each.bound) if value is not None]
-    digits = decimals(known, (each.low, each.high))
+def judgement_text(judgement: Judgement) -> str:
+    """``83.3 % [66.4, 92.7] · needs at least 120``: the metric, its interval, what is missing."""
+    unit, low, high = judgement.unit, judgement.low, judgement.high
+    numbers = [value for value in (judgement.observed, judgement.bound) if value is not None]
+    digits = decimals(numbers, (low, high))
     parts = []
-    if each.observed is not None:
-        parts.append(show(each.observed, unit, digits))
-    if each.low is not None and not _relative(each):
-        parts[-1] += " " + show_interval(each.low, each.high, unit, digits)
-    elif _relative(each):
-        scale = "ratio" if each.basis.endswith("ratio") else "difference"
-        interval = show_change_interval(each.low, each.high, scale, unit, digits)
-        parts[-1] += f" against {show(each.bound, unit, digits)}, change {interval}"
-    if each.reason:
-        parts.append(each.reason)
-    elif each.needs:
-        cases = " cases" if each.basis.endswith("clustered by case") else ""
-        parts.append(f"needs at least {each.needs:,}{cases}")
+    if judgement.observed is not None:
+        parts.append(show(judgement.observed, unit, digits))
+    if low is not None and not _relative(judgement):
+        parts[-1] += " " + show_interval(low, high, unit, digits)
+    elif _relative(judgement):
+        scale = "ratio" if judgement.basis.endswith("ratio") else "difference"
+        interval = show_change_interval(low, high, scale, unit, digits)
+        parts[-1] += f" against {show(judgement.bound, unit, digits)}, change {interval}"
+    if judgement.reason:
+        parts.append(judgement.reason)
+    elif judgement.needs:
+        cases = " cases" if judgement.basis.endswith("clustered by case") else ""
+        parts.append(f"needs at least {judgement.needs:,}{cases}")
     return " · ".join(parts)
 
 
-def _relative(each: Judgement) -> bool:
-    return each.low is not None and each.basis.endswith((", ratio", ", difference"))
+def _relative(judgement: Judgement) -> bool:
+    """Whether the interval is that of the change against another condition."""
+    return judgement.low is not None and judgement.basis.endswith((", ratio", ", difference"))
 
 
 # --- errors -----------------------------------------------------------------------------------
@@ -346,7 +368,7 @@ def _errors(experiment: ExperimentResult) -> Iterator[Line]:
 
 
 def _invalid(experiment: ExperimentResult) -> Iterator[Line]:
-    """What the catalog says is wrong with the events; red where that fails the session."""
+    """Yield what is wrong with events according to the catalog; red if it fails the session."""
     ranked = list(experiment.invalid.items())
     for problem, count in ranked[:_MAX_INVALID]:
         style = "red" if problem in experiment.refused else "yellow"
@@ -357,12 +379,13 @@ def _invalid(experiment: ExperimentResult) -> Iterator[Line]:
 
 
 def _top(title: str, counts: Mapping[str, int]) -> Iterator[Line]:
+    """Yield the most frequent texts."""
     if not counts:
         return
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     yield Line("")
     yield Line(f"{_INDENT}{title}:")
-    for what, count in ranked[:_MAX_ERRORS]:
-        yield Line(f"{_INDENT * 2}{count} × {one_line(what)}")
+    for text, count in ranked[:_MAX_ERRORS]:
+        yield Line(f"{_INDENT * 2}{count} × {one_line(text)}")
     if len(ranked) > _MAX_ERRORS:
         yield Line(f"{_INDENT * 2}and {plural(len(ranked) - _MAX_ERRORS, 'other kind')}")

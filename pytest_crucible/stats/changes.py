@@ -1,6 +1,8 @@
-"""How much something changed, as an interval: one function per method.
+"""Changes from baseline to candidate, with confidence intervals: one function per method.
 
-Each takes baseline and candidate and gives a `Change`. Percentiles have a module of their own.
+Every function takes baseline and candidate and returns a `Change`; if the data admit no interval,
+it, or the ``interval`` of its result, raises `NoIntervalError`. `percentiles` has the method for
+percentiles.
 """
 
 from __future__ import annotations
@@ -28,25 +30,26 @@ Floats = NDArray[np.float64]
 
 RATIO, DIFFERENCE = "ratio", "difference"
 MAX_PAIRWISE = 2_000
-"""Above this many values per side, methods that look at all pairs give way to the central limit."""
+"""With more values per side, t methods replace the methods that look at all pairs of values."""
 ALPHA = 0.05
-"""For effective sizes behind p-values."""
+"""Level at which effective sizes for p-values are worked out."""
 _NOISE = 1e-12
-"""Differences that are smaller, or vary by less, relative to the values, are rounding only."""
+"""Differences below this share of the largest value are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change from baseline to candidate.
+    """The change of a metric from baseline to candidate.
 
     Attributes:
-        scale: RATIO (``estimate`` 1.2 is 20 % more) or DIFFERENCE (in the metric's unit).
+        scale: RATIO (``estimate`` 1.2 is 20 % more) or DIFFERENCE (in the unit of the metric).
         estimate: the change.
-        interval: its confidence interval for a given alpha of both sides together.
-        p: two-sided p-value of "no change"; None where there is no test.
-        effect: name and value of a size that does not depend on units.
-        method: what was done, for the report.
-        n: pairs; or of either side the cases, or the observations that belong to no case.
+        interval: from alpha, the error of both sides together, to the confidence interval of the
+            change; raises NoIntervalError.
+        p: two-sided p-value of "no change"; None if there is no test.
+        effect: name and value of an effect size, which does not depend on units.
+        method: name of the method, for reports.
+        n: number of pairs; or the sizes of both sides: cases, or observations without cases.
     """
 
     scale: str
@@ -62,9 +65,13 @@ class Change:
 
 
 def paired_log_ratio(base: Floats, cand: Floats) -> Change:
-    """Wilcoxon's signed rank on log ratios, with the Walsh-average interval (Lehmann 1975).
+    """Return the typical ratio of pairs: Wilcoxon's signed rank test (Wilcoxon 1945).
 
-    ``base`` and ``cand`` are logarithms, one per case, in the same order.
+    The interval is that of the Walsh averages (Lehmann 1975). Below 6 and above `MAX_PAIRWISE`
+    pairs: paired t on logarithms.
+
+    Args:
+        base, cand: logarithms, one per case, in the same order, shape ``(n,)``.
     """
     n = base.size
     if not 6 <= n <= MAX_PAIRWISE:
@@ -83,7 +90,14 @@ def paired_log_ratio(base: Floats, cand: Floats) -> Change:
 
 
 def log_shift(base: Floats, cand: Floats) -> Change:
-    """Mann-Whitney U with the Hodges-Lehmann shift of the logarithms (Hodges and Lehmann 1963)."""
+    """Return the typical ratio of independent values: Mann-Whitney U (Mann and Whitney 1947).
+
+    The estimate is the Hodges-Lehmann shift of the logarithms (Hodges and Lehmann 1963). Above
+    `MAX_PAIRWISE` values on a side: Welch on logarithms.
+
+    Args:
+        base, cand: logarithms, shapes ``(n,)`` and ``(m,)``.
+    """
     n, m = base.size, cand.size
     if min(n, m) < 4:
         raise NoIntervalError(f"needs at least 4 observations per side, has {n} and {m}")
@@ -103,10 +117,11 @@ def log_shift(base: Floats, cand: Floats) -> Change:
 
 
 def _differences(base: Floats, cand: Floats) -> Floats:
-    """Candidate − baseline, 0 where only rounding differs.
+    """Return candidate − baseline; differences that are only rounding become 0.
 
-    The trials of a case come in another order from run to run, and so do the sums of their
-    numbers. Ranks know no size: differences of 1e-17 that happen to have one sign gave p = 0.002.
+    The trials of a case are summed in another order in every run, which changes the last digits.
+    Rank tests ignore the size of a difference: differences of 1e-17 that happened to have the same
+    sign gave p = 0.002.
     """
     differences = cand - base
     differences[np.abs(differences) <= _noise(base, cand)] = 0.0
@@ -114,23 +129,26 @@ def _differences(base: Floats, cand: Floats) -> Floats:
 
 
 def _noise(base: Floats, cand: Floats) -> float:
+    """Return the size up to which a difference is rounding."""
     return _NOISE * float(max(np.abs(base).max(initial=0.0), np.abs(cand).max(initial=0.0)))
 
 
 def _walsh(values: Floats) -> Floats:
+    """Return the means of all pairs of values, pairs of a value with itself included."""
     rows, columns = np.triu_indices(values.size)
     averages: Floats = (values[rows] + values[columns]) / 2
     return averages
 
 
 def _rank_interval(ordered: Floats, cut: int) -> Interval:
+    """Return the ``cut``-th value from either end."""
     if cut < 1:
         raise NoIntervalError("too few observations for an interval at this level")
     return float(ordered[cut - 1]), float(ordered[ordered.size - cut])
 
 
 def _signed_rank_cut(n: int, alpha: float) -> int:
-    """How many Walsh averages to leave out on each side; exact up to 50, then normal."""
+    """Return the rank of the Walsh average that bounds the interval; exact up to n = 50."""
     mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
     if n > 50:
         return int(mean - normal_isf(alpha / 2) * math.sqrt(variance))
@@ -143,13 +161,13 @@ def _signed_rank_cut(n: int, alpha: float) -> int:
 
 
 def _mann_whitney_cut(n: int, m: int, alpha: float) -> int:
-    """How many pairwise shifts to leave out on each side; exact up to 25 per side, then normal."""
+    """Return the rank of the pairwise shift that bounds the interval; exact up to 25 per side."""
     if max(n, m) > tests.EXACT_TIES_N:
         spread = math.sqrt(n * m * (n + m + 1) / 12)
         return int(n * m / 2 - normal_isf(alpha / 2) * spread)
     counts = np.zeros(n * m + 1)
     counts[0] = 1.0
-    # The generating function of U: the Gaussian binomial coefficient.
+    # Coefficients of the generating function of U, the Gaussian binomial coefficient.
     for i in range(1, m + 1):
         shifted = counts.copy()
         shifted[n + i :] -= counts[: max(0, counts.size - n - i)]
@@ -161,6 +179,7 @@ def _mann_whitney_cut(n: int, m: int, alpha: float) -> int:
 
 
 def _rank_biserial(differences: Floats) -> float:
+    """Return the matched-pairs rank-biserial correlation (Kerby 2014), between −1 and 1."""
     from scipy.stats import rankdata
 
     nonzero = differences[differences != 0]
@@ -185,12 +204,20 @@ def _identity(value: float) -> float:
 
 
 def paired_means(base: Floats, cand: Floats) -> Change:
-    """Paired t on differences per case."""
+    """Return the mean difference of pairs, with the paired t interval (Student 1908).
+
+    Args:
+        base, cand: values, one per case, in the same order, shape ``(n,)``.
+    """
     return _paired_t_change(base, cand, DIFFERENCE, _identity)
 
 
 def means(base: Floats, cand: Floats) -> Change:
-    """Welch's interval of a difference of means (Welch 1947)."""
+    """Return the difference of independent means, with Welch's interval (Welch 1947).
+
+    Args:
+        base, cand: values, shapes ``(n,)`` and ``(m,)``.
+    """
     return _welch_change(base, cand, DIFFERENCE, _identity, "Welch")
 
 
@@ -249,7 +276,16 @@ def _unvarying(
     p: float | None,
     n: tuple[int, ...],
 ) -> Change:
-    """The same everywhere: there is no spread for t, but ranks are certain if there are enough."""
+    """Return a change without spread: t has no interval, but ranks have one with enough values.
+
+    Args:
+        value: the change, before ``back``.
+        scale: RATIO or DIFFERENCE.
+        back: from ``value`` to the scale.
+        cut: from alpha to the rank that bounds the rank interval; below 1 there is none.
+        p: p-value.
+        n: sizes.
+    """
 
     def interval(alpha: float) -> Interval:
         if cut(alpha) < 1:
@@ -265,13 +301,17 @@ def _unvarying(
 
 
 def paired_rates(first: Floats, second: Floats) -> Change:
-    """Exact McNemar with Newcombe's paired interval; with repeated trials t on case rates.
+    """Return the difference of paired rates.
 
-    One rate per case, in the same order.
+    Exact McNemar test with Newcombe's paired interval; with repeated trials per case, paired t on
+    the rates of the cases.
+
+    Args:
+        first, second: rates of baseline and candidate, one per case, in the same order, ``(n,)``.
     """
     n, differences = first.size, _differences(first, second)
     if not differences.any() or np.isin([first, second], (0.0, 1.0)).all():
-        # Case rates between 0 and 1 that did not change are pairs that agree, like 0 and 1.
+        # If no case rate changed, all pairs agree, also those with a rate between 0 and 1.
         lost, won = int((differences < 0).sum()), int((differences > 0).sum())
         both = round(float(np.minimum(first, second).sum()))
 
@@ -287,16 +327,16 @@ def paired_rates(first: Floats, second: Floats) -> Change:
         change = _paired_t_change(first, second, DIFFERENCE, _identity)
 
     def interval(alpha: float) -> Interval:
-        return _unseen(change.interval(alpha), change.estimate, n, alpha)
+        return _widened(change.interval(alpha), change.estimate, n, alpha)
 
     return replace(change, interval=interval)
 
 
-def _unseen(interval: Interval, estimate: float, n: int, alpha: float) -> Interval:
-    """The interval, no narrower than that of ``n`` cases of which none changed.
+def _widened(interval: Interval, estimate: float, n: int, alpha: float) -> Interval:
+    """Return the interval, at least as wide as for ``n`` cases of which none changed.
 
-    A few small changes cannot say more about cases that were not tried. It is not widened across
-    "no change": whether anything changed is for the test to say.
+    A few small changes cannot make us more certain about cases that were not tried. An interval
+    that excludes "no change" still does so afterwards: the test decides whether anything changed.
     """
     half = wilson(0, n, alpha)[1]
     low, high = interval
@@ -307,14 +347,21 @@ def _unseen(interval: Interval, estimate: float, n: int, alpha: float) -> Interv
 
 
 def rates(base: Sample, cand: Sample, factor: float = 1.0) -> Change:
-    """Fisher's exact test with Newcombe's interval; clusters by their effective size.
+    """Return the difference of independent rates: Fisher's exact test, Newcombe's interval.
 
-    The change is candidate − ``factor`` × baseline; the test is that of factor 1.
+    Clustered trials enter with their effective sizes.
+
+    Args:
+        base, cand: samples of 0 and 1.
+        factor: the change is candidate − ``factor`` × baseline; the test is for factor 1.
+
+    Raises:
+        NoIntervalError: a side has no trials, or the factor is negative.
     """
     if not base.n or not cand.n:
         raise NoIntervalError(f"no trials on one side ({base.n} and {cand.n})")
     if factor < 0:
-        raise NoIntervalError("a rate can be held against a multiple of at least 0 only")
+        raise NoIntervalError("a rate can only be compared with a multiple of at least 0")
     p1, p2 = float(base.values.mean()), float(cand.values.mean())
 
     def sizes(alpha: float) -> tuple[float, float]:

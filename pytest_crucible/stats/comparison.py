@@ -1,7 +1,7 @@
-"""Comparison: baseline against candidate, metric by metric, each with a verdict.
+"""Comparison: baseline against candidate, with a verdict for every metric.
 
-The confidence interval of the change, held against a margin, decides: a change that is certain but
-smaller than the margin is no regression, and one that looks large but is uncertain is none either.
+The verdict compares the confidence interval of the change with a margin: a change that is certain
+but smaller than the margin is no regression, nor is a change that looks large but is uncertain.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ EQUIVALENT, INCONCLUSIVE = "EQUIVALENT", "INCONCLUSIVE"
 ADDED, REMOVED = "ADDED", "REMOVED"
 
 ALPHA = 0.05
-"""Of both sides together; 0.025 on the bad side."""
+"""Error of both sides together; 0.025 on the bad side."""
 MARGIN = 0.05
 _MOST_CASES = 1_000_000
-Said = TypeVar("Said", float, bool)
+Setting = TypeVar("Setting", float, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,10 @@ class Options:
     """How to judge.
 
     Attributes:
-        margin: the largest change that does not matter: relative, or absolute for rates.
-        margins: the same per metric.
-        lower_is_better: per metric, where its name does not tell.
+        margin: the largest change that does not matter: relative to the baseline; for rates the
+            difference itself.
+        margins: margins of single metrics, by path, or by name for all statistics of a number.
+        lower_is_better: overrides the direction of metrics, keyed like ``margins``.
         alpha: error of both sides of an interval together.
     """
 
@@ -60,20 +61,20 @@ class Options:
     alpha: float = ALPHA
 
     def margin_of(self, metric: Metric) -> float:
-        """What was said for this metric, else what it declares, else what holds for all."""
-        told = _said_of(metric.path, self.margins)
-        declared = self.margin if metric.margin is None else metric.margin
-        return declared if told is None else told
+        """Return the margin of a metric: of ``margins``, else of the metric, else ``margin``."""
+        chosen = _setting_of(metric.path, self.margins)
+        default = self.margin if metric.margin is None else metric.margin
+        return default if chosen is None else chosen
 
     def lower_is_better_of(self, metric: Metric) -> bool:
-        """What was said for this metric, else what the catalogue knows."""
-        told = _said_of(metric.path, self.lower_is_better)
-        return metric.better == LOWER if told is None else told
+        """Return the direction of a metric: of ``lower_is_better``, else of the catalogue."""
+        chosen = _setting_of(metric.path, self.lower_is_better)
+        return metric.better == LOWER if chosen is None else chosen
 
 
-def _said_of(path: str, said: Mapping[str, Said] | None) -> Said | None:
-    """What was said of a metric, or of all statistics of a number."""
-    for name, value in (said or {}).items():
+def _setting_of(path: str, settings: Mapping[str, Setting] | None) -> Setting | None:
+    """Return the setting of a metric, or of the number that it is a statistic of."""
+    for name, value in (settings or {}).items():
         if path == name or path.startswith(f"{name}."):
             return value
     return None
@@ -84,20 +85,20 @@ class Comparison:
     """One metric, baseline against candidate.
 
     Attributes:
-        metric: path, e.g. ``latency`` (typical), ``latency.p95``, ``score.mean``.
-        baseline, candidate: the metric on both sides; None where it does not exist.
-        scale: ``ratio`` or ``difference``: how ``change`` and its interval are to be read.
-        change, low, high: the change and its interval.
-        p: two-sided, of "no change", corrected by Holm for all metrics compared.
-        effect: name and value of the effect size.
-        n: pairs, or observations on both sides.
-        margin: δ that the interval was held against.
+        metric: path, e.g. ``latency`` (typical latency), ``latency.p95``, ``score.mean``.
+        baseline, candidate: the metric on both sides, in its unit; None if it does not exist.
         verdict: REGRESSED, IMPROVED, EQUIVALENT, INCONCLUSIVE, ADDED or REMOVED.
-        method: how it was worked out.
-        reason: why there is no better verdict.
-        needs: cases that would probably settle it, if that can be said.
+        scale: whether ``change`` and its interval are a ``ratio`` or a ``difference``.
+        change, low, high: the change and its confidence interval.
+        p: two-sided p-value of "no change", corrected for all compared metrics (Holm 1979).
+        effect: name and value of the effect size.
+        n: number of pairs, or the sizes of both sides.
+        margin: the margin that the interval was compared with.
+        method: name of the method.
+        reason: why the verdict is not a better one.
+        needs: number of cases that would probably give a verdict; None if that is unclear.
         lower_is_better: which direction is good.
-        share: whether the metric is a share between 0 and 1, whose margin is absolute.
+        share: whether the metric is a share between 0 and 1, whose margin is a difference.
         unit: of the metric.
     """
 
@@ -124,21 +125,22 @@ class Comparison:
 def compare_subjects(
     base: Subject, cand: Subject, options: Options | None = None
 ) -> list[Comparison]:
-    """Compare every metric that either side has and that comparisons have a row for.
+    """Compare all metrics that either side has and that comparisons have a row for.
+
+    If the cases of both sides match, they are compared in pairs.
 
     Args:
         base: the baseline.
-        cand: the candidate, by whose catalogue the metrics are judged; paired by case where the
-            cases match.
+        cand: the candidate; its catalogue describes the metrics.
         options: margins and level.
     """
     options = options or Options()
     metrics = list(_metrics(base, cand))
-    found = [_compare(metric, base, cand, options) for metric in metrics]
+    comparisons = [_compare(metric, base, cand, options) for metric in metrics]
     rows = {metric.path for metric in metrics}
     bare = dict.fromkeys(path for side in (base, cand) for path in side.bare() if path not in rows)
-    found += [_without_observations(cand.catalog[path], base, cand, options) for path in bare]
-    return _corrected(found, options.alpha)
+    comparisons += [_without_observations(cand.catalog[path], base, cand, options) for path in bare]
+    return _corrected(comparisons, options.alpha)
 
 
 def _metrics(base: Subject, cand: Subject) -> Iterator[Metric]:
@@ -147,12 +149,12 @@ def _metrics(base: Subject, cand: Subject) -> Iterator[Metric]:
     for metric in cand.catalog.compared(sides, recorded):
         if any(_sample(side, metric).n for side in (base, cand)):
             yield metric
-    # Of what was logged only what the author declared or claims something about: a correction for
-    # every learning rate that was logged on the way would bury the rest.
+    # Of logged numbers, only those that the author declared or claims something about: every row
+    # makes the correction of p stricter, and many logged numbers (a learning rate) do not matter.
     for name in base.group.logged:
         metric = cand.catalog[f"{name}.last"]
-        told = name in cand.catalog.declared
-        if told and all(_sample(side, metric).n for side in (base, cand)):
+        declared = name in cand.catalog.declared
+        if declared and all(_sample(side, metric).n for side in (base, cand)):
             yield metric
 
 
@@ -160,7 +162,7 @@ def _sample(side: Subject, metric: Metric) -> Sample:
     return sample_of(side.group, metric) or Sample(np.empty(0), None, (), RATE)
 
 
-def _blank(
+def _undecided(
     metric: Metric, before: float | None, after: float | None, options: Options
 ) -> Comparison:
     return Comparison(
@@ -176,29 +178,29 @@ def _blank(
 
 def _compare(metric: Metric, base: Subject, cand: Subject, options: Options) -> Comparison:
     before, after = _sample(base, metric), _sample(cand, metric)
-    blank = replace(
-        _blank(metric, _centre(before, metric), _centre(after, metric), options),
+    undecided = replace(
+        _undecided(metric, _centre(before, metric), _centre(after, metric), options),
         share=all(side.kind == RATE for side in (before, after) if side.n),
     )
     if not before.n:
-        return replace(blank, verdict=ADDED, reason="the baseline has no such metric")
+        return replace(undecided, verdict=ADDED, reason="the baseline has no such metric")
     if not after.n:
-        return replace(blank, verdict=REMOVED, reason="the candidate has no such metric")
+        return replace(undecided, verdict=REMOVED, reason="the candidate has no such metric")
     try:
         typical = metric.statistic == TYPICAL
-        judged = _judged(blank, change_of(before, after, typical=typical), options.alpha)
+        judged = _judged(undecided, change_of(before, after, typical=typical), options.alpha)
     except NoIntervalError as error:
-        return replace(blank, reason=str(error))
+        return replace(undecided, reason=str(error))
     invalid = before.invalid + after.invalid
     lacking = [
-        f"missing in {lack} of the {which}"
-        for which, side in (("baseline", base), ("candidate", cand))
-        if (lack := trials_without(side.group, metric.path.rpartition(".")[0]))
+        f"missing in {trials} of the {side_name}"
+        for side_name, side in (("baseline", base), ("candidate", cand))
+        if (trials := trials_without(side.group, metric.path.rpartition(".")[0]))
     ]
     if invalid:
-        lacking = [f"{invalid} values were no finite numbers and were left out"]
+        lacking = [f"{invalid} values were not finite numbers and were left out"]
     if lacking:
-        # Leaving out what was not recorded would flatter one side: no verdict on that.
+        # Without the missing values one side would look better than it is: no verdict.
         return replace(judged, verdict=INCONCLUSIVE, reason=", ".join(lacking), needs=None)
     return judged
 
@@ -206,22 +208,23 @@ def _compare(metric: Metric, base: Subject, cand: Subject, options: Options) -> 
 def _without_observations(
     metric: Metric, base: Subject, cand: Subject, options: Options
 ) -> Comparison:
-    """A number that a plugin gave, with nothing to tell by how certain it is."""
+    """Compare a number that a plugin gave without observations: there is no interval."""
     before, after = base.numbers.get(metric.path), cand.numbers.get(metric.path)
-    blank = _blank(metric, before, after, options)
+    undecided = _undecided(metric, before, after, options)
     if before is None:
-        return replace(blank, verdict=ADDED, reason="the baseline has no such metric")
+        return replace(undecided, verdict=ADDED, reason="the baseline has no such metric")
     if after is None:
-        return replace(blank, verdict=REMOVED, reason="the candidate has no such metric")
+        return replace(undecided, verdict=REMOVED, reason="the candidate has no such metric")
     why = "no interval: a plugin gave the number without its observations"
-    return replace(blank, scale=DIFFERENCE, change=after - before, reason=why)
+    return replace(undecided, scale=DIFFERENCE, change=after - before, reason=why)
 
 
 def _centre(sample: Sample, metric: Metric) -> float | None:
+    """Return the value of the metric on one side; None if it is unknown."""
     if not sample.n:
         return None
     if metric.drawn in PER_TRIAL and sample.weights is not None:
-        return None  # what a trial spent is not known: some of its calls may have been dropped
+        return None  # some calls of the trial may have been dropped
     if metric.statistic == TYPICAL:
         return sample.quantile(0.5)
     if sample.kind == QUANTILE:
@@ -230,14 +233,14 @@ def _centre(sample: Sample, metric: Metric) -> float | None:
 
 
 def change_of(before: Sample, after: Sample, *, typical: bool = False) -> Change:
-    """The change of one metric, by the method that fits the samples.
+    """Return the change of one metric, by the method that fits the samples.
 
     Args:
-        before, after: the observations on both sides.
-        typical: ask for the typical value, not for the mean of all.
+        before, after: the observations of baseline and candidate.
+        typical: compare typical values (medians), not means.
 
     Raises:
-        NoIntervalError: the samples admit no statement.
+        NoIntervalError: the samples admit no interval, with the reason.
     """
     refuse_sampled(before, after)
     if before.kind == RATE and after.kind == RATE:
@@ -248,7 +251,7 @@ def change_of(before: Sample, after: Sample, *, typical: bool = False) -> Change
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
         paired = _pairs(before, after) is not None
         return percentiles.quantile_ratio(before, after, before.q, paired)
-    if typical:  # what is paid (cost, tokens) is the mean, outliers and all
+    if typical:  # not for cost and tokens: users pay the mean, outliers included
         positive = min(before.values.min(), after.values.min()) > 0
         if positive:
             return _skewed(before, after)
@@ -263,10 +266,14 @@ def _skewed(before: Sample, after: Sample) -> Change:
 
 
 def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change:
-    """The difference of means, candidate − ``factor`` × baseline, paired by case if they match.
+    """Return the difference of means, candidate − ``factor`` × baseline; in pairs if cases match.
+
+    Args:
+        before, after: the observations of baseline and candidate.
+        factor: of the baseline.
 
     Raises:
-        NoIntervalError: too few values.
+        NoIntervalError: there are too few values.
     """
     pairs = _pairs(before, after)
     if pairs:
@@ -275,7 +282,7 @@ def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change
 
 
 def _independent(sample: Sample, logs: bool = False) -> Floats:
-    """One value per case where cases repeat (trials of a case are not independent)."""
+    """Return independent values: the means of the cases, if cases have several values."""
     if sample.clusters() is not None:
         return sample.case_means(logs)[1]
     values: Floats = np.log(sample.values) if logs else sample.values
@@ -283,36 +290,44 @@ def _independent(sample: Sample, logs: bool = False) -> Floats:
 
 
 def _pairs(before: Sample, after: Sample, logs: bool = False) -> tuple[Floats, Floats] | None:
-    """Both sides by matched case, if at least half of the cases of each side match."""
+    """Return the case means of both sides, in the order of the matched cases.
+
+    None unless at least two cases, and at least half of the cases of either side, match.
+    """
     if before.cases is None or after.cases is None:
         return None
-    (cases, means), (others, other_means) = (side.case_means(logs) for side in (before, after))
-    of_case = np.full(len(before.names) + 1, np.nan)  # the last is that of no case
-    of_case[cases] = means
-    first = of_case[_numbers(before.names, after.names)[others]]
+    (old_cases, old_means), (new_cases, new_means) = (
+        side.case_means(logs) for side in (before, after)
+    )
+    by_case = np.full(len(before.names) + 1, np.nan)  # index −1: the candidate's unmatched cases
+    by_case[old_cases] = old_means
+    first = by_case[_indices(before.names, after.names)[new_cases]]
     matched = ~np.isnan(first)
     count = int(np.count_nonzero(matched))
-    if count < 2 or 2 * count < max(cases.size, others.size):
+    if count < 2 or 2 * count < max(old_cases.size, new_cases.size):
         return None
-    return first[matched], other_means[matched]
+    return first[matched], new_means[matched]
 
 
 @lru_cache(maxsize=1)
-def _numbers(names: tuple[str, ...], others: tuple[str, ...]) -> Ints:
-    """For each of the other names its place among the names, or −1; the same for many metrics."""
-    places = {name: place for place, name in enumerate(names)}
-    return np.array([places.get(name, -1) for name in others], dtype=np.int64)
+def _indices(names: tuple[str, ...], others: tuple[str, ...]) -> Ints:
+    """Return the index among ``names`` of every one of ``others``, or −1.
+
+    Cached, because many metrics have the same cases.
+    """
+    by_name = {name: index for index, name in enumerate(names)}
+    return np.array([by_name.get(name, -1) for name in others], dtype=np.int64)
 
 
 # --- the verdict ------------------------------------------------------------------------------
 
 
-def _judged(blank: Comparison, change: Change, alpha: float) -> Comparison:
+def _judged(undecided: Comparison, change: Change, alpha: float) -> Comparison:
     low, high = change.interval(alpha)
     if not all(map(math.isfinite, (low, high, change.estimate))):
         raise NoIntervalError("too few observations of too different sizes: no bound on the change")
     judged = replace(
-        blank,
+        undecided,
         scale=change.scale,
         change=change.estimate,
         low=low,
@@ -332,21 +347,29 @@ def _judged(blank: Comparison, change: Change, alpha: float) -> Comparison:
 
 
 def _limits(comparison: Comparison) -> tuple[float, float]:
-    """The margin around "no change", on the scale of the change."""
+    """Return the limits of the margin around "no change", on the scale of the change."""
     margin = comparison.margin
     if comparison.scale == RATIO:
         return 1 / (1 + margin), 1 + margin
     if comparison.share or comparison.baseline is None:
         return -margin, margin
-    # Relative to the baseline; a baseline of 0 leaves nothing to be relative to.
+    # Relative to the baseline; if that is 0, the margin itself.
     size = margin * abs(comparison.baseline)
     return (-size, size) if size else (-margin, margin)
 
 
 def cases_needed(change: Change, alpha: float, *limits: float) -> int | None:
-    """Cases at which the interval, shrinking with the root of n, would hold none of the limits.
+    """Estimate how many cases would narrow the interval until it contains none of the limits.
 
-    None if more than a million, or if the change lies on a limit.
+    The interval is assumed to shrink with the square root of the number of cases.
+
+    Args:
+        change: the change.
+        alpha: error of both sides together.
+        limits: on the scale of the change.
+
+    Returns:
+        None for more than a million cases, or if the estimate lies on a limit.
     """
     scale = math.log if change.scale == RATIO else float
     low, high = change.interval(alpha)
@@ -365,19 +388,19 @@ def cases_needed(change: Change, alpha: float, *limits: float) -> int | None:
 
 
 def _corrected(judged: Sequence[Comparison], alpha: float) -> list[Comparison]:
-    """Correct p for the number of metrics; nothing regressed or improved if p is not certain.
+    """Correct p for the number of metrics; take back REGRESSED and IMPROVED if p is above alpha.
 
-    So unchanged code is called REGRESSED in at most half of alpha of all runs, however many metrics
-    there are, and a verdict never contradicts the p-value beside it.
+    So unchanged code is called REGRESSED in at most alpha / 2 of all runs, however many metrics
+    there are, and a verdict never contradicts its p-value.
     """
-    p_values = holm({each.metric: each.p for each in judged})
+    p_values = holm({comparison.metric: comparison.p for comparison in judged})
     count = sum(p is not None for p in p_values.values())
     corrected = []
-    for each in judged:
-        p, verdict, reason = p_values[each.metric], each.verdict, each.reason
+    for comparison in judged:
+        p, verdict, reason = p_values[comparison.metric], comparison.verdict, comparison.reason
         if verdict in (REGRESSED, IMPROVED) and (p is None or p > alpha):
-            alone = each.p is not None and each.p <= alpha
+            alone = comparison.p is not None and comparison.p <= alpha
             why = f"after correction for {count} metrics" if alone else "by the exact test"
             verdict, reason = INCONCLUSIVE, f"{verdict} by its interval, but not {why}"
-        corrected.append(replace(each, p=p, verdict=verdict, reason=reason))
+        corrected.append(replace(comparison, p=p, verdict=verdict, reason=reason))
     return corrected

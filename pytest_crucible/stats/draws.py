@@ -1,4 +1,4 @@
-"""How the observations behind a metric are drawn from the columns of its group."""
+"""Draw the observations behind a metric from the columns of a group."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ Draw = Callable[[Group, Metric], Sample]
 
 
 def sample_of(group: Group, metric: Metric) -> Sample | None:
-    """The observations behind a metric; None where it is no estimate but a plain fact.
+    """Return the observations behind a metric; None if it is a plain fact.
 
-    Totals, counts and extremes are facts about this run: nothing to infer. An empty sample means
-    that nothing was recorded.
+    Totals, counts and extremes are facts about this run: there is nothing to infer. An empty sample
+    means that nothing was recorded.
     """
     if metric.drawn == RECORDED:
-        return _given(group, metric)
+        return _of_users(group, metric)
     draw = None if metric.drawn is None else _DRAWS[metric.drawn]
     return None if draw is None else _shaped(draw(group, metric), metric.statistic)
 
 
-def _given(group: Group, metric: Metric) -> Sample | None:
-    """What was given to ``record`` or ``log``, or worked out by a plugin."""
+def _of_users(group: Group, metric: Metric) -> Sample | None:
+    """Return numbers given to ``record`` or ``log``, or worked out by a plugin."""
     name, _, statistic = metric.path.rpartition(".")
     if metric.path in group.declared:
         name, statistic = metric.path, "mean"
@@ -61,14 +61,18 @@ def _given(group: Group, metric: Metric) -> Sample | None:
 
 
 def _is_share(sample: Sample) -> bool:
-    """Right or wrong: a share, not a measurement."""
+    """Whether all values are 0 or 1: then their mean is a share."""
     return set(np.unique(sample.values)) <= {0.0, 1.0}
 
 
 def _per_trial(column: str, counted: str) -> Draw:
-    """What each trial spent in all: the sum of a column over the trial's events.
+    """Return a draw with one observation per trial: the sum of a column over its events.
 
-    Calls of a trial are parts of one observation. Events outside trials count one by one.
+    If there are events outside trials, or the run was sampled, every event is an observation.
+
+    Args:
+        column: of the group.
+        counted: the column that says which rows count.
     """
 
     def draw(group: Group, _: Metric) -> Sample:
@@ -88,7 +92,7 @@ def _per_trial(column: str, counted: str) -> Draw:
 
 
 def _shaped(sample: Sample, statistic: str) -> Sample | None:
-    """The sample as that of one statistic; None for one that stands for the run alone."""
+    """Return the sample for one statistic of its values; None for a fact about the run."""
     if statistic in QUANTILES:
         return replace(sample, kind=QUANTILE, q=QUANTILES[statistic])
     if statistic in _MEANS:
@@ -97,7 +101,7 @@ def _shaped(sample: Sample, statistic: str) -> Sample | None:
 
 
 def _column(column: str, counted: str) -> Draw:
-    """A column of the events that count."""
+    """Return a draw with one observation per event that counts: its value in a column."""
 
     def draw(group: Group, _: Metric) -> Sample:
         values = np.frombuffer(getattr(group, column), dtype=np.float64)
@@ -127,7 +131,7 @@ def _weights(group: Group, rows: NDArray[np.bool_]) -> Floats | None:
 
 
 def _outcomes(group: Group, metric: Metric) -> Sample:
-    """Of trials by their last attempt; outside pytest, where there are none, of operations."""
+    """Return 1 per trial that passed, 0 per failed one; without trials, the same of operations."""
     if not group.trials:
         return _operations(group, metric)
     return _of_trials(group, [trial.outcome for trial in group.trials])
@@ -165,23 +169,23 @@ def _durations(group: Group, _: Metric) -> Sample:
 def _recorded(group: Group, series: Series) -> Sample:
     values = np.frombuffer(series.values, dtype=np.float64)
     cases = np.frombuffer(series.cases, dtype=np.int64)
-    found = made(values, cases, group.cases, MEAN)
-    return replace(found, invalid=series.invalid + found.invalid)
+    sample = made(values, cases, group.cases, MEAN)
+    return replace(sample, invalid=series.invalid + sample.invalid)
 
 
 def _logged(group: Group, series: LoggedSeries, metric: Metric) -> Sample | None:
-    """One observation per trial; None with a single curve: where that ended is a plain fact."""
+    """Return one observation per trial; None for a single curve, which is a plain fact."""
     curves = list(trial_curves(series))
     if len(curves) < 2:
         return None
     best_is = series.best or (MIN if metric.better == LOWER else MAX)
-    values = np.array([trial_statistic(each, metric.statistic, best_is) for each in curves])
-    cases = np.array([each.case for each in curves], dtype=np.int64)
+    values = np.array([trial_statistic(curve, metric.statistic, best_is) for curve in curves])
+    cases = np.array([curve.case for curve in curves], dtype=np.int64)
     return made(values, cases, group.cases, MEAN)
 
 
 def _of_wholes(group: Group, metric: Metric) -> Sample:
-    """What ensembles and hedged requests tell, one observation for each."""
+    """Return one observation per ensemble prediction, or per hedged request."""
     assert metric.drawn is not None
     series, weights = SERIES[metric.drawn](group)
     values = np.frombuffer(series.values, dtype=np.float64)
@@ -211,4 +215,4 @@ _DRAWS: Mapping[str, Draw] = {
     "total tokens": _column("total_tokens", "counted_tokens"),
     **dict.fromkeys(SERIES, _of_wholes),
 }
-"""How the observations of the catalogue's metrics are drawn, by what it calls them."""
+"""How to draw the observations of a built-in metric, by its `Metric.drawn`."""

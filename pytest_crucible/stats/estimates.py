@@ -1,4 +1,4 @@
-"""Estimates: every summarised number with its interval, or the reason why it has none."""
+"""Estimates: the metrics of the summary with their intervals, or reasons why they have none."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A number and how well it is known.
+    """A metric and its confidence interval.
 
     Attributes:
-        value: the number; None if nothing was recorded for it.
-        low, high: 95 % interval for display, None where there is none.
-        n: observations.
-        cases: how many cases they come from; None where they belong to none.
-        exact: a plain fact about this run (a total, a count): nothing to infer. Where a sample was
-            taken there are no such facts about its events.
-        reason: why there is no interval.
-        sample: the observations, to judge at other levels.
+        value: the metric; None if nothing was recorded for it.
+        low, high: 95 % interval for display, in the unit of the metric; None if there is none.
+        n: number of observations.
+        cases: number of cases that they come from; None if they belong to no case.
+        exact: the value is a plain fact about this run (a total, a count), not an estimate. If the
+            run was sampled, totals and counts of its events are estimates, too.
+        reason: why there is no interval, or no value.
+        sample: the observations, for intervals at other levels.
     """
 
     value: float | None
@@ -48,12 +48,12 @@ class Estimate:
 
 
 def estimate(group: Group, metric: Metric, numbers: Mapping[str, float | None]) -> Estimate:
-    """The estimate of one metric.
+    """Estimate one metric.
 
     Args:
         group: the observations.
-        metric: which, from the catalogue.
-        numbers: all metrics of the group by path, for those that are plain facts.
+        metric: the metric, from the catalogue.
+        numbers: all metrics of the group by path; plain facts are read from here.
     """
     path = metric.path
     sample = sample_of(group, metric)
@@ -91,17 +91,17 @@ def _why_unknown(group: Group, path: str) -> str | None:
 
 
 def point(sample: Sample) -> float:
-    """The metric itself."""
+    """Return the value of the metric."""
     if sample.kind == QUANTILE:
         return sample.quantile(sample.q)
     return sample.mean() * sample.factor
 
 
 def interval_for_display(sample: Sample, alpha: float) -> Interval:
-    """Wilson for rates, Student for means, order statistics for percentiles.
+    """Return the interval to show: Wilson for rates, Student's for means, else order statistics.
 
     Raises:
-        NoIntervalError: there is none.
+        NoIntervalError: there is none, with the reason.
     """
     refuse_sampled(sample)
     if sample.kind == RATE:
@@ -111,10 +111,12 @@ def interval_for_display(sample: Sample, alpha: float) -> Interval:
 
 
 def interval_for_gate(sample: Sample, alpha: float) -> Interval:
-    """The same, but Clopper-Pearson for rates: a gate must keep its level for every rate.
+    """Return the interval to judge by: Clopper-Pearson for rates, else the interval to show.
+
+    A gate must keep its level for every true rate; Wilson's interval only does so on average.
 
     Raises:
-        NoIntervalError: there is none.
+        NoIntervalError: there is none, with the reason.
     """
     refuse_sampled(sample)
     if sample.kind == RATE:

@@ -1,8 +1,8 @@
-"""Judging expectations: is the claim certain, refuted, or open?
+"""Judge expectations: is the claim certain, refuted, or open?
 
-CONFIRMED when the confidence bound on the claim's side clears the threshold, REJECTED when the
-other bound misses it, else INCONCLUSIVE with the number of observations that would probably do.
-Each side has an error of 5 %.
+For ``metric > bound``: CONFIRMED if the lower confidence bound of the metric is above the bound,
+REJECTED if the upper one is not, else INCONCLUSIVE, with the number of observations that would
+probably give a verdict. For ``<`` the other way round. Either side has an error of 5 %.
 """
 
 from __future__ import annotations
@@ -39,26 +39,30 @@ from pytest_crucible.stats.subject import Subject
 CONFIRMED, REJECTED, INCONCLUSIVE = "CONFIRMED", "REJECTED", "INCONCLUSIVE"
 
 ALPHA = 0.05
-"""Error of each side. So 299 of 299 confirm ``success_rate > 0.99``, and 298 of 298 do not."""
+"""Error of one side. So 299 of 299 confirm ``success_rate > 0.99``, and 298 of 298 do not."""
 _MOST = 10_000_000
 _FEWEST = 6
-"""So many equal values stand for a mean without spread, as in comparisons."""
+"""With this many equal values, the mean is taken as certain, as in comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What became of an expectation for one condition.
+    """The verdict on an expectation for one condition.
 
     Attributes:
-        expectation, condition, metric: what was claimed, of what.
+        expectation: text of the expectation.
+        condition: the condition that was judged.
+        metric: path of the metric.
         verdict: CONFIRMED, REJECTED or INCONCLUSIVE.
-        observed: the metric; None if there is no such number.
-        low, high: its one-sided 95 % bounds, where there are any. For a relative expectation,
-            those of observed − bound.
-        bound: what it was held against; None if that is missing.
-        basis: how it was judged.
-        reason: why there is no better verdict.
-        needs: observations that would probably settle it; cases, where trials are clustered.
+        observed: the metric, in its unit; None if there is no such number.
+        low, high: its one-sided 95 % bounds; None if there are none. For a relative expectation,
+            the bounds of the change against the other condition: a difference or, for
+            percentiles, a ratio.
+        bound: the number that it was compared with; None if it is unknown.
+        basis: the method of the judgement.
+        reason: why the verdict is not a better one.
+        needs: number of observations that would probably give a verdict; of cases, if trials are
+            clustered.
         unit: of the metric.
     """
 
@@ -76,13 +80,17 @@ class Judgement:
     unit: str = ""
 
 
-UNJUDGED = "too few values, or too many alike, to tell anomalies by"
+UNJUDGED = "too few values, or too many alike, to find anomalies"
 
 
 def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Judgement]:
-    """Judge an expectation for each condition that it applies to.
+    """Judge an expectation for every condition that it applies to.
 
-    Missing data are never a pass: the verdict is REJECTED, and the reason names what is missing.
+    If data are missing, the verdict is REJECTED and the reason names them: missing data never pass.
+
+    Args:
+        expectation: the parsed expectation.
+        subjects: all conditions of the experiment, by name.
     """
     relative_to = expectation.bound.condition
     return [
@@ -95,57 +103,59 @@ def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Jud
 def _judge_one(
     expectation: Expectation, condition: str, subject: Subject, subjects: Mapping[str, Subject]
 ) -> Judgement:
-    found = subject.estimate(expectation.metric)
-    blank = Judgement(
+    estimate = subject.estimate(expectation.metric)
+    draft = Judgement(
         expectation=expectation.text,
         condition=condition,
         metric=expectation.metric,
         unit=subject.catalog[expectation.metric].unit,
         verdict=REJECTED,
-        observed=found.value,
+        observed=estimate.value,
     )
     bound = expectation.bound
     base: Estimate | None = None
     if bound.condition is not None:
         base = (
             subjects[bound.condition].estimate(expectation.metric)
-            if (bound.condition in subjects)
+            if bound.condition in subjects
             else Estimate(value=None)
         )
-    missing = _missing(expectation, subject, found, base)
+    missing = _missing(expectation, subject, estimate, base)
     if missing == UNJUDGED:
-        return replace(blank, verdict=INCONCLUSIVE, reason=missing)
+        return replace(draft, verdict=INCONCLUSIVE, reason=missing)
     if missing:
-        return replace(blank, reason=missing)
-    assert found.value is not None
+        return replace(draft, reason=missing)
+    assert estimate.value is not None
     if base is None:
-        blank = replace(blank, bound=bound.offset)
-        return _against_number(blank, expectation, found, bound.offset)
+        draft = replace(draft, bound=bound.offset)
+        return _against_number(draft, expectation, estimate, bound.offset)
     assert base.value is not None
-    blank = replace(blank, bound=bound.factor * base.value + bound.offset)
-    return _against_condition(blank, expectation, found, base)
+    draft = replace(draft, bound=bound.factor * base.value + bound.offset)
+    return _against_condition(draft, expectation, estimate, base)
 
 
 # --- what is missing --------------------------------------------------------------------------
 
 
 def _missing(
-    expectation: Expectation, subject: Subject, found: Estimate, base: Estimate | None
+    expectation: Expectation, subject: Subject, estimate: Estimate, base: Estimate | None
 ) -> str | None:
     path = expectation.metric
     never_ran = sum(trial.outcome == MISSING for trial in subject.group.trials)
     if never_ran:
         return f"{never_ran} of {len(subject.group.trials)} trials never ran"
-    if found.value is None and path.startswith("anomalies.") and path in subject.numbers:
+    if estimate.value is None and path.startswith("anomalies.") and path in subject.numbers:
         return UNJUDGED
-    if found.value is None:
-        return f"no {path}: {found.reason}" if found.reason else _unknown(path, subject.numbers)
+    if estimate.value is None:
+        return (
+            f"no {path}: {estimate.reason}" if estimate.reason else _unknown(path, subject.numbers)
+        )
     name = path.rpartition(".")[0]
-    if found.sample is not None and found.sample.invalid:
-        return f"{name}: values that are no finite numbers, {found.sample.invalid} of them"
-    without = trials_without(subject.group, name)
-    if without:
-        return f"{name} is missing in {without}"
+    if estimate.sample is not None and estimate.sample.invalid:
+        return f"{name} has values that are not finite numbers ({estimate.sample.invalid})"
+    lacking = trials_without(subject.group, name)
+    if lacking:
+        return f"{name} is missing in {lacking}"
     if base is not None and base.value is None:
         return f"{expectation.bound.condition} has no {path} to compare with"
     return None
@@ -161,29 +171,29 @@ def _unknown(path: str, numbers: Numbers) -> str:
 
 
 def _against_number(
-    blank: Judgement, expectation: Expectation, found: Estimate, bound: float
+    draft: Judgement, expectation: Expectation, estimate: Estimate, bound: float
 ) -> Judgement:
-    assert found.value is not None
-    if found.sample is None and not found.exact:
-        return replace(blank, verdict=INCONCLUSIVE, reason=found.reason)
-    if found.exact or found.sample is None:
-        holds = expectation.holds(found.value, bound)
+    assert estimate.value is not None
+    if estimate.sample is None and not estimate.exact:
+        return replace(draft, verdict=INCONCLUSIVE, reason=estimate.reason)
+    if estimate.exact or estimate.sample is None:
+        holds = expectation.holds(estimate.value, bound)
         return replace(
-            blank, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
+            draft, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
         )
-    sample = found.sample
+    sample = estimate.sample
     if _constant(sample):
-        holds = expectation.holds(found.value, bound)
+        holds = expectation.holds(estimate.value, bound)
         basis = f"all {sample.n} values are the same"
-        return replace(blank, verdict=CONFIRMED if holds else REJECTED, basis=basis)
+        return replace(draft, verdict=CONFIRMED if holds else REJECTED, basis=basis)
     try:
         low, high = interval_for_gate(sample, 2 * ALPHA)
     except NoIntervalError as error:
         too_few = sample.kind == QUANTILE and sample.weights is None
         needs = smallest_n(sample.q, 2 * ALPHA) if too_few else None
-        return replace(blank, verdict=INCONCLUSIVE, reason=str(error), needs=needs)
+        return replace(draft, verdict=INCONCLUSIVE, reason=str(error), needs=needs)
     judged = replace(
-        blank,
+        draft,
         low=low,
         high=high,
         basis=_basis(sample),
@@ -191,13 +201,13 @@ def _against_number(
     )
     if judged.verdict != INCONCLUSIVE:
         return judged
-    if found.value == bound:
+    if estimate.value == bound:
         return replace(judged, reason="it lies on the threshold: no number of cases settles that")
     return replace(judged, needs=_needs(sample, (low, high), expectation, bound))
 
 
 def _constant(sample: Sample) -> bool:
-    """Whether so many equal values stand for a mean without spread."""
+    """Whether all values are equal, and enough to take their mean as certain."""
     return (
         sample.kind == MEAN
         and sample.weights is None
@@ -208,11 +218,10 @@ def _constant(sample: Sample) -> bool:
 
 def _verdict(expectation: Expectation, interval: Interval, bound: float) -> str:
     low, high = interval
-    good, bad = (low, high) if expectation.wants_more else (high, low)
-    if expectation.holds(good, bound):
+    least_favourable, most_favourable = (low, high) if expectation.wants_more else (high, low)
+    if expectation.holds(least_favourable, bound):
         return CONFIRMED
-    # The bound that favours the claim misses the threshold as well: refuted.
-    return INCONCLUSIVE if expectation.holds(bad, bound) else REJECTED
+    return INCONCLUSIVE if expectation.holds(most_favourable, bound) else REJECTED
 
 
 def _basis(sample: Sample) -> str:
@@ -223,7 +232,7 @@ def _basis(sample: Sample) -> str:
 def _needs(
     sample: Sample, interval: Interval, expectation: Expectation, bound: float
 ) -> int | None:
-    """Observations, or cases, at which the same value would give a verdict; a rough guide."""
+    """Estimate how many observations, or cases, give a verdict if the value stays the same."""
     value = point(sample)
     per_unit = 1.0 if sample.clusters() is None else sample.n / sample.units
     if sample.kind == RATE:
@@ -237,41 +246,42 @@ def _needs(
 
 
 def _needs_rate(sample: Sample, value: float, expectation: Expectation, bound: float) -> float:
-    worth = rate_size(sample.values, sample.clusters(), 2 * ALPHA) / sample.n
+    """Search the smallest number of observations at which the interval gives a verdict."""
+    effective_share = rate_size(sample.values, sample.clusters(), 2 * ALPHA) / sample.n
 
     def settled(n: int) -> bool:
         interval = clopper_pearson(value * n, n, 2 * ALPHA)
         return _verdict(expectation, interval, bound) != INCONCLUSIVE
 
-    smallest = enough = math.floor(sample.n * worth)
+    too_few = enough = math.floor(sample.n * effective_share)
     while not settled(enough):
-        smallest, enough = enough, 2 * enough + 1
+        too_few, enough = enough, 2 * enough + 1
         if enough > _MOST:
             return math.inf
-    while enough - smallest > 1:
-        middle = (smallest + enough) // 2
-        smallest, enough = (smallest, middle) if settled(middle) else (middle, enough)
-    return enough / worth
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if settled(middle) else (middle, enough)
+    return enough / effective_share
 
 
 # --- against another condition ----------------------------------------------------------------
 
 
 def _against_condition(
-    blank: Judgement, expectation: Expectation, found: Estimate, base: Estimate
+    draft: Judgement, expectation: Expectation, estimate: Estimate, base: Estimate
 ) -> Judgement:
-    assert found.value is not None
-    assert blank.bound is not None
-    estimated = [e for e in (found, base) if e.sample is None and not e.exact]
-    if estimated:
-        return replace(blank, verdict=INCONCLUSIVE, reason=estimated[0].reason)
-    if found.sample is None or base.sample is None:
-        holds = expectation.holds(found.value, blank.bound)
+    assert estimate.value is not None
+    assert draft.bound is not None
+    uncertain = [side for side in (estimate, base) if side.sample is None and not side.exact]
+    if uncertain:
+        return replace(draft, verdict=INCONCLUSIVE, reason=uncertain[0].reason)
+    if estimate.sample is None or base.sample is None:
+        holds = expectation.holds(estimate.value, draft.bound)
         return replace(
-            blank, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
+            draft, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
         )
     try:
-        change, threshold = _claimed_change(expectation, found.sample, base.sample)
+        change, threshold = _claimed_change(expectation, estimate.sample, base.sample)
         low, high = change.interval(2 * ALPHA)
         if not all(map(math.isfinite, (low, high))):
             raise NoIntervalError("too few observations of too different sizes")
@@ -279,10 +289,10 @@ def _against_condition(
         inconclusive = verdict == INCONCLUSIVE
         needs = cases_needed(change, 2 * ALPHA, threshold) if inconclusive else None
     except NoIntervalError as error:
-        return replace(blank, verdict=INCONCLUSIVE, reason=str(error))
+        return replace(draft, verdict=INCONCLUSIVE, reason=str(error))
     scale = "ratio" if change.scale == changes.RATIO else "difference"
     return replace(
-        blank,
+        draft,
         verdict=verdict,
         low=low,
         high=high,
@@ -292,22 +302,23 @@ def _against_condition(
 
 
 def _claimed_change(
-    expectation: Expectation, found: Sample, base: Sample
+    expectation: Expectation, sample: Sample, base: Sample
 ) -> tuple[changes.Change, float]:
-    """The claim as one about a change, and the threshold of that change.
+    """Turn the claim into one about a change; return the change and its threshold.
 
-    A ratio for percentiles, else a difference; the baseline's uncertainty is part of its interval.
+    The change is a ratio for percentiles, else a difference. Its interval includes the uncertainty
+    of the other condition.
     """
-    refuse_sampled(found, base)
+    refuse_sampled(sample, base)
     bound = expectation.bound
-    if found.kind == QUANTILE:
+    if sample.kind == QUANTILE:
         if bound.offset:
             raise NoIntervalError("a percentile's bound is a multiple of a condition: no + or -")
-        return change_of(base, found), bound.factor
-    if found.kind == RATE and base.kind == RATE:
+        return change_of(base, sample), bound.factor
+    if sample.kind == RATE and base.kind == RATE:
         if bound.factor == 1.0:
-            return change_of(base, found), bound.offset
-        return changes.rates(base, found, bound.factor), bound.offset
-    # In the metric's own unit: `cost.per_1k < control + 2` is about thousands.
-    old, new = (replace(side, values=side.values * side.factor) for side in (base, found))
+            return change_of(base, sample), bound.offset
+        return changes.rates(base, sample, bound.factor), bound.offset
+    # In the unit of the metric: the 2 in `cost.per_1k < control + 2` is USD per 1,000.
+    old, new = (replace(side, values=side.values * side.factor) for side in (base, sample))
     return average_change(old, new, bound.factor), bound.offset

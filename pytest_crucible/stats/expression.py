@@ -7,8 +7,9 @@ Grammar::
     bound       = number | [number "*"] condition [("+" | "-") number]
     number      = digits, with an optional fraction, exponent and "%"
 
-A condition whose name is no plain word is quoted: ``'model b'.success_rate > 90%``. Without a
-condition the expectation is judged for every one; a relative one not for the condition it names.
+A condition whose name is not a plain word needs quotes: ``'model b'.success_rate > 90%``. An
+expectation without a condition is judged for every condition; a relative one for every condition
+but the one that it names.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """``factor * (metric of condition) + offset``; an absolute bound has no condition."""
+    """``factor * (metric of condition) + offset``; without a condition, only ``offset``."""
 
     offset: float
     factor: float = 1.0
@@ -42,11 +43,11 @@ class Expectation:
     """One parsed expectation.
 
     Attributes:
-        text: as written.
-        metric: ``latency.p95``; ``success_rate`` is that of the trials.
+        text: as the user wrote it.
+        metric: path of the metric, ``latency.p95``.
         comparison: one of < <= > >=.
-        bound: what the metric is held against.
-        condition: the only condition it is judged for, or None for all.
+        bound: what the metric is compared with.
+        condition: the only condition that it is judged for; None for all.
     """
 
     text: str
@@ -57,9 +58,11 @@ class Expectation:
 
     @property
     def wants_more(self) -> bool:
+        """Whether the metric has to be above the bound."""
         return self.comparison.startswith(">")
 
     def holds(self, value: float, bound: float) -> bool:
+        """Return whether a value fulfils the comparison with a bound."""
         match self.comparison:
             case "<":
                 return value < bound
@@ -79,12 +82,15 @@ def parse(text: str, conditions: Sequence[str] = ()) -> Expectation:
         conditions: the experiment's conditions; the first is the baseline.
 
     Raises:
-        ExpectationError: with the column of the first character that does not fit.
+        ExpectationError: the text does not follow the grammar, or names an unknown condition or
+            metric; the error has the column of the first wrong character.
     """
     return _Parser(text, conditions).expectation()
 
 
 class _Parser:
+    """A recursive-descent parser: a method per rule of the grammar, ``at`` is the next token."""
+
     def __init__(self, text: str, conditions: Sequence[str]) -> None:
         self.text = text
         self.conditions = conditions
@@ -110,11 +116,11 @@ class _Parser:
         return Expectation(self.text.strip(), metric, comparison, bound, condition)
 
     def metric(self) -> tuple[str | None, str]:
-        kind, first, column = self.take("name", "quoted", wanted="a metric such as success_rate")
+        kind, first, column = self.expect("name", "quoted", wanted="a metric such as success_rate")
         parts = [(first, column)]
         while self.tokens[self.at][1] == "." and self.tokens[self.at][0] == "op":
             self.at += 1
-            _, part, column = self.take("name", wanted="a name after the dot")
+            _, part, column = self.expect("name", wanted="a name after the dot")
             parts.append((part, column))
         condition = None
         if kind == "quoted" or (first in self.conditions and len(parts) > 1):
@@ -125,17 +131,17 @@ class _Parser:
         return condition, ".".join(name for name, _ in parts)
 
     def check_path(self, parts: list[tuple[str, int]]) -> None:
-        """Refuse a path into a built-in metric that leads nowhere; others may be recorded."""
+        """Refuse a wrong path into a built-in metric; any other name may be a recorded number."""
         (first, column), rest = parts[0], [name for name, _ in parts[1:]]
         if first not in RESERVED_NAMES and rest and (len(rest) > 1 or rest[0] in RESERVED_NAMES):
-            # `record` takes plain names, so what stands before such a path can only be an arm.
+            # A recorded name has no dots, so the name before such a path must be a condition.
             self.known_condition(first, column)
         path = ""
         for name, column in parts:
             valid = children(path)
             if path and first in RESERVED_NAMES and name not in valid:
-                what = f"valid: {', '.join(valid)};" if valid else f"{path} is a number;"
-                raise ExpectationError(f"{path} has no {name!r}; {what}", self.text, column)
+                hint = f"valid: {', '.join(valid)};" if valid else f"{path} is a number;"
+                raise ExpectationError(f"{path} has no {name!r}; {hint}", self.text, column)
             path = f"{path}.{name}" if path else name
         valid = children(path)
         if valid:
@@ -154,7 +160,7 @@ class _Parser:
         sign = 1.0
         if self.tokens[self.at][1] == "-":
             self.at, sign = self.at + 1, -1.0
-        kind, value, column = self.take(
+        kind, value, column = self.expect(
             "number", "name", "quoted", wanted="a number or a condition"
         )
         if kind != "number":
@@ -163,7 +169,7 @@ class _Parser:
         if self.tokens[self.at][1] != "*":
             return Bound(factor)
         self.at += 1
-        _, name, column = self.take("name", "quoted", wanted="a condition after '*'")
+        _, name, column = self.expect("name", "quoted", wanted="a condition after '*'")
         return Bound(self.offset(), factor, self.known_condition(name, column))
 
     def offset(self) -> float:
@@ -171,10 +177,11 @@ class _Parser:
         if value not in ("+", "-"):
             return 0.0
         self.at += 1
-        _, digits, _ = self.take("number", wanted="a number")
+        _, digits, _ = self.expect("number", wanted="a number")
         return _number(digits) if value == "+" else -_number(digits)
 
     def known_condition(self, name: str, column: int) -> str:
+        """Return the name of a condition; refuse any other name."""
         if name not in self.conditions:
             valid = ", ".join(self.conditions) or "none, this experiment has one condition"
             raise ExpectationError(
@@ -182,7 +189,8 @@ class _Parser:
             )
         return name
 
-    def take(self, *kinds: str, wanted: str) -> tuple[str, str, int]:
+    def expect(self, *kinds: str, wanted: str) -> tuple[str, str, int]:
+        """Consume the next token; refuse it if it is of another kind."""
         token = self.tokens[self.at]
         if token[0] not in kinds:
             raise self.error(f"expected {wanted}")

@@ -1,10 +1,13 @@
 """Confidence intervals of one sample: rates, means, quantiles; with or without clusters.
 
-Repeated trials of one case are not independent. Wherever cases repeat, the effective sample size
-is used: the size of a simple random sample that would be as uncertain (Kish 1965).
+Repeated trials of one case are not independent: the case is a cluster. Where cases repeat, rates
+and quantiles use the effective sample size: the size of a simple random sample with the same
+uncertainty (Kish 1965).
 
-Every function takes ``alpha``, the error of both sides together, and returns ``(low, high)``; where
-there is no such interval it raises `NoIntervalError` with the reason.
+In every function ``values`` has the shape ``(n,)``; ``clusters`` is None, or the index of the case
+of every value, shape ``(n,)``; and ``alpha`` is the error of both sides together: 0.05 for a 95 %
+interval. Intervals are ``(low, high)`` in the unit of the values; if there is none, the function
+raises `NoIntervalError` with the reason.
 """
 
 from __future__ import annotations
@@ -28,13 +31,19 @@ Interval = tuple[float, float]
 
 
 class NoIntervalError(ValueError):
-    """There is no interval; the message says why, for the reader of the report."""
+    """There is no interval; the message says why and appears in reports."""
 
 
 def wilson(successes: float, n: float, alpha: float) -> Interval:
-    """Wilson's score interval of a proportion (Wilson 1927). For display.
+    """Return Wilson's score interval of a proportion (Wilson 1927), for display.
 
-    ``successes`` and ``n`` may be effective, not whole, numbers.
+    Args:
+        successes: number of successes; may be fractional, of an effective size.
+        n: number of trials, or an effective size.
+        alpha: error of both sides together.
+
+    Raises:
+        NoIntervalError: ``n`` is 0.
     """
     if n <= 0:
         raise NoIntervalError("no trials")
@@ -46,9 +55,10 @@ def wilson(successes: float, n: float, alpha: float) -> Interval:
 
 
 def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
-    """The exact interval of a proportion (Clopper and Pearson 1934). For gates.
+    """Return the exact interval of a proportion (Clopper and Pearson 1934), for gates.
 
-    With effective sizes it is that of Korn and Graubard (1998).
+    With effective sizes this is the interval of Korn and Graubard (1998). Arguments and errors as
+    for `wilson`.
     """
     if n <= 0:
         raise NoIntervalError("no trials")
@@ -61,20 +71,20 @@ def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
 
 
 def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Ints]:
-    """Per cluster: the sum of its values, and how many there are."""
+    """Return the sum and the number of the values of every cluster, shape ``(clusters,)``."""
     sizes = np.bincount(clusters)
-    found = np.flatnonzero(sizes)
-    sums = np.bincount(clusters, weights=values)[found]
-    return sums.astype(np.float64), sizes[found].astype(np.int64)
+    present = np.flatnonzero(sizes)
+    sums = np.bincount(clusters, weights=values)[present]
+    return sums.astype(np.float64), sizes[present].astype(np.int64)
 
 
 def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, float]:
-    """Variance of the mean, and its degrees of freedom.
+    """Return the variance of the mean, and its degrees of freedom.
 
-    With clusters: the CR1 sandwich estimator with df = G − 1 (Cameron and Miller 2015).
+    With G clusters: the CR1 sandwich estimator with df = G − 1 (Cameron and Miller 2015).
 
     Raises:
-        NoIntervalError: fewer than two values, or than two clusters.
+        NoIntervalError: there are fewer than two values, or fewer than two clusters.
     """
     n = values.size
     if n < 2:
@@ -87,17 +97,23 @@ def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, floa
         raise NoIntervalError("one case: repeated trials of it say nothing about other cases")
     variance = groups / (groups - 1) * float((sums**2).sum()) / n**2
     if math.isclose(variance, 0.0, abs_tol=1e-18 * float((values**2).sum() or 1.0)):
-        # All cases have the same average by chance: that is no certainty.
+        # All cases have the same mean by chance, which is no reason to be certain.
         variance = float(values.var(ddof=1)) / n
     return variance, groups - 1
 
 
 def effective_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
-    """How many independent observations values between 0 and 1 are worth for their mean.
+    """Return how many independent observations would give a mean as certain as these values do.
 
-    With few clusters fewer, by the ratio of Student's quantiles (Korn and Graubard 1998). Never
-    more than there are, and never fewer than if all values of a cluster were the same: that is the
-    answer too where nothing varies, which tells nothing about the clusters.
+    The size is s² / (variance of the mean), made smaller for few clusters by the squared ratio of
+    Student's quantiles (Korn and Graubard 1998). It is at most n, and at least the size if all
+    values of a cluster were equal: n² / Σ nᵢ² (Kish 1965). It is this minimum, too, if nothing
+    varies, because then nothing is known about the clusters.
+
+    Args:
+        values: between 0 and 1.
+        clusters: as above.
+        alpha: as above.
     """
     n = float(values.size)
     if clusters is None or n < 2:
@@ -113,11 +129,11 @@ def effective_size(values: Floats, clusters: Ints | None, alpha: float) -> float
 
 
 def rate_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
-    """The effective size of a rate.
+    """Return the effective size of a rate, for values 0 and 1.
 
-    How alike the trials of a case are is measured as if there were one more case, all of whose
-    trials had the rarer outcome. Without it, one failure among many successes would pass for proof
-    that trials are independent, and would be better news than no failure at all.
+    The similarity of the trials of a case is measured with one case added, all of whose trials have
+    the rarer outcome. Without it, one failure among many successes would look like a proof that
+    trials are independent, and so be better news than no failure at all.
     """
     n = values.size
     if clusters is None or not n:
@@ -131,10 +147,10 @@ def rate_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
 
 
 def mean_t(values: Floats, clusters: Ints | None, alpha: float) -> Interval:
-    """Student's interval of a mean; with clusters from the CR1 standard error.
+    """Return Student's interval of a mean (Student 1908); clusters: see `variance_of_mean`.
 
     Raises:
-        NoIntervalError: too few values or cases, or all values the same.
+        NoIntervalError: there are too few values or cases, or all values are the same.
     """
     variance, df = variance_of_mean(values, clusters)
     if float(np.ptp(values)) == 0.0:
@@ -145,17 +161,18 @@ def mean_t(values: Floats, clusters: Ints | None, alpha: float) -> Interval:
 
 
 def smallest_n(q: float, alpha: float) -> int:
-    """Fewest observations for a finite two-sided interval of the ``q`` quantile."""
+    """Return how many observations a finite two-sided interval of the ``q`` quantile needs."""
     return math.ceil(max(math.log(alpha / 2) / math.log(p) for p in (q, 1 - q)))
 
 
 def quantile(values: Floats, clusters: Ints | None, q: float, alpha: float) -> Interval:
-    """Distribution-free interval of a quantile from order statistics (Conover 1999, 3.2).
+    """Return the distribution-free interval of a quantile (order statistics, Conover 1999, 3.2).
 
-    With clusters the binomial gets the effective size of "is below the quantile" (Woodruff 1952).
+    With clusters: from the interval of the rate "is below the quantile" on its effective size
+    (Woodruff 1952).
 
     Raises:
-        NoIntervalError: too few observations for a finite interval.
+        NoIntervalError: there are too few observations for a finite interval.
     """
     n = values.size
     needed = smallest_n(q, alpha)
@@ -172,10 +189,10 @@ def quantile(values: Floats, clusters: Ints | None, q: float, alpha: float) -> I
 
 
 def quantile_size(values: Floats, clusters: Ints, q: float, alpha: float) -> float:
-    """The effective size of "is below the quantile".
+    """Return the effective size of the rate "is below the ``q`` quantile".
 
     Raises:
-        NoIntervalError: less than a finite interval needs.
+        NoIntervalError: it is smaller than a finite interval needs.
     """
     below = (values <= np.quantile(values, q)).astype(np.float64)
     size, needed = rate_size(below, clusters, alpha), smallest_n(q, alpha)
@@ -190,9 +207,18 @@ def quantile_size(values: Floats, clusters: Ints, q: float, alpha: float) -> flo
 def newcombe(
     x1: float, n1: float, x2: float, n2: float, alpha: float, factor: float = 1.0
 ) -> Interval:
-    """Interval of ``x2/n2 − factor · x1/n1`` from two Wilson intervals.
+    """Return the interval of ``x2/n2 − factor · x1/n1``, from two Wilson intervals.
 
     Newcombe (1998, method 10); with a factor Zou and Donner (2008).
+
+    Args:
+        x1, n1: successes and trials of the baseline, or effective sizes.
+        x2, n2: the same of the candidate.
+        alpha: error of both sides together.
+        factor: of the baseline's rate, at least 0.
+
+    Raises:
+        NoIntervalError: one side has no trials.
     """
     (low1, high1), (low2, high2) = wilson(x1, n1, alpha), wilson(x2, n2, alpha)
     p1, p2 = x1 / n1, x2 / n2
@@ -204,14 +230,19 @@ def newcombe(
 
 
 def newcombe_paired(both: int, first: int, second: int, neither: int, alpha: float) -> Interval:
-    """Interval of the difference of paired proportions, second minus first (Newcombe 1998b, 10).
+    """Return the interval of the difference of paired proportions, second minus first.
+
+    Newcombe (1998b, method 10).
 
     Args:
-        both: pairs in which both succeed.
-        first: pairs in which only the first does.
-        second: pairs in which only the second does.
-        neither: pairs in which none does.
+        both: number of pairs in which both succeed.
+        first: pairs in which only the first succeeds.
+        second: pairs in which only the second succeeds.
+        neither: pairs in which none succeeds.
         alpha: error of both sides together.
+
+    Raises:
+        NoIntervalError: there are no pairs.
     """
     n = both + first + second + neither
     if n == 0:
@@ -221,15 +252,15 @@ def newcombe_paired(both: int, first: int, second: int, neither: int, alpha: flo
     p1, p2 = x1 / n, x2 / n
     margins = x1 * (n - x1) * x2 * (n - x2)
     product = both * neither - first * second
-    # The continuity correction of the correlation, for positive association only.
+    # Newcombe corrects the correlation for continuity only if the association is positive.
     numerator = max(product - n / 2, 0.0) if product > 0 else float(product)
     phi = numerator / math.sqrt(margins) if margins else 0.0
 
-    def side(a: float, b: float) -> float:
+    def distance(a: float, b: float) -> float:
         return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
 
     difference = p2 - p1
     return (
-        difference - side(p2 - low2, high1 - p1),
-        difference + side(high2 - p2, p1 - low1),
+        difference - distance(p2 - low2, high1 - p1),
+        difference + distance(high2 - p2, p1 - low1),
     )

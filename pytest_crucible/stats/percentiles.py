@@ -1,4 +1,4 @@
-"""How much a percentile changed: a bootstrap over cases; large samples by order statistics."""
+"""Change of a percentile: by a bootstrap over cases; for large samples by order statistics."""
 
 from __future__ import annotations
 
@@ -20,20 +20,27 @@ from pytest_crucible.stats.samples import Floats, Ints, Sample
 
 ALPHA = 0.05
 MOST = 5_000
-"""Above this many values per side cases are not drawn; order statistics do."""
+"""With more values per side, order statistics replace the bootstrap over cases."""
 RESAMPLES = 2_000
 SEED = 20_240_601
-"""Of every resampling; fixed, so that judging an artifact again gives the same verdict."""
+"""Seed of every bootstrap; fixed, so that judging an artifact again gives the same verdict."""
 _BATCH = 200
 
 
 def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change:
-    """The ratio of a percentile of positive values, candidate to baseline.
+    """Return the ratio of a percentile of positive values, candidate to baseline.
 
-    Cases, with all their trials, are drawn with replacement (the same for both sides if paired).
+    Percentile bootstrap (Efron 1979): draw cases with replacement, with all their trials; if
+    paired, the same cases on both sides.
+
+    Args:
+        base: the baseline.
+        cand: the candidate.
+        q: which quantile, between 0 and 1.
+        paired: whether the cases of both sides match.
 
     Raises:
-        NoIntervalError: too few observations to say anything about this percentile.
+        NoIntervalError: there are too few observations for this percentile.
     """
     needed = smallest_n(q, ALPHA)
     if min(base.n, cand.n) < needed:
@@ -69,23 +76,24 @@ def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change
 
 
 def _resampled_alone(sample: Sample, q: float, rng: np.random.Generator) -> Floats:
+    """Return the log of the percentile in every resample of one side, shape ``(RESAMPLES,)``."""
     if sample.clusters() is not None:
         assert sample.cases is not None
         return _resampled(sample.values, sample.cases, q, rng)
-    # Which value is the percentile of a resample: an order statistic of draws from 0 … n − 1.
+    # Draw the rank of the resample's percentile directly: an order statistic of n uniform ranks.
     rank = math.ceil(q * sample.n)
     drawn = rng.beta(rank, sample.n + 1 - rank, RESAMPLES) * sample.n
-    found: Floats = np.log(np.sort(sample.values)[np.minimum(drawn.astype(int), sample.n - 1)])
-    return found
+    logs: Floats = np.log(np.sort(sample.values)[np.minimum(drawn.astype(int), sample.n - 1)])
+    return logs
 
 
 def _resampled_pairs(base: Sample, cand: Sample, q: float, rng: np.random.Generator) -> Floats:
-    """Log ratios; a case has the same number on both sides, whatever order it appeared in."""
+    """Return the log ratio in every resample, shape ``(RESAMPLES,)``; match cases by name."""
     assert base.cases is not None
     assert cand.cases is not None
-    numbers = {name: number for number, name in enumerate(base.names)}
-    theirs = np.array([numbers.setdefault(name, len(numbers)) for name in cand.names])
-    sides = (base.values, base.cases), (cand.values, theirs[cand.cases])
+    indices = {name: index for index, name in enumerate(base.names)}
+    renumbered = np.array([indices.setdefault(name, len(indices)) for name in cand.names])
+    sides = (base.values, base.cases), (cand.values, renumbered[cand.cases])
     together = np.concatenate([cases for _, cases in sides])
     values = np.concatenate([values for values, _ in sides])
     return _resampled(values, together, q, rng, base.n)
@@ -94,38 +102,53 @@ def _resampled_pairs(base: Sample, cand: Sample, q: float, rng: np.random.Genera
 def _resampled(
     values: Floats, cases: Ints, q: float, rng: np.random.Generator, split: int | None = None
 ) -> Floats:
-    """Logs of the percentile in every resample; with ``split``, of those after less those before.
+    """Return the log of the percentile in every resample, shape ``(RESAMPLES,)``.
 
-    In batches, so that memory stays bounded.
+    Works in batches, so that memory stays bounded.
+
+    Args:
+        values: shape ``(n,)``.
+        cases: case of every value, shape ``(n,)``.
+        q: which quantile.
+        rng: source of random numbers.
+        split: row of the first value of the candidate. If given, the result is the log of the
+            candidate's percentile minus that of the baseline, which is before this row.
     """
-    kinds, index = np.unique(cases, return_inverse=True)
-    size = kinds.size
+    different, index = np.unique(cases, return_inverse=True)
+    size = different.size
     rows = np.arange(_BATCH)[:, None] * size
-    parts = [slice(None)] if split is None else [slice(split), slice(split, None)]
-    orders = [np.argsort(values[part]) for part in parts]
-    found = []
+    sides = [slice(None)] if split is None else [slice(split), slice(split, None)]
+    orders = [np.argsort(values[side]) for side in sides]
+    batches = []
     for _ in range(RESAMPLES // _BATCH):
         drawn = rows + rng.integers(size, size=(_BATCH, size))
         draws = np.bincount(drawn.ravel(), minlength=_BATCH * size).reshape(_BATCH, size)
         logs = [
-            _weighted_log(values[part][order], draws[:, index[part][order]], q)
-            for part, order in zip(parts, orders, strict=True)
+            _weighted_log(values[side][order], draws[:, index[side][order]], q)
+            for side, order in zip(sides, orders, strict=True)
         ]
-        found.append(logs[-1] - logs[0] if split is not None else logs[0])
-    return np.concatenate(found)
+        batches.append(logs[-1] - logs[0] if split is not None else logs[0])
+    return np.concatenate(batches)
 
 
 def _weighted_log(ordered: Floats, weights: NDArray[np.int64], q: float) -> Floats:
+    """Return the log of the quantile under every row of weights.
+
+    Args:
+        ordered: ascending values, shape ``(n,)``.
+        weights: how often every value was drawn, shape ``(resamples, n)``.
+        q: which quantile.
+    """
     cumulative = np.cumsum(weights, axis=1)
     index = (cumulative < q * cumulative[:, -1:]).sum(axis=1)
-    found: Floats = np.log(ordered[np.minimum(index, ordered.size - 1)])
-    return found
+    logs: Floats = np.log(ordered[np.minimum(index, ordered.size - 1)])
+    return logs
 
 
 def _large(base: Sample, cand: Sample, q: float, estimate: float) -> Change:
-    """Independent order-statistic intervals, put together by their widths (Woodruff 1952)."""
+    """Combine the order-statistic intervals of both sides by their widths (Woodruff 1952)."""
     error, level = 0.0, ALPHA
-    for level in (ALPHA, 1e-6):  # where many values are the same, only a wide interval has a width
+    for level in (ALPHA, 1e-6):  # with many equal values, a narrow interval has no width
         error = math.hypot(*(_log_width(side, q, level) for side in (base, cand)))
         if error:
             break
@@ -142,6 +165,6 @@ def _large(base: Sample, cand: Sample, q: float, estimate: float) -> Change:
 
 
 def _log_width(sample: Sample, q: float, alpha: float) -> float:
-    """The standard error that an interval of this level has the width of."""
+    """Return the standard error of the log percentile for which a normal interval is as wide."""
     low, high = quantile(sample.values, sample.clusters(), q, alpha)
     return (math.log(high) - math.log(low)) / (2 * normal_isf(alpha / 2))

@@ -1,4 +1,4 @@
-"""Planning: how many cases find an effect, and how large an effect some cases can find."""
+"""Planning: the number of cases that a test needs to find an effect, and the power of a test."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ MOST = 100_000_000
 
 
 def proportions_n(p1: float, p2: float, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Cases per arm to tell two proportions apart (as R's ``power.prop.test``).
+    """Return the cases per arm that tell two proportions apart (as R's ``power.prop.test``).
+
+    Args:
+        p1, p2: the proportions, between 0 and 1.
+        power: probability of finding the difference.
+        alpha: two-sided level of the test.
+
+    Returns:
+        The number of cases, not rounded.
 
     Raises:
-        ValueError: the proportions are equal or no proportions, or power is no probability.
+        ValueError: the proportions are equal, or an argument is not between 0 and 1.
     """
     _check(power, alpha)
     if not (0 <= p1 <= 1 and 0 <= p2 <= 1) or p1 == p2:
@@ -25,15 +33,15 @@ def proportions_n(p1: float, p2: float, power: float = 0.8, alpha: float = 0.05)
 
 
 def t_power(n: float, effect: float, alpha: float = 0.05, paired: bool = False) -> float:
-    """Power of a two-sided t test with ``n`` cases (per arm, or pairs).
+    """Return the power of a two-sided t test.
+
+    Like R's ``power.t.test``, this counts only the tail on the side of the effect.
 
     Args:
         n: cases per arm; for paired designs, pairs.
         effect: difference of means in standard deviations (of differences, if paired).
-        alpha: level of the test.
+        alpha: two-sided level of the test.
         paired: whether cases are paired.
-
-    R's ``power.t.test`` counts only the tail on the effect's side, and so does this.
     """
     from scipy.stats import nct
 
@@ -46,10 +54,13 @@ def t_power(n: float, effect: float, alpha: float = 0.05, paired: bool = False) 
 
 
 def t_n(effect: float, power: float = 0.8, alpha: float = 0.05, paired: bool = False) -> int:
-    """Smallest number of cases per arm (pairs, if paired) that reaches ``power``.
+    """Return the smallest number of cases per arm (pairs, if paired) that reaches ``power``.
+
+    Arguments as for `t_power`.
 
     Raises:
-        ValueError: no effect, or power is no probability, or more than 100 million are needed.
+        ValueError: the effect is 0 or not finite, power or alpha is not between 0 and 1, or more
+            than 100 million cases are needed.
     """
     _check(power, alpha)
     if not effect or not math.isfinite(effect):
@@ -70,15 +81,19 @@ def t_n(effect: float, power: float = 0.8, alpha: float = 0.05, paired: bool = F
 def mcnemar_n(
     first_only: float, second_only: float, power: float = 0.8, alpha: float = 0.05
 ) -> float:
-    """Pairs to tell paired proportions apart (Connor 1987).
+    """Return the number of pairs that tells paired proportions apart (Connor 1987).
 
     Args:
-        first_only, second_only: shares of pairs in which only one side succeeds.
-        power: wanted.
-        alpha: level of the test.
+        first_only, second_only: shares of pairs in which only this side succeeds.
+        power: probability of finding the difference.
+        alpha: two-sided level of the test.
+
+    Returns:
+        The number of pairs, not rounded.
 
     Raises:
-        ValueError: the shares are equal or no shares.
+        ValueError: the shares are equal, below 0, or add up to more than 1; or power or alpha is
+            not between 0 and 1.
     """
     _check(power, alpha)
     if first_only == second_only or min(first_only, second_only) < 0:

@@ -1,4 +1,4 @@
-"""Samples: the observations behind a metric, with the case each belongs to."""
+"""Samples: the observations behind a metric, with the case of every observation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ints = NDArray[np.int64]
 RATE, MEAN, QUANTILE = "rate", "mean", "quantile"
 TYPICAL, RECORDED = "typical", "recorded"
 _LARGEST = 1e150
-SAMPLED = "sampled: an estimate of which it is not known how far it may be off"
+SAMPLED = "sampled: an estimate whose error is unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,15 @@ class Sample:
     """The observations behind one metric.
 
     Attributes:
-        values: finite numbers whose squares are finite too; for rates 0 and 1.
-        cases: index of each value's case, or None where values belong to no case.
+        values: shape ``(n,)``: finite numbers whose squares are finite, too; of rates 0 to 1.
+        cases: shape ``(n,)``: for every value the index of its case; None if there are no cases.
         names: case ids by index.
-        kind: RATE, MEAN or QUANTILE: what the metric says about the values.
-        q: which quantile.
-        factor: the metric is this times the mean (``cost.per_1k``: 1000).
-        invalid: values that were no finite numbers and had to be left out.
-        weights: how many each value stands for, where a sample was taken; None where all are kept.
+        kind: RATE, MEAN or QUANTILE: the statistic of the values that the metric is.
+        q: which quantile, between 0 and 1.
+        factor: the metric is the mean times this (``cost.per_1k``: 1000).
+        invalid: number of values that were left out because they are not finite.
+        weights: shape ``(n,)``: how many values each value stands for; None if the run was not
+            sampled.
     """
 
     values: Floats
@@ -48,47 +49,60 @@ class Sample:
 
     @property
     def n(self) -> int:
+        """Number of values."""
         return int(self.values.size)
 
     @property
     def units(self) -> int:
-        """Cases; or observations, where they belong to none."""
+        """Number of cases; of values, if there are no cases."""
         return self.n if self.cases is None else int(np.count_nonzero(np.bincount(self.cases)))
 
     def mean(self) -> float:
+        """Return the mean, weighted if the run was sampled (Hájek 1971)."""
         if self.weights is not None:
             return weighted.mean(self.values, self.weights)
         return float(self.values.mean())
 
     def quantile(self, q: float) -> float:
+        """Return the ``q`` quantile, weighted if the run was sampled."""
         if self.weights is not None:
             return weighted.quantiles(self.values, self.weights, [q])[0]
         return float(np.quantile(self.values, q))
 
     def clusters(self) -> Ints | None:
-        """The cases, if any has more than one value; else None: then values are independent."""
+        """Return the cases if any has several values; else None: the values are independent."""
         return None if self.units == self.n else self.cases
 
     def case_means(self, of_logs: bool = False) -> tuple[Ints, Floats]:
-        """Which cases have values, by index, and the mean of each, or of its values' logarithms."""
+        """Return the indices of the cases that have values, and the mean of each case.
+
+        Args:
+            of_logs: return means of the logarithms of the values.
+
+        Returns:
+            Two arrays of shape ``(cases,)``; both are empty if there are no cases.
+        """
         if self.cases is None:
             return np.empty(0, dtype=np.int64), np.empty(0)
         values = np.log(self.values) if of_logs else self.values
         sizes = np.bincount(self.cases)
-        found = np.flatnonzero(sizes)
-        return found, np.bincount(self.cases, weights=values)[found] / sizes[found]
+        present = np.flatnonzero(sizes)
+        return present, np.bincount(self.cases, weights=values)[present] / sizes[present]
 
     def by_case(self) -> dict[str, float]:
-        """The mean of each case by its name."""
+        """Return the mean of the values of every case, by its name."""
         cases, means = self.case_means()
         return {self.names[c]: mean for c, mean in zip(cases.tolist(), means.tolist(), strict=True)}
 
 
 def refuse_sampled(*samples: Sample) -> None:
-    """Raises NoIntervalError where a sample was taken.
+    """Refuse samples of a run that kept only some of its events.
 
-    The intervals and tests here are for complete records. What was drawn adds an uncertainty of
-    its own that they know nothing of.
+    The intervals and tests in this package are for complete records: they do not account for the
+    uncertainty that the sampling of events adds.
+
+    Raises:
+        NoIntervalError: a sample has weights.
     """
     if any(sample.weights is not None for sample in samples):
         raise NoIntervalError(SAMPLED)
@@ -97,6 +111,17 @@ def refuse_sampled(*samples: Sample) -> None:
 def made(
     values: Floats, cases: Ints, names: Iterable[str], kind: str, weights: Floats | None = None
 ) -> Sample:
+    """Make a sample; leave out values that are not finite, or too large to square.
+
+    A value outside trials becomes a case of its own, unless all values are outside trials.
+
+    Args:
+        values: shape ``(n,)``.
+        cases: shape ``(n,)``: index of the case of every value, or `NO_CASE`.
+        names: case ids by index.
+        kind: RATE, MEAN or QUANTILE.
+        weights: shape ``(n,)``; None if the run was not sampled.
+    """
     usable = np.abs(values) < _LARGEST
     invalid = int(values.size - np.count_nonzero(usable))
     values, cases = values[usable], cases[usable]
@@ -105,18 +130,21 @@ def made(
     if outside.all():
         return Sample(values, None, (), kind, invalid=invalid, weights=weights)
     names = tuple(names)
-    if outside.any():  # each a case of its own: the others stay together
+    if outside.any():
         cases = np.where(outside, len(names) + np.cumsum(outside) - 1, cases)
         names += tuple(f"outside trials {number}" for number in range(int(outside.sum())))
     return Sample(values, cases, names, kind, invalid=invalid, weights=weights)
 
 
 def trials_without(group: Group, name: str) -> str | None:
-    """Trials that ran but recorded no such number: leaving them out would flatter the mean."""
+    """Say how many trials ran without recording the number ``name``; None if there are none.
+
+    A mean that leaves them out would look better than it is.
+    """
     series = group.recorded.get(name) or group.logged.get(name)
     if series is None:
         return None
-    judged = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
-    have = set(zip(series.cases, series.trials, strict=True))
-    lack = sum((group.cases.get(trial.case), trial.trial) not in have for trial in judged)
-    return f"{lack} of {len(judged)} trials" if lack else None
+    ran = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
+    recorded = set(zip(series.cases, series.trials, strict=True))
+    lacking = sum((group.cases.get(trial.case), trial.trial) not in recorded for trial in ran)
+    return f"{lacking} of {len(ran)} trials" if lacking else None

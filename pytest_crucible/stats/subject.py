@@ -1,4 +1,4 @@
-"""Subject: one condition of an experiment, as estimates, claims and comparisons look at it."""
+"""Subject: one condition of an experiment, the input of estimates, judgements and comparisons."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ from pytest_crucible.stats.samples import Sample
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One condition: its observations, its numbers by path, and what is known of the metrics."""
+    """One condition of an experiment.
+
+    Attributes:
+        group: its observations.
+        numbers: its metrics by path.
+        catalog: describes the metrics.
+    """
 
     group: Group
     numbers: Numbers
     catalog: Catalog = PLAIN
 
     def sample(self, path: str) -> Sample | None:
-        """The observations behind a metric; None where it is a plain fact, or not known."""
+        """Return the observations behind a metric; None if it is a plain fact, or unknown."""
         return sample_of(self.group, self.catalog[path])
 
     def estimate(self, path: str) -> Estimate:
-        """A metric with its interval, or the reason why it has none."""
+        """Return a metric with its interval, or with the reason why it has none."""
         return estimate(self.group, self.catalog[path], self.numbers)
 
     def bare(self) -> Iterable[str]:
-        """Names of the numbers that came without observations: those that a plugin's hook gave."""
-        given = {*self.group.recorded, *self.group.logged}
+        """Yield the names of numbers without observations, which come from a plugin's hook."""
+        observed = {*self.group.recorded, *self.group.logged}
         return (
             path
             for path in self.numbers
             if path not in BUILT_IN
-            and path.rpartition(".")[0] not in given
+            and path.rpartition(".")[0] not in observed
             and path not in self.group.declared
         )

@@ -1,6 +1,7 @@
-"""Tests of "nothing changed": the p-values beside the intervals.
+"""Tests of the hypothesis "nothing changed": the p-values that stand next to intervals.
 
-All are two-sided unless said otherwise. `None` means that the data admit no such test.
+All tests are two-sided by default. They take values of the shape ``(n,)`` and return the p-value;
+None means that the data admit no such test.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from pytest_crucible.stats.distributions import student_sf
 Floats = NDArray[np.float64]
 
 EXACT_TIES_N = 25
-"""Up to this many values per side ties are handled exactly."""
+"""Up to this many values per side, rank sums are exact, with and without ties."""
 EXACT_PAIRS = 50
-"""Up to this many pairs the signed rank test is exact."""
+"""Up to this many pairs, the signed rank test is exact."""
 
 
 def mann_whitney(x: Floats, y: Floats) -> float | None:
-    """Mann-Whitney U, exact where that is feasible (Mann and Whitney 1947).
+    """Test two independent samples: Mann-Whitney U (Mann and Whitney 1947).
 
-    SciPy's exact distribution ignores ties; with ties and few values the permutation distribution
-    of the mid-rank sum is worked out exactly instead.
+    Exact up to `EXACT_TIES_N` values per side. SciPy's exact distribution ignores ties, so with
+    ties `rank_sum_exact` works out the permutation distribution.
     """
     from scipy.stats import mannwhitneyu
 
@@ -44,19 +45,19 @@ def mann_whitney(x: Floats, y: Floats) -> float | None:
 
 
 def rank_sum_exact(x: Floats, y: Floats, alternative: str = "two-sided") -> float:
-    """Exact permutation p-value of the mid-rank sum of ``x``, ties and all.
+    """Return the exact permutation p-value of the sum of the mid-ranks of ``x``, with ties.
 
-    The distribution is counted by dynamic programming over doubled (so whole) mid-ranks.
+    Dynamic programming counts the permutations for every sum of doubled, so whole, mid-ranks.
 
     Args:
         x, y: the two samples.
-        alternative: two-sided, or greater: ``x`` tends to be larger.
+        alternative: ``two-sided``, or ``greater``: ``x`` tends to be larger.
     """
     from scipy.stats import rankdata
 
     ranks = np.rint(2 * rankdata(np.concatenate([x, y]))).astype(np.int64)
     observed = int(ranks[: x.size].sum())
-    # ways[k][s]: in how many ways k of the ranks so far sum to s.
+    # ways[k][s]: the number of ways to choose k of the ranks so far with the sum s.
     ways = np.zeros((x.size + 1, int(ranks.sum()) + 1))
     ways[0, 0] = 1.0
     for rank in ranks:
@@ -71,7 +72,10 @@ def rank_sum_exact(x: Floats, y: Floats, alternative: str = "two-sided") -> floa
 
 
 def signed_rank(differences: Floats) -> float | None:
-    """Wilcoxon's signed rank test of paired differences that are not zero, exact up to 50."""
+    """Test paired differences: Wilcoxon's signed rank test (Wilcoxon 1945); zeros are left out.
+
+    Exact up to `EXACT_PAIRS` differences.
+    """
     from scipy.stats import wilcoxon
 
     nonzero = differences[differences != 0]
@@ -85,11 +89,11 @@ def signed_rank(differences: Floats) -> float | None:
 
 
 def signed_rank_exact(nonzero: Floats, alternative: str = "two-sided") -> float:
-    """Exact p-value of the sum of positive mid-ranks when all signs are equally likely.
+    """Return the exact p-value of the sum of positive mid-ranks, if all signs are equally likely.
 
     Args:
-        nonzero: differences, none of them zero.
-        alternative: two-sided, or greater: the differences tend to be positive.
+        nonzero: differences without zeros.
+        alternative: ``two-sided``, or ``greater``: the differences tend to be positive.
     """
     from scipy.stats import rankdata
 
@@ -107,7 +111,7 @@ def signed_rank_exact(nonzero: Floats, alternative: str = "two-sided") -> float:
 
 
 def paired_t(differences: Floats) -> float | None:
-    """Student's t test of paired differences."""
+    """Test paired differences: Student's t test (Student 1908)."""
     n = differences.size
     if n < 2:
         return None
@@ -119,25 +123,35 @@ def paired_t(differences: Floats) -> float | None:
 
 
 def welch(x: Floats, y: Floats) -> float | None:
-    """Welch's t test of two independent means (Welch 1947)."""
+    """Test the means of two independent samples: Welch's t test (Welch 1947)."""
     if x.size < 2 or y.size < 2:
         return None
     v1, v2 = float(x.var(ddof=1)) / x.size, float(y.var(ddof=1)) / y.size
     if not v1 + v2:
         return 1.0 if x[0] == y[0] else None
-    # Written out: SciPy's warns of precision loss where values hardly differ.
+    # Not SciPy's function: it warns of a loss of precision if values hardly differ.
     t = float(y.mean() - x.mean()) / math.sqrt(v1 + v2)
     return 2 * student_sf(abs(t), welch_df(v1, x.size, v2, y.size))
 
 
 def welch_df(v1: float, n1: int, v2: float, n2: int) -> float:
-    """Welch's degrees of freedom from the variances of two means (Satterthwaite 1946)."""
+    """Return Welch's degrees of freedom (Satterthwaite 1946).
+
+    Args:
+        v1, v2: variances of the two means.
+        n1, n2: numbers of values.
+    """
     share = v1 / (v1 + v2)
     return 1 / (share**2 / (n1 - 1) + (1 - share) ** 2 / (n2 - 1))
 
 
 def fisher(x1: int, n1: int, x2: int, n2: int) -> float | None:
-    """Fisher's exact test of two independent proportions."""
+    """Test two independent proportions: Fisher's exact test (Fisher 1935).
+
+    Args:
+        x1, x2: successes.
+        n1, n2: trials.
+    """
     from scipy.stats import fisher_exact
 
     if not n1 or not n2:
@@ -146,7 +160,11 @@ def fisher(x1: int, n1: int, x2: int, n2: int) -> float | None:
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
-    """The exact McNemar test of discordant pairs (McNemar 1947, as a sign test)."""
+    """Test paired proportions: McNemar's test (McNemar 1947), exact as a sign test.
+
+    Args:
+        first_only, second_only: number of pairs in which only this side succeeds.
+    """
     from scipy.stats import binomtest
 
     discordant = first_only + second_only
@@ -156,30 +174,30 @@ def mcnemar(first_only: int, second_only: int) -> float:
 
 
 def cliffs_delta(x: Floats, y: Floats) -> float:
-    """P(y > x) − P(y < x) (Cliff 1993), between −1 and 1, in O((n + m) log n)."""
-    ordered, y = np.sort(x), np.sort(y)  # both sorted: neighbours are found near each other
+    """Return P(y > x) − P(y < x) (Cliff 1993), between −1 and 1, in O((n + m) log n)."""
+    ordered, y = np.sort(x), np.sort(y)  # sorted y: successive searches touch the same memory
     less = np.searchsorted(ordered, y, side="left").sum()
     more = (x.size - np.searchsorted(ordered, y, side="right")).sum()
     return float(less - more) / (x.size * y.size)
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """p-values corrected for their number (Holm 1979). Missing ones stay missing."""
-    known = sorted((p, name) for name, p in p_values.items() if p is not None)
+    """Correct p-values, by name, for their number (Holm 1979); None stays None."""
+    ordered = sorted((p, name) for name, p in p_values.items() if p is not None)
     corrected: dict[str, float | None] = dict.fromkeys(p_values)
     worst = 0.0
-    for position, (p, name) in enumerate(known):
-        worst = max(worst, min(1.0, p * (len(known) - position)))
+    for position, (p, name) in enumerate(ordered):
+        worst = max(worst, min(1.0, p * (len(ordered) - position)))
         corrected[name] = worst
     return corrected
 
 
 def benjamini_hochberg(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """p-values corrected for the false discovery rate (Benjamini and Hochberg 1995)."""
-    known = sorted(((p, name) for name, p in p_values.items() if p is not None), reverse=True)
+    """Correct p-values, by name, for the false discovery rate (Benjamini and Hochberg 1995)."""
+    ordered = sorted(((p, name) for name, p in p_values.items() if p is not None), reverse=True)
     corrected: dict[str, float | None] = dict.fromkeys(p_values)
     best = 1.0
-    for position, (p, name) in enumerate(known):
-        best = min(best, p * len(known) / (len(known) - position))
+    for position, (p, name) in enumerate(ordered):
+        best = min(best, p * len(ordered) / (len(ordered) - position))
         corrected[name] = best
     return corrected

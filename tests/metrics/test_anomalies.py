@@ -65,7 +65,7 @@ def test_too_few_of_a_name_have_a_reason() -> None:
     """Three calls are too few to call one of them unusual."""
     found = metrics(calls("llm.stop", (1, 2, 900))).anomalies["latency"]
     assert (found.count, found.judged, found.share, found.worst) == (0, 0, None, None)
-    assert found.reasons == {"llm.stop": "3 of at least 5 numbers"}
+    assert found.reasons == {"llm.stop": "needs at least 5 numbers, has 3"}
 
 
 def test_paths_for_expectations() -> None:

@@ -81,7 +81,7 @@ def test_the_same_model_twice() -> None:
     assert found.winner_share == {"big": 1.0}
     ambiguous = hedging([hedge("start", 0, **same), hedge("duplicated", 5), hedge("stop", 9,
         {"duration": 9}, winner="big")])  # fmt: skip
-    assert ambiguous.unknown_saving == {"the winner is not told": 1}
+    assert ambiguous.unknown_saving == {"the winner is not reported": 1}
     assert ambiguous.backup_share is None
 
 
@@ -93,8 +93,8 @@ def test_the_same_model_twice() -> None:
             [call("big", 90, 89, cancelled=True)],
             "the losing call was cancelled", "the primary call was cancelled",
         ),
-        ([call("big", 90, 89)], "the losing call tells no cost", None),
-        ([call("big", 90, 89, error="Timeout")], "the losing call tells no cost",
+        ([call("big", 90, 89)], "the losing call reports no cost", None),
+        ([call("big", 90, 89, error="Timeout")], "the losing call reports no cost",
          "the primary call failed"),
     ],
 )  # fmt: skip
@@ -156,7 +156,7 @@ def test_a_sample_counts_as_often_as_it_stands_for() -> None:
     assert (found.winner_share, found.backup_share) == ({"small": 1.0}, 1.0)
     assert found.duplication_cost_usd == 1.0
     assert (found.saved_ms.total, found.saved_ms.mean) == (60.0, 30.0)
-    assert found.unknown_saving == {"the winner is not told": 6}
+    assert found.unknown_saving == {"the winner is not reported": 6}
     assert (found.models["small"].calls, found.models["small"].cost_usd) == (2, 0.5)
     assert found.models["small"].mean_latency_ms == 20.0
     votes = ensemble(drawn)

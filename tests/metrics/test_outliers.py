@@ -74,9 +74,9 @@ def test_ewma_is_the_handbooks() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([], "0 of at least 3 numbers"),
-        ([1.0, 2.0], "2 of at least 3 numbers"),
-        ([math.nan, math.inf, -math.inf, 1, 2], "2 of at least 3 numbers"),
+        ([], "needs at least 3 numbers, has 0"),
+        ([1.0, 2.0], "needs at least 3 numbers, has 2"),
+        ([math.nan, math.inf, -math.inf, 1, 2], "needs at least 3 numbers, has 2"),
         ([0.1] * 7, "all 7 numbers are the same"),
     ],
 )

@@ -32,8 +32,9 @@ def test_lines_of_hedging_say_what_is_unknown() -> None:
     ]
     (unknown,) = ensemble_lines(metrics(request("3", True)))
     assert unknown == (
-        "hedging: 1 of 1 request sent twice · losers cost unknown (1 × the winner is not told) · "
-        "saved unknown (1 × the winner is not told)"
+        "hedging: 1 of 1 request sent twice · "
+        "losers cost unknown (1 × the winner is not reported) · "
+        "saved unknown (1 × the winner is not reported)"
     )
     (never,) = ensemble_lines(metrics(request("4", False)))
     assert never == "hedging: 0 of 1 request sent twice · won by big 100 %"

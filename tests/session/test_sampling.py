@@ -58,7 +58,7 @@ def test_summary_says_that_a_sample_was_taken(pytester: pytest.Pytester) -> None
             "*recorded 4/4 trials*",
             "*sampled: reservoir of 40, 40 of about 400 events kept*",
             "*cost.total *$4.00*",
-            "*no interval for latency.p50, *: sampled: an estimate of which it is not known*",
+            "*no interval for latency.p50, *: sampled: an estimate whose error is unknown*",
         ]
     )
     found = only(pytester)
@@ -186,7 +186,7 @@ def test_crash_leaves_a_readable_sample(folder: Path, sampling: str) -> None:
     assert 280 <= summary.total_events <= 520
     lines = [line.text for line in render(analyse(open_folder(folder)))]
     (said,) = [line for line in lines if line.strip().startswith("sampled:")]
-    assert ("main broke off before saying how many" in said) == sampling.startswith("reservoir")
+    assert ("main stopped before reporting how many" in said) == sampling.startswith("reservoir")
     if sampling.startswith("reservoir"):
         assert summary.total_events <= 401
 

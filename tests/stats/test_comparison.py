@@ -148,7 +148,7 @@ def test_invalid_values_are_told() -> None:
     values = [*lognormal(20, 1), "text", math.nan]
     same = group(events(cases(22), {"score": values}))
     found = compared(same, same)
-    assert found["score.mean"].reason == "4 values were no finite numbers and were left out"
+    assert found["score.mean"].reason == "4 values were not finite numbers and were left out"
     words = group(events(cases(4), {"score": ["a"] * 4}))
     assert "score.mean" not in compared(words, words)
 

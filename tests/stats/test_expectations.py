@@ -152,7 +152,7 @@ def test_needs_is_enough() -> None:
         ("latency.p95 > 0", "no latency.p95: nothing was recorded for it"),
         ("text.mean > 0", "no metric text.mean was recorded"),
         ("some.mean > 0", "some is missing in 1 of 3 trials"),
-        ("bad.mean > 0", "bad: values that are no finite numbers, 1 of them"),
+        ("bad.mean > 0", "bad has values that are not finite numbers (1)"),
     ],
 )
 def test_missing_data_are_rejected_by_name(text: str, reason: str) -> None:

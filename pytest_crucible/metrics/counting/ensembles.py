@@ -1,7 +1,7 @@
-"""Wholes: ensemble predictions and hedged requests, with the calls of models that they made.
+"""Wholes: ensemble predictions and hedged requests, with the model calls that they made.
 
-A call belongs to the whole whose span it started under. Where ids do not tell (plain ``execute``
-calls, threads without context) it belongs to the whole within whose time it began.
+A call belongs to the whole under whose span it started. If there are no ids (plain ``execute``
+calls, threads without context), it belongs to the whole that was running when it began.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pytest_crucible.events.event import Event
 
 ENSEMBLE, HEDGED = "ensemble.prediction", "hedging.request"
 VOTE, DUPLICATED = "ensemble.vote.completed", "hedging.request.duplicated"
-_CLOSED = 256  # wholes of one scope that are over; a call that lost may end after its whole
+_CLOSED = 256  # ended wholes of a scope to remember: a losing call may end after its whole
 
 _PREFIXES = ("ensemble.", "hedging.")
 _IDS = ("request_id", "prediction_id")
@@ -24,18 +24,20 @@ _Key = tuple[str, object]
 
 
 def concerns(name: str) -> bool:
-    """Whether events of this name are about ensembles or hedging."""
+    """Whether an event of this name is about ensembles or hedging."""
     return name.startswith(_PREFIXES)
 
 
 @dataclass(slots=True)
 class Member:
-    """A call of a model within a whole.
+    """A model call within a whole.
 
     Attributes:
-        row: of its end.
-        began_us: when it began.
-        outer: it lies around another member, which is the call: only its cost may count.
+        row: the row of its end.
+        model: name of the model.
+        began_us: when it began, in µs.
+        cancelled: whether it was cancelled.
+        outer: it encloses another member, which is the call; of this one only the cost may count.
     """
 
     row: int
@@ -52,15 +54,16 @@ class Whole:
     Attributes:
         kind: `ENSEMBLE`, `HEDGED` or `VOTE`.
         case, trial: as in `Group`.
-        span: its id; None for plain events.
-        around: the whole that it lies in.
-        began_us, ended_us: None where there is no such event.
-        latency_ms, success: as its end tells.
-        votes: how many were completed in it.
-        agreement: the share of members that gave the answer that won.
+        span: its span id; None for plain events.
+        around: the whole that encloses it.
+        began_us, ended_us: times of its start and end in µs; None if they are unknown.
+        latency_ms, success: as its end event reports.
+        votes: number of votes completed in it.
+        agreement: share of votes for the winning answer.
         duplicated: whether a second request was sent.
-        weight: how many it stands for, where a sample was taken.
-        told: metadata and measurements of its events, the latest first.
+        weight: how many wholes it stands for, if the run was sampled.
+        members: its model calls.
+        reports: metadata and measurements of its events, the latest first.
     """
 
     kind: str
@@ -77,21 +80,26 @@ class Whole:
     duplicated: bool = False
     weight: float = 1.0
     members: list[Member] = field(default_factory=list)
-    told: list[Mapping[str, Any]] = field(default_factory=list)
+    reports: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def say(self, event: Event) -> None:
-        self.told[:0] = (event.metadata, event.measurements)
+    def add_report(self, event: Event) -> None:
+        """Keep metadata and measurements of one of its events."""
+        self.reports[:0] = (event.metadata, event.measurements)
 
     def text(self, key: str) -> str | None:
-        """What its events say under ``key``, as text."""
-        found = next((each[key] for each in self.told if each.get(key) is not None), None)
-        return None if found is None else str(found)
+        """Return the latest value that its events report under ``key``, as text."""
+        value = next((report[key] for report in self.reports if report.get(key) is not None), None)
+        return None if value is None else str(value)
 
     def number(self, *keys: str) -> float | None:
-        """The first finite number that its events say under one of ``keys``."""
+        """Return the latest finite number that its events report under the first key that has one.
+
+        Args:
+            keys: names of measurements or metadata, the preferred one first.
+        """
         for key in keys:
-            for each in self.told:
-                value = number(each.get(key))
+            for report in self.reports:
+                value = number(report.get(key))
                 if value is not None:
                     return value
         return None
@@ -101,28 +109,28 @@ class Wholes:
     """The wholes of one scope.
 
     Args:
-        found: where they are gathered, for all scopes of a group.
+        wholes: the list of all wholes of the group, to which they are appended.
         case, trial: of the scope.
     """
 
-    def __init__(self, found: list[Whole], case: int, trial: int) -> None:
-        self._found = found
+    def __init__(self, wholes: list[Whole], case: int, trial: int) -> None:
+        self._wholes = wholes
         self._case, self._trial = case, trial
         self._open: list[Whole] = []
         self._closed: deque[Whole] = deque(maxlen=_CLOSED)
-        self._known: dict[_Key, Whole] = {}
-        self._owners: dict[object, Whole | None] = {}  # of spans that are open
-        self._above: set[object] = set()  # spans with a member below them
+        self._by_key: dict[_Key, Whole] = {}
+        self._owners: dict[object, Whole | None] = {}  # the whole of every open span
+        self._above: set[object] = set()  # open spans that enclose a member
 
     def add(self, event: Event, enriched: Enriched, row: int) -> None:
-        """Look at an event of a group in which there are ensembles or hedging."""
+        """Add an event, in a group that has ensembles or hedging."""
         kind, _, stage = event.name.rpartition(".")
         if event.name == VOTE:
             self._vote(event)
         elif event.name == DUPLICATED:
             whole = self._named(event, HEDGED) or self._begin(HEDGED, event)
             whole.duplicated = True
-            whole.say(event)
+            whole.add_report(event)
         elif kind in (ENSEMBLE, HEDGED):
             if stage == "start":
                 self._begin(kind, event).began_us = event.time_us
@@ -137,29 +145,30 @@ class Wholes:
         span, parent = _ids(event)
         whole = Whole(kind, self._case, self._trial, span, self._owner(parent))
         whole.weight = _weight(event)
-        whole.say(event)
+        whole.add_report(event)
         self._open.append(whole)
-        self._found.append(whole)
+        self._wholes.append(whole)
         for key in _keys(event):
-            self._known[key] = whole
-        if len(self._known) > 4 * _CLOSED:
+            self._by_key[key] = whole
+        if len(self._by_key) > 4 * _CLOSED:
             self._forget()
         return whole
 
     def _forget(self) -> None:
-        keep = {id(each) for each in (*self._open, *self._closed)}
-        self._known = {key: each for key, each in self._known.items() if id(each) in keep}
+        """Drop the keys of wholes that ended long ago."""
+        keep = {id(whole) for whole in (*self._open, *self._closed)}
+        self._by_key = {key: whole for key, whole in self._by_key.items() if id(whole) in keep}
 
     def _named(self, event: Event, kind: str) -> Whole | None:
-        """The whole that an event is about: by its ids, else the innermost that is open."""
+        """Return the whole that an event is about: by its ids, else the innermost open whole."""
         around = event.metadata.get("parent_span_id") or event.metadata.get("open_span_id")
         for key in (*_keys(event), ("span", _hashable(around))):
-            whole = self._known.get(key)
+            whole = self._by_key.get(key)
             if whole is not None and whole.kind == kind:
                 return whole
         if any(key[0] in _IDS for key in _keys(event)):
-            return None  # it is about another, which has no start
-        return next((each for each in reversed(self._open) if each.kind == kind), None)
+            return None  # it is about a whole without a start event
+        return next((whole for whole in reversed(self._open) if whole.kind == kind), None)
 
     def _end(self, kind: str, event: Event, enriched: Enriched) -> None:
         span, _ = _ids(event)
@@ -167,7 +176,7 @@ class Wholes:
         if whole is None or whole.ended_us is not None or whole.span != span:
             whole = self._begin(kind, event)
         else:
-            whole.say(event)
+            whole.add_report(event)
         whole.ended_us, whole.latency_ms = event.time_us, enriched.latency_ms
         whole.success = enriched.success
         if whole.began_us is None and enriched.latency_ms is not None:
@@ -181,7 +190,7 @@ class Wholes:
         whole = self._named(event, ENSEMBLE)
         if whole is None or whole.votes:
             whole = Whole(VOTE, self._case, self._trial, weight=_weight(event))
-            self._found.append(whole)
+            self._wholes.append(whole)
         whole.votes += 1
         agreement = agreement_of(event)
         whole.agreement = whole.agreement if agreement is None else agreement
@@ -218,26 +227,26 @@ class Wholes:
             owner = owner.around
 
     def _owner(self, parent: object) -> Whole | None:
-        """The whole that a span belongs to which begins now."""
+        """Return the whole of a span that begins now, given its parent span."""
         if parent is not None:
-            found = self._owners.get(parent) or self._known.get(("span", parent))
-            if found is not None:
-                return found
-        plain = [each for each in self._open if each.span is None]
+            owner = self._owners.get(parent) or self._by_key.get(("span", parent))
+            if owner is not None:
+                return owner
+        plain = [whole for whole in self._open if whole.span is None]
         if plain:
             return plain[-1]
         return self._open[0] if parent is None and len(self._open) == 1 else None
 
     def _during(self, began_us: float) -> Whole | None:
-        """The latest whole that was under way at a time."""
-        found = [
-            each
-            for each in (*self._open, *self._closed)
-            if each.began_us is not None
-            and each.began_us <= began_us
-            and (each.ended_us is None or began_us <= each.ended_us)
+        """Return the latest whole that was running at a time, in µs."""
+        running = [
+            whole
+            for whole in (*self._open, *self._closed)
+            if whole.began_us is not None
+            and whole.began_us <= began_us
+            and (whole.ended_us is None or began_us <= whole.ended_us)
         ]
-        return max(found, key=lambda each: each.began_us or 0.0, default=None)
+        return max(running, key=lambda whole: whole.began_us or 0.0, default=None)
 
 
 def _weight(event: Event) -> float:
@@ -260,20 +269,24 @@ def _hashable(value: object) -> object:
 
 
 def agreement_of(event: Event) -> float | None:
-    """The share of votes for the answer that won: as told, or counted from ``votes``."""
+    """Return the share of votes for the winning answer: as reported, else counted from ``votes``.
+
+    Args:
+        event: may report ``agreement``; or ``votes``, as counts by answer or as a list of answers.
+    """
     for source in (event.measurements, event.metadata):
-        told = number(source.get("agreement"))
-        if told is not None:
-            return told
+        reported = number(source.get("agreement"))
+        if reported is not None:
+            return reported
     votes = event.metadata.get("votes", event.measurements.get("votes"))
     counts: list[float] = []
     if isinstance(votes, Mapping):
-        known = [number(each) for each in votes.values()]
-        counts = [each for each in known if each is not None and each >= 0]
-        if len(counts) < len(known):
+        numbers = [number(count) for count in votes.values()]
+        counts = [count for count in numbers if count is not None and count >= 0]
+        if len(counts) < len(numbers):
             return None
     elif isinstance(votes, Sequence) and not isinstance(votes, (str, bytes)):
-        counts = [float(sum(each == other for other in votes)) for each in votes]
+        counts = [float(sum(vote == other for other in votes)) for vote in votes]
         return max(counts) / len(votes) if votes else None
     total = sum(counts)
     return max(counts) / total if total else None

@@ -1,8 +1,9 @@
-"""Calls: which events are calls of a model, each once, however many instrumentations told of it.
+"""Model calls: count every call once, even if several instrumentations report it.
 
-Two spans tell of one call if one lies within the other (an agent's ``chat`` around the client's),
-or if they come from different instrumentations, overlap in time, name no different providers or
-response ids, and share either the response id or the strand (thread and task) that started them.
+Two spans report the same call if one encloses the other (an agent's ``chat`` span around the
+client's). So do two spans of different instrumentations that overlap in time, do not name different
+providers, and have the same response id; if one has no response id, the same strand (thread and
+task) must have started both.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ from pytest_crucible.events.event import Event
 T = TypeVar("T", contravariant=True)
 CALL = "req_llm.request."
 NO_PRICE, NO_TOKENS = "no price", "no tokens told"
-MAX_RECENT = 4096  # calls of one trial that overlap; keeps memory flat over a million events
+MAX_RECENT = 4096  # calls of a trial to compare with: memory stays flat over a million events
 
 
 class Column(Protocol[T]):
-    """One of them."""
+    """A column in which a row can be set."""
 
     def __setitem__(self, row: int, value: T, /) -> None: ...
 
 
 class Rows(Protocol):
-    """A set of rows."""
+    """A set from which rows can be removed."""
 
     def discard(self, row: int, /) -> None: ...
 
 
 class Marks(Protocol):
-    """Rows that something is noted about."""
+    """A set to which rows can be added."""
 
     def add(self, row: int, /) -> None: ...
 
 
 class Columns(Protocol):
-    """The columns of a group that merging touches."""
+    """The columns of a group that `Calls` changes when it merges spans."""
 
     @property
     def counted(self) -> Column[int]: ...
@@ -59,13 +60,13 @@ class Columns(Protocol):
 
 @dataclass(slots=True)
 class CallCounts:
-    """Of one experiment under one condition.
+    """Counts of the model calls of one experiment under one condition, weighted if sampled.
 
     Attributes:
-        application, judge: calls of the code under test, and of judges.
-        unpriced: calls without a cost, by the reason.
-        merged: spans that told of a call which another span told of, too.
-        providers: those that the calls named, in lower case; "" for a call that named none.
+        application, judge: number of calls of the code under test, and of judges.
+        unpriced: number of calls without a cost, by reason.
+        merged: number of spans that report a call which another span reports, too.
+        providers: the providers that calls named, in lower case; "" for a call that named none.
     """
 
     application: float = 0
@@ -75,7 +76,13 @@ class CallCounts:
     providers: set[str] = field(default_factory=set)
 
     def add(self, judge: bool, reason: str | None, by: float) -> None:
-        """Count a call as so many; negative for one that turned out to be told of twice."""
+        """Count a call.
+
+        Args:
+            judge: whether a judge made it.
+            reason: why it has no cost; None if it has one.
+            by: its weight; negative to take back a call that another span reports, too.
+        """
         if judge:
             self.judge += by
         else:
@@ -88,12 +95,17 @@ class CallCounts:
 
 @dataclass(slots=True)
 class _Call:
-    """A call, as told so far.
+    """A call, merged from all spans that have reported it so far.
 
     Attributes:
-        row: that counts as the operation; ``spent`` the one that counts tokens and cost.
-        sources: instrumentations that told of it.
-        waiting: those of them that have yet to tell the data of a stream.
+        row: the row that counts as the operation.
+        spent: the row whose tokens count.
+        start_us, end_us: from the first start to the last end of its spans.
+        strand: the thread and task that started it.
+        sources: the instrumentations that have reported it.
+        waiting: the sources that have yet to report the data of a stream, in another span.
+        reported: whether any span reports its cost, and whether any reports its tokens.
+        reason: why it has no cost; None if it has one.
         weight: how many calls it stands for.
     """
 
@@ -108,100 +120,118 @@ class _Call:
     response_id: object
     sources: set[object]
     waiting: set[object]
-    told: tuple[bool, bool]
+    reported: tuple[bool, bool]
     reason: str | None
     weight: float
 
 
 class Calls:
-    """The calls of one scope.
+    """The model calls of one scope.
 
     Args:
-        columns: of the group that the scope belongs to.
-        counts: of that group.
-        judge: whether they are a judge's.
+        columns: the columns of the scope's group.
+        counts: the counts of the scope's group.
+        judge: whether the scope is that of a judge.
     """
 
     def __init__(self, columns: Columns, counts: CallCounts, judge: bool) -> None:
         self._columns = columns
         self._counts = counts
         self._judge = judge
-        self._above: set[object] = set()  # spans with a call below them
+        self._above: set[object] = set()  # open spans that enclose a call
         self._recent: deque[_Call] = deque(maxlen=MAX_RECENT)
 
     def add(self, event: Event, enriched: Enriched, row: int) -> None:
-        """Look at an event whose row has just been appended."""
+        """Count an event if it is a call; its row has just been appended.
+
+        If it reports a call that an earlier event reported, the columns of both rows change so
+        that they count once.
+        """
         name, get = event.name, event.metadata.get
         if name.endswith(".start"):
             return
         span, parent = _key(get("span_id")), _key(get("parent_span_id"))
         is_call = name.startswith(CALL)
-        around = span is not None and span in self._above
-        if around:
+        encloses_call = span is not None and span in self._above
+        if encloses_call:
             self._above.discard(span)
-        if parent is not None and (is_call or around):
+        if parent is not None and (is_call or encloses_call):
             self._above.add(parent)
-        if not is_call or around:
+        if not is_call or encloses_call:
             return
         reason = _reason(event, enriched)
         self._counts.providers.add(str(enriched.provider or "").lower())
         if "strand" not in event.metadata:
-            self._counts.add(self._judge, reason, _weight(event))  # of our bus: told once
+            self._counts.add(self._judge, reason, _weight(event))  # from `execute`: reported once
             return
         call = _call(event, enriched, row, reason)
         if get("continues") is True and self._continue(call):
             return
-        for known in reversed(self._recent):
-            if known.end_us < call.start_us:
+        for earlier in reversed(self._recent):
+            if earlier.end_us < call.start_us:
                 break
-            if _same(known, call):
-                self._merge(known, call)
+            if _same(earlier, call):
+                self._merge(earlier, call)
                 return
         self._counts.add(self._judge, reason, call.weight)
         self._recent.append(call)
 
-    def _merge(self, known: _Call, new: _Call) -> None:
-        """Two tellings of one call: the outer is the operation, the inner says what was spent."""
+    def _merge(self, call: _Call, new: _Call) -> None:
+        """Merge two reports of one call into ``call``.
+
+        The outer span counts as the operation; cost and tokens count from the inner span, if it
+        reports them.
+        """
         columns = self._columns
-        outer, inner = (new, known) if new.start_us <= known.start_us else (known, new)
-        spent = [inner if inner.told[kind] or not outer.told[kind] else outer for kind in range(2)]
+        outer, inner = (new, call) if new.start_us <= call.start_us else (call, new)
+        spent = [
+            inner if inner.reported[kind] or not outer.reported[kind] else outer
+            for kind in range(2)
+        ]
         self._drop(inner.row)
         for kind, column in enumerate((columns.counted_cost, columns.counted_tokens)):
             loser = outer if spent[kind] is inner else inner
             column[loser.spent] = 0
-        self._counts.add(self._judge, known.reason, -known.weight)
-        reason = None if known.told[0] or new.told[0] else (inner.reason or outer.reason)
-        self._counts.add(self._judge, reason, known.weight)
-        self._counts.merged += known.weight
-        known.row, known.spent, known.reason = outer.row, spent[1].spent, reason
-        known.told = (known.told[0] or new.told[0], known.told[1] or new.told[1])
-        known.start_us = min(known.start_us, new.start_us)
-        known.end_us = max(known.end_us, new.end_us)
-        known.sources |= new.sources
-        known.waiting |= new.waiting
-        known.response_id = known.response_id or new.response_id
+        self._counts.add(self._judge, call.reason, -call.weight)
+        reason = None if call.reported[0] or new.reported[0] else (inner.reason or outer.reason)
+        self._counts.add(self._judge, reason, call.weight)
+        self._counts.merged += call.weight
+        call.row, call.spent, call.reason = outer.row, spent[1].spent, reason
+        call.reported = (call.reported[0] or new.reported[0], call.reported[1] or new.reported[1])
+        call.start_us = min(call.start_us, new.start_us)
+        call.end_us = max(call.end_us, new.end_us)
+        call.sources |= new.sources
+        call.waiting |= new.waiting
+        call.response_id = call.response_id or new.response_id
 
     def _continue(self, data: _Call) -> bool:
-        """The data of a stream, which its instrumentation tells in a span of its own."""
+        """Merge the data of a stream, which some instrumentations report in a second span.
+
+        Args:
+            data: the second span.
+
+        Returns:
+            Whether the call to which it belongs was found.
+        """
         (source,) = data.sources
-        for known in reversed(self._recent):
-            if source in known.waiting and (known.strand, known.model) == (data.strand, data.model):
+        for call in reversed(self._recent):
+            if source in call.waiting and (call.strand, call.model) == (data.strand, data.model):
                 break
         else:
             return False
         columns = self._columns
-        known.waiting.discard(source)
-        if known.sources == {source}:  # nobody else has told how long it took
-            columns.latency_ms[known.row] = (data.end_us - known.start_us) / 1000
+        call.waiting.discard(source)
+        if call.sources == {source}:  # no other source has reported how long the stream took
+            columns.latency_ms[call.row] = (data.end_us - call.start_us) / 1000
         columns.counted[data.row] = 0
         columns.merged.add(data.row)
-        if known.told[1]:
+        if call.reported[1]:
             columns.counted_cost[data.row] = columns.counted_tokens[data.row] = 0
         else:
-            self._counts.add(self._judge, known.reason, -known.weight)
-            self._counts.add(self._judge, data.reason, known.weight)
-            known.spent, known.told, known.reason = data.row, data.told, data.reason
-        known.end_us = max(known.end_us, data.end_us)
+            self._counts.add(self._judge, call.reason, -call.weight)
+            self._counts.add(self._judge, data.reason, call.weight)
+            call.spent, call.reported, call.reason = data.row, data.reported, data.reason
+        call.end_us = max(call.end_us, data.end_us)
         return True
 
     def _drop(self, row: int) -> None:
@@ -219,14 +249,14 @@ def _call(event: Event, enriched: Enriched, row: int, reason: str | None) -> _Ca
     start_us = (
         start_ns / 1000 if isinstance(start_ns, int) else end_us - (enriched.latency_ms or 0) * 1000
     )
-    told = enriched.cost_usd is not None, enriched.total_tokens is not None
-    waiting = {source} if not told[1] and enriched.success else set()
+    reported = enriched.cost_usd is not None, enriched.total_tokens is not None
+    waiting = {source} if not reported[1] and enriched.success else set()
     provider = None if enriched.provider is None else str(enriched.provider)
     return _Call(
         row=row, spent=row, start_us=start_us, end_us=end_us, strand=str(get("strand")),
         parent=get("parent_span_id"), provider=provider, model=enriched.model,
-        response_id=get("response_id"), sources={source}, waiting=waiting, told=told,
-        reason=reason, weight=_weight(event),
+        response_id=get("response_id"), sources={source}, waiting=waiting,
+        reported=reported, reason=reason, weight=_weight(event),
     )  # fmt: skip
 
 
@@ -234,14 +264,15 @@ def _weight(event: Event) -> float:
     return 1.0 if event.weight is None else event.weight
 
 
-def _same(known: _Call, new: _Call) -> bool:
-    if known.sources & new.sources or known.start_us > new.end_us:
+def _same(call: _Call, new: _Call) -> bool:
+    """Whether both report the same call; ``new`` does not start after ``call`` has ended."""
+    if call.sources & new.sources or call.start_us > new.end_us:
         return False
-    if _differ(known.provider, new.provider):
+    if _differ(call.provider, new.provider):
         return False
-    if known.response_id is not None and new.response_id is not None:
-        return bool(known.response_id == new.response_id)
-    return known.strand == new.strand
+    if call.response_id is not None and new.response_id is not None:
+        return bool(call.response_id == new.response_id)
+    return call.strand == new.strand
 
 
 def _key(span: object) -> object:
@@ -253,12 +284,12 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def _reason(event: Event, enriched: Enriched) -> str | None:
-    """Why a call has no cost; None if it has one, or failed and so has none to have."""
+    """Return why a call has no cost; None if it has one, or if it failed and so needs none."""
     if enriched.cost_usd is not None or enriched.success is False:
         return None
     if enriched.cancelled:
         return "cancelled: what it had used is unknown"
-    given = enriched.extra.get("unpriced")
-    if given is not None:
-        return str(given)
+    unpriced = enriched.extra.get("unpriced")
+    if unpriced is not None:
+        return str(unpriced)
     return NO_PRICE if enriched.total_tokens is not None else NO_TOKENS

@@ -1,7 +1,8 @@
-"""Nesting: telling wholes from parts, so that nothing is counted twice.
+"""Nesting: find out which events are parts of others, so that nothing is counted twice.
 
-Cost and tokens count where they were spent: in the parts. Latency and success count where they were
-felt: an ensemble that asks three models is one operation, as long as its caller waited.
+A whole is an event that encloses other events, its parts. Cost and tokens count in the parts, where
+they were spent. Latency and success count in the whole, which is what the caller waited for: an
+ensemble that asks three models is one operation.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from pytest_crucible.events.catalog import is_container
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.events.event import Event
 
-MAX_PARTS = 4096  # of one whole that has no span id; keeps memory flat over a million events
+MAX_PARTS = 4096  # parts of a whole without span id: memory stays flat over a million events
 
 Block = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]
-"""Events: when they ended (µs), their rows, and whether they told cost and tokens."""
+"""Columns of events, shape ``(n,)``: end (µs), row, whether they report cost, whether tokens."""
 
 _Key = tuple[str, object]
 """Node and span id."""
@@ -32,31 +33,35 @@ _NOTHING: Counted = (False, False, False)
 
 
 class Nesting:
-    """The spans of one scope that are open, and the operations that no whole has claimed yet.
+    """The open spans of one scope, and the operations that may still turn out to be parts.
 
-    A span's parts mostly end before it does, so what is kept here stays about as small as the
-    number of open spans. Some instrumentations say only at its end what a span is, so that it has
-    no start: its parts wait for it. Events without span ids (plain ``execute`` calls) are parts of
-    the catalog's whole within whose time they ended; not of any span, which may just run beside
-    them.
+    The parts of a span mostly end before the span, so memory stays near the number of open spans.
+    Some instrumentations report a span only at its end, without a start event; its parts wait for
+    it. An event without a span id (a plain ``execute`` call) is a part of a container (an event
+    that the catalog calls so) if it ended while the container was running. It is never a part of
+    any other event, which may just run at the same time.
     """
 
     def __init__(self) -> None:
-        self._open: dict[_Key, bool] = {}  # and whether it began within another that was open
-        self._waiting: dict[_Key, list[int]] = {}  # rows that counted, by a parent without a start
-        self._blocks: list[Block] = []  # of which each row is to be appended to `_recent`
-        self._waits = -1  # the latest of those rows
+        self._open: dict[_Key, bool] = {}  # open spans; whether they began in another open span
+        self._waiting: dict[_Key, list[int]] = {}  # counted rows, by parent span without a start
+        self._waits = -1  # the latest row in `_waiting`
+        self._blocks: list[Block] = []  # rows that `_unpack` will append to `_recent`
+        # Open spans below which cost, and tokens, were reported.
         self._spent: tuple[set[Any], set[Any]] = (set(), set())
-        # When it ended (µs), its row, and whether it told cost and tokens.
+        # Plain events: end (µs), row, whether it reports cost, whether tokens.
         self._recent: deque[tuple[int, int, bool, bool]] = deque(maxlen=MAX_PARTS)
 
     def place(self, event: Event, enriched: Enriched, row: int) -> tuple[Counted, list[int]]:
-        """What of the event counts, and which earlier rows it takes as its parts.
+        """Decide what of an event counts, and which earlier rows are its parts.
 
         Args:
             event: the event.
-            enriched: what was worked out about it.
+            enriched: its numbers.
             row: its row.
+
+        Returns:
+            What counts, and the rows of the parts: their operations no longer count.
         """
         if self._blocks:
             self._unpack()
@@ -67,14 +72,14 @@ class Nesting:
             if span is None:
                 return (False, cost, tokens), []
             self._open[_key(event, span)] = self._is_open(event, parent)
-            return _NOTHING, []  # its end says again what its start said
+            return _NOTHING, []  # its end reports the same once more
         operation = (
             enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
         )
-        # A task that is cancelled may end after the agent that began it: the start knew.
+        # A cancelled task may end after the agent that began it; so we look at its start, too.
         began_inside = span is not None and self._open.get(_key(event, span), False)
         inner = began_inside or self._is_open(event, parent)
-        told = cost, tokens
+        reported = cost, tokens
         if span is not None or parent is not None:
             cost, tokens = self._by_span(event, span, parent, cost, tokens)
         parts: list[int] = [] if span is None else self._waiting.pop(_key(event, span), [])
@@ -88,21 +93,21 @@ class Nesting:
         if is_container(event.name):
             for part, part_cost, part_tokens in self._parts(event, enriched):
                 parts.append(part)
-                told = told[0] or part_cost, told[1] or part_tokens
+                reported = reported[0] or part_cost, reported[1] or part_tokens
                 cost, tokens = cost and not part_cost, tokens and not part_tokens
-        if span is None and (operation or any(told)):
-            # A plain event may turn out to be a part of something that ends later.
-            self._recent.append((event.time_us, row, *told))
+        if span is None and (operation or any(reported)):
+            # A plain event may turn out to be a part of a whole that ends later.
+            self._recent.append((event.time_us, row, *reported))
         return (operation and not inner, cost, tokens), parts
 
     def _is_open(self, event: Event, span: object) -> bool:
         return span is not None and _key(event, span) in self._open
 
     def remember(self, block: Block) -> None:
-        """Plain events that were not placed one by one: each may turn out to be a part."""
-        # As arrays for as long as nobody asks: of a thousand trials few have such a whole.
+        """Remember plain events that did not go through `place`: they may turn out to be parts."""
+        # As arrays until they are needed: of a thousand trials, few have a whole without span ids.
         self._blocks.append(block)
-        while sum(each[0].size for each in self._blocks[1:]) >= MAX_PARTS:
+        while sum(ends.size for ends, *_ in self._blocks[1:]) >= MAX_PARTS:
             del self._blocks[0]
 
     def _unpack(self) -> None:
@@ -111,11 +116,14 @@ class Nesting:
         self._blocks.clear()
 
     def may_claim(self, row: int) -> bool:
-        """Whether the row that was just placed may still turn out to be a part of another."""
+        """Whether the row that was just placed may still turn out to be a part of a whole."""
         return row == self._waits or (bool(self._recent) and self._recent[-1][1] == row)
 
     def _parts(self, event: Event, enriched: Enriched) -> Iterator[tuple[int, bool, bool]]:
-        """The plain events within the time of a whole; of one without a duration, all so far."""
+        """Yield row, cost and tokens of the plain events that ended during a whole.
+
+        If the whole has no latency, these are all plain events so far.
+        """
         latency = enriched.latency_ms
         began = 0.0 if latency is None else event.time_us - latency * 1000
         while self._recent and self._recent[-1][0] >= began:
@@ -125,17 +133,17 @@ class Nesting:
     def _by_span(
         self, event: Event, span: object, parent: object, cost: bool, tokens: bool
     ) -> tuple[bool, bool]:
-        """Cost and tokens of a span count unless a span below it told them."""
+        """Decide whether cost and tokens of a span count: not if a span below reports them."""
         own = None if span is None else _key(event, span)
         if own is not None:
             self._open.pop(own, None)
         counts = []
-        for told, spent in zip((cost, tokens), self._spent, strict=True):
+        for reported, spent in zip((cost, tokens), self._spent, strict=True):
             below = own in spent
             spent.discard(own)
-            if (told or below) and parent is not None:
+            if (reported or below) and parent is not None:
                 spent.add(_key(event, parent))
-            counts.append(told and not below)
+            counts.append(reported and not below)
         return counts[0], counts[1]
 
 
