@@ -31,7 +31,7 @@ LARGEST = {"jsonl.gz": 1_000_000}  # gzip takes its time, and memory is told by 
 
 def export(folder: Path, format: str) -> None:
     """Export a run folder and print what it took, in a process of its own."""
-    from pytest_crucible.exports.formats import export_as
+    from pytest_crucible.exports.export import export_as
     from pytest_crucible.runs.run import open_folder
 
     target = folder.parent / f"events.{format}"

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
+from pytest_crucible.hooks.installed import installed
+from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.metrics.catalog import RESERVED_NAMES
 from pytest_crucible.metrics.observations import (
     Enricher,
@@ -213,14 +215,17 @@ def analyse(
     enrichers: Iterable[Enricher] = (),
     custom: CustomMetrics | None = None,
     expect: Sequence[str] = (),
+    plugins: Plugins | None = None,
 ) -> Results:
     """Read a run once and work out everything that reports show.
 
     Args:
         run: opened run.
         enrichers: see `observe`.
-        custom: more metrics; default: those that plugins added when the run was made.
+        custom: more metrics; default: those that plugins added when the run was made, and what
+            ``plugins`` add, which wins where both have a number of the same name.
         expect: expectations to judge in place of the experiments' own.
+        plugins: default: those installed.
 
     Raises:
         ArtifactError: the run cannot be read.
@@ -236,7 +241,7 @@ def analyse(
             if key in observations.groups:
                 observations.groups[key].sampled = True
     definitions = run.definitions()
-    custom = custom or _custom_from(run.manifest)
+    custom = custom or _custom_of(run, plugins or installed())
     experiments = []
     for name in dict.fromkeys([*definitions, *(key[0] for key in observations.groups)]):
         groups = {
@@ -406,14 +411,17 @@ def _pass_if(definition: Definition, group: Group) -> Judgement:
     )
 
 
-def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:
-    """Numbers that plugins added while the run was made: offline there are no plugins to ask."""
-    experiments = (manifest or {}).get("experiments") or {}
+def _custom_of(run: Run, plugins: Plugins) -> CustomMetrics:
+    """Numbers that plugins added while the run was made, and what those here make of it.
+
+    The former stay where their plugin is not installed; where it is, it works them out anew.
+    """
+    experiments = (run.manifest or {}).get("experiments") or {}
 
     def custom(group: Group, metrics: Metrics) -> Mapping[str, float]:
         conditions = experiments.get(group.experiment, {}).get("conditions", {})
-        found: Mapping[str, float] = conditions.get(group.condition, {}).get("custom", {})
-        return found
+        kept: Mapping[str, float] = conditions.get(group.condition, {}).get("custom", {})
+        return {**kept, **plugins.metrics(group, metrics)}
 
     return custom
 

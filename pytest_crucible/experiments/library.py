@@ -8,19 +8,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import DefinitionError, LifecycleError, ValidationError
-from pytest_crucible._files import make_output_folder, new_run_id, slug
+from pytest_crucible._files import local_path, make_output_folder, new_run_id, slug
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
 from pytest_crucible.capture.sampler import NodeSampler
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import ExperimentHandle
-from pytest_crucible.exports.formats import FORMATS, check_formats, export_as
+from pytest_crucible.exports.export import export_as
+from pytest_crucible.exports.formats import parse_format
 from pytest_crucible.exports.options import ExportOptions
+from pytest_crucible.hooks.installed import installed, known_formats
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.values import Metrics
@@ -30,6 +32,7 @@ from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
+from pytest_crucible.runs.asked import ask_of_nodes
 from pytest_crucible.runs.definition import ERROR, Definition, define
 from pytest_crucible.runs.memory_archive import archive_frames
 
@@ -215,10 +218,12 @@ def list_experiments(status: str | None = None) -> list[ExperimentHandle]:
 
 
 def calculate_metrics(experiment: ExperimentHandle | str) -> Metrics:
-    """All metrics of an experiment so far."""
+    """All metrics of an experiment so far, those of installed plugins among them."""
     found = _find(experiment)
-    observations = observe(_node(found))
-    return summarise(observations.group(found.handle.name, found.handle.condition))
+    group = observe(_node(found)).group(found.handle.name, found.handle.condition)
+    plain = summarise(group)
+    more = installed().metrics(group, plain)
+    return replace(plain, custom=more) if more else plain
 
 
 def compare(
@@ -248,8 +253,10 @@ def export(
         path: default ``crucible-results/NAME-ID.FORMAT``; the name is made safe.
     """
     handle = _find(experiment).handle
-    target = Path(OUTPUT) / f"{slug(handle.name)}-{handle.id}.{format}" if path is None else path
-    return export_multiple([experiment], format, target, options)
+    if path is None:
+        found, packed = parse_format(format, known_formats())
+        path = Path(OUTPUT) / f"{slug(handle.name)}-{handle.id}{found.endings[0]}{packed}"
+    return export_multiple([experiment], format, path, options)
 
 
 def export_multiple(
@@ -262,24 +269,29 @@ def export_multiple(
 
     Args:
         experiments: handles or ids.
-        format: csv, json, jsonl or parquet, or compressed: ``csv.gz``, ``jsonl.zst``.
+        format: by name: ``csv``, ``parquet``, …, an installed plugin's; or compressed: ``csv.gz``,
+            ``jsonl.zst``.
         path: the file; its folder is made. ``.gz`` and ``.zst`` compress it.
         options: flatten, pretty, columns, anonymize; see `ExportOptions`.
 
     Raises:
-        DefinitionError: unknown format or column, or options that do not fit it.
+        DefinitionError: unknown format or column, options that do not fit it, or the address of a
+            storage in place of a path.
         MissingExtraError: Parquet or zstd, and pyarrow is not installed.
         LookupError: there is no such experiment.
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be made, or a plugin's format failed.
     """
-    check_formats([format], FORMATS)
+    known = known_formats()
+    parse_format(format, known)
+    target = local_path(path)
     chosen = options or ExportOptions()
     # Named twice, it is still one: its events must not count double.
     found = list({each.handle.id: each for each in map(_find, experiments)}.values())
-    target = Path(path)
     make_output_folder(target.parent)
     mark = marks(calculate_metrics(each.handle) for each in found)
-    return export_as(lambda: merge([_node(each) for each in found]), target, format, chosen, mark)
+    return export_as(
+        lambda: merge([_node(each) for each in found]), target, format, chosen, mark, known
+    )
 
 
 def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) -> Path:
@@ -294,7 +306,7 @@ def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) 
     Raises:
         LookupError: there is no such experiment.
         LifecycleError: it has not been stopped.
-        DefinitionError: the path has another ending.
+        DefinitionError: the path has another ending, or is the address of a storage.
         OutputError: the folder cannot be made.
     """
     found = _find(experiment)
@@ -304,7 +316,7 @@ def archive(experiment: ExperimentHandle | str, path: str | Path | None = None) 
             f"experiment {handle.name!r} cannot be archived: it is {handle.status}; stop it first"
         )
     target = Path(OUTPUT) / f"{slug(handle.name)}-{handle.id}{ARCHIVE}" if path is None else path
-    target = Path(target)
+    target = local_path(target)
     if target.suffix != ARCHIVE:
         raise DefinitionError(f"an archive is a {ARCHIVE} file, {str(target)!r} is not")
     make_output_folder(target.parent)
@@ -361,4 +373,6 @@ def _id(experiment: object) -> str:
 
 def _node(found: _Started) -> Node:
     found.opened.tell_sampled()
-    return Node("main", Recorded(found.store), run=found.handle.id)
+    node = Node("main", Recorded(found.store), run=found.handle.id)
+    ask_of_nodes([node], None, installed())
+    return node

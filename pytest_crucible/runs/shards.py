@@ -14,7 +14,8 @@ from typing import Any
 from pytest_crucible._errors import ArtifactError, OutputError
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.runs.enriched import enriched_path
-from pytest_crucible.runs.manifest import manifest_notes, read_manifest, write_manifest
+from pytest_crucible.runs.guard import run_folder_around
+from pytest_crucible.runs.manifest import NAME, manifest_notes, read_manifest, write_manifest
 from pytest_crucible.runs.run import distinct_spools, is_run
 
 _SHARED = (
@@ -102,12 +103,20 @@ def merge_shards(
 
 
 def _check_target(target: Path) -> None:
+    run = run_folder_around(target)
+    if run is not None:
+        raise OutputError(f"{target} is in the run folder {str(run)!r}; write it elsewhere")
     if not target.exists():
         return
     if not target.is_dir():
         raise OutputError(f"{target}: exists and is no folder; nothing was written")
     if any(target.iterdir()) and "merged" not in (read_manifest(target) or {}):
         raise OutputError(f"{target}: exists and is no earlier merge; nothing was written")
+    others = sorted(each.name for each in target.iterdir() if each.name not in (NAME, NODES))
+    if others:
+        raise OutputError(
+            f"{target}: holds {others[0]!r}, which no merge made; nothing was written"
+        )
 
 
 def _spools(runs: Sequence[Path]) -> list[_Spool]:

@@ -15,7 +15,8 @@ import pytest
 
 from pytest_crucible.analysis.results import analyse
 from pytest_crucible.cli.main import main
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.runs.run import open_run

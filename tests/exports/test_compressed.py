@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pytest_crucible._errors import ArtifactError, DefinitionError, MissingExtraError
 from pytest_crucible.events.event import Event
-from pytest_crucible.exports.formats import export_as, format_of
+from pytest_crucible.exports.export import export_as
+from pytest_crucible.exports.formats import format_of
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.runs.run import open_run
 from tests.made_events import event

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_crucible.analysis.results import analyse
 from pytest_crucible.cli.main import main
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.runs.run import open_run
 from tests.session import support
 
