@@ -30,7 +30,7 @@ LARGEST = {"jsonl.gz": 1_000_000}  # gzip is slow, and its memory does not grow 
 
 def export(folder: Path, format: str) -> None:
     """Export a run folder and print seconds, CPU seconds, peak MB and file MB, in a new process."""
-    from pytest_crucible.exports.formats import export_as
+    from pytest_crucible.exports.export import export_as
     from pytest_crucible.runs.run import open_folder
 
     target = folder.parent / f"events.{format}"

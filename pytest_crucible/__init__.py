@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from pytest_crucible.experiments.library import stop as stop
     from pytest_crucible.experiments.training import Training as Training
     from pytest_crucible.exports.formats import Exporter as Exporter
+    from pytest_crucible.exports.formats import Format as Format
     from pytest_crucible.exports.options import ExportOptions as ExportOptions
     from pytest_crucible.metrics.catalog import Metric as Metric
     from pytest_crucible.metrics.curves import Curve as Curve
@@ -92,6 +93,7 @@ _HOMES = {
     "Experiment": "experiments.handle",
     "ExportOptions": "exports.options",
     "Exporter": "exports.formats",
+    "Format": "exports.formats",
     "Group": "metrics.observations",
     "JSONLMetrics": "experiments.adapters",
     "LifecycleError": "_errors",

@@ -14,12 +14,33 @@ from pathlib import Path
 from typing import IO
 
 from pytest_crucible import _clock
-from pytest_crucible._errors import OutputError
+from pytest_crucible._errors import DefinitionError, OutputError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")  # Windows opens hardware
 _HASHED = re.compile(r"-[0-9a-f]{8}$")  # looks like a slug that was changed
 _MAX_SLUG = 60
+# Of more than one letter: Windows has drives. `Path` makes one slash of two.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
+_SECRETS = re.compile(r"(?<=://)[^/]*@|\?.*")
+
+
+def local_path(given: str | os.PathLike[str]) -> Path:
+    """A path that somebody gave, as one of this machine.
+
+    Raises:
+        DefinitionError: it is the address of a storage, ``s3://…``, which would else become a
+            local folder ``s3:``.
+    """
+    text = os.fspath(given)
+    url = _URL.match(text)
+    # A text with one slash means what it says; of a `Path` nobody can tell any more.
+    if url is not None and (url[2] or not isinstance(given, str)):
+        shown = _SECRETS.sub("", f"{url[1]}://{text[url.end() :]}")  # accounts, passwords
+        raise DefinitionError(
+            f"{shown}: there is no storage for {url[1]}:// in this version; give a local path"
+        )
+    return Path(given)
 
 
 def slug(name: str) -> str:

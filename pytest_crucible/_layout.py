@@ -11,15 +11,3 @@ EVENT_TAG = 0
 
 SEGMENT = 1 << 18
 """Spools grow by whole segments of this many bytes: making one stops its thread for 0.1 ms."""
-
-TEXT_FORMATS = ("csv", "json", "jsonl")
-COMPRESSIONS = (".gz", ".zst")
-"""Endings of compressed files; Parquet compresses itself."""
-
-
-def split_format(name: str) -> tuple[str, str]:
-    """``csv.gz`` as ``csv`` and ``.gz``; anything else as itself and nothing."""
-    for ending in COMPRESSIONS:
-        if name.removesuffix(ending) in TEXT_FORMATS:
-            return name.removesuffix(ending), name[len(name.removesuffix(ending)) :]
-    return name, ""

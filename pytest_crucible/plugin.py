@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_crucible.session import hookspecs
+from pytest_crucible.hooks import specs
 from pytest_crucible.session.fixture import _condition, _trial, experiment
 from pytest_crucible.session.settings import SETTINGS, add_options, settle
 
@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    pluginmanager.add_hookspecs(hookspecs)
+    pluginmanager.add_hookspecs(specs)
 
 
 def pytest_configure(config: pytest.Config) -> None:

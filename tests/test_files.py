@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_crucible import _clock
-from pytest_crucible._errors import OutputError
+from pytest_crucible._errors import DefinitionError, OutputError
 from pytest_crucible._files import (
     check_writable,
+    local_path,
     make_output_folder,
     make_run_folder,
     new_run_id,
@@ -189,3 +190,29 @@ def test_existing_output_folder_is_left_as_it_is(tmp_path: Path) -> None:
     make_run_folder(tmp_path, "run-1")
     make_run_folder(tmp_path, "run-2")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["run-1", "run-2"]
+
+
+@pytest.mark.parametrize(("address", "shown"), [
+    ("s3://bucket/runs/a", "s3://bucket/runs/a"),
+    ("gs://bucket", "gs://bucket"),
+    ("postgresql://ann:secret@host/db?password=secret", "postgresql://host/db"),
+    ("file:///tmp/x", "file:///tmp/x"),
+    ("az+blob://c/x", "az+blob://c/x"),
+    (Path("s3://bucket/runs/a"), "s3://bucket/runs/a"),
+])  # fmt: skip
+def test_the_address_of_a_storage_is_no_path(address: str | Path, shown: str) -> None:
+    """It would become a local folder ``s3:``; also where `Path` has made one slash of two."""
+    with pytest.raises(DefinitionError) as caught:
+        local_path(address)
+    scheme = shown.partition(":")[0]
+    reason = f"there is no storage for {scheme}:// in this version; give a local path"
+    assert str(caught.value) == f"{shown}: {reason}"
+
+
+@pytest.mark.parametrize("path", [
+    "runs", "/tmp/x", "C:/x", "C://x", "a:b", "./s3:/x", "s3:/x", "1:/x", "a b://x", "", "-",
+    Path("a:b"), Path("C:/x"), Path("/s3:/x"),
+])  # fmt: skip
+def test_other_paths_are_what_they_are(path: str | Path) -> None:
+    """A drive, a colon, a folder that is named like a scheme."""
+    assert local_path(path) == Path(path)

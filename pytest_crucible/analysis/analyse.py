@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
 from pytest_crucible.analysis.nodes import broken_off, node_result
+from pytest_crucible.analysis.plugin_metrics import CustomMetrics, summarise_all
 from pytest_crucible.analysis.results import (
     ExperimentResult,
     Results,
     arms_of,
 )
-from pytest_crucible.metrics.catalog import Catalog, Metric
-from pytest_crucible.metrics.groups import series_of
+from pytest_crucible.hooks.installed import installed
+from pytest_crucible.hooks.plugins import Plugins
+from pytest_crucible.metrics.catalog import Metric
+from pytest_crucible.metrics.declared import declared
 from pytest_crucible.metrics.observations import (
     Enricher,
     Group,
@@ -25,16 +28,12 @@ from pytest_crucible.metrics.observations import (
     observe_nodes,
 )
 from pytest_crucible.metrics.spending import summarise_spending
-from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.runs.declared import declared
 from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
-from pytest_crucible.stats.draws import sample_of
-from pytest_crucible.stats.estimates import point
 from pytest_crucible.stats.expectations import (
     CONFIRMED,
     REJECTED,
@@ -45,31 +44,30 @@ from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.passing import failing_cases, parse_pass_if
 from pytest_crucible.stats.subject import Subject
 
-CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
-"""Called with the observations and the metrics of one condition; returns more numbers."""
-
 
 def analyse(
     run: RecordedRun,
     enrichers: Iterable[Enricher] = (),
     custom: CustomMetrics | None = None,
     expect: Sequence[str] = (),
-    metrics: Iterable[Metric] = (),
+    plugins: Plugins | None = None,
 ) -> Results:
     """Read a run once and work out everything that reports show.
 
     Args:
         run: opened run.
         enrichers: see `observe`.
-        custom: more metrics; default: those that plugins added when the run was made.
+        custom: more metrics; default: those that plugins added when the run was made, and what
+            ``plugins`` add, which wins where both have a number of the same name.
         expect: expectations to judge in place of the experiments' own.
-        metrics: what plugins declare.
+        plugins: default: those installed.
 
     Raises:
         ArtifactError: the run cannot be read.
         ExpectationError: one of ``expect`` cannot be parsed.
     """
-    extra, plugins = tuple(enrichers), tuple(metrics)
+    extra, plugins = tuple(enrichers), plugins or installed()
+    from_plugins = plugins.declared()
     if run.nodes and not extra:
         observations = observe_nodes(run.nodes, run.plan)
     else:
@@ -79,7 +77,7 @@ def analyse(
             if key in observations.groups:
                 observations.groups[key].sampled = True
     definitions = run.definitions()
-    custom = custom or _custom_from(run.manifest)
+    custom = custom or _custom_of(run, plugins)
     experiments = []
     problems: list[str] = []
     for name in dict.fromkeys([*definitions, *(key[0] for key in observations.groups)]):
@@ -90,7 +88,7 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
-            known = [*_declared_in(run.manifest, name), *plugins]
+            known = [*_declared_in(run.manifest, name), *from_plugins]
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, known, problems)
@@ -126,10 +124,7 @@ def _experiment(
     catalog = catalog_of(definition, named, plugins)
     metrics = {}
     for condition in conditions:
-        plain = summarise(groups[condition], catalog)
-        worked_out = _work_out(groups[condition], catalog, problems)
-        more = {**worked_out, **custom(groups[condition], plain)}
-        metrics[condition] = replace(plain, custom=more) if more else plain
+        metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)
     result = ExperimentResult(
         definition=definition,
         conditions=conditions,
@@ -165,23 +160,6 @@ def _invalid(groups: Iterable[Group], levels: Sequence[str]) -> dict[str, int]:
             if level in levels:
                 found[problem] += count
     return dict(found.most_common())
-
-
-def _work_out(group: Group, catalog: Catalog, problems: list[str]) -> dict[str, float]:
-    """The metrics that plugins declare, with their observations; those that raise are left out."""
-    found = {}
-    for metric in catalog.declared.values():
-        if metric.values is None:
-            continue
-        try:
-            group.declared[metric.path] = series_of(group, metric.values(group))
-        except Exception as error:
-            problems.append(f"metric {metric.path} raised {type(error).__name__}: {error}")
-            continue
-        sample = sample_of(group, catalog[metric.path])
-        if sample is not None and sample.n:
-            found[metric.path] = point(sample)
-    return found
 
 
 def _comparisons(
@@ -237,14 +215,17 @@ def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> list[Me
         raise ArtifactError(f"not a manifest: 'declared' of {experiment!r}: {error}") from error
 
 
-def _custom_from(manifest: Mapping[str, Any] | None) -> CustomMetrics:
-    """Numbers that plugins added while the run was made: offline there are no plugins to ask."""
-    experiments = (manifest or {}).get("experiments") or {}
+def _custom_of(run: RecordedRun, plugins: Plugins) -> CustomMetrics:
+    """Numbers that plugins added while the run was made, and what those here make of it.
+
+    The former stay where their plugin is not installed; where it is, it works them out anew.
+    """
+    experiments = (run.manifest or {}).get("experiments") or {}
 
     def custom(group: Group, metrics: Metrics) -> Mapping[str, float]:
         conditions = experiments.get(group.experiment, {}).get("conditions", {})
-        found: Mapping[str, float] = conditions.get(group.condition, {}).get("custom", {})
-        return found
+        kept: Mapping[str, float] = conditions.get(group.condition, {}).get("custom", {})
+        return {**kept, **plugins.metrics(group, metrics)}
 
     return custom
 

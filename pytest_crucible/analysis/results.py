@@ -10,6 +10,7 @@ from pytest_crucible._html import table
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.nodes import NodeResult
 from pytest_crucible.metrics.catalog import Catalog
+from pytest_crucible.metrics.declared import plain
 from pytest_crucible.metrics.observations import (
     Group,
 )
@@ -17,7 +18,6 @@ from pytest_crucible.metrics.spending import Spending
 from pytest_crucible.metrics.summary import flatten
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.runs.declared import plain
 from pytest_crucible.runs.definition import Definition
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.expectations import (

@@ -12,6 +12,7 @@ from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison, compare_runs
 from pytest_crucible.capture.frames import SCHEMA
+from pytest_crucible.cli.arguments import PATH_HELP, path_argument
 from pytest_crucible.cli.outputs import (
     BAD,
     FINE,
@@ -22,7 +23,7 @@ from pytest_crucible.cli.outputs import (
     check_outputs,
     write_outputs,
 )
-from pytest_crucible.cli.printing import PATH_HELP, Print
+from pytest_crucible.cli.printing import Print
 from pytest_crucible.report.annotations import comparison_annotations
 from pytest_crucible.report.compare_text import render_comparison
 from pytest_crucible.report.junit import comparison_junit
@@ -36,8 +37,10 @@ from pytest_crucible.stats.expectations import INCONCLUSIVE
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``compare``."""
     compare = commands.add_parser("compare", help="compare runs with a baseline, offline")
-    compare.add_argument("baseline", type=Path, help=PATH_HELP)
-    compare.add_argument("candidates", type=Path, nargs="+", metavar="candidate", help=PATH_HELP)
+    compare.add_argument("baseline", type=path_argument, help=PATH_HELP)
+    compare.add_argument(
+        "candidates", type=path_argument, nargs="+", metavar="candidate", help=PATH_HELP
+    )
     compare.add_argument(
         "--margin", action="append", default=[], metavar="[METRIC=]SHARE",
         help=f"largest change that does not matter, for all or for one metric (default {MARGIN})",
@@ -58,7 +61,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _compare(options: argparse.Namespace, show: Print) -> int:
-    check_outputs(options)
+    check_outputs(options, [options.baseline, *options.candidates])
     fail_on = parse_fail_on(options.fail_on)
     adjust = _adjust(options)
     base = _read(options.baseline)

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.bus import matcher
+from pytest_crucible.cli.arguments import path_argument
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.events.catalog import EventInfo, list_events
 from pytest_crucible.report.terminal import Line
@@ -25,8 +26,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     events.add_argument("--category", help="only those of this category")
     events.add_argument("--json", action="store_true", help="as JSON")
     events.add_argument(
-        "--load", type=Path, metavar="FILE", help="run this Python file (a conftest.py), which "
-        "defines events of your own",
+        "--load", type=path_argument, metavar="FILE",
+        help="run this Python file (a conftest.py), which defines events of your own",
     )  # fmt: skip
     events.set_defaults(run=_events)
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._files import make_output_folder
-from pytest_crucible.cli.printing import PATH_HELP, Print
-from pytest_crucible.exports.formats import FORMATS, check_formats, export_as, format_of
+from pytest_crucible.cli.arguments import PATH_HELP, path_argument
+from pytest_crucible.cli.printing import Print
+from pytest_crucible.exports.export import export_as
+from pytest_crucible.exports.formats import FORMATS, Format, format_of, parse_format
 from pytest_crucible.exports.options import MODES, ExportOptions
+from pytest_crucible.hooks.installed import known_formats
 from pytest_crucible.queries.anomalies import marks_of
 from pytest_crucible.report.terminal import Line
+from pytest_crucible.runs.guard import obstacle_at
 from pytest_crucible.runs.run import open_recorded
 
 KEY_VARIABLE = "CRUCIBLE_ANONYMIZE_KEY"
@@ -21,13 +26,15 @@ KEY_VARIABLE = "CRUCIBLE_ANONYMIZE_KEY"
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``export`` to the parser."""
     export = commands.add_parser("export", help="convert a run to another format")
-    export.add_argument("path", type=Path, help=PATH_HELP)
+    export.add_argument("path", type=path_argument, help=PATH_HELP)
     export.add_argument(
         "--format", "-f", help=f"{', '.join(FORMATS)}, or as csv.gz; default: by file ending"
     )
     export.add_argument(
-        "--output", "-o", type=Path, required=True, help="file to write; .gz and .zst compress it"
-    )
+        "--output", "-o", type=path_argument, required=True,
+        help="file to write; .gz and .zst compress it",
+    )  # fmt: skip
+    export.add_argument("--force", action="store_true", help="replace a record that is there")
     export.add_argument("--flatten", action="store_true", help="dotted keys in JSON and JSONL")
     export.add_argument("--pretty", action="store_true", help="indented JSON")
     export.add_argument(
@@ -47,7 +54,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="fields whose text may be shown, comma-separated",
     )  # fmt: skip
     export.add_argument(
-        "--anonymize-key-file", metavar="FILE", type=Path,
+        "--anonymize-key-file", metavar="FILE", type=path_argument,
         help=f"secret for hashing, to join exports; default: {KEY_VARIABLE}, else a random one",
     )  # fmt: skip
     export.set_defaults(run=_export)
@@ -61,8 +68,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _export(options: argparse.Namespace, show: Print) -> int:
-    name = options.format or format_of(options.output)
-    check_formats([name], FORMATS)
+    known = known_formats()
+    name = options.format or format_of(options.output, known)
+    parse_format(name, known)
+    _check_target(options, known)
     chosen = ExportOptions(
         flatten=options.flatten,
         pretty=options.pretty,
@@ -75,8 +84,16 @@ def _export(options: argparse.Namespace, show: Print) -> int:
     run = open_recorded(options.path)
     make_output_folder(options.output.parent)
     mark = marks_of(run.manifest)
-    show([Line(str(export_as(lambda: run.events, options.output, name, chosen, mark)))])
+    show([Line(str(export_as(lambda: run.events, options.output, name, chosen, mark, known)))])
     return 0
+
+
+def _check_target(options: argparse.Namespace, known: Mapping[str, Format]) -> None:
+    obstacle = obstacle_at(options.output, known, [options.path])
+    if obstacle is None or (obstacle.replaceable and options.force):
+        return
+    advice = "--force replaces it" if obstacle.replaceable else "write it elsewhere"
+    raise DefinitionError(f"{options.output} is {obstacle.what}; {advice}")
 
 
 def _key(options: argparse.Namespace) -> bytes | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.capture.frames import SCHEMA
+from pytest_crucible.cli.arguments import PATH_HELP, path_argument
 from pytest_crucible.cli.outputs import (
     BAD,
     FINE,
@@ -18,11 +18,11 @@ from pytest_crucible.cli.outputs import (
     check_outputs,
     write_outputs,
 )
-from pytest_crucible.cli.printing import PATH_HELP, Print
+from pytest_crucible.cli.printing import Print, summary_of
 from pytest_crucible.report.annotations import results_annotations
 from pytest_crucible.report.junit import results_junit
 from pytest_crucible.report.markdown import results_markdown
-from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.run import open_recorded
 from pytest_crucible.stats.expectations import REJECTED
 
@@ -30,7 +30,7 @@ from pytest_crucible.stats.expectations import REJECTED
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``gate``."""
     gate = commands.add_parser("gate", help="judge expectations on a recorded run")
-    gate.add_argument("path", type=Path, help=PATH_HELP)
+    gate.add_argument("path", type=path_argument, help=PATH_HELP)
     gate.add_argument(
         "--expect", action="append", default=[], metavar="EXPECTATION",
         help="e.g. 'success_rate > 0.9'; default: those of the run's own markers",
@@ -44,11 +44,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _gate(options: argparse.Namespace, show: Print) -> int:
-    check_outputs(options)
+    check_outputs(options, [options.path])
     run = open_recorded(options.path)
     results = analyse(run, expect=options.expect)
     report = Report(
-        lines=lambda: iter([*render(results), Line(f"run: {results.run}")]),
+        lines=lambda: iter([*summary_of(results), Line(f"run: {results.run}")]),
         markdown=lambda: results_markdown(results),
         data=lambda: {"schema": SCHEMA, "run": results.run, **results.to_dict()},
         junit=lambda: results_junit(results, options.inconclusive),

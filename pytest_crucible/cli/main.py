@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -25,21 +27,43 @@ from pytest_crucible.cli import (
     recover,
     show,
 )
+from pytest_crucible.cli.arguments import NotAPathError
 from pytest_crucible.cli.printing import print_lines
+from pytest_crucible.hooks.installed import PluginWarning
 
 _COMMANDS = (show, export, merge, archive, recover, compare, gate, plan, events, metrics)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
-        code: int = options.run(options, print_lines)
-        print_lines(())
+        options = _parser().parse_args(arguments)
+        with _told_in_one_line():
+            code: int = options.run(options, print_lines)
+            print_lines(())
         return code
-    except (CrucibleError, OSError) as error:
+    except (CrucibleError, NotAPathError, OSError) as error:
         print(f"crucible: {error}", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """What plugins did wrong goes to standard error, each once, after everything else."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default", PluginWarning)
+        try:
+            yield
+        finally:
+            for line in dict.fromkeys(str(each.message) for each in told if _of_plugin(each)):
+                print(f"crucible: {line}", file=sys.stderr)
+    for each in told:
+        if not _of_plugin(each):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
+def _of_plugin(told: warnings.WarningMessage) -> bool:
+    return issubclass(told.category, PluginWarning)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,8 +10,9 @@ from typing import Any
 
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.cli.printing import Print
-from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.cli.arguments import path_argument
+from pytest_crucible.cli.printing import Print, summary_of
+from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.run import open_folder
 from pytest_crucible.runs.shards import merge_shards
 
@@ -19,8 +20,12 @@ from pytest_crucible.runs.shards import merge_shards
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``merge``."""
     merge = commands.add_parser("merge", help="make one run of the shards of a CI matrix")
-    merge.add_argument("shards", type=Path, nargs="+", help="run folders, or output folders")
-    merge.add_argument("--output", "-o", type=Path, required=True, help="run folder to make")
+    merge.add_argument(
+        "shards", type=path_argument, nargs="+", help="run folders, or output folders"
+    )
+    merge.add_argument(
+        "--output", "-o", type=path_argument, required=True, help="run folder to make"
+    )
     merge.set_defaults(run=_merge)
 
 
@@ -34,5 +39,5 @@ def _merge(options: argparse.Namespace, show: Print) -> int:
     manifest = merge_shards(options.shards, options.output, describe)
     merged = plural(len(manifest["merged"]), "run")
     results = analyse(open_folder(options.output))
-    show([*render(results), Line(f"merged: {merged} into {options.output}")])
+    show([*summary_of(results), Line(f"merged: {merged} into {options.output}")])
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,23 @@ from typing import Any
 import msgspec
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible._files import replacing
+from pytest_crucible._files import local_path, replacing
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.exports.rows import to_json
+from pytest_crucible.hooks.installed import known_formats
 from pytest_crucible.report.terminal import Line
+from pytest_crucible.runs.guard import has_record_ending, obstacle_at
 
 FINE, BAD, NOTHING, OPEN = 0, 1, 3, 4
 """Exit codes of both: fine; bad; nothing to judge; open, where that was asked for."""
 
-ARTIFACTS = (".csv", ".jsonl", ".parquet", ".zip")
+SUMMARY = "GITHUB_STEP_SUMMARY"
+FORMS = {
+    "markdown": f"Markdown, also added to the file named by {SUMMARY}",
+    "json": "JSON with a schema version",
+    "junit": "JUnit XML",
+}
+"""The options that name a file to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +43,7 @@ class Report:
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
-    for name, what in (
-        ("markdown", "Markdown, also added to the file named by GITHUB_STEP_SUMMARY"),
-        ("json", "JSON with a schema version"),
-        ("junit", "JUnit XML"),
-    ):
+    for name, what in FORMS.items():
         parser.add_argument(
             f"--{name}", nargs="?", const="-", metavar="FILE",
             help=f"write {what}; without FILE to standard output, in place of the table",
@@ -50,14 +54,35 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def check_outputs(options: argparse.Namespace) -> None:
-    """In ``--json base.csv head.csv`` the first file would be overwritten, not compared."""
-    for name in ("markdown", "json", "junit"):
-        target = getattr(options, name)
-        if target is not None and (Path(target).is_dir() or Path(target).suffix in ARTIFACTS):
+def check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
+    """Make sure that no output takes the place of a record, before anything is read.
+
+    In ``--json base.csv head.csv`` the first file would be overwritten, not compared.
+
+    Raises:
+        DefinitionError: one would; or two have the same target.
+    """
+    targets = {
+        f"--{name}": local_path(target)
+        for name in FORMS
+        if (target := getattr(options, name)) not in (None, "-")
+    }
+    summary = os.environ.get(SUMMARY)
+    if options.markdown is not None and summary:
+        targets[SUMMARY] = Path(summary)
+    known = known_formats() if targets else {}
+    written: dict[str, str] = {}
+    for name, target in targets.items():
+        obstacle = obstacle_at(target, known, inputs)
+        if obstacle is not None and obstacle.elsewhere:
+            raise DefinitionError(f"{name}: {str(target)!r} is {obstacle.what}; write it elsewhere")
+        if obstacle is not None or has_record_ending(target, known):
             raise DefinitionError(
-                f"--{name}: {target!r} is an artifact, not a file to write; put --{name} last"
+                f"{name}: {str(target)!r} is an artifact, not a file to write; put {name} last"
             )
+        other = written.setdefault(os.path.realpath(target), name)
+        if other != name:
+            raise DefinitionError(f"{other} and {name} would both write {str(target)!r}")
 
 
 def write_outputs(options: argparse.Namespace, report: Report, show: Print) -> None:
@@ -76,7 +101,7 @@ def write_outputs(options: argparse.Namespace, report: Report, show: Print) -> N
                     file.write(forms[name]())
             except OSError as error:
                 failures.append(error)
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    summary = os.environ.get(SUMMARY)
     if "markdown" in wanted and summary:
         with open(summary, "a", encoding="utf-8") as file:
             file.write(report.markdown())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from pytest_crucible._errors import DefinitionError
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import ExperimentResult
+from pytest_crucible.cli.arguments import path_argument
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.report.numbers import show
 from pytest_crucible.report.terminal import Line
@@ -27,7 +27,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     plan.add_argument("--rates", nargs=2, type=float, metavar=("P1", "P2"), help="two rates")
     plan.add_argument("--sd", type=float, help="standard deviation, for a difference of means")
     plan.add_argument("--effect", type=float, help="difference of means to find, in its unit")
-    plan.add_argument("--pilot", type=Path, help="artifact to take rate or deviation from")
+    plan.add_argument("--pilot", type=path_argument, help="artifact to take rate or deviation from")
     plan.add_argument("--metric", default="success_rate", help="of the pilot (success_rate)")
     plan.add_argument("--experiment", help="of the pilot; default: its only one")
     plan.add_argument("--paired", action="store_true", help="the same cases on both sides")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.analysis.results import Results
+from pytest_crucible.hooks.installed import installed
+from pytest_crucible.report.terminal import Line, render
 
 Print = Callable[[Iterable[Line]], None]
 
-PATH_HELP = "run folder, output folder (its newest run), or CSV, JSONL or Parquet file"
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1"}
+
+
+def summary_of(results: Results, sparklines: bool = True) -> Iterator[Line]:
+    """The summary of a run, as at the end of its session, with the lines of installed plugins."""
+    yield from render(results, sparklines)
+    yield from map(Line, installed().summary(results))
 
 
 def print_lines(lines: Iterable[Line]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from pytest_crucible.analysis.recover import recover, unfinished_runs
-from pytest_crucible.cli.printing import Print
-from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.cli.arguments import path_argument
+from pytest_crucible.cli.printing import Print, summary_of
+from pytest_crucible.report.terminal import Line
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``recover``."""
     recovery = commands.add_parser("recover", help="finish runs whose pytest was killed")
-    recovery.add_argument("path", type=Path, help="run folder, or output folder: all runs in it")
+    recovery.add_argument(
+        "path", type=path_argument, help="run folder, or output folder: all runs in it"
+    )
     recovery.set_defaults(run=_recover)
 
 
@@ -22,5 +24,5 @@ def _recover(options: argparse.Namespace, show: Print) -> int:
     if not runs:
         show([Line(f"{options.path}: nothing to recover, every run has its manifest")])
     for folder in runs:
-        show([*render(recover(folder)), Line(f"recovered: {folder}")])
+        show([*summary_of(recover(folder)), Line(f"recovered: {folder}")])
     return 0

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.cli.printing import PATH_HELP, Print
+from pytest_crucible.cli.arguments import PATH_HELP, path_argument
+from pytest_crucible.cli.printing import Print, summary_of
 from pytest_crucible.queries.trace import Trace
-from pytest_crucible.report.terminal import Line, has_sparklines, render
+from pytest_crucible.report.terminal import Line, has_sparklines
 from pytest_crucible.runs.run import RecordedRun, open_recorded
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``show``."""
     show = commands.add_parser("show", help="print the summary of a run")
-    show.add_argument("path", type=Path, help=PATH_HELP)
+    show.add_argument("path", type=path_argument, help=PATH_HELP)
     show.add_argument("--trace", metavar="ID", help="print one trace instead, as a tree")
     show.set_defaults(run=_show)
 
@@ -29,7 +29,7 @@ def _show(options: argparse.Namespace, show: Print) -> int:
         return 0
     results = analyse(run)
     sparklines = has_sparklines(sys.stdout.encoding)
-    show([*render(results, sparklines), Line(f"run: {results.run}")])
+    show([*summary_of(results, sparklines), Line(f"run: {results.run}")])
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible._errors import ArtifactError
+from pytest_crucible._files import local_path
 from pytest_crucible.exports.rows import to_json
 
 
@@ -73,11 +74,14 @@ class JSONLMetrics:
 
     Args:
         path: the file; its folder must exist.
+
+    Raises:
+        DefinitionError: the address of a storage in place of a path.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         # Absolute: code under test may change the working directory.
-        self.path = Path(os.path.abspath(path))
+        self.path = Path(os.path.abspath(local_path(path)))
 
     def record(self, entry: LogEntry) -> None:
         """Append a line.

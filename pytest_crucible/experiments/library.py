@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Unpack, get_args
 
 from pytest_crucible._errors import DefinitionError, LifecycleError, ValidationError
-from pytest_crucible._files import make_output_folder, new_run_id, slug
+from pytest_crucible._files import local_path, make_output_folder, new_run_id, slug
 from pytest_crucible.analysis.run import Run
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
@@ -25,8 +25,10 @@ from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.differences import Differences, differences
 from pytest_crucible.experiments.handle import Experiment, Status
 from pytest_crucible.experiments.own_record import OwnRecord
-from pytest_crucible.exports.formats import FORMATS, check_formats, export_as
+from pytest_crucible.exports.export import export_as
+from pytest_crucible.exports.formats import parse_format
 from pytest_crucible.exports.options import ExportOptions
+from pytest_crucible.hooks.installed import installed, known_formats
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.queries.anomalies import marks
 from pytest_crucible.record.memory import MemoryStore
@@ -34,6 +36,7 @@ from pytest_crucible.record.merge import by_time, merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
+from pytest_crucible.runs.asked import ask_of_nodes
 from pytest_crucible.runs.definition import (
     ERROR,
     LIBRARY,
@@ -243,8 +246,10 @@ def export(
         The file.
     """
     handle = _handle(experiment)
-    target = Path(OUTPUT) / f"{_file_name(handle)}.{format}" if path is None else path
-    return export_multiple([handle], format, target, options)
+    if path is None:
+        found, packed = parse_format(format, known_formats())
+        path = Path(OUTPUT) / f"{_file_name(handle)}{found.endings[0]}{packed}"
+    return export_multiple([handle], format, path, options)
 
 
 def _file_name(handle: Experiment) -> str:
@@ -267,28 +272,31 @@ def export_multiple(
 
     Args:
         experiments: handles or ids.
-        format: csv, json, jsonl or parquet, or compressed: ``csv.gz``, ``jsonl.zst``.
+        format: by name: ``csv``, ``parquet``, …, an installed plugin's; or compressed: ``csv.gz``,
+            ``jsonl.zst``.
         path: the file; its folder is made. ``.gz`` and ``.zst`` compress it.
         options: flatten, pretty, columns, anonymize; see `ExportOptions`.
 
     Raises:
-        DefinitionError: unknown format or column, or options that do not fit it.
+        DefinitionError: unknown format or column, options that do not fit it, or the address of a
+            storage in place of a path.
         MissingExtraError: Parquet or zstd, and pyarrow is not installed.
         LookupError: there is no such experiment.
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be made, or a plugin's format failed.
 
     Returns:
         The file.
     """
-    check_formats([format], FORMATS)
+    known = known_formats()
+    parse_format(format, known)
+    target = local_path(path)
     chosen = options or ExportOptions()
     # Named twice, it is still one: its events must not count double.
     handles = list(dict.fromkeys(map(_handle, experiments)))
-    target = Path(path)
     make_output_folder(target.parent)
     mark = marks(each.metrics(exact=True) for each in handles)
     records = [_started.get(each.id) or each.everything for each in handles]
-    return export_as(lambda: _events(records), target, format, chosen, mark)
+    return export_as(lambda: _events(records), target, format, chosen, mark, known)
 
 
 def _events(records: Sequence[_Started | OwnRecord]) -> Iterable[Event]:
@@ -309,7 +317,7 @@ def archive(experiment: Experiment | str, path: str | Path | None = None) -> Pat
     Raises:
         LookupError: there is no such experiment.
         LifecycleError: it has not been stopped, or is a part of a run of pytest's.
-        DefinitionError: the path has another ending.
+        DefinitionError: the path has another ending, or is the address of a storage.
         OutputError: the folder cannot be made.
     """
     found = _started_here(experiment, "archived", "`crucible archive` packs the whole run")
@@ -319,7 +327,7 @@ def archive(experiment: Experiment | str, path: str | Path | None = None) -> Pat
             f"experiment {handle.name!r} cannot be archived: it is {handle.status}; stop it first"
         )
     target = Path(OUTPUT) / f"{slug(handle.name)}-{handle.id}{ARCHIVE}" if path is None else path
-    target = Path(target)
+    target = local_path(target)
     if target.suffix != ARCHIVE:
         raise DefinitionError(f"an archive is a {ARCHIVE} file, {str(target)!r} is not")
     make_output_folder(target.parent)
@@ -389,4 +397,6 @@ def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Sta
 
 def _node(found: _Started) -> Node:
     found.opened.tell_sampled()
-    return Node("main", Recorded(found.store), run=found.handle.id)
+    node = Node("main", Recorded(found.store), run=found.handle.id)
+    ask_of_nodes([node], None, installed())
+    return node

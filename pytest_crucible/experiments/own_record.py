@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
@@ -52,7 +53,9 @@ class OwnRecord:
     def metrics(self, *, exact: bool) -> Metrics:
         """See `Experiment.metrics`."""
         opened = self._opened
-        if exact or opened.state == CLOSED or opened.sampler is not None:
+        if exact:
+            return self._metrics_with_plugins()
+        if opened.state == CLOSED or opened.sampler is not None:
             return self._metrics_of_all()
         from pytest_crucible.metrics.streaming import LiveMetrics
 
@@ -74,20 +77,45 @@ class OwnRecord:
         scope = self._opened.scope
         return summarise(observe(self).group(scope.experiment, scope.condition))
 
+    def _metrics_with_plugins(self) -> Metrics:
+        """The same, with what installed plugins say about events and metrics."""
+        from pytest_crucible.analysis.plugin_metrics import summarise_all
+        from pytest_crucible.hooks.installed import installed
+        from pytest_crucible.metrics.catalog import Catalog
+        from pytest_crucible.metrics.observations import observe
+        from pytest_crucible.runs.asked import ask_of_nodes
+
+        plugins, scope = installed(), self._opened.scope
+        node = self._reader(self._start())
+        ask_of_nodes([node], None, plugins)
+        group = observe(self._own(node)).group(scope.experiment, scope.condition)
+        problems: list[str] = []
+        metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)
+        for problem in problems:
+            warnings.warn(problem, stacklevel=4)
+        return metrics
+
     def _start(self) -> int:
         # A forked child goes on in a file of its own, and begins at its beginning.
         return self._since if os.getpid() == self._pid else 0
 
     def _events(self, since: int) -> Iterator[Event]:
+        return self._own(self._reader(since))
+
+    def _reader(self, since: int) -> Node:
         opened = self._opened
-        node = Node(
+        return Node(
             self._node,
             Recorded(self._store, since),
             run=self._run,
             scopes={opened.id: opened.scope},
             samplings=opened.tell_sampled(),
         )
-        scopes = opened.scope, replace(opened.scope, role=JUDGE)
+
+    def _own(self, node: Node) -> Iterator[Event]:
+        """The events of this scope, among those that its process recorded."""
+        scope = self._opened.scope
+        scopes = scope, replace(scope, role=JUDGE)
         return (event for event in node if event.scope in scopes)
 
 

@@ -12,19 +12,9 @@ from typing import IO, Any
 
 from pytest_crucible._errors import ArtifactError, MissingExtraError
 from pytest_crucible._files import replacing_path
-from pytest_crucible._layout import COMPRESSIONS
+from pytest_crucible.exports.formats import compression_of
 
 _GZIP_LEVEL = 6  # 9 takes three times as long and saves a percent
-
-
-def compression(path: Path) -> str:
-    """The ending that tells how a file is compressed, or an empty text."""
-    return path.suffix if path.suffix in COMPRESSIONS else ""
-
-
-def inner_suffix(path: Path) -> str:
-    """The ending that tells the format: ``.csv`` of ``events.csv.gz``."""
-    return Path(path.stem).suffix if compression(path) else path.suffix
 
 
 @contextmanager
@@ -36,11 +26,12 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         MissingExtraError: zstd, and pyarrow is not installed.
     """
+    kind = compression_of(path.name)
     with replacing_path(path) as fresh, open(fresh, "wb") as file:
-        if compression(path) == ".gz":
+        if kind == ".gz":
             with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
                 yield packed  # type: ignore[misc]
-        elif compression(path) == ".zst":
+        elif kind == ".zst":
             pyarrow = _pyarrow()
             with pyarrow.CompressedOutputStream(pyarrow.PythonFile(file), "zstd") as packed:
                 yield packed
@@ -55,7 +46,7 @@ def lines(path: Path) -> Iterator[bytes]:
         ArtifactError: torn, or not compressed as its ending says; names the line.
         MissingExtraError: zstd, and pyarrow is not installed.
     """
-    number, kind = 1, compression(path)
+    number, kind = 1, compression_of(path.name)
     if not kind:
         with open(path, "rb") as file:
             yield from file

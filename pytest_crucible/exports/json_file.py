@@ -35,6 +35,11 @@ def write_json(
         file.write(b"[\n]\n" if before == b"[\n" else b"\n]\n")
 
 
+def write_pretty_json(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
+    """`write_json`, indented."""
+    write_json(rows, path, pretty=True)
+
+
 def _indented(text: bytes) -> bytes:
     return b"  " + msgspec.json.format(text, indent=2).replace(b"\n", b"\n  ")
 

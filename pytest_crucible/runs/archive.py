@@ -20,8 +20,9 @@ from pathlib import Path, PurePosixPath
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._files import replacing_path
+from pytest_crucible.exports.formats import ARCHIVE
 
-SUFFIX = ".zip"
+SUFFIX = ARCHIVE
 SUMS = "crucible-archive.json"
 VERSION = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a ZIP file can tell; when it was packed says nothing

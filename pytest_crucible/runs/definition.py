@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.strategies import parse_sampling
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.runs.declared import declared, plain
+from pytest_crucible.metrics.declared import declared, plain
 
 SCOPES = ("test", "class", "module", "session")
 MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection

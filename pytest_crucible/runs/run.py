@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_crucible._errors import ArtifactError
+from pytest_crucible._errors import ArtifactError, CrucibleError
+from pytest_crucible._files import local_path
 from pytest_crucible._html import table
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._text import plural
 from pytest_crucible.capture.frames import SCHEMA, Frame, HeaderFrame
 from pytest_crucible.events.event import Event
-from pytest_crucible.exports.compressed import compression, inner_suffix
-from pytest_crucible.exports.csv_file import read_csv
-from pytest_crucible.exports.json_file import read_json
-from pytest_crucible.exports.jsonl_file import read_jsonl
-from pytest_crucible.exports.parquet_file import read_parquet
+from pytest_crucible.exports.formats import FORMATS, Format, endings_read, format_of_file
 from pytest_crucible.exports.rows import REQUIRED, event_from_row, unflatten
+from pytest_crucible.hooks.installed import installed
+from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node, TrialKey
 from pytest_crucible.record.spool_reader import SpoolReader
 from pytest_crucible.runs import archive
+from pytest_crucible.runs.asked import ask_of_nodes, asked_events
 from pytest_crucible.runs.definition import Definition
 from pytest_crucible.runs.enriched import EnrichedReader, enriched_path
 from pytest_crucible.runs.manifest import NAME, read_manifest
 
 if TYPE_CHECKING:
     from pytest_crucible.queries.events import Events
-
-_READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
-    ".csv": read_csv,
-    ".json": read_json,
-    ".jsonl": read_jsonl,
-    ".parquet": read_parquet,
-}
 
 
 @dataclass(repr=False)
@@ -111,35 +105,42 @@ class RecordedRun:
         return [each.torn for each in readers if each.torn]
 
 
-def open_recorded(path: str | Path) -> RecordedRun:
+def open_recorded(path: str | Path, *, plugins: Plugins | None = None) -> RecordedRun:
     """Open a run folder, an output folder (its newest run), an archive, or an exported file.
+
+    Args:
+        path: of this machine.
+        plugins: may read more formats, and say more about events. Default: those installed.
 
     Raises:
         ArtifactError: there is nothing to read, or nothing that this version can read.
+        DefinitionError: the address of a storage in place of a path.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         raise ArtifactError(f"{path}: no such file or folder")
     if path.is_dir():
-        return open_folder(newest_run(path))
+        return open_folder(newest_run(path), plugins=plugins)
     if path.suffix == archive.SUFFIX:
-        return _open_archive(path)
+        return _open_archive(path, plugins)
     if path.name == NAME:
-        return open_folder(path.parent)
-    reader = _READERS.get(inner_suffix(path))
-    if reader is None or (compression(path) and reader is read_parquet):
-        endings = ", ".join([*_READERS, archive.SUFFIX])
-        raise ArtifactError(f"{path}: not a run folder, nor a {endings} file")
-    if path.stat().st_size == 0:
-        raise ArtifactError(f"{path}: empty")
-    first = next(_file_events(path, reader), None)
-    if first is None:
-        raise ArtifactError(f"{path}: no events in it")
-    return RecordedRun(id=first.run, path=path, _events=lambda: _file_events(path, reader))
+        return open_folder(path.parent, plugins=plugins)
+    return _open_file(path, plugins)
 
 
-def open_folder(folder: Path) -> RecordedRun:
-    """Open one run folder, finished or not."""
+def open_folder(folder: Path, *, plugins: Plugins | None = None) -> RecordedRun:
+    """Open one run folder, finished or not.
+
+    Args:
+        folder: of the run.
+        plugins: may say more about events. Default: those installed.
+    """
+    run = _read_folder(folder)
+    ask_of_nodes(run.nodes, run.manifest, plugins or installed())
+    return run
+
+
+def _read_folder(folder: Path) -> RecordedRun:
     manifest = read_manifest(folder)
     files = sorted((folder / NODES).glob(f"*{SUFFIX}"))
     if not files:
@@ -158,9 +159,9 @@ def open_folder(folder: Path) -> RecordedRun:
     return RecordedRun(id=run, path=folder, nodes=nodes, manifest=manifest)
 
 
-def _open_archive(path: Path) -> RecordedRun:
+def _open_archive(path: Path, plugins: Plugins | None) -> RecordedRun:
     unpacked = archive.unpack(path)
-    run = open_folder(unpacked.folder)
+    run = _read_folder(unpacked.folder)
     run.path = path
     if run.manifest is None:  # its session was killed: only its spools know what it is called
         first = next((frame for _, frame in run.nodes[0].frames), None)
@@ -170,7 +171,27 @@ def _open_archive(path: Path) -> RecordedRun:
         node.keep = unpacked  # whoever reads the node's events may not hold on to the run
         if by_index and isinstance(node.frames, SpoolReader):
             node.frames = _Indexed(node.frames)
+    ask_of_nodes(run.nodes, run.manifest, plugins or installed())
     return run
+
+
+def _open_file(path: Path, plugins: Plugins | None) -> RecordedRun:
+    found = format_of_file(path)
+    known: Mapping[str, Format] = FORMATS
+    if found is None:
+        known = (plugins or installed()).formats()
+        found = format_of_file(path, known)
+    if found is None or found.read is None:
+        raise ArtifactError(
+            f"{path}: not a run folder, nor a {', '.join(endings_read(known))} file"
+        )
+    if path.stat().st_size == 0:
+        raise ArtifactError(f"{path}: empty")
+    first = next(_file_events(path, found), None)
+    if first is None:
+        raise ArtifactError(f"{path}: no events in it")
+    events = asked_events(partial(_file_events, path, found), plugins or installed())
+    return RecordedRun(id=first.run, path=path, _events=events)
 
 
 BY_INDEX = "index"
@@ -237,10 +258,8 @@ def newest_run(folder: Path) -> Path:
     return runs[-1]
 
 
-def _file_events(
-    path: Path, reader: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
-) -> Iterator[Event]:
-    for line, row in reader(path):
+def _file_events(path: Path, format: Format) -> Iterator[Event]:
+    for line, row in _file_rows(path, format):
         missing = [column for column in REQUIRED if column not in row]
         if missing:
             partly = len(missing) < len(REQUIRED)
@@ -252,3 +271,19 @@ def _file_events(
             yield event_from_row(row)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(f"{path}:{line}: not an event: {error}") from error
+
+
+def _file_rows(path: Path, format: Format) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = format.reader()
+    assert reader is not None
+    if format.name in FORMATS:
+        yield from reader(path)
+        return
+    try:
+        for line, row in reader(path):
+            yield line, dict(row)
+    except (CrucibleError, OSError):
+        raise
+    except Exception as error:  # of a plugin: what is wrong with its file is for it to tell
+        told = f"{type(error).__name__}: {error}"
+        raise ArtifactError(f"{path}: format {format.name!r} cannot read it: {told}") from error

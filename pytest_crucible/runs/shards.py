@@ -13,8 +13,10 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, OutputError
 from pytest_crucible._layout import NODES, SUFFIX
+from pytest_crucible.runs.asked import ASKED
 from pytest_crucible.runs.enriched import enriched_path
-from pytest_crucible.runs.manifest import manifest_notes, read_manifest, write_manifest
+from pytest_crucible.runs.guard import run_folder_around
+from pytest_crucible.runs.manifest import NAME, manifest_notes, read_manifest, write_manifest
 from pytest_crucible.runs.run import distinct_spools, is_run
 
 _SHARED = (
@@ -86,7 +88,7 @@ def merge_shards(
         manifest = {
             "run": "merged-" + _digest(spool.uid for spool in spools),
             "merged": sorted({spool.run for spool in spools}),
-            **_shared(known),
+            **_shared(known, whole=len(known) == len(runs)),
         }
         # Read back by `describe`: what was noted when the shards ended is no longer anywhere else.
         manifest["completeness"] = {"notes": _notes(known)}
@@ -102,12 +104,20 @@ def merge_shards(
 
 
 def _check_target(target: Path) -> None:
+    run = run_folder_around(target)
+    if run is not None:
+        raise OutputError(f"{target} is in the run folder {str(run)!r}; write it elsewhere")
     if not target.exists():
         return
     if not target.is_dir():
         raise OutputError(f"{target}: exists and is no folder; nothing was written")
     if any(target.iterdir()) and "merged" not in (read_manifest(target) or {}):
         raise OutputError(f"{target}: exists and is no earlier merge; nothing was written")
+    others = sorted(each.name for each in target.iterdir() if each.name not in (NAME, NODES))
+    if others:
+        raise OutputError(
+            f"{target}: holds {others[0]!r}, which no merge made; nothing was written"
+        )
 
 
 def _spools(runs: Sequence[Path]) -> list[_Spool]:
@@ -123,9 +133,13 @@ def _spools(runs: Sequence[Path]) -> list[_Spool]:
     return sorted(found, key=lambda spool: spool.uid)
 
 
-def _shared(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The surroundings of all shards: what they have in common; versions that differ, listed."""
-    found = {key: manifests[0][key] for key in _SHARED if manifests and _same(manifests, key)}
+def _shared(manifests: Sequence[Mapping[str, Any]], *, whole: bool) -> dict[str, Any]:
+    """The surroundings of all shards: what they have in common; versions that differ, listed.
+
+    Who was asked about events is told only if that is known of all (``whole``).
+    """
+    keys = (*_SHARED, ASKED) if whole else _SHARED
+    found = {key: manifests[0][key] for key in keys if manifests and _same(manifests, key)}
     for key in _LISTED:
         values = sorted({str(each[key]) for each in manifests if each.get(key)})
         if len(values) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_crucible._clock import iso_from_us, wall_ns
-from pytest_crucible._errors import CrucibleError, DefinitionError
-from pytest_crucible._layout import split_format
+from pytest_crucible._errors import CrucibleError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.events.pricing import genai_prices_version
-from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.metrics.observations import Enricher, Group
-from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.hooks.plugins import NO_PLUGINS, Plugins
+from pytest_crucible.metrics.observations import Enricher
 from pytest_crucible.report.terminal import Line, has_sparklines, render
-from pytest_crucible.runs.declared import declared
-from pytest_crucible.runs.enriched import keep_enriched
+from pytest_crucible.runs.asked import ASKED
+from pytest_crucible.runs.enriched import enriched_path, keep_enriched
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
-from pytest_crucible.session.settings import SETTINGS, plugin_exporters
+from pytest_crucible.session.plugged import session_plugins
+from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.stats.expectations import Judgement
 
 if TYPE_CHECKING:
@@ -44,14 +43,16 @@ class Finished:
         folder: the run folder.
         exports: files written.
         problems: what went wrong while reading or writing, a sentence each.
+        plugins: those of this session; what they do wrong is among the problems.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: pytest.Config) -> None:
         self.folder = folder
         self.results: Results | None = None
         self.comparison: RunComparison | None = None
         self.exports: list[Path] = []
         self.problems: list[str] = []
+        self.plugins = session_plugins(config, self.problems.append)
 
 
 def finish(
@@ -66,16 +67,18 @@ def finish(
         reported: how many attempts pytest reported; fewer in the record means loss.
     """
     config = session.config
-    finished = config.stash[RESULTS] = Finished(folder)
+    finished = config.stash[RESULTS] = Finished(folder, config)
     try:
-        run = open_folder(folder)
+        run = open_folder(folder, plugins=NO_PLUGINS)  # asked below, after the prices
         arguments = [str(each) for each in config.invocation_params.args]
         around = surroundings(config.rootpath, ["pytest", *arguments])
-        enrichers = _enrichers(config)
+        named = _enrichers(config, finished.plugins)
+        enrichers = [each for _, each in named]
         if enrichers:
             run, enrichers = _keep_enriched(run, enrichers, finished)
-        declared = _declared_metrics(config, finished)
-        results = analyse(run, enrichers, _custom_metrics(config), metrics=declared)
+        if named and not enrichers:  # what they set is kept
+            around[ASKED] = [name for name, _ in named]
+        results = analyse(run, enrichers, plugins=finished.plugins)
         found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
         if found < reported:
             notes = [*notes, f"{reported} attempts were reported, {found} are in the record"]
@@ -107,7 +110,10 @@ def _keep_enriched(
     except OSError as error:
         finished.problems.append(f"only this summary has what enrichers set: {error.strerror}")
         return run, enrichers
-    return open_folder(finished.folder), []
+    for path in [enriched_path(Path(node.source)) for node in run.nodes]:
+        if not path.stat().st_size:
+            path.unlink()
+    return open_folder(finished.folder, plugins=NO_PLUGINS), []
 
 
 def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished: Finished) -> None:
@@ -117,8 +123,9 @@ def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished
     from pytest_crucible.analysis.run_comparison import compare_runs
 
     try:
-        base = open_recorded(baseline)
-        finished.comparison = compare_runs((base, analyse(base)), (run, results))
+        base = open_recorded(baseline, plugins=finished.plugins)
+        before = analyse(base, plugins=finished.plugins)
+        finished.comparison = compare_runs((base, before), (run, results))
     except (CrucibleError, OSError) as error:
         # Broken off half-way, most likely: it could be opened when the session began.
         finished.problems.append(f"--crucible-baseline: {error}")
@@ -148,16 +155,18 @@ def _export(
 ) -> None:
     if not config.stash[SETTINGS].export:
         return
-    from pytest_crucible.exports.formats import FORMATS, export_events
+    from pytest_crucible.exports.export import export_events
+    from pytest_crucible.exports.formats import parse_format
     from pytest_crucible.queries.anomalies import marks
 
-    exporters = {**FORMATS, **plugin_exporters(config)}
+    formats = finished.plugins.formats()
     mark = marks(each for found in results.experiments for each in found.metrics.values())
     for name in config.stash[SETTINGS].export:
         path = finished.folder / f"events.{name}"
         try:
-            exporter = exporters.get(name) or exporters[split_format(name)[0]]
-            export_events(lambda: run.events, path, exporter, enrichers, mark)
+            found, packed = parse_format(name, formats)
+            path = finished.folder / f"events{found.endings[0]}{packed}"
+            export_events(lambda: run.events, path, found, enrichers, mark)
         except Exception as error:
             # A plugin's exporter may raise anything, and the run is worth more than one file of it.
             kind = (
@@ -203,39 +212,12 @@ def _seeds(config: pytest.Config) -> dict[str, Any]:
     return {name: seed for name, seed in seeds.items() if seed is not None}
 
 
-def _enrichers(config: pytest.Config) -> list[Enricher]:
+def _enrichers(config: pytest.Config, plugins: Plugins) -> list[tuple[str, Enricher]]:
     settings = config.stash[SETTINGS]
-    found: list[Enricher] = []
+    found: list[tuple[str, Enricher]] = []
     if settings.prices is not None or genai_prices_version() is not None:
-        found.append(settings.pricer())
-    hook = config.hook.pytest_crucible_enrich
-    if not hook.get_hookimpls():
-        return found
-    return [*found, lambda event, enriched: hook(event=event, enriched=enriched)]
-
-
-def _declared_metrics(config: pytest.Config, finished: Finished) -> list[Metric]:
-    """What plugins declare; what is no metric is told, and costs no other."""
-    found: list[Metric] = []
-    for metrics in config.hook.pytest_crucible_declare():
-        for metric in metrics or ():
-            try:
-                found.append(declared(metric, by="pytest_crucible_declare"))
-            except DefinitionError as error:
-                finished.problems.append(str(error))
-    return found
-
-
-def _custom_metrics(config: pytest.Config) -> Any:
-    hook = config.hook.pytest_crucible_metrics
-
-    def custom(group: Group, metrics: Metrics) -> Mapping[str, float]:
-        found: dict[str, float] = {}
-        for each in hook(observations=group, metrics=metrics):
-            found.update(each or {})
-        return found
-
-    return custom
+        found.append(("prices", settings.pricer()))
+    return [*found, *plugins.enrichers()]
 
 
 def summary_lines(
@@ -249,9 +231,7 @@ def summary_lines(
 
             yield from render_comparison(finished.comparison)
             yield Line("")
-        for lines in config.hook.pytest_crucible_summary(results=finished.results):
-            for line in lines or ():
-                yield Line(line)
+        yield from map(Line, finished.plugins.summary(finished.results))
     for problem in finished.problems:
         yield Line(f"problem: {problem}", "red")
     files = "".join(f" · {path.name}" for path in finished.exports)

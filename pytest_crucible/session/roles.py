@@ -31,7 +31,7 @@ from pytest_crucible.session.expand import counterbalance
 from pytest_crucible.session.fixture import TRIALS
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
 from pytest_crucible.session.outcome import RecordedFailures
-from pytest_crucible.session.settings import SETTINGS
+from pytest_crucible.session.settings import SETTINGS, unknown_format
 from pytest_crucible.session.span_capture import Capture
 from pytest_crucible.session.transport import (
     Channel,
@@ -119,6 +119,10 @@ class Recorder:
         trials = [(item, identity) for item, identity in found if identity is not None]
         plan = [identity for _, identity in trials]
         if not plan:
+            return
+        unknown = unknown_format(self._config)
+        if unknown is not None:
+            refuse(session.items, self._config, unknown)
             return
         try:
             check_writable(self.output)

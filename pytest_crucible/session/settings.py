@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pytest_crucible._layout import TEXT_FORMATS, split_format
 
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
 INCONCLUSIVE = ("fail", "pass", "warn")
@@ -68,8 +65,9 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("crucible", "experiments (pytest-crucible)")
     group.addoption(
         "--crucible-export", metavar="FORMATS",
-        help="write the run's events as csv, json, jsonl, parquet (comma-separated), "
-        "or compressed: csv.gz, jsonl.zst",
+        # Not all of their names: to import the list takes each session milliseconds.
+        help="write the run's events as csv, parquet, … (comma-separated; `crucible export --help` "
+        "lists the formats), or compressed: csv.gz, jsonl.zst",
     )  # fmt: skip
     group.addoption(
         "--crucible-output", metavar="DIR",
@@ -81,7 +79,7 @@ def add_options(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--crucible-baseline", metavar="PATH",
-        help="compare this run with another artifact: run folder, CSV, JSONL or Parquet",
+        help="compare this run with another artifact: run folder, archive or exported file",
     )  # fmt: skip
     group.addoption(
         "--crucible-fail-on", metavar="WHAT",
@@ -148,6 +146,14 @@ def _instrument(config: pytest.Config) -> tuple[str, ...]:
 
 def _path(config: pytest.Config, text: str, where: str) -> Path:
     """From where the command was given, or for ini values from the root directory."""
+    if ":" in text:
+        from pytest_crucible._errors import DefinitionError
+        from pytest_crucible._files import local_path
+
+        try:
+            local_path(text)
+        except DefinitionError as error:
+            raise pytest.UsageError(f"{where}: {error}") from error
     base = config.invocation_params.dir if where.startswith("--") else config.rootpath
     return Path(os.path.abspath(base / os.path.expanduser(text)))
 
@@ -189,11 +195,17 @@ def _baseline(config: pytest.Config) -> Path | None:
     if not hasattr(config, "workerinput"):
         # Imported here: a session that asked for nothing must not pay for it.
         from pytest_crucible._errors import CrucibleError
+        from pytest_crucible.exports.formats import ARCHIVE, format_of_file
         from pytest_crucible.runs.run import open_recorded
+        from pytest_crucible.session.plugged import loaded_plugins, more_installed
 
+        plugins = loaded_plugins(config, lambda problem: None)
+        known = path.name.endswith(ARCHIVE) or format_of_file(path, plugins.formats())
+        if path.is_file() and not known and more_installed(config):
+            return path  # may be of a plugin that is imported when there are experiments
         try:
             # The run itself, now: an output folder's newest run will soon be this one.
-            return open_recorded(path).path
+            return open_recorded(path, plugins=plugins).path
         except CrucibleError as error:
             raise pytest.UsageError(f"{where}: {error}") from error
     return path
@@ -221,27 +233,38 @@ def _formats(config: pytest.Config) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not wanted:
         return ()
-    valid = sorted({*TEXT_FORMATS, "parquet", *plugin_exporters(config)})
+    from pytest_crucible.exports.formats import find_format
+    from pytest_crucible.session.plugged import loaded_plugins, more_installed, wrong_format
+
+    notes: list[str] = []
+    known = loaded_plugins(config, notes.append).formats()
     for each in wanted:
-        if each not in valid and split_format(each)[0] not in TEXT_FORMATS:
-            raise pytest.UsageError(
-                f"{where}: unknown export format {each!r}; valid: {', '.join(valid)}"
-            )
-        needs_pyarrow = each == "parquet" or split_format(each)[1] == ".zst"
-        if needs_pyarrow and find_spec("pyarrow") is None:
-            raise pytest.UsageError(
-                f"{where}: {each} needs: pip install 'pytest-crucible[parquet]'"
-            )
+        problem = wrong_format(each, known)
+        if problem is None or (find_format(each, known) is None and more_installed(config)):
+            continue  # `unknown_format` asks again
+        raise pytest.UsageError(f"{where}: {'; '.join([problem, *notes])}")
     return wanted
 
 
-def plugin_exporters(config: pytest.Config) -> Mapping[str, Any]:
-    """Exporters that conftests and plugins add, by format."""
-    found: dict[str, Any] = {}
-    results: Iterable[Mapping[str, Any] | None] = config.hook.pytest_crucible_exporters()
-    for each in results:
-        found.update(each or {})
-    return found
+def unknown_format(config: pytest.Config) -> str | None:
+    """What is wrong with formats that only installed plugins may know; None if nothing is.
+
+    A session without experiments imports none of these: so this is asked when there are some.
+    """
+    wanted = config.stash[SETTINGS].export
+    if not wanted:
+        return None
+    from pytest_crucible.exports.formats import find_format
+    from pytest_crucible.session.plugged import loaded_plugins, session_plugins, wrong_format
+
+    notes: list[str] = []
+    known = loaded_plugins(config, notes.append).formats()
+    if all(find_format(each, known) for each in wanted):
+        return None
+    known = session_plugins(config, notes.append).formats()
+    problems = [problem for each in wanted if (problem := wrong_format(each, known))]
+    _, where = _given(config, "export")
+    return f"{where}: {'; '.join([problems[0], *notes])}" if problems else None
 
 
 def _output(config: pytest.Config) -> Path:

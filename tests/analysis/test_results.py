@@ -15,7 +15,8 @@ from pytest_crucible.analysis.run import Run, open_run
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.definition import Definition, define

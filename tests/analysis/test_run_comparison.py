@@ -18,7 +18,8 @@ from pytest_crucible.analysis.run_comparison import (
     compare_runs,
     environment_differences,
 )
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.exports.rows import to_json
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest

@@ -37,7 +37,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 
 def user(run: Path, path: Path, *options: str) -> object:
-    export(run, path, "--anonymize", *options)
+    export(run, path, "--anonymize", "--force", *options)
     return next(iter(open_run(path).events)).metadata.get("user_id")
 
 
@@ -78,7 +78,7 @@ def test_dropping_leaves_nothing(
     monkeypatch.setenv(VARIABLE, KEY)
     text = export(run, tmp_path / "e.jsonl", "--anonymize=drop", "--anonymize-keep", "region")
     assert json.loads(text)["metadata"] == {"region": "eu", "tokens": {"total": 3}}
-    hashed = export(run, tmp_path / "e.jsonl", "--anonymize", "--anonymize-fields", "tokens")
+    hashed = export(run, tmp_path / "f.jsonl", "--anonymize", "--anonymize-fields", "tokens")
     assert str(json.loads(hashed)["metadata"]["tokens"]["total"]).startswith("anon-")
 
 

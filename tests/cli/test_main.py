@@ -30,7 +30,7 @@ def test_export_onto_its_own_source(tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
     assert main(["export", str(run), "-o", str(path)]) == 0
     before = path.read_bytes()
-    assert main(["export", str(path), "-o", str(path)]) == 0
+    assert main(["export", str(path), "-o", str(path), "--force"]) == 0
     assert path.read_bytes() == before
 
 

@@ -328,3 +328,27 @@ def test_export_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(crucible.OutputError, match="output folder"):
         crucible.export(handle, "csv", tmp_path / "file" / "x.csv")
+
+
+ADDRESS = "s3://bucket/e"
+
+
+@pytest.mark.parametrize("path", [ADDRESS, Path(ADDRESS)])
+def test_the_address_of_a_storage_is_refused(
+    path: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that says so from whatever takes a path, and no folder named like it."""
+    monkeypatch.chdir(tmp_path)
+    with crucible.experiment("e") as handle:
+        handle.execute("a")
+    for refused in (
+        lambda: crucible.export(handle, "csv", path),
+        lambda: crucible.export_multiple([handle], "csv", path),
+        lambda: crucible.archive(handle, f"{path}.zip" if isinstance(path, str) else path),
+        lambda: crucible.open_run(path),
+        lambda: crucible.JSONLMetrics(path),
+    ):
+        with pytest.raises(crucible.DefinitionError, match="there is no storage for s3://"):
+            refused()
+    assert list(tmp_path.iterdir()) == []
+    crucible.cleanup(handle)

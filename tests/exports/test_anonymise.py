@@ -15,7 +15,7 @@ from pytest_crucible._errors import DefinitionError
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.enrichment import enrich
 from pytest_crucible.events.event import LOG, Event
-from pytest_crucible.exports.formats import export_as
+from pytest_crucible.exports.export import export_as
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pytest_crucible._errors import ArtifactError, DefinitionError, MissingExtraError
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import Event
-from pytest_crucible.exports.formats import export_as, format_of
+from pytest_crucible.exports.export import export_as
+from pytest_crucible.exports.formats import format_of
 from pytest_crucible.exports.options import ExportOptions
 from tests.made_events import event
 

@@ -1,187 +1,203 @@
-"""The export formats: one promise for all of them, that events come back as they were written."""
+"""The registry of formats: whatever stands in it is accepted, read and guarded everywhere."""
 
 from __future__ import annotations
 
-import math
-import tempfile
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import pytest_crucible as crucible
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.analysis.run import open_run
-from pytest_crucible.events.event import Event
-from pytest_crucible.exports.formats import FORMATS, check_formats, export_events
-from pytest_crucible.metrics.observations import observe
-from pytest_crucible.metrics.summary import summarise
-from tests.made_events import event, recorded, reference_events, trial, trial_scope
+from pytest_crucible.cli.main import main
+from pytest_crucible.exports.compressed import lines, writing
+from pytest_crucible.exports.formats import COMPRESSIONS, FORMATS, Format, parse_format
+from pytest_crucible.exports.rows import to_json
+from tests.made_events import event, reference_events, write_run
+from tests.session import support
 
-each_format = pytest.mark.parametrize("format", FORMATS)
-names = st.text(st.characters(codec="utf-8", exclude_characters="."), min_size=1)
-texts = (
-    st.text()
-    | st.sampled_from(
-        ["=1+1", "'=1", "+1", "-1", "@x", "\tx", "\rx", "'", "''", '"', ",", "a\r\nb"]
-    )
-    | st.sampled_from(["007", "1e5", "True", "nan", "inf", " 1", "1_000", "٣"])
+
+def scratch_write(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
+    with writing(path) as file:
+        file.write(b"scratch\n" + b"".join(to_json(row) + b"\n" for row in rows()))
+
+
+def scratch_read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines(path), 1):
+        if number > 1:
+            yield number, json.loads(line)
+
+
+SCRATCH = Format(
+    name="scratch",
+    endings=(".scr", ".scratch"),
+    write=scratch_write,
+    read=scratch_read,
+    compression="outer",
 )
+"""What somebody would add: a row and two functions, and nothing else anywhere."""
 
 
-def read(path: Path) -> list[Event]:
-    return list(open_run(path).events)
+@pytest.fixture(params=[*FORMATS, SCRATCH.name])
+def row(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Format:
+    """Each format of the registry, a new one among them."""
+    if request.param == SCRATCH.name:
+        monkeypatch.setitem(FORMATS, SCRATCH.name, SCRATCH)
+    return FORMATS[request.param]
 
 
-def round_trip(events: list[Event], format: str, folder: Path) -> list[Event]:
-    path = folder / f"events.{format}"
-    export_events(lambda: iter(events), path, FORMATS[format])
-    return read(path)
+def names_of(row: Format) -> list[tuple[str, str]]:
+    """What users type for it, plain and compressed, with the ending of its file."""
+    packed = ["", *COMPRESSIONS] if row.compression == "outer" else [""]
+    return [(row.name + each, row.endings[0] + each) for each in packed]
 
 
-@each_format
-def test_identity_scope_and_time_survive(format: str, tmp_path: Path) -> None:
-    """Where an event belongs and when it happened is the same in every format."""
-    events = [
-        event(scope=trial_scope('a/b: "c",\n=d', 2, 3, "treatment"), at_us=1, sequence=10),
-        event(scope=None, attribution="unattributed", node="gw1", at_us=2, sequence=11),
-        event("x.start", at_us=3, attribution="late", sequence=2**40),
-    ]
-    assert round_trip(events, format, tmp_path) == events
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "runs" / "run-1", reference_events())
 
 
-@each_format
-def test_metrics_survive(format: str, tmp_path: Path) -> None:
-    """Every metric of a run is the same when it is worked out from an export."""
-    events = [
-        *reference_events(),
-        *trial("passed", trial_scope("a"), duration_ms=3),
-        *trial("failed", trial_scope("b"), duration_ms=4, error="ValueError at t.py:3"),
-        *trial(None, trial_scope("c"), node="gw0"),
-        recorded({"score": 0.25}, trial_scope("a")),
-        recorded({"score": 1}, trial_scope("b")),
-    ]
-    before = summarise(observe(events).groups["exp", "default"])
-    after = summarise(observe(round_trip(events, format, tmp_path)).groups["exp", "default"])
-    assert after == before
+def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line of a command that refuses."""
+    assert main([str(each) for each in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err.removeprefix("crucible: ").rstrip()
 
 
-@pytest.mark.parametrize("format", ["jsonl", "parquet"])
-@given(st.lists(st.dictionaries(names, texts, max_size=3), min_size=1, max_size=3))
-def test_text_metadata_survives(format: str, metadata: list[dict[str, str]]) -> None:
-    """Any text under any key is read back unchanged."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = round_trip([event(metadata=each) for each in metadata], format, Path(folder))
-    assert [each.metadata for each in found] == metadata
+def test_each_format_names_functions_that_are_there(row: Format) -> None:
+    """A row says where its functions are: a wrong word in it does not wait for a user."""
+    assert callable(row.writer())
+    assert callable(row.reader())
+    assert row.pretty is None or callable(row.pretty_writer())
 
 
-@given(st.lists(st.dictionaries(names, texts, max_size=3), min_size=1, max_size=3))
-def test_text_metadata_survives_csv(metadata: list[dict[str, str]]) -> None:
-    """CSV has no types: empty text is absent, and text that is exactly a number becomes it."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = round_trip([event(metadata=each) for each in metadata], "csv", Path(folder))
-    expected = [{key: text for key, text in each.items() if text} for each in metadata]
-    assert [{key: str(value) for key, value in each.metadata.items()} for each in found] == expected
+def test_each_format_is_exported_and_read_by_the_command_line(
+    row: Format, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``crucible export`` takes it by ending and by name; `open_run` and ``show`` read the file."""
+    events = list(open_run(folder).events)
+    for name, ending in names_of(row):
+        by_ending, by_name = tmp_path / f"a{ending}", tmp_path / f"b{ending}"
+        assert main(["export", str(folder), "-o", str(by_ending)]) == 0
+        assert main(["export", str(folder), "-o", str(by_name), "-f", name]) == 0
+        assert list(open_run(by_ending).events) == list(open_run(by_name).events) == events
+        assert main(["show", str(by_ending)]) == 0
+        assert "12 events" in capsys.readouterr().out
+    for ending in row.endings:
+        path = tmp_path / f"c{ending}"
+        assert main(["export", str(folder), "-o", str(path)]) == 0
+        assert list(open_run(path).events) == events
 
 
-numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-
-
-@each_format
-@given(st.lists(st.dictionaries(names, numbers, max_size=3), min_size=1, max_size=3))
-def test_measurements_survive(format: str, measurements: list[dict[str, float]]) -> None:
-    """Numbers are read back unchanged, to the last bit; mixed with floats, integers are floats."""
-    with tempfile.TemporaryDirectory() as folder:
-        events = [event(measurements=each) for each in measurements]
-        found = round_trip(events, format, Path(folder))
-    for after, before in zip(found, measurements, strict=True):
-        assert after.measurements == {
-            key: pytest.approx(value, rel=1e-15) for key, value in before.items()
-        }
-
-
-@each_format
-def test_nan_and_infinity_are_never_numbers_again(format: str, tmp_path: Path) -> None:
-    """What is no finite number stays out of the metrics in every format."""
-    events = [
-        event(measurements={"duration": float("nan"), "cost": float("inf")}),
-        event(measurements={"duration": 5e6, "cost": 1}),
-    ]
-    found = round_trip(events, format, tmp_path)
-    odd = found[0].measurements.get("duration")
-    assert odd is None or math.isnan(odd)
-    metrics = summarise(observe(found).groups["exp", "default"])
-    assert (metrics.latency.mean, metrics.cost.total) == (5, 1)
-
-
-@each_format
-def test_whatever_code_emits_can_be_exported(format: str, tmp_path: Path) -> None:
-    """Odd keys, bytes, lists, cycles and objects become text; no event is lost."""
-    cycle: list[Any] = []
-    cycle.append(cycle)
-    odd: dict[Any, Any] = {
-        1: "int",
-        (1, 2): "tuple",
-        b"k": b"v",
-        None: object(),
-        "\ud800": "\ud800",
-    }
-    with crucible.experiment("odd") as exp:
-        exp.execute("a", {"n": 2**70, "f": float("nan")}, {"list": [1, {"x": b"y"}], "c": cycle})
-        exp.execute("b", odd, odd)
-        exp.execute("c", [1], "text")  # type: ignore[arg-type]
-    path = crucible.export(exp, format, tmp_path / f"odd.{format}")
+def test_each_format_is_exported_by_the_library(row: Format, tmp_path: Path) -> None:
+    """``export`` takes it by name, and gives the file an ending by which it is read again."""
+    with crucible.experiment("lib") as exp:
+        exp.execute("a", {"duration": 1})
+    for name, ending in names_of(row):
+        path = crucible.export(exp, name, tmp_path / f"e{ending}")
+        assert [each.name for each in crucible.open_run(path).events] == ["a"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        path = crucible.export(exp, row.name)
+        assert path.name.endswith(row.endings[0])
+        assert len(crucible.open_run(path).events) == 1
     crucible.cleanup(exp)
-    assert [each.name for each in read(path)] == ["a", "b", "c"]
 
 
-@each_format
-def test_exporter_that_raises_leaves_the_old_file(format: str, tmp_path: Path) -> None:
-    """An export that breaks off leaves neither half a file nor a temporary one."""
-    path = tmp_path / f"events.{format}"
-    export_events(lambda: iter([event()]), path, FORMATS[format])
-    before = path.read_bytes()
+def test_each_format_is_written_by_a_session(row: Format, pytester: pytest.Pytester) -> None:
+    """``--crucible-export`` takes it, plain and compressed."""
+    pytester.makepyfile("""
+        import pytest
+        from pytest_crucible import telemetry
 
-    passes = iter(range(2))
-
-    def events() -> Iterator[Event]:
-        yield event("new.stop")
-        # Formats that read twice break in their second pass, when the file is open.
-        if format.startswith("json") or next(passes) == 1:
-            raise RuntimeError("disk on fire")
-
-    with pytest.raises(RuntimeError, match="on fire"):
-        export_events(events, path, FORMATS[format])
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@each_format
-def test_no_events_make_a_file_that_says_so(format: str, tmp_path: Path) -> None:
-    """An export of nothing is a file, and reading it says that it is empty."""
-    with pytest.raises(crucible.ArtifactError, match=r"empty|no events in it"):
-        round_trip([], format, tmp_path)
+        @pytest.mark.experiment("e")
+        def test_a():
+            telemetry.execute("x")
+    """)
+    names = names_of(row)
+    asked = ",".join(name for name, _ in names)
+    assert support.run(pytester, f"--crucible-export={asked}").ret == 0
+    run = support.newest(pytester)
+    assert run.path is not None
+    for _, ending in names:
+        found = open_run(run.path / f"events{ending}")
+        assert [each.name for each in found.events] == [each.name for each in run.events]
 
 
-def test_plugins_exporters_get_rows_as_often_as_they_ask(tmp_path: Path) -> None:
-    """An exporter of somebody else's is called with a function that starts over each time."""
+@pytest.mark.parametrize("option", ["markdown", "json", "junit"])
+def test_each_format_is_guarded(
+    row: Format, option: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No output of ``compare`` or ``gate`` takes the place of such a file, nor its name."""
+    for name, ending in names_of(row):
+        path = tmp_path / f"record{ending}"
+        assert main(["export", str(folder), "-o", str(path), "-f", name]) == 0
+        capsys.readouterr()
+        before = path.read_bytes()
+        refused = f"--{option}: {str(path)!r} is an artifact, not a file to write; put "
+        assert failure(capsys, "compare", folder, folder, f"--{option}", path).startswith(refused)
+        assert failure(capsys, "gate", folder, f"--{option}", path).startswith(refused)
+        assert path.read_bytes() == before
+        new = tmp_path / f"new{ending}"
+        if ending != ".json":
+            assert "is an artifact" in failure(capsys, "gate", folder, f"--{option}={new}")
+            assert not new.exists()
 
-    def write_counts(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
-        path.write_text(f"{len(list(rows()))} {len(list(rows()))}")
 
-    path = export_events(lambda: iter([event(), event()]), tmp_path / "n.txt", write_counts)
-    assert path.read_text() == "2 2"
+def test_each_format_is_replaced_only_by_force(
+    row: Format, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``crucible export`` says how to replace a record, and does so when it is told to."""
+    other = write_run(tmp_path / "runs" / "run-2", [event()])
+    for _, ending in names_of(row):
+        path = tmp_path / f"record{ending}"
+        assert main(["export", str(folder), "-o", str(path)]) == 0
+        capsys.readouterr()
+        before = path.read_bytes()
+        line = failure(capsys, "export", other, "-o", path)
+        assert line == f"{path} is a record; --force replaces it"
+        assert path.read_bytes() == before
+        assert main(["export", str(other), "-o", str(path), "--force"]) == 0
+        assert len(open_run(path).events) == 1
+
+
+def test_messages_and_help_name_each_format(
+    row: Format, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is valid is said where something is not, and in the help."""
+    assert row.name in failure(capsys, "export", folder, "-o", tmp_path / "e.xlsx")
+    (tmp_path / "e.xlsx").write_text("x")
+    line = failure(capsys, "show", tmp_path / "e.xlsx")
+    assert all(ending in line for ending in row.endings)
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert row.name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [
+    {"name": ""}, {"name": "a/b"}, {"name": "a,b"}, {"name": "a\nb"}, {"endings": ("csv",)},
+    {"endings": (".",)}, {"endings": (".x.gz",)}, {"endings": (".zip",)}, {"endings": (".a/b",)},
+])  # fmt: skip
+def test_a_format_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    """Names are typed between commas, and become parts of file names."""
+    with pytest.raises(DefinitionError, match="cannot be"):
+        Format(**{"name": "x", "write": scratch_write, **wrong})
 
 
 def test_known_formats_pass() -> None:
     """The formats of this package and those of plugins are asked for by name."""
-    check_formats(["csv", "mine"], [*FORMATS, "mine"])
+    mine = Format(name="mine", write=lambda rows, path: None)
+    known = {**FORMATS, "mine": mine}
+    assert parse_format("mine", known) == (mine, "")
+    assert parse_format("csv.gz", known) == (FORMATS["csv"], ".gz")
 
 
 def test_unknown_format_is_one_line_with_the_valid_ones() -> None:
     """A typo names itself and what would have been right."""
     with pytest.raises(DefinitionError, match="format 'xlsx'; valid: csv, json, jsonl, parquet"):
-        check_formats(["csv", "xlsx"], FORMATS)
+        parse_format("xlsx")

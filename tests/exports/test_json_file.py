@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
-from pytest_crucible.exports.formats import export_as
+from pytest_crucible.exports.export import export_as
 from pytest_crucible.exports.json_file import read_json
 from pytest_crucible.exports.options import ExportOptions
 from tests.made_events import event

@@ -14,7 +14,8 @@ import pytest_crucible as crucible
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import Event
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.queries.anomalies import marks, marks_of

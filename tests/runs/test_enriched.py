@@ -10,7 +10,8 @@ import pytest
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import Event
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.runs.enriched import enriched_path, keep_enriched
 from pytest_crucible.runs.run import open_folder, open_recorded
 from tests.report.support import made, observed

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible._errors import ArtifactError
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.exports.rows import nested_row, to_json_lines
 from pytest_crucible.runs.definition import define
 from pytest_crucible.runs.manifest import write_manifest

@@ -10,7 +10,8 @@ import pytest
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.cli.main import main
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from tests.session import support
 
 SUITE = """

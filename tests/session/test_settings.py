@@ -42,6 +42,22 @@ def test_an_unknown_format_in_the_ini_file(
     assert line == f"ini value crucible_export: {UNKNOWN}"
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/x", "gs://b/x.csv", "postgresql://h/db"])
+@pytest.mark.parametrize("option", ["output", "baseline", "prices"])
+def test_the_address_of_a_storage_is_refused(
+    pytester: pytest.Pytester, option: str, address: str
+) -> None:
+    """Before any test runs, experiments or not, and no folder named like it appears."""
+    pytester.makepyfile(SUITE)
+    said = f"{address}: there is no storage for {address.partition(':')[0]}:// in this version; "
+    said += "give a local path"
+    line = support.refused(support.run(pytester, f"--crucible-{option}={address}"))
+    assert line == f"--crucible-{option}: {said}"
+    pytester.makeini(f"[pytest]\ncrucible_{option} = {address}\n")
+    assert support.refused(support.run(pytester)) == f"ini value crucible_{option}: {said}"
+    assert not [each for each in pytester.path.iterdir() if ":" in each.name]
+
+
 PLACES = ["a_file", "a_file/below", "/proc/nowhere", "/dev/null/x"]
 
 

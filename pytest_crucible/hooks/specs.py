@@ -1,7 +1,8 @@
-"""Hooks that a conftest or a plugin may implement.
+"""Hooks that a conftest, a pytest plugin or an installed package may implement.
 
-They are called in the process that prints the summary (under xdist: the controller), so a conftest
-below the root directory is seen only if pytest loads it there.
+In a session they are called in the process that prints the summary (under xdist: the controller),
+so a conftest below the root directory is seen only if pytest loads it there. Everywhere else they
+are those of packages with the entry point group ``pytest_crucible``, see `installed`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_crucible.analysis.results import Results
     from pytest_crucible.events.enrichment import Enriched
     from pytest_crucible.events.event import Event
-    from pytest_crucible.exports.formats import Exporter
+    from pytest_crucible.exports.formats import Exporter, Format
     from pytest_crucible.metrics.catalog import Metric
     from pytest_crucible.metrics.observations import Group
     from pytest_crucible.metrics.values import Metrics
@@ -42,12 +42,14 @@ def pytest_crucible_declare() -> Sequence[Metric] | None:
     """
 
 
-def pytest_crucible_exporters() -> Mapping[str, Exporter] | None:
+def pytest_crucible_exporters() -> Mapping[str, Exporter | Format] | None:
     """Export formats by name; ``exporter(rows, path)`` writes ``path``.
 
-    ``rows()`` yields one nested mapping per event and can be called as often as needed.
+    ``rows()`` yields one nested mapping per event and can be called as often as needed. A
+    `pytest_crucible.Format` in place of the exporter may say more: how files are read back.
     """
 
 
-def pytest_crucible_summary(results: Results) -> Sequence[str] | None:
-    """Lines to add below the summary."""
+def pytest_crucible_summary(results: object) -> Sequence[str] | None:
+    """Lines to add below the summary. ``results`` is a `pytest_crucible.Results`."""
+    # Not so in the signature: this file stands below the room that makes them.

@@ -1,0 +1,49 @@
+"""All metrics of one condition, those of plugins among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from pytest_crucible.metrics.catalog import Catalog
+from pytest_crucible.metrics.groups import Group, series_of
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.stats.draws import sample_of
+from pytest_crucible.stats.estimates import point
+
+CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
+"""Called with the observations and the metrics of one condition; returns more numbers."""
+
+
+def summarise_all(
+    group: Group, catalog: Catalog, custom: CustomMetrics, problems: list[str]
+) -> Metrics:
+    """Summarise a condition, work out what plugins declare, and ask for their numbers.
+
+    Args:
+        group: the observations of the condition.
+        catalog: what is known of its metrics.
+        custom: gives the numbers that have no observations.
+        problems: gets a sentence for each declared metric that raises; it is left out.
+    """
+    metrics = summarise(group, catalog)
+    numbers = {**_declared(group, catalog, problems), **custom(group, metrics)}
+    return replace(metrics, custom=numbers) if numbers else metrics
+
+
+def _declared(group: Group, catalog: Catalog, problems: list[str]) -> dict[str, float]:
+    """Work out the metrics that plugins declare, and keep their observations in the group."""
+    numbers = {}
+    for metric in catalog.declared.values():
+        if metric.values is None:
+            continue
+        try:
+            group.declared[metric.path] = series_of(group, metric.values(group))
+        except Exception as error:
+            problems.append(f"metric {metric.path} raised {type(error).__name__}: {error}")
+            continue
+        sample = sample_of(group, catalog[metric.path])
+        if sample is not None and sample.n:
+            numbers[metric.path] = point(sample)
+    return numbers
