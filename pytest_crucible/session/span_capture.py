@@ -94,7 +94,7 @@ class Capture:
 
         self._carry, self._drop = opentelemetry.carry, opentelemetry.drop
         bridge = opentelemetry.Bridge(self._problem)
-        bridge.found = self._check_sampler
+        bridge.on_provider = self._check_sampler
         self._bridge = bridge
         self._modules = {
             name: module for name, module in sys.modules.items() if name.startswith(_BRIDGED)
