@@ -13,7 +13,7 @@ def text_of(value: object) -> str:
     try:
         return str(value)
     except Exception as error:
-        return f"<its text cannot be had: {type(error).__name__}>"
+        return f"<no text: str() raised {type(error).__name__}>"
 
 
 def plural(count: int, noun: str) -> str:

@@ -79,7 +79,7 @@ def parse_instrument(text: str) -> tuple[str, ...]:
         return names
     for name in names:
         if name in (AUTO, NONE):
-            raise DefinitionError(f"{name!r} stands alone, without names of clients")
+            raise DefinitionError(f"{name!r} cannot be combined with other names")
         if name not in CLIENTS:
             valid = ", ".join((AUTO, NONE, *CLIENTS))
             raise DefinitionError(f"unknown client {name!r}; valid: {valid}")

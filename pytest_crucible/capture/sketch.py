@@ -102,7 +102,7 @@ class Sketch:
             ValueError: nothing was counted.
         """
         if not self.count:
-            raise ValueError("no quantile of nothing")
+            raise ValueError("a sketch without numbers has no quantiles")
         buckets = self._ascending()
         return [_interpolated(buckets, share * (self.count - 1)) for share in shares]
 

@@ -196,7 +196,7 @@ class Capture:
         for name in sorted(clients - {"anthropic"} if anthropic_is_native() else clients):
             self._report(
                 f"{name} was imported within a trial, and that trial's calls of it were not seen; "
-                f"import it at the top of the file, or --crucible-instrument={name}"
+                f"import it at the top of the file, or use --crucible-instrument={name}"
             )
 
     def close(self) -> None:
