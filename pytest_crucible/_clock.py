@@ -1,5 +1,5 @@
-"""The one clock. Everything that tells time asks here, so a test patches one place
-(and `_bus` and `_span`, which hold both by name).
+"""The one clock. All code reads the time through this module, so a test patches one place (and
+`capture.bus` and `capture.span`, which import both functions by name).
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ monotonic_ns = time.perf_counter_ns
 
 
 def iso_from_us(time_us: int) -> str:
-    """Wall time in µs since the epoch as ISO 8601 in UTC, µs kept."""
+    """Format a wall time in µs since the epoch as ISO 8601 in UTC, with six decimals."""
     moment = datetime.fromtimestamp(time_us // 1_000_000, tz=UTC)
     return moment.replace(microsecond=time_us % 1_000_000).isoformat(timespec="microseconds")

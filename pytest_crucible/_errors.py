@@ -6,22 +6,22 @@
     ├── DefinitionError (ValueError)    an experiment, marker or option that makes no sense
     │   └── ExpectationError            an expectation that cannot be parsed; knows the column
     ├── LifecycleError (RuntimeError)   stop after stop, resume without pause, …
-    ├── ValidationError (ValueError)    events that are not as the catalog says
+    ├── ValidationError (ValueError)    events that break the rules of the catalog
     ├── ArtifactError (ValueError)      a file that is torn, empty, foreign or of another schema
     ├── OutputError (OSError)           a folder that cannot be written
     └── MissingExtraError (ImportError) an optional dependency; names the pip install
 
-Messages are one line, meant for the person who reads them: what, where, what to do.
+A message is one line for the user: what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
 
 
 def came_between(error: Exception) -> bool:
-    """Whether an exception that was caught around calls of C functions is none of theirs.
+    """Whether a signal handler raised an exception that was caught around a call of a C function.
 
-    A signal handler runs as such a call returns, so what it raises looks like the call's. But it
-    was raised in a frame of its own, which C functions do not have.
+    Signal handlers run when such a call returns, so their exceptions seem to come from the call.
+    But a handler is Python code: its frame is in the traceback, and a C function has no frame.
     """
     traceback = error.__traceback__
     return traceback is not None and traceback.tb_next is not None
@@ -39,7 +39,8 @@ class ExpectationError(DefinitionError):
     """An expectation that cannot be parsed.
 
     Attributes:
-        column: 1-based column of the first character that does not fit.
+        text: the expectation.
+        column: 1-based column of the first character that cannot be parsed.
     """
 
     def __init__(self, problem: str, text: str, column: int) -> None:
@@ -53,10 +54,10 @@ class LifecycleError(CrucibleError, RuntimeError):
 
 
 class ValidationError(CrucibleError, ValueError):
-    """Events of an experiment with ``validate="error"`` that the catalog says are wrong.
+    """Events that break the rules of the catalog, in an experiment with ``validate="error"``.
 
     Attributes:
-        problems: each with how often it was found.
+        problems: number of events by problem.
     """
 
     def __init__(self, experiment: str, problems: dict[str, int]) -> None:

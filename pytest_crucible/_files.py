@@ -1,4 +1,4 @@
-"""File names and safe writing: the only place that turns a name into a path."""
+"""File names and safe writing. Only this module turns names into paths."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pytest_crucible import _clock
 from pytest_crucible._errors import DefinitionError, OutputError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")  # Windows opens hardware
-_HASHED = re.compile(r"-[0-9a-f]{8}$")  # looks like a slug that was changed
+_DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")  # devices on Windows
+_HASHED = re.compile(r"-[0-9a-f]{8}$")  # a name that looks like a slug with a hash
 _MAX_SLUG = 60
 # Of more than one letter: Windows has drives. `Path` makes one slash of two.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
@@ -44,9 +44,9 @@ def local_path(given: str | os.PathLike[str]) -> Path:
 
 
 def slug(name: str) -> str:
-    """A file name (without ending) for any text: one path component, never hidden, never empty.
+    """Make a file name (without ending) of any text: one path component, never hidden, never empty.
 
-    Names that had to be changed carry a hash, so that two of them never meet in one file.
+    A name that had to be changed gets a hash, so that no two names become one file.
     """
     safe = _UNSAFE.sub("-", name).strip("-.")[:_MAX_SLUG].strip("-.")
     usable = bool(safe) and not _DEVICES.match(safe)
@@ -57,10 +57,10 @@ def slug(name: str) -> str:
 
 
 def new_run_id() -> str:
-    """Sortable by time, unique without asking anybody: ``20261123T174502123-3f9a1c``.
+    """Make a run id that sorts by time and is unique: ``20261123T174502123-3f9a1c``.
 
-    To the millisecond: two short sessions may well begin in one second, and the newest run of a
-    folder is told by its name.
+    It contains milliseconds, because two short sessions may begin in the same second, and the
+    newest run of a folder is found by its name.
     """
     ms = _clock.wall_ns() // 1_000_000
     now = datetime.fromtimestamp(ms // 1000, tz=UTC)
@@ -69,7 +69,7 @@ def new_run_id() -> str:
 
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[str]]:
-    """Open a text file beside ``path`` and rename it into place if the block succeeds."""
+    """Open a new text file next to ``path``; if the block succeeds, rename it to ``path``."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(fresh, mode, encoding="utf-8", newline="") as file:
@@ -93,7 +93,7 @@ def replacing_path(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that files can be made in ``folder`` or where it will be; leaves nothing behind.
+    """Check that files can be made in ``folder``, which need not exist yet; leave none behind.
 
     Raises:
         OutputError: it is a file, or cannot be written.
@@ -113,7 +113,7 @@ def check_writable(folder: Path) -> None:
 
 
 def make_output_folder(folder: Path) -> Path:
-    """Make a folder for results; several processes may do so at once.
+    """Make a folder for results; several processes may call this at once.
 
     Raises:
         OutputError: it cannot be made.
@@ -128,8 +128,8 @@ def make_output_folder(folder: Path) -> Path:
 def make_run_folder(output: Path, run: str) -> Path:
     """Make the folder of one run, with its ``nodes`` folder.
 
-    A new output folder gets a ``.gitignore``: results are large and machine-made, and a clean tree
-    must not turn dirty because its tests ran.
+    A new output folder gets a ``.gitignore``: results are large and generated, and running tests
+    must not make a clean working tree dirty.
 
     Raises:
         OutputError: it cannot be made.

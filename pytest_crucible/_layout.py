@@ -1,13 +1,13 @@
-"""Where things stand on disk. Light: the controller of xdist needs these names in every session."""
+"""Names and sizes on disk. Light: xdist's controller imports this module in every session."""
 
 from __future__ import annotations
 
 NODES = "nodes"
-"""Folder of a run folder that holds the nodes' spools."""
+"""Subfolder of a run folder that holds the nodes' spools."""
 
 SUFFIX = ".spool"
 EVENT_TAG = 0
-"""First item of a frame that is an event; `pytest_crucible.capture.frames` has the other kinds."""
+"""First item of an event's frame; `capture.frames` has the numbers of the other kinds."""
 
 SEGMENT = 1 << 18
-"""Spools grow by whole segments of this many bytes: making one stops its thread for 0.1 ms."""
+"""Bytes of a segment, by which spools grow. Making one stops the thread for 0.1 ms."""

@@ -1,4 +1,4 @@
-"""Text of others, made fit to be shown: names of models, cases and errors come from anywhere."""
+"""Makes foreign text safe to show: names of models, cases and errors may contain anything."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable
 
 
 def one_line(text: str) -> str:
-    """On one line, with a blank for each character that a terminal would obey."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    """Put a text on one line; a blank replaces every control character."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def text_of(value: object) -> str:
-    """``str(value)``; for one that raises, which says so."""
+    """Return ``str(value)``; if that raises, a text that says so."""
     try:
         return str(value)
     except Exception as error:
-        return f"<its text cannot be had: {type(error).__name__}>"
+        return f"<no text: str() raised {type(error).__name__}>"
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 event``, ``2,000 events``."""
+    """Return count and noun: ``1 event``, ``2,000 events``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

@@ -1,7 +1,7 @@
 """The pytest plugin: hooks only.
 
-Loaded in every session, so it imports next to nothing. What records and reports is imported and
-registered when a session turns out to have experiments.
+Pytest loads this module in every session, so it imports next to nothing. The code that records and
+reports is imported and registered only in a session that has experiments.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SETTINGS] = settle(config)
 
 
-# After the user's own marks, so that our parameters vary fastest.
+# After the user's own parametrization, so that our parameters vary fastest.
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("experiment") is not None:
@@ -47,8 +47,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if _any_marked(items):
         _import_plainly()
-        # Not `import roles`: pytester forgets modules, but packages keep them as attributes. A
-        # session in the process of another would get two halves of us that do not know each other.
+        # Not `import roles`: pytester removes modules from `sys.modules`, but their package keeps
+        # them as attributes. A session inside another session's process would get some modules
+        # twice.
         from pytest_crucible.session.roles import Local, Worker, gather
 
         if gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
@@ -73,15 +74,15 @@ def _import_plainly() -> None:
 
 
 def _any_marked(items: list[pytest.Item]) -> bool:
-    """Whether any test has our marker. Each parent is asked once: suites without us are large."""
-    asked: set[object] = set()
+    """Whether any test has our marker; looks at each parent once, because suites are large."""
+    seen_parents: set[object] = set()
     for item in items:
         for mark in item.own_markers:
             if mark.name == "experiment":
                 return True
         parent = item.parent
-        if parent is not None and parent not in asked:
-            asked.add(parent)
+        if parent is not None and parent not in seen_parents:
+            seen_parents.add(parent)
             if parent.get_closest_marker("experiment") is not None:
                 return True
     return False

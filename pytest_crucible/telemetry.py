@@ -1,6 +1,6 @@
-"""What code under test says: events (`execute`), spans, and who listens (`attach`).
+"""The API for code under test: emit events (`execute`, `span`) and listen to them (`attach`).
 
-`pytest_crucible.capture.bus` and `pytest_crucible.capture.span` do it.
+`pytest_crucible.capture.bus`, `capture.span` and `capture.correlation` implement it.
 """
 
 from pytest_crucible.capture.bus import HANDLER_FAILURE as HANDLER_FAILURE

@@ -1,7 +1,7 @@
-"""Waiting for OpenTelemetry: its bridge is made when the code under test first imports it.
+"""Waits for OpenTelemetry: the bridge is built when the code under test first imports it.
 
-Most suites never do, and the SDK is a thirtieth of a second and some thousand objects. Without the
-API in ``sys.modules`` there is no tracer, no provider and so no span that could be missed.
+Most suites never import it, and importing the SDK takes 33 ms and makes some thousand objects. As
+long as the API is not in ``sys.modules``, there is no tracer and no provider, so no span is missed.
 """
 
 from __future__ import annotations
@@ -19,31 +19,34 @@ _API = "opentelemetry.trace"
 
 
 def is_imported() -> bool:
-    """Whether anything could make a span by now."""
+    """Whether OpenTelemetry's API is imported, so that code could make spans."""
     return _API in sys.modules
 
 
-def await_import(told: Callable[[], None]) -> None:
-    """Call ``told`` once, right before the first module of OpenTelemetry is imported.
+def await_import(callback: Callable[[], None]) -> None:
+    """Call ``callback`` once, right before the first module of OpenTelemetry is imported.
 
-    It may import all of OpenTelemetry itself, in the thread and the context of whoever was about
-    to. It must not raise.
+    It runs in the thread and the context of the code that imports. It may import any part of
+    OpenTelemetry itself. It must not raise.
     """
-    _finder.waiting.append(told)
+    _finder.waiting.append(callback)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 
 
-def forget(told: Callable[[], None]) -> None:
-    """Do not call ``told`` any more; one that was called, or never waited, is left alone."""
-    if told in _finder.waiting:
-        _finder.waiting.remove(told)
+def forget(callback: Callable[[], None]) -> None:
+    """Stop waiting to call ``callback``; if nothing waits to call it, do nothing."""
+    if callback in _finder.waiting:
+        _finder.waiting.remove(callback)
     if not _finder.waiting and _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
 
 
 class _Finder(MetaPathFinder):
-    """Finds nothing by itself. One for the process: sessions may run within a session."""
+    """Notices imports, and finds no module by itself.
+
+    The process has one, because a session may run inside another session.
+    """
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
@@ -54,25 +57,25 @@ class _Finder(MetaPathFinder):
         if not name.startswith(_PREFIX):
             return None
         waiting, self.waiting = self.waiting, []
-        # First, or what they import would come here again.
+        # Before the callbacks: their own imports must not come here again.
         if self in sys.meta_path:
             sys.meta_path.remove(self)
-        for told in waiting:
-            told()
+        for callback in waiting:
+            callback()
         module = sys.modules.get(name)
         spec = getattr(module, "__spec__", None)
         if module is None or spec is None:
             return None
-        # They have imported the very module that is looked for, and it must not be made twice. In
-        # such a case the import system takes the module's own spec, whatever we return.
-        again: ModuleSpec = copy(spec)
-        again.loader = _Loaded(module, spec)  # type: ignore[assignment]
-        module.__spec__ = again
-        return again
+        # The callbacks have imported the very module that we look for, and it must not be made
+        # twice. In this case the import system uses the module's own spec, whatever we return.
+        loaded: ModuleSpec = copy(spec)
+        loaded.loader = _Loaded(module, spec)  # type: ignore[assignment]
+        module.__spec__ = loaded
+        return loaded
 
 
 class _Loaded:
-    """Loads a module that is there already; all else is left to the loader that made it."""
+    """Returns a module that is imported already; passes all else to the loader that made it."""
 
     def __init__(self, module: ModuleType, spec: ModuleSpec) -> None:
         self._module = module

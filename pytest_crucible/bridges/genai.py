@@ -1,8 +1,8 @@
-"""Dialects: what a finished span of an instrumentation says, in our words.
+"""Dialects: translates the finished spans of instrumentations into our events.
 
-Read are the conventions ``gen_ai.*`` of OpenTelemetry in their older and newer spellings, and what
-OpenLLMetry, OpenInference (``llm.*``), logfire, pydantic-ai and litellm make of them. Only the
-attributes named here are looked at, and none of them holds the text of a prompt or an answer.
+It reads OpenTelemetry's ``gen_ai.*`` conventions in their older and newer spellings, and the
+variants of OpenLLMetry, OpenInference (``llm.*``), logfire, pydantic-ai and litellm. It reads only
+the attributes named here, and none of them holds the text of a prompt or an answer.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 INFERENCE, TOOL, PIPELINE = "req_llm.request", "altar.tool", "crucible_framework.pipeline"
 
 CANCELLATIONS = frozenset({"CancelledError", "Cancelled", "KeyboardInterrupt", "GeneratorExit"})
-"""Errors that mean "stopped from outside": the loser of a hedge is cancelled, not failed."""
+"""Errors that mean "stopped from outside": the losing call of a hedge is cancelled, not failed."""
 
 _CHAT, _EMBEDDINGS = ("chat", INFERENCE), ("embeddings", INFERENCE)
 _OPERATIONS = {
     "chat": _CHAT, "embeddings": _EMBEDDINGS, "text_completion": ("text_completion", INFERENCE),
     "generate_content": ("generate_content", INFERENCE), "execute_tool": ("execute_tool", TOOL),
     "invoke_agent": ("invoke_agent", PIPELINE), "invoke_workflow": ("invoke_workflow", PIPELINE),
-    # litellm's own callback names the function that was called.
+    # litellm's own callback gives the name of the called function.
     "completion": _CHAT, "acompletion": _CHAT, "responses": _CHAT, "aresponses": _CHAT,
     "anthropic_messages": _CHAT, "atext_completion": ("text_completion", INFERENCE),
     "embedding": _EMBEDDINGS, "aembedding": _EMBEDDINGS,
@@ -36,7 +36,8 @@ _TRACELOOP = {
     "agent": ("invoke_agent", PIPELINE), "workflow": ("invoke_workflow", PIPELINE),
 }  # fmt: skip
 
-# The first name that a span has wins: the current convention, then older ones, then others'.
+# Of several names that a span has, the first here wins: the current convention, then older ones,
+# then other vendors' names.
 _NUMBERS = {
     "input_tokens": (
         "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
@@ -86,8 +87,8 @@ _TEXTS = {
     "status_code": ("http.response.status_code",),
     "resend_count": ("http.request.resend_count",),
 }  # fmt: skip
-# By name of the attribute: which fields it may fill, and how much it is worth there. A span has ten
-# attributes and we know fifty: asking for each of ours cost 30 µs a span, looking up its own 3.
+# By name of the attribute: the fields that it may fill, and its rank there (0 wins). A span has ten
+# attributes and we know fifty: asking a span for ours took 30 µs, looking up its own takes 3 µs.
 _FIELDS: dict[str, list[tuple[str, int]]] = {}
 for _table in (_NUMBERS, _AGGREGATES, _TEXTS):
     for _field, _names in _table.items():
@@ -98,23 +99,23 @@ _NUMBERS_OF: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 _FIRST_CHUNK_EVENTS = ("First Token Stream Event", "gen_ai.content.completion.chunk")
 _VAGUE_ERRORS = frozenset({"error", "_OTHER", "api_error"})
-_MAX_NUMBER = 2**53  # no count of tokens, and no time: a float would not hold it exactly either
-_MAX_TEXT = 500  # of a name; longer ones are no names
+_MAX_NUMBER = 2**53  # too large for tokens or times; floats beyond it are not exact
+_MAX_TEXT = 500  # characters; longer texts are not names
 
 Attributes = Mapping[str, Any]
 
 
-# Tuples and not dataclasses: one of each is made per span, and a frozen one takes 1.5 µs.
+# Tuples, not dataclasses: every span makes one of each, and a frozen dataclass takes 1.5 µs.
 class FinishedSpan(NamedTuple):
-    """What we look at of a span, whoever made it.
+    """The data of a span that we read, whatever made the span.
 
     Attributes:
         scope: name of the instrumentation.
         attributes: of the span.
-        events: name, time in ns and attributes of each.
+        events: of the span: name, time in ns and attributes.
         failed: whether its status is ERROR.
-        start_ns, end_ns: wall time.
-        raised: name of the exception that was under way as it ended, if any.
+        start_ns, end_ns: wall time in ns since the epoch.
+        raised: type of the exception that was being raised when the span ended, if any.
     """
 
     scope: str
@@ -135,11 +136,14 @@ class Reading(NamedTuple):
 
 
 def operation_of(attributes: Attributes) -> tuple[str, str] | None:
-    """The operation and the event it stands for; None for a span that is not ours to tell."""
+    """Return a span's operation and the event's name without ``.start`` / ``.stop``.
+
+    None for a span that becomes no event: it is no inference, tool or agent.
+    """
     operation = attributes.get("gen_ai.operation.name")
-    known = _OPERATIONS.get(operation) if isinstance(operation, str) else None
-    if known is not None:
-        return known
+    event = _OPERATIONS.get(operation) if isinstance(operation, str) else None
+    if event is not None:
+        return event
     kind = attributes.get("openinference.span.kind")
     if isinstance(kind, str):
         return _OPENINFERENCE.get(kind.upper())
@@ -147,7 +151,7 @@ def operation_of(attributes: Attributes) -> tuple[str, str] | None:
     if isinstance(kind, str):
         return _TRACELOOP.get(kind)
     if isinstance(operation, str):
-        return None  # it says what it is, and is none of ours
+        return None  # it names its operation, and it is not one of ours
     kind = attributes.get("llm.request.type")  # OpenLLMetry before 0.50
     if isinstance(kind, str):
         return _EMBEDDINGS if kind == "embedding" else _CHAT
@@ -157,19 +161,19 @@ def operation_of(attributes: Attributes) -> tuple[str, str] | None:
 
 
 def read(span: FinishedSpan) -> Reading | None:
-    """What a finished span says; None if it is no inference, tool or agent."""
-    known = operation_of(span.attributes)
-    if known is None:
+    """Translate a finished span into an event; None if it is no inference, tool or agent."""
+    event = operation_of(span.attributes)
+    if event is None:
         return None
-    operation, prefix = known
+    operation, prefix = event
     metadata: dict[str, Any] = {"operation": operation, "instrumentation": span.scope}
     measurements: dict[str, Any] = {}
-    if span.end_ns >= span.start_ns:  # else a clock was set back, and nobody knows
+    if span.end_ns >= span.start_ns:  # else the clock was set back: the duration is unknown
         measurements["duration"] = span.end_ns - span.start_ns
     fields = _fields(span.attributes)
     if prefix is PIPELINE:
-        # The sum over the calls below, which are events themselves: never under the names that
-        # are added up.
+        # An agent's tokens are the sum over its calls, which are events themselves. They get other
+        # names, so that nothing adds them up twice.
         for key in _AGGREGATES:
             fields.setdefault(key, fields.get(key.removeprefix("aggregated_")))
     numbers = _NUMBERS_OF[prefix]
@@ -192,45 +196,45 @@ def _add_usage(measurements: dict[str, Any], metadata: dict[str, Any], span: Fin
         model = _parsed(attributes.get("llm.invocation_parameters")).get("model")
         if isinstance(model, str):
             metadata["model"] = model
-    if "gen_ai.usage.raw" in attributes:  # logfire keeps the details there
+    if "gen_ai.usage.raw" in attributes:  # logfire puts the details there
         _add_raw(measurements, _parsed(attributes["gen_ai.usage.raw"]))
-    waited = _number(attributes.get("gen_ai.response.time_to_first_chunk"))
-    if waited is not None:
-        measurements["time_to_first_chunk"] = int(waited * 1e9)
+    first_chunk_s = _number(attributes.get("gen_ai.response.time_to_first_chunk"))
+    if first_chunk_s is not None:
+        measurements["time_to_first_chunk"] = int(first_chunk_s * 1e9)
     else:
         for name, time_ns, _ in span.events:
             if name in _FIRST_CHUNK_EVENTS:
                 measurements["time_to_first_chunk"] = max(0, time_ns - span.start_ns)
                 break
     if attributes.get("logfire.span_type") == "log" and "duration" in attributes:
-        # logfire ends a stream's span at the headers; the data follows in one of length zero,
-        # which tells in seconds how long the data took.
+        # logfire ends the span of a stream at the headers. A second span of length zero follows the
+        # data; its attribute ``duration`` says in seconds how long the data took.
         metadata["continues"] = True
         measurements["duration"] = int((_number(attributes["duration"]) or 0.0) * 1e9)
 
 
 def _fields(attributes: Attributes) -> dict[str, Any]:
-    """The values we know, by our names; of several for one field the most current spelling's."""
-    found: dict[str, Any] = {}
+    """Return the attributes that we know, by our names; of several spellings the newest wins."""
+    fields: dict[str, Any] = {}
     ranks: dict[str, int] = {}
     for name, value in attributes.items():
         for field, rank in _FIELDS.get(name, ()):
             if value is not None and rank < ranks.get(field, 99):
-                found[field], ranks[field] = value, rank
-    return found
+                fields[field], ranks[field] = value, rank
+    return fields
 
 
 def _add_raw(measurements: dict[str, Any], raw: Mapping[str, Any]) -> None:
     prompt = _within(raw, "prompt_tokens_details", "input_tokens_details")
     completion = _within(raw, "completion_tokens_details", "output_tokens_details")
-    found: dict[str, Callable[[], Any]] = {
+    details: dict[str, Callable[[], Any]] = {
         "cache_read_tokens": lambda: raw.get(
             "cache_read_input_tokens", prompt.get("cached_tokens")
         ),
         "cache_write_tokens": lambda: raw.get("cache_creation_input_tokens"),
         "reasoning_tokens": lambda: completion.get("reasoning_tokens"),
     }
-    for key, get in found.items():
+    for key, get in details.items():
         value = _number(get())
         if value is not None:
             measurements.setdefault(key, value)
@@ -246,8 +250,9 @@ def _within(raw: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
 def _outcome(metadata: dict[str, Any], measurements: Mapping[str, Any], span: FinishedSpan) -> str:
     error = _error(span)
     answered = "response_id" in metadata or "output_tokens" in measurements
-    # Some instrumentations only know `Exception`: a cancelled call of theirs looks like one that
-    # went well and brought nothing. What was being raised as the span ended tells them apart.
+    # Some instrumentations catch only `Exception`: their span of a cancelled call looks like that
+    # of a successful call without an answer. The exception that was being raised when the span
+    # ended tells them apart.
     stopped = span.raised in CANCELLATIONS and not answered and not span.failed
     if error in CANCELLATIONS or (stopped and error is None):
         metadata["cancelled"] = True
@@ -274,7 +279,7 @@ def _error(span: FinishedSpan) -> str | None:
 
 
 def _short(error: str) -> str:
-    """``openai.RateLimitError`` and ``RateLimitError`` are one error to a reader."""
+    """Remove the module: ``openai.RateLimitError`` and ``RateLimitError`` are the same error."""
     return error[-_MAX_TEXT:].rpartition(".")[2] or error[:_MAX_TEXT]
 
 
@@ -287,14 +292,14 @@ def _first(attributes: Attributes, names: Sequence[str]) -> Any:
 
 
 def _number(value: Any) -> float | int | None:
-    """Tokens, a time or a cost; what is below zero or no number at all says nothing."""
+    """Return a number of tokens, seconds or USD; None if it is negative, too large or no number."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value if 0 <= value < _MAX_NUMBER else None
     return None
 
 
 def _one(value: Any) -> Any:
-    """One value out of a list, which logfire and litellm write as JSON."""
+    """Return a value, or the first item of a list, which logfire and litellm write as JSON."""
     if type(value) is str and len(value) <= _MAX_TEXT and value[:1] != "[":
         return value
     if isinstance(value, str) and value.startswith("["):
@@ -313,7 +318,7 @@ def _one(value: Any) -> Any:
 
 def _parsed(text: Any) -> Mapping[str, Any]:
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -1,7 +1,7 @@
-"""HTTP: how many calls went to model hosts, to notice calls that no span tells of.
+"""HTTP: counts calls to model hosts, to notice calls for which there is no span.
 
-Only counted, never read: host and path say whether it is a model's. The clients' ``send`` is
-wrapped while a stretch is measured and put back afterwards.
+It reads only the URL of a request, whose path says whether the call goes to a model. The clients'
+``send`` methods are wrapped while a scope is open, and restored afterwards.
 """
 
 from __future__ import annotations
@@ -24,27 +24,31 @@ _PATHS = re.compile(
     r"|:(generateContent|streamGenerateContent|predict|rawPredict)$"
     r"|/model/[^/]+/(invoke|converse)(-with-response-stream|-stream)?$"
 )
-_NONE: Counter[tuple[str, str]] = Counter()  # takes long to make
+_NONE: Counter[tuple[str, str]] = Counter()  # shared, because making one is slow
 _ANTHROPIC = re.compile(r"/messages$")
 _OPENAI = re.compile(r"/(chat/completions|completions|responses|embeddings)$")
 
 
 def client_of(path: str) -> str:
-    """Whose protocol a path belongs to: ``openai``, ``anthropic`` or ``other``."""
+    """Return whose protocol uses a path: ``openai``, ``anthropic`` or ``other``."""
     if _ANTHROPIC.search(path):
         return "anthropic"
     return "openai" if _OPENAI.search(path) else "other"
 
 
 class HttpWatch:
-    """Counts calls to model hosts while it is open."""
+    """Counts calls to model hosts while it is open.
+
+    Attributes:
+        calls: number of calls by host and protocol.
+    """
 
     def __init__(self) -> None:
         self._wrapped: list[tuple[type, str, Any, Any]] = []
         self.calls: Counter[tuple[str, str]] = Counter()
 
     def open(self) -> None:
-        """Begin to count; clients that are not imported yet are not seen."""
+        """Begin to count; calls of clients that are imported later are not counted."""
         if self._wrapped or sys.modules.keys().isdisjoint(_MODULES):
             return
         for module, kind, method in _METHODS:
@@ -56,9 +60,9 @@ class HttpWatch:
                 self._wrapped.append((owner, method, original, ours))
 
     def close(self) -> Counter[tuple[str, str]]:
-        """Stop; returns calls by host and protocol since the last time."""
+        """Stop counting; return the calls by host and protocol since the last ``close``."""
         for owner, method, original, ours in self._wrapped:
-            # Somebody who wrapped it after us keeps us inside; we only count.
+            # If other code has wrapped our wrapper, ours stays inside it: it does no harm.
             if owner.__dict__.get(method) is ours:
                 setattr(owner, method, original)
         self._wrapped.clear()
@@ -71,14 +75,14 @@ class HttpWatch:
         @wraps(original)
         def send(client: Any, *args: Any, **kwargs: Any) -> Any:
             try:
-                self._see(args, kwargs)
-            except Exception:  # noqa: S110  (a client of another version: not ours to judge)
+                self._count(args, kwargs)
+            except Exception:  # noqa: S110  (an unknown version of a client: its call must go on)
                 pass
             return original(client, *args, **kwargs)
 
         return send
 
-    def _see(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _count(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         first = args[0] if args else kwargs.get("request")
         url = args[1] if isinstance(first, str) else getattr(first, "url", None)
         host, path = getattr(url, "host", None), getattr(url, "path", None)

@@ -1,4 +1,4 @@
-"""Instrumentors: turning on what makes a client's calls spans, one per client, never twice."""
+"""Instrumentors make spans of a client's calls; this turns on at most one for each client."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pytest_crucible._errors import DefinitionError
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client library and what can make its calls spans, the best first.
+    """A client library and the instrumentors that can make spans of its calls, the best first.
 
     Attributes:
         module: of the client.
-        instrumentors: module and class of each.
-        package: what to install if there is none.
+        instrumentors: pairs of module and class.
+        package: what to ``pip install`` if there is no instrumentor.
     """
 
     module: str
@@ -67,19 +67,19 @@ AUTO, NONE = "auto", "none"
 
 
 def parse_instrument(text: str) -> tuple[str, ...]:
-    """``auto``, ``none`` or names of clients, checked.
+    """Parse and check ``auto``, ``none`` or names of clients, separated by commas.
 
     Raises:
         DefinitionError: a name is unknown.
     """
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if names in ((), (NONE,)):
         return ()
     if names == (AUTO,):
         return names
     for name in names:
         if name in (AUTO, NONE):
-            raise DefinitionError(f"{name!r} stands alone, without names of clients")
+            raise DefinitionError(f"{name!r} cannot be combined with other names")
         if name not in CLIENTS:
             valid = ", ".join((AUTO, NONE, *CLIENTS))
             raise DefinitionError(f"unknown client {name!r}; valid: {valid}")
@@ -90,11 +90,11 @@ def instrument(names: Iterable[str]) -> tuple[list[Callable[[], None]], list[str
     """Turn instrumentors on.
 
     Args:
-        names: of clients, or ``auto`` for all that are imported by now: importing a client that
-            nobody uses may be slow, or (litellm) go to the network.
+        names: of clients, or ``auto`` for all that are imported by now. We do not import clients
+            that nobody uses: that may be slow, or (litellm) use the network.
 
     Returns:
-        What undoes it, and what could not be done, a sentence each.
+        Functions that turn them off again; and what could not be done, a sentence each.
     """
     undo: list[Callable[[], None]] = []
     problems: list[str] = []
@@ -109,7 +109,7 @@ def instrument(names: Iterable[str]) -> tuple[list[Callable[[], None]], list[str
             continue
         try:
             done = _instrument_one(name, client)
-        except Exception as error:  # of a library: it must not end the session
+        except Exception as error:  # from the library: it must not end the session
             problems.append(f"{name} could not be instrumented: {type(error).__name__}: {error}")
             continue
         if isinstance(done, str):
@@ -123,8 +123,8 @@ def _instrument_one(name: str, client: Client) -> Callable[[], None] | str | Non
     if name == "pydantic-ai":
         return _instrument_pydantic_ai()
     if name == "anthropic" and anthropic_is_native():
-        return None  # its calls are spans already; an instrumentor would double each
-    available = [each for each in client.instrumentors if _installed(each[0])]
+        return None  # it makes spans itself; an instrumentor would make a second one of each call
+    available = [pair for pair in client.instrumentors if _installed(pair[0])]
     if any(_is_on(module, kind) for module, kind in available):
         return None
     if not available:
@@ -147,7 +147,7 @@ def _instrument_pydantic_ai() -> Callable[[], None] | None:
 
 
 def imported_clients() -> set[str]:
-    """Names of the clients that are imported by now."""
+    """Return the names of the clients that are imported by now."""
     return {name for name, client in CLIENTS.items() if client.module in sys.modules}
 
 
@@ -161,7 +161,7 @@ def anthropic_is_native() -> bool:
 
 
 def anthropic_is_silent() -> bool:
-    """Whether Anthropic's own spans are switched off by the environment."""
+    """Whether the environment switches off Anthropic's own spans."""
     off = os.environ.get("ANTHROPIC_OPEN_TELEMETRY", "").lower() == "false"
     return off and anthropic_is_native()
 

@@ -1,14 +1,14 @@
-"""OpenTelemetry: the spans of code that knows nothing of us become events.
+"""OpenTelemetry: makes events of the spans of code that does not know us.
 
-A `SpanProcessor` is added to the provider that the application uses. ``on_start`` runs in the
-caller's thread and settles where the span belongs; ``on_end`` may run anywhere and looks that up.
-The SDK guards no processor: whatever goes wrong in here must not reach the application.
+We add a `SpanProcessor` to the provider that the application uses. ``on_start`` runs in the
+caller's thread and finds the span's scope; ``on_end`` may run in any thread and looks the scope up.
+The SDK does not catch the exceptions of processors, so none of ours may leave this module.
 
-The application's provider, sampler and exporters work as without us, in every order of set-up.
-While nobody has set a provider, a stand-in takes the place of the proxy that answers then; it
-passes for that proxy (applications ask by type) and hands on to the real one as soon as there is
-one. The latch of ``set_tracer_provider`` stays free: taking it would make the application's own
-call fail, and its exporter get nothing.
+The application's provider, sampler and exporters work as they do without us, in whatever order they
+are set up. While no provider is set, a stand-in replaces OpenTelemetry's proxy. It has the proxy's
+type, because applications test for it, and it forwards to the real provider as soon as there is
+one. We do not use up the latch of ``set_tracer_provider``: otherwise the application's own call
+would fail, and its exporter would get no spans.
 """
 
 from __future__ import annotations
@@ -41,36 +41,37 @@ except ImportError as error:
 
 _SCOPE_KEY = otel_context.create_key("crucible-scope")
 _NESTING = ("openinference.", "litellm")
-"""Instrumentations that say only at the end what a span is: it may be a parent until then."""
+"""Instrumentations that name a span's operation only at its end: until then it may be a parent."""
 
 Fault = Callable[[str], None]
 
 
 class _Live:
-    """A span under way.
+    """A span that has started and not ended.
 
     Attributes:
-        opened, way: where it belongs, and how that was found.
-        anchor: id that its children name as their parent: its own if it becomes an event, else
-            that of the nearest span above that does.
-        parent: the anchor above it: another span or one of our bus.
-        bus: our own span that was open as it started.
-        strand: thread and task that started it; a double of a call starts in the same one.
-        correlation: id of the context in which it started.
-        ids: what its events say of it, once an event has been made.
-        handling: id of the exception that was being handled as it started.
-        prefix: name of its events, if it could be told as it started.
-        ref: the span, to notice one that was thrown away without an end.
+        opened, attribution: its scope, and how that was found (`_recorder.locate`).
+        anchor: the id that its children name as their parent: its own if it becomes an event, else
+            the id of the nearest span above it that becomes one.
+        parent: anchor of the span above it, or id of our own span around it.
+        bus: id of our own span that was open when it started.
+        strand: thread and task that started it; two instrumentors' spans of one call share them.
+        correlation: correlation id of the context in which it started.
+        ids: the ids in the metadata of its events; None before its first event.
+        handling: ``id()`` of the exception that was being handled when it started.
+        prefix: name of its events without ``.start`` / ``.stop``, if known when it started.
+        ref: weak reference to the span: it is dead if the span was dropped without an end.
+        start_ns: wall time in ns since the epoch.
     """
 
     __slots__ = (
-        "anchor", "bus", "correlation", "handling", "ids", "opened", "parent", "prefix", "ref",
-        "start_ns", "strand", "way",
+        "anchor", "attribution", "bus", "correlation", "handling", "ids", "opened", "parent",
+        "prefix", "ref", "start_ns", "strand",
     )  # fmt: skip
 
-    def __init__(self, opened: OpenScope | None, way: int) -> None:
+    def __init__(self, opened: OpenScope | None, attribution: int) -> None:
         self.opened = opened
-        self.way = way
+        self.attribution = attribution
         self.anchor: str | None = None
         self.parent: str | None = None
         self.bus: str | None = None
@@ -87,20 +88,25 @@ class Listener(SpanProcessor):
     """Turns spans into events while experiments are open.
 
     Args:
-        fault: told, once, what went wrong in here.
+        fault: called with a text when something goes wrong in here.
     """
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
         self._live: dict[int, _Live] = {}
-        # Stretches that are over, with their beginnings and ends: litellm makes its spans later,
-        # in a thread of its own, and gives them the times of the call.
-        self._over: deque[tuple[OpenScope, int, int]] = deque(maxlen=64)
+        # Scopes that were closed, with the wall times of beginning and end: litellm makes its spans
+        # later, in a thread of its own, and gives them the times of the call.
+        self._closed: deque[tuple[OpenScope, int, int]] = deque(maxlen=64)
         self._last_end_ns = 0
 
-    def over(self, opened: OpenScope, began_ns: int, ended_ns: int) -> None:
-        """Remember a stretch that has ended."""
-        self._over.append((opened, began_ns, ended_ns))
+    def scope_closed(self, opened: OpenScope, began_ns: int, ended_ns: int) -> None:
+        """Remember a scope that was closed, for spans that are made later.
+
+        Args:
+            opened: the scope.
+            began_ns, ended_ns: wall time in ns since the epoch.
+        """
+        self._closed.append((opened, began_ns, ended_ns))
         self._last_end_ns = ended_ns
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
@@ -119,55 +125,65 @@ class Listener(SpanProcessor):
             self._fault(f"on_end: {type(error).__name__}: {error}")
 
     def shutdown(self) -> None:
-        """The application shut its provider down; what still runs will not end."""
+        """Do nothing: the application shuts its provider down, and running spans will not end."""
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is buffered here."""
+        """Do nothing: we buffer nothing."""
         return True
 
-    # --- as a span starts ---------------------------------------------------------------------
+    # --- when a span starts -------------------------------------------------------------------
 
     def _start(self, span: Any, parent_context: Any) -> None:
         above = None if span.parent is None else self._live.get(span.parent.span_id)
-        opened, way = _settle(above, parent_context)
+        opened, attribution = _scope_of(above, parent_context)
         start_ns = _sane(span.start_time)
-        if way != CONTEXT or opened is None:
-            opened, way = self._backdated(start_ns, opened, way)
-        if opened is None and way == CONTEXT:
-            return  # nothing was open here
-        live = _Live(opened, way)
+        if attribution != CONTEXT or opened is None:
+            opened, attribution = self._backdated(start_ns, opened, attribution)
+        if opened is None and attribution == CONTEXT:
+            return  # no scope was open
+        live = _Live(opened, attribution)
         live.bus = current_span.get()
-        # A bus span that is open here but was not as the span above started lies between them.
+        # If our own span here is not the one that was open when the span above started, then ours
+        # lies between the two.
         live.parent = above.anchor if above is not None and above.bus == live.bus else live.bus
-        known = operation_of(_attributes(span))
+        event = operation_of(_attributes(span))
         own = f"{span.context.span_id:016x}"
         scope = span.instrumentation_scope
-        nests = known is not None or (scope is not None and scope.name.startswith(_NESTING))
+        nests = event is not None or (scope is not None and scope.name.startswith(_NESTING))
         live.anchor = own if nests else live.parent
         live.strand = _strand()
         live.ref = weakref.ref(span)
         live.start_ns = start_ns
         live.handling = id(sys.exc_info()[1])
         self._live[span.context.span_id] = live
-        if known is not None:
-            live.prefix = known[1]
-            metadata = {"operation": known[0], **_ids(span, live)}
-            _say(live, f"{live.prefix}.start", {"system_time": live.start_ns}, metadata, None)
+        if event is not None:
+            live.prefix = event[1]
+            metadata = {"operation": event[0], **_ids(span, live)}
+            _emit(live, f"{live.prefix}.start", {"system_time": live.start_ns}, metadata, None)
         elif nests and opened is not None and opened.sampler is not None:
-            opened.sampler.enter(own, live.parent)  # its parts may be told before it is
+            opened.sampler.enter(own, live.parent)  # spans inside it may come before its own event
 
     def _backdated(
-        self, start_ns: int, opened: OpenScope | None, way: int
+        self, start_ns: int, opened: OpenScope | None, attribution: int
     ) -> tuple[OpenScope | None, int]:
-        """The same, unless the span says that it began before: then whose stretch that was."""
-        if start_ns > self._last_end_ns or way in (OPENTELEMETRY, PARENT):
-            return opened, way
-        then = [each for each, began, ended in self._over if began <= start_ns <= ended]
-        if len({each.scope.experiment for each in then}) == 1:
-            return then[-1], SOLE  # recorded as late, which it is
+        """Find the scope of a span that says it started earlier, among the closed scopes.
+
+        Args:
+            start_ns: when the span says it started, wall time in ns since the epoch.
+            opened, attribution: what `_scope_of` found.
+
+        Returns:
+            The scope that was open at that time, and how it was found; ``opened`` and
+            ``attribution`` if the span started after the last scope was closed.
+        """
+        if start_ns > self._last_end_ns or attribution in (OPENTELEMETRY, PARENT):
+            return opened, attribution
+        then = [closed for closed, began, ended in self._closed if began <= start_ns <= ended]
+        if len({closed.scope.experiment for closed in then}) == 1:
+            return then[-1], SOLE  # the recorder marks it as late
         return None, UNATTRIBUTED if then else CONTEXT
 
-    # --- as it ends ---------------------------------------------------------------------------
+    # --- when a span ends ---------------------------------------------------------------------
 
     def _end(self, span: ReadableSpan) -> None:
         context = span.context
@@ -175,7 +191,8 @@ class Listener(SpanProcessor):
         if live is None:
             return
         kind, error, _ = sys.exc_info()
-        # What was under way as the span began is none of its own: a call made in a handler.
+        # An exception that was being handled when the span started is not the span's own: the call
+        # was made in an ``except`` block.
         raised = None if id(error) == live.handling else kind
         end_ns = _sane(span.end_time)
         scope = span.instrumentation_scope
@@ -192,16 +209,18 @@ class Listener(SpanProcessor):
         )
         if reading is not None:
             metadata = {**reading.metadata, **_ids(span, live)}
-            at = end_ns if end_ns >= live.start_ns else None
-            _say(live, reading.name, reading.measurements, metadata, at)
+            time_ns = end_ns if end_ns >= live.start_ns else None
+            _emit(live, reading.name, reading.measurements, metadata, time_ns)
         elif live.opened is not None and live.opened.sampler is not None:
             live.opened.sampler.leave(f"{span.context.span_id:016x}")
 
     def sweep(self, everything: bool = False) -> None:
-        """Tell of calls that will not end: their span was thrown away, as cancelled calls' are.
+        """Emit ``.exception`` events for calls whose span was dropped without an end.
+
+        That happens to the spans of cancelled calls.
 
         Args:
-            everything: also those that may still be under way; the session is over.
+            everything: also for calls that still run, because the session is over.
         """
         try:
             for number, live in list(self._live.items()):
@@ -215,43 +234,44 @@ class Listener(SpanProcessor):
                     }  # fmt: skip
                     if live.correlation is not None:
                         metadata["correlation_id"] = live.correlation
-                    _say(live, f"{live.prefix}.exception", {}, metadata, None)
+                    _emit(live, f"{live.prefix}.exception", {}, metadata, None)
         except Exception as error:
             self._fault(f"sweep: {type(error).__name__}: {error}")
 
 
 def _sane(time_ns: Any) -> int:
-    """The time that a span was given, in ns; now, if it is none that can have been."""
+    """Return a span's time in ns since the epoch; now, if it is no number or lies in the future."""
     now = _clock.wall_ns()
     return time_ns if type(time_ns) is int and 0 < time_ns <= now else now
 
 
 def _attributes(span: Any) -> Any:
-    # The SDK's mapping is written in Python, and slow: 1 µs for each look.
+    # The SDK's mapping is written in Python and slow: a look-up takes 1 µs.
     plain = getattr(getattr(span, "_attributes", None), "_dict", None)
     return plain if isinstance(plain, dict) else dict(span.attributes or {})
 
 
-def _settle(above: _Live | None, parent_context: Any) -> tuple[OpenScope | None, int]:
-    opened, way = _recorder.locate()
-    if opened is not None and way == CONTEXT:
-        return opened, way
+def _scope_of(above: _Live | None, parent_context: Any) -> tuple[OpenScope | None, int]:
+    """Find the scope of a span that starts here, and how it was found (`_recorder.locate`)."""
+    opened, attribution = _recorder.locate()
+    if opened is not None and attribution == CONTEXT:
+        return opened, attribution
     carried = otel_context.get_value(_SCOPE_KEY, parent_context)
     if isinstance(carried, OpenScope):
         return carried, OPENTELEMETRY
     if above is not None and above.opened is not None:
         return above.opened, PARENT
-    return opened, way
+    return opened, attribution
 
 
 def _events(span: ReadableSpan) -> list[tuple[str, int, Any]]:
     if not getattr(span, "_events", True):
-        return []  # as most have; the SDK makes two tuples to say so
-    return [(each.name, each.timestamp, each.attributes or {}) for each in span.events]
+        return []  # the common case; ``span.events`` would make two tuples
+    return [(event.name, event.timestamp, event.attributes or {}) for event in span.events]
 
 
 def _strand() -> str:
-    """Thread and, in a running loop, task."""
+    """Return the ids of the thread and, in a running event loop, of the task."""
     thread = threading.get_ident()
     if asyncio._get_running_loop() is None:
         return f"{thread:x}"
@@ -278,41 +298,51 @@ def _ids(span: Any, live: _Live) -> dict[str, Any]:
     return ids
 
 
-def _say(
-    live: _Live, name: str, measurements: dict[str, Any], metadata: dict[str, Any], at: int | None
+def _emit(
+    live: _Live,
+    name: str,
+    measurements: dict[str, Any],
+    metadata: dict[str, Any],
+    time_ns: int | None,
 ) -> None:
-    _recorder.record_located(live.opened, live.way, name, measurements, metadata, at, foreign=True)
+    _recorder.record_located(
+        live.opened, live.attribution, name, measurements, metadata, time_ns, foreign=True
+    )
     _bus.tell_handlers(name, measurements, metadata)
 
 
-# --- which provider ---------------------------------------------------------------------------
+# --- the application's provider ---------------------------------------------------------------
 
 
 class Bridge:
-    """Listens to the application's provider, whichever that is, while a stretch is measured.
+    """Listens to the provider that the application uses, while any scope is open.
 
     Args:
-        problem: told what a user should know, a sentence each.
+        problem: called with a sentence that the user should see.
+
+    Attributes:
+        listener: makes events of the spans.
+        on_provider: called with every provider that the bridge begins to listen to.
     """
 
     def __init__(self, problem: Fault) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._problem = problem
         self.listener = Listener(self._fault)
         self._began: dict[OpenScope, int] = {}
         self._providers: list[Any] = []
         self._stand_in: StandIn | None = None
         self._latch: tuple[Any, Latch] | None = None
-        self.found: Callable[[Any], None] = lambda provider: None
+        self.on_provider: Callable[[Any], None] = lambda provider: None
 
     def _fault(self, text: str) -> None:
         kind = text.partition(":")[0]
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._reported:
+            self._reported.add(kind)
             self._problem(f"a span could not be captured ({text})")
 
     def enter(self, opened: OpenScope) -> None:
-        """A measured stretch begins: listen to the provider that is there now, or will be."""
+        """Note that a scope was opened; listen to the present provider, or to the next one set."""
         try:
             self._began[opened] = _clock.wall_ns()
             self._follow()
@@ -327,11 +357,14 @@ class Bridge:
             self._fault(f"enter: {type(error).__name__}: {error}")
 
     def leave(self, opened: OpenScope) -> None:
-        """It ends: tell of calls that will not end and, after the last, put back what stood in."""
+        """Note that a scope was closed; after the last one, restore OpenTelemetry's own objects.
+
+        Calls whose span was dropped without an end get their end event now.
+        """
         self.listener.sweep()
         began = self._began.pop(opened, None)
         if began is not None:
-            self.listener.over(opened, began, _clock.wall_ns())
+            self.listener.scope_closed(opened, began, _clock.wall_ns())
         if not self._began:
             self._put_back()
 
@@ -346,19 +379,19 @@ class Bridge:
             self._latch = None
 
     def close(self) -> None:
-        """The session is over: leave every provider as it was found."""
+        """End with the session: remove our listener from every provider."""
         self._began.clear()
         self._put_back()
         self.listener.sweep(everything=True)
         for provider in self._providers:
             active = getattr(provider, "_active_span_processor", None)
-            known = getattr(active, "_span_processors", ())
-            if active is not None and self.listener in known:
-                active._span_processors = tuple(p for p in known if p is not self.listener)
+            processors = getattr(active, "_span_processors", ())
+            if active is not None and self.listener in processors:
+                active._span_processors = tuple(p for p in processors if p is not self.listener)
         self._providers.clear()
 
     def _follow(self) -> None:
-        # Called from within the application's ``set_tracer_provider``, too: nothing may get out.
+        # The application's ``set_tracer_provider`` calls this, too: no exception may leave it.
         try:
             provider = unwrapped(trace._TRACER_PROVIDER)
             if provider is None or isinstance(provider, StandIn):
@@ -366,23 +399,27 @@ class Bridge:
             active = getattr(provider, "_active_span_processor", None)
             if self.listener in getattr(active, "_span_processors", ()):
                 return
-            if active is None and any(known is provider for known in self._providers):
-                return  # it keeps its processors where we cannot look
+            if active is None and any(provider is ours for ours in self._providers):
+                return  # we have added our listener, though we cannot see it there
             if hasattr(provider, "add_span_processor"):
                 provider.add_span_processor(self.listener)
                 self._providers.append(provider)
-            self.found(provider)
+            self.on_provider(provider)
         except Exception as error:
             self._fault(f"provider: {type(error).__name__}: {error}")
 
 
 def carry(opened: OpenScope) -> Any:
-    """Put the scope into OpenTelemetry's own context, which its instrumentations carry along."""
+    """Put the scope into OpenTelemetry's own context, which instrumentations pass to threads.
+
+    Returns:
+        A token for `drop`.
+    """
     return otel_context.attach(otel_context.set_value(_SCOPE_KEY, opened))
 
 
 def drop(token: Any) -> None:
-    """Take it out again, in the same context; elsewhere it ends with that context."""
+    """Take the scope out again, if this is the same context; else it ends with that context."""
     try:
         otel_context._RUNTIME_CONTEXT.detach(token)
     except ValueError:

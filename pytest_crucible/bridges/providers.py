@@ -1,12 +1,13 @@
-"""Tracer providers: the application's, whichever that is, and what answers while it has none.
+"""Tracer providers: finds the application's provider, and stands in while it has none.
 
-Everything that reaches into OpenTelemetry's module state stands here.
+All code that needs OpenTelemetry's private module state is here, and in `opentelemetry.Bridge`.
 """
 
 from __future__ import annotations
 
-# Not used here. After a fork the SDK's providers use a thread pool in the child, whose lock is only
-# free there if this module had come before them; without it a fork within a trial never returned.
+# Not used here. After a fork the SDK's providers use a thread pool in the child, and its lock is
+# free there only if this module was imported before them. Without it a fork in a trial never
+# returned.
 import concurrent.futures.thread  # noqa: F401
 import copy
 import os
@@ -29,40 +30,43 @@ Once: Any = type(trace._TRACER_PROVIDER_SET_ONCE)
 
 
 class StandIn(trace.ProxyTracerProvider):
-    """Answers while no provider is set; to applications it is the proxy that it replaces."""
+    """The provider while the application has set none; it has the type of the proxy it replaces."""
 
     def __init__(self, listener: SpanProcessor) -> None:
         self._own = SdkProvider(sampler=ALWAYS_ON, resource=Resource({}), shutdown_on_exit=False)
         self._own.add_span_processor(listener)
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
-        return _Following(self, args, kwargs)
+        return _LateTracer(self, args, kwargs)
 
     def real(self) -> Any:
-        """The provider to use now: the application's if it has set one, else ours or none."""
+        """Return the provider to use now.
+
+        That is the application's, if it has set one; else our own, while we stand in; else None.
+        """
         current = trace._TRACER_PROVIDER
         if current is not None and current is not self:
             return current
         return self._own if current is self else None
 
 
-class _Following(trace.Tracer):
-    """A tracer that was asked for before the application had set its provider."""
+class _LateTracer(trace.Tracer):
+    """A tracer made before the application set its provider; it uses that provider once set."""
 
     def __init__(self, provider: StandIn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._provider = provider
         self._arguments = args, kwargs
-        self._known: tuple[Any, Any] = (None, trace.NoOpTracer())
+        self._latest: tuple[Any, Any] = (None, trace.NoOpTracer())  # provider, and its tracer
 
     def _tracer(self) -> Any:
         real = self._provider.real()
-        if real is not self._known[0]:
+        if real is not self._latest[0]:
             args, kwargs = self._arguments
-            self._known = (
+            self._latest = (
                 real,
                 trace.NoOpTracer() if real is None else real.get_tracer(*args, **kwargs),
             )
-        return self._known[1]
+        return self._latest[1]
 
     def start_span(self, *args: Any, **kwargs: Any) -> Any:
         return self._tracer().start_span(*args, **kwargs)
@@ -72,26 +76,31 @@ class _Following(trace.Tracer):
 
 
 class Latch(Once):  # type: ignore[misc]
-    """The latch of ``set_tracer_provider``, which also tells us when a provider is set."""
+    """The latch of ``set_tracer_provider``; it also calls us when a provider is set.
 
-    def __init__(self, original: Any, told: Callable[[], None]) -> None:
+    Args:
+        original: OpenTelemetry's own latch, whose lock and state this one uses.
+        callback: called after every attempt to set a provider.
+    """
+
+    def __init__(self, original: Any, callback: Callable[[], None]) -> None:
         super().__init__()
         self._lock, self._done = original._lock, original._done
-        self._told = told
+        self._callback = callback
 
     def do_once(self, func: Callable[[], None]) -> bool:
         done = super().do_once(func)
-        self._told()  # in any case: logfire sets its own again each time it is configured
+        self._callback()  # in any case: logfire sets its provider whenever it is configured
         return bool(done)
 
 
 def named_by_environment() -> bool:
-    """Whether the API is going to load a provider of its own accord when it is asked for one."""
+    """Whether the environment names a provider, which the API loads when it first needs one."""
     return "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 
 
 def unwrapped(provider: Any) -> Any:
-    """The SDK's provider inside wrappers such as logfire's, which keep it in ``provider``."""
+    """Return the SDK's provider inside wrappers like logfire's, which hold it in ``provider``."""
     for _ in range(8):
         inner = getattr(provider, "provider", None)
         if inner is None or isinstance(provider, SdkProvider):
@@ -101,11 +110,18 @@ def unwrapped(provider: Any) -> Any:
 
 
 def canary(provider: Any = None, spans: int = 128) -> tuple[float, str]:
-    """Share of spans that the application's sampler lets through, and what that sampler is.
+    """Measure which share of spans the application's sampler lets through.
 
-    Tried on a provider of our own: the application's exporters must not see the canary. So is a
-    copy of the sampler: one that counts would let fewer of the application's spans through. Without
-    a provider it is the sampler that the environment asks for.
+    The spans are made on a provider of our own, because the application's exporters must not see
+    them, and with a copy of the sampler, because a sampler that counts spans would then let fewer
+    of the application's through.
+
+    Args:
+        provider: the application's; None: the sampler that the environment names is tried.
+        spans: how many spans to make.
+
+    Returns:
+        The share, from 0 to 1, and the sampler's description.
     """
     seen: list[int] = []
 
@@ -128,5 +144,5 @@ def canary(provider: Any = None, spans: int = 128) -> tuple[float, str]:
 
 
 def current_provider() -> Any:
-    """The provider that the application has set, or None."""
+    """Return the provider that the application has set, or None."""
     return trace._TRACER_PROVIDER

@@ -1,12 +1,13 @@
-"""The bus: code under test says what happened, listeners hear it.
+"""The bus: code under test emits events, the recorder and the handlers receive them.
 
-``execute`` is the one way in. While an experiment is open, every event is recorded first: the plain
-case right here, the others by the *tap* (the recorder); any number of *handlers* hear those whose
-name matches their pattern. With neither, ``execute`` is two tests of a global: about 40 ns.
+Every event comes in through ``execute``. While an experiment is open, the event is recorded first:
+the plain case by ``execute`` itself, every other case by the *tap* (the recorder). Then ``execute``
+calls the *handlers* whose pattern matches the event's name. With neither tap nor handlers,
+``execute`` tests two globals and returns: about 40 ns.
 
 The contract is that of Erlang's ``:telemetry``: handlers run in the caller's thread, their ids are
-unique, and one that raises is detached from all its events, after which
-``telemetry.handler.failure`` is emitted.
+unique, and a handler that raises is detached from all its events; then the bus emits
+``telemetry.handler.failure``.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ Measurements = Mapping[str, Any]
 Metadata = Mapping[str, Any]
 
 HANDLER_FAILURE = "telemetry.handler.failure"
-_MAX_ROUTES = 4096  # names are few; a caller that makes them up on the fly must not fill the memory
+_MAX_ROUTES = 4096  # names are few; a caller that generates names must not fill the memory
 _MAX_REASON = 500  # characters of an exception's text that go into an event
 
 
 class Tap(Protocol):
-    """The recorder; ``refused`` is what taking a buffer or encoding the event raised."""
+    """The recorder.
+
+    ``refused`` is the exception that ``execute`` caught when it took a buffer or encoded the event.
+    """
 
     def __call__(
         self,
@@ -44,7 +48,7 @@ class Tap(Protocol):
 
 
 class Handler(Protocol):
-    """What `attach` takes: called as ``handler(name, measurements, metadata, config)``."""
+    """A function for `attach`; the bus calls ``handler(name, measurements, metadata, config)``."""
 
     def __call__(
         self, name: str, measurements: Measurements, metadata: Metadata, config: Any, /
@@ -53,7 +57,7 @@ class Handler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HandlerInfo:
-    """One attached handler, as `list_handlers` tells it."""
+    """One attached handler, as `list_handlers` returns it."""
 
     id: str
     patterns: tuple[str, ...]
@@ -62,22 +66,23 @@ class HandlerInfo:
     _matchers: tuple[re.Pattern[str], ...] = field(default=(), repr=False, compare=False)
 
     def matches(self, name: str) -> bool:
+        """Whether one of the patterns matches the event name."""
         return any(matcher.match(name) for matcher in self._matchers)
 
 
 _tap: Tap | None = None
-_encode_into: Callable[[object, bytearray], None]  # there with the tap: msgspec is costly to import
+_encode_into: Callable[[object, bytearray], None]  # set with the tap: importing msgspec is slow
 handlers: dict[str, HandlerInfo] = {}
 _scope_here: Callable[[], OpenScope | None] = current_scope.get
-# Handlers by event name. Thrown away, not cleared: a thread that resolved a name just before a
-# change must not put its outdated answer into the new one.
+# Handlers by event name. A change replaces the dict and does not clear it: a thread that resolved
+# a name just before the change must not put its outdated answer into the new dict.
 _routes: dict[str, tuple[HandlerInfo, ...]] = {}
 
 
 def execute(
     name: str, measurements: Measurements | None = None, metadata: Metadata | None = None
 ) -> None:
-    """Say that ``name`` happened.
+    """Emit the event ``name``: record it and call the handlers.
 
     Args:
         name: dotted event name, e.g. ``req_llm.request.stop``.
@@ -92,9 +97,9 @@ def execute(
             tap(name, measurements, metadata)
         else:
             try:
-                buffer = scope.take()  # nobody else has it until it is kept
+                buffer = scope.take()  # no other code uses the buffer until it is kept
                 _encode_into((EVENT_TAG, scope.id, name, wall_ns(), measurements, metadata), buffer)
-            except Exception as error:  # no buffer is free, a value does not fit, or a signal came
+            except Exception as error:  # no free buffer, a value that does not fit, or a signal
                 tap(name, measurements, metadata, error)
             else:
                 scope.keep(buffer)
@@ -103,7 +108,7 @@ def execute(
 
 
 def enabled(name: str) -> bool:
-    """Whether anybody would hear ``name`` now; lets a caller skip costly measurements."""
+    """Whether ``name`` would be recorded or handled now; lets callers skip costly measurements."""
     return _tap is not None or bool(handlers and _resolve(name))
 
 
@@ -114,11 +119,11 @@ def attach(handler_id: str, pattern: str, function: Handler, config: Any = None)
         handler_id: unique among the attached handlers.
         pattern: an event name, in which ``*`` stands for any characters (``req_llm.*``).
         function: called as ``function(name, measurements, metadata, config)`` in the thread that
-            emits. If it raises it is detached.
-        config: handed to ``function`` unchanged.
+            emits. If it raises, it is detached.
+        config: passed to ``function`` unchanged.
 
     Raises:
-        ValueError: the id is taken, or the pattern is empty.
+        ValueError: a handler has this id already, or the pattern is empty.
     """
     attach_many(handler_id, [pattern], function, config)
 
@@ -149,13 +154,13 @@ def detach(handler_id: str) -> None:
 
 
 def list_handlers(name: str | None = None) -> list[HandlerInfo]:
-    """The attached handlers; with ``name``, only those that would hear that event."""
-    found = list(handlers.values())
-    return found if name is None else [each for each in found if each.matches(name)]
+    """The attached handlers; with ``name``, only those that the bus calls for that event."""
+    attached = list(handlers.values())
+    return attached if name is None else [handler for handler in attached if handler.matches(name)]
 
 
 def tell_handlers(name: str, measurements: Measurements, metadata: Metadata) -> None:
-    """Let the handlers hear what was recorded in another way. For this package's own use."""
+    """Call the handlers for an event that was recorded without `execute`. For our own use."""
     if handlers:
         _dispatch(name, measurements, metadata)
 
@@ -163,7 +168,7 @@ def tell_handlers(name: str, measurements: Measurements, metadata: Metadata) -> 
 def set_tap(
     tap: Tap | None, encode_into: Callable[[object, bytearray], None] | None = None
 ) -> None:
-    """Install the recorder and its encoder (or, with None, take it away). For our own use."""
+    """Install the recorder and its encoder; with None, remove the recorder. For our own use."""
     global _tap, _plain_tap, _encode_into
     if encode_into is not None:
         _encode_into = encode_into
@@ -171,7 +176,7 @@ def set_tap(
     _tap = _correlating_tap if correlating and tap is not None else tap
 
 
-# Only once something was correlated does anything look for an id: it costs plain events 150 ns.
+# False until the first `correlate`: looking for a correlation id costs each plain event 150 ns.
 correlating = False
 _plain_tap: Tap | None = None
 
@@ -188,13 +193,13 @@ def _correlating_tap(
 
 
 def _nowhere() -> None:
-    """No scope that ``execute`` could record into by itself."""
+    """Stands in for `current_scope.get`, so that ``execute`` passes every event to the tap."""
 
 
 def _begin_correlating() -> None:
     global correlating, _tap, _scope_here
     correlating = True
-    _scope_here = _nowhere  # so that no event is recorded before it has its id
+    _scope_here = _nowhere  # the tap adds the id before it records
     if _plain_tap is not None:
         _tap = _correlating_tap
 
@@ -203,8 +208,8 @@ _correlation.on_first_use.append(_begin_correlating)
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """Tells whether an event's name matches ``pattern``, in which ``*`` stands for any text."""
-    # Only "*" is special: event names may hold brackets and question marks.
+    """Compile a pattern of event names, in which ``*`` stands for any text."""
+    # Only "*" is special: event names may contain brackets and question marks.
     return re.compile(translate(re.sub(r"([\[?])", r"[\1]", pattern)))
 
 
@@ -229,7 +234,7 @@ def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata |
         metadata = _correlation.correlated(metadata, current_span.get())
     for handler in _resolve(text_of(name)):
         try:
-            # Not "or {}": what is no mapping (an array) may not say whether it is true.
+            # Not "or {}": a caller may pass an array, whose truth value raises.
             handler.function(
                 name,
                 {} if measurements is None else measurements,
@@ -237,7 +242,7 @@ def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata |
                 handler.config,
             )
         except Exception as error:
-            # Another thread may have detached it meanwhile; it must be told once, not twice.
+            # Another thread may have detached it meanwhile: report the failure only once.
             if handlers.pop(handler.id, None) is None:
                 continue
             _forget_routes()
@@ -245,7 +250,7 @@ def _dispatch(name: str, measurements: Measurements | None, metadata: Metadata |
 
 
 def report_failure(handler_id: str, name: str, error: Exception) -> None:
-    """Say that a handler was detached, because it raised. For this package's own use."""
+    """Emit the event that a handler raised and was detached. For this package's own use."""
     execute(
         HANDLER_FAILURE,
         {"monotonic_time": monotonic_ns(), "system_time": wall_ns()},

@@ -1,7 +1,7 @@
 """Correlation: one id for everything that one piece of work emits, through tasks and threads.
 
-Code that never correlates pays nothing: what adds the id to plain events is put in their way by the
-first `correlate` of the process, through `on_first_use`.
+Code that never correlates pays nothing: only the first `correlate` of the process installs, through
+`on_first_use`, what adds the id to plain events.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 KEY = "correlation_id"
 OPEN_SPAN = "open_span_id"
-"""Metadata of a plain event inside `correlate`: the span that was open where it was emitted.
+"""Metadata of a plain event inside `correlate`: id of the span that was open when it was emitted.
 
-Not ``parent_span_id``: a plain event is no part of that span when costs are added up.
+Not ``parent_span_id``: the event's cost must not count as a part of that span's cost.
 """
 
 _current: ContextVar[str | None] = ContextVar("crucible_correlation", default=None)
@@ -25,20 +25,21 @@ on_first_use: list[Callable[[], None]] = []
 
 
 def current_correlation_id() -> str | None:
-    """The correlation id of this context, if any: hand it to what does not inherit contexts."""
+    """The correlation id of this context, if any: pass it to code that inherits no context."""
     return _current.get()
 
 
 @contextmanager
 def correlate(id: str | None = None) -> Iterator[str]:
-    """Give all events of this block the metadata ``correlation_id``, and say which id it is.
+    """Add the metadata ``correlation_id`` to all events of this block, and yield the id.
 
-    It follows async tasks, ``asyncio.to_thread`` and ``copy_context().run``; in a bare thread or
-    another process, enter ``correlate`` again with the same id. An id that an event's own metadata
-    name wins. The innermost block counts. ``events.trace(id)`` gives what belongs together.
+    The id follows async tasks, ``asyncio.to_thread`` and ``copy_context().run``; in a bare thread
+    or another process, enter ``correlate`` again with the same id. If an event's own metadata name
+    an id, that one counts; of nested blocks the innermost counts. ``events.trace(id)`` returns all
+    events with this id.
 
     Args:
-        id: e.g. that of an incoming request; default: 16 random hexadecimal digits.
+        id: e.g. the id of an incoming request; default: 16 random hexadecimal digits.
 
     Raises:
         ValueError: the id is empty.
@@ -54,23 +55,26 @@ def correlate(id: str | None = None) -> Iterator[str]:
         try:
             _current.reset(token)
         except ValueError:
-            pass  # left in another context than entered, which ends with it
+            pass  # left in another context than it was entered in; the id ends with that context
 
 
 def _use() -> None:
     global _used
     if not _used:
-        for told in on_first_use:
-            told()
-        _used = True  # only now: another thread that sees it relies on it
+        for callback in on_first_use:
+            callback()
+        _used = True  # last: another thread that reads True expects the callbacks to have run
 
 
 def renewed(metadata: dict[str, Any], earlier: str | None) -> str | None:
-    """Put the id of this context into a span's metadata, unless they name one of their own.
+    """Put the id of this context into a span's metadata, unless they contain another id.
 
     Args:
-        metadata: changed in place.
-        earlier: what this put there before, for a span that is used again.
+        metadata: of the span; changed in place.
+        earlier: the id that this function put there when the span was used before.
+
+    Returns:
+        The id of this context; None if there is none, or if the metadata have their own.
     """
     own = metadata.get(KEY)
     if own is not None and own != earlier:
@@ -83,11 +87,11 @@ def renewed(metadata: dict[str, Any], earlier: str | None) -> str | None:
 
 
 def correlated(metadata: Mapping[str, Any] | None, span: str | None) -> Mapping[str, Any] | None:
-    """An event's metadata, with the id of this context if it has none of its own.
+    """Return an event's metadata with the id of this context, unless they contain an id already.
 
     Args:
         metadata: of the event.
-        span: the span that is open here.
+        span: id of the span that is open in this context.
     """
     here = _current.get()
     if here is None:
@@ -100,5 +104,5 @@ def correlated(metadata: Mapping[str, Any] | None, span: str | None) -> Mapping[
         if span is None or "span_id" in metadata or "parent_span_id" in metadata:
             return {KEY: here, **metadata}
         return {KEY: here, OPEN_SPAN: span, **metadata}
-    except Exception:  # a mapping of somebody else's, which cannot be read; it is recorded as it is
+    except Exception:  # a caller's own mapping type that cannot be read: recorded unchanged
         return metadata

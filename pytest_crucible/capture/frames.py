@@ -1,8 +1,10 @@
-"""Frames: the only binary form of what a node recorded, in memory, on disk and on the wire.
+"""Frames: the only binary form of a node's record, in memory, on disk and on the wire.
 
-A frame is a msgpack array whose first item tells its kind. Events are by far the most frequent
-and the smallest: they name their scope by number, and a `ScopeFrame` said once what that means.
-Importing this imports msgspec; nothing that loads with the plugin may import it.
+A frame is a msgpack array whose first item is the number of its kind. Most frames are events, and
+they must be small: an event holds the number of its scope, and one `ScopeFrame` before it says
+which scope has that number.
+
+Importing this module imports msgspec; modules that load with the plugin must not import it.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ SCHEMA = 1
 class EventFrame(msgspec.Struct, array_like=True, tag=EVENT_TAG, gc=False):
     """One event. ``execute`` and the recorder write it as a bare tuple, in this order.
 
-    ``measurements`` and ``metadata`` are what the caller passed; a reader must expect anything.
-    Only sampled events have the last three: ``weight``, how many events this one stands for;
-    ``slot``, its place in a reservoir, where a later ``unit`` (number of an operation) replaces it.
+    ``measurements`` and ``metadata`` are what the caller passed, of any type. Only sampled events
+    have the last three fields: ``unit``, the number of the operation; ``slot``, the index in a
+    reservoir, where an operation with a higher ``unit`` replaces this one; ``weight``, how many
+    events this one stands for.
     """
 
     scope: int
@@ -39,11 +42,11 @@ class EventFrame(msgspec.Struct, array_like=True, tag=EVENT_TAG, gc=False):
 
 
 class HeaderFrame(msgspec.Struct, array_like=True, tag=1):
-    """First frame of a node: who recorded, and its clocks at that moment (ns).
+    """First frame of a node: which process records, and its clocks at that moment (ns).
 
-    ``parent`` is the node that a forked or joined process belongs to: such a process may end
-    without a footer. ``clock_offset_ns`` is this node's wall clock minus the controller's,
-    measured to within ``clock_bound_ns``.
+    ``parent`` is the node that a forked or joined process belongs to; such a process may end
+    without a footer. ``clock_offset_ns`` is this node's wall clock minus the controller's, with an
+    error of at most ``clock_bound_ns``.
     """
 
     schema: int
@@ -60,14 +63,14 @@ class HeaderFrame(msgspec.Struct, array_like=True, tag=1):
 
 
 class ExperimentFrame(msgspec.Struct, array_like=True, tag=2):
-    """What an experiment is: the arguments of its marker, or of ``experiment()``."""
+    """An experiment's definition: the arguments of its marker, or of ``experiment()``."""
 
     name: str
     definition: dict[str, Any]
 
 
 class ScopeFrame(msgspec.Struct, array_like=True, tag=3):
-    """What a scope number stands for in this node."""
+    """The scope that has the number ``id`` in this node."""
 
     id: int
     experiment: str
@@ -79,21 +82,21 @@ class ScopeFrame(msgspec.Struct, array_like=True, tag=3):
 
 
 class PlanFrame(msgspec.Struct, array_like=True, tag=4):
-    """The trials that were selected to run: ``(experiment, condition, test, case, trial)`` each."""
+    """The trials selected to run, as tuples ``(experiment, condition, test, case, trial)``."""
 
     trials: list[tuple[str, str, str, str, int]]
 
 
 class NoteFrame(msgspec.Struct, array_like=True, tag=5):
-    """Something that makes the record incomplete, in a sentence."""
+    """A sentence that says why the record is incomplete."""
 
     text: str
 
 
 class SamplingFrame(msgspec.Struct, array_like=True, tag=7):
-    """How the events of one condition are sampled in this node, and how many operations were seen.
+    """How this node samples the events of one condition, and how many operations it has seen.
 
-    The first one comes before any event that was sampled; the last one counts.
+    A node writes several for a condition: the first before any sampled event; the last one counts.
     """
 
     experiment: str
@@ -124,28 +127,28 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 """Encode a frame, or the tuple that stands for an `EventFrame`.
 
-Raises for what msgpack cannot hold (unknown types, ints of 2**64 and more, lone surrogates,
-cycles), and whatever a value's own code raises (a time zone's, asked for its offset); see
-`encode_degraded`.
+Raises for values that msgpack cannot hold (unknown types, ints of 2**64 and more, lone surrogates,
+cycles). A value's own code may raise anything, e.g. a time zone that is asked for its offset. For
+both there is `encode_degraded`.
 """
 
 encode_into = _encoder.encode_into
-"""The same into a bytearray, which grows to the length of the frame or shrinks to it.
+"""Like `encode`, into a bytearray, which then has the length of the frame.
 
-Nobody else may touch the bytearray meanwhile: what is encoded may run Python code (a time zone's),
-and so let other threads run; msgspec would go on writing to where the bytearray was.
+No other code may touch the bytearray meanwhile: encoding may run Python code (a time zone's), so
+other threads may run; if one of them resized it, msgspec would write to memory that is freed.
 """
 
 decode_frame = msgspec.msgpack.Decoder(Frame).decode
 """Decode a frame; raises one of `UNREADABLE` if it cannot be read."""
 
 UNREADABLE = (msgspec.DecodeError, RecursionError)
-"""Not all that can be encoded can be decoded: a frozen dataclass may be the key of a dict, but
-comes back as a dict itself, which may not."""
+"""Not every value that can be encoded can be decoded: a frozen dataclass may be the key of a dict,
+but it is decoded as a dict, which cannot be a key."""
 
 
 def decode(data: bytes | msgspec.Raw) -> Frame:
-    """The frame in ``data``; a `NoteFrame` that says why, if it cannot be read."""
+    """Decode a frame; return a `NoteFrame` with the reason if it cannot be read."""
     try:
         frame: Frame = decode_frame(data)
     except UNREADABLE as error:
@@ -154,7 +157,7 @@ def decode(data: bytes | msgspec.Raw) -> Frame:
 
 
 def unreadable(error: Exception) -> NoteFrame:
-    """What stands in for a frame that cannot be read."""
+    """Return the note that replaces a frame that cannot be read."""
     return NoteFrame(f"a frame could not be read: {error}")
 
 
@@ -172,11 +175,20 @@ def encode_degraded(
     attribution: int,
     sampled: tuple[int, int, float] | tuple[()] = (),
 ) -> tuple[bytes, int]:
-    """Encode an event that `encode` refused, with a ``repr`` in place of what does not fit.
+    """Encode an event that `encode` refused; replace values that do not fit by their ``repr``.
+
+    NumPy and torch scalars become plain numbers and do not count as replaced. A container inside
+    itself becomes ``...``.
+
+    Args:
+        scope: number of the scope.
+        name, measurements, metadata: the event.
+        time_ns: wall time in ns since the epoch.
+        attribution: index into `pytest_crucible.events.event.ATTRIBUTIONS`.
+        sampled: ``unit``, ``slot`` and ``weight`` of a sampled event, see `EventFrame`.
 
     Returns:
-        The frame, and how many values were replaced. NumPy and torch scalars become plain numbers
-        and do not count. A container inside itself becomes ``...``.
+        The frame, and how many values were replaced.
     """
     plain = _Plain()
     safe_name = plain.convert(name)
@@ -189,11 +201,11 @@ def encode_degraded(
 
 
 class _Plain:
-    """Copies a value into what msgpack holds, counting what it had to replace."""
+    """Copies a value into types that msgpack holds, and counts the values it replaces."""
 
     def __init__(self) -> None:
         self.degraded = 0
-        self._around: set[int] = set()  # ids of the containers that we are inside of
+        self._around: set[int] = set()  # ids of the containers around the value being converted
 
     def convert(self, value: object) -> object:
         try:
@@ -201,12 +213,13 @@ class _Plain:
                 return self._container(value)
             return self._leaf(value)
         except Exception:
-            # To look at a lazy proxy or at a config with missing values is to run its code.
+            # Looking at a lazy proxy, or at a config with missing values, runs its code.
             return self._replace(value)
 
     def _container(self, value: Mapping[object, object] | Collection[object]) -> object:
         if id(value) in self._around:
-            # Not its repr: in a tree whose nodes know their parents, each holds the whole tree.
+            # Not its repr: in a tree whose nodes refer to their parents, each repr would hold the
+            # whole tree.
             self.degraded += 1
             return "..."
         if len(self._around) >= _MAX_DEPTH:
@@ -223,12 +236,12 @@ class _Plain:
         if encodable(value):
             return value
         if isinstance(value, str):
-            text = str.__str__(value)  # of a subclass, which may print itself in another way
+            text = str.__str__(value)  # a subclass may override __str__
             return text if encodable(text) else self._replace(text)
         if isinstance(value, float):
             return float(value)
         if isinstance(value, int):
-            # An int that does not fit, or a subclass (IntEnum, bool-like) that does.
+            # An int that does not fit, or a subclass of int (IntEnum) that fits as a plain int.
             return int(value) if _INT_MIN <= value <= _INT_MAX else self._replace(value)
         number = _scalar(value)
         return self._replace(value) if number is None else number
@@ -250,7 +263,7 @@ class _Plain:
 
 
 def encodable(value: object) -> bool:
-    """Whether msgpack can hold it as it is."""
+    """Whether `encode` accepts the value as it is."""
     try:
         encode(value)
     except Exception:
@@ -259,7 +272,7 @@ def encodable(value: object) -> bool:
 
 
 def _scalar(value: object) -> float | int | bool | None:
-    """The number inside a NumPy or torch scalar, without importing either."""
+    """The number in a NumPy or torch scalar, without importing either; None for other values."""
     item = getattr(value, "item", None)
     if not callable(item) or getattr(value, "shape", None) != ():
         return None

@@ -1,4 +1,4 @@
-"""The open scope: what is being recorded into, and the context variable that carries it."""
+"""The open scope: where events are recorded now, and the context variable that carries it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pytest_crucible import _clock
 from pytest_crucible.events.scope import Scope
 
 OPEN, PAUSED, CLOSED, SAMPLED = 0, 1, 2, 3
-"""Of a scope: recording, not recording for a while, over, and recording a sample."""
+"""States of a scope: recording all events, not recording for now, ended, recording a sample."""
 
 
 class Sink(Protocol):
-    """Where the frames of a scope go: a store, see `pytest_crucible.record.store.Store`."""
+    """The store that keeps a scope's frames, see `pytest_crucible.record.store.Store`."""
 
     @property
     def append(self) -> Callable[[bytes], None]: ...
@@ -25,7 +25,7 @@ class Sink(Protocol):
 
 
 class Sampler(Protocol):
-    """What a sampled scope hands its events to; see `pytest_crucible.capture.sampler`."""
+    """Receives the events of a sampled scope, see `pytest_crucible.capture.sampler`."""
 
     def capture(
         self,
@@ -48,10 +48,11 @@ class Timeline:
     """When a scope was opened, paused and closed; durations by the monotonic clock, in ns.
 
     Attributes:
-        began_wall_ns, paused_wall_ns, ended_wall_ns: wall time of the beginning, of the pause that
-            lasts, and of the end; None where there is none.
-        pauses: how often it was paused.
-        reason: why it ended; None if it just did.
+        began_wall_ns: wall time when the scope was opened, in ns.
+        paused_wall_ns: wall time when the present pause began, in ns; None if it is not paused.
+        ended_wall_ns: wall time when the scope was closed, in ns; None if it is open.
+        pauses: how often the scope was paused.
+        reason: why the scope was closed early; None if it ended normally.
     """
 
     __slots__ = (
@@ -70,41 +71,43 @@ class Timeline:
         self.reason: str | None = None
 
     def pause(self) -> None:
+        """Note that a pause begins now."""
         self.paused_wall_ns, self._paused_since = _clock.wall_ns(), _clock.monotonic_ns()
         self.pauses += 1
 
     def resume(self) -> None:
+        """Note that the pause ends now; without a pause, do nothing."""
         since, self._paused_since, self.paused_wall_ns = self._paused_since, None, None
         if since is not None:
             self._paused_ns += _clock.monotonic_ns() - since
 
     def end(self, reason: str | None) -> None:
-        """The end; the first one counts. A pause that lasts ends with it."""
+        """Note that the scope ends now, and so does a pause; only the first call counts."""
         if self._ended is None:
             self.resume()
             self.ended_wall_ns, self._ended = _clock.wall_ns(), _clock.monotonic_ns()
             self.reason = reason
 
     def durations(self) -> tuple[int, int]:
-        """From the beginning to the end, or until now; and how much of it was paused."""
+        """Return the time from the beginning to the end (or now), and the paused time, in ns."""
         until = _clock.monotonic_ns() if self._ended is None else self._ended
         since = self._paused_since
         return until - self._began, self._paused_ns + (0 if since is None else until - since)
 
 
 class OpenScope:
-    """A scope that events are being recorded into.
+    """A scope that events are recorded into.
 
     Attributes:
-        id: number of the scope in its store, written into every event instead of its names.
-        scope: the names.
-        sink: the store that the scope belongs to.
-        take, keep: the sink's, one look-up nearer to the emit path.
-        state: OPEN, PAUSED, CLOSED or SAMPLED. Zero is the common case: one truth test on the emit
-            path.
-        sampler: decides which events are kept; None where all are.
-        timeline: when it was opened, paused and closed.
-        judging: the scopes of those who judge inside it now: its state is theirs.
+        id: number of the scope in its store; every event holds it instead of the names.
+        scope: the names: experiment, condition, test, …
+        sink: the store that keeps the events.
+        take, keep: methods of the sink, stored here to save the emit path a look-up.
+        state: OPEN, PAUSED, CLOSED or SAMPLED. OPEN is zero because it is the common case: the emit
+            path makes one truth test.
+        sampler: decides which events are kept; None if all are.
+        timeline: when the scope was opened, paused and closed.
+        judging: scopes of the judges that run inside this one; they share its state.
     """
 
     __slots__ = (
@@ -128,15 +131,16 @@ class OpenScope:
         self.judging: list[OpenScope] = []
 
     def change(self, state: int) -> None:
+        """Set the state of this scope and of the judges' scopes inside it."""
         self.state = state
-        for each in self.judging:
-            each.state = state
+        for judge in self.judging:
+            judge.state = state
 
     def tell_sampled(self) -> dict[tuple[str, str], Any]:
-        """Have the record say how many operations were seen, for whoever is about to read it.
+        """Write to the record how many operations were seen, before somebody reads the record.
 
         Returns:
-            What it said, by experiment and condition; nothing where all events are kept.
+            The sampling frame by experiment and condition; empty if all events are kept.
         """
         if self.sampler is None:
             return {}

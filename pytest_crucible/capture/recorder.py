@@ -1,9 +1,9 @@
-"""The recorder: opens scopes, and records what is not a plain case of ``telemetry.execute``.
+"""The recorder: opens scopes, and records the events that ``telemetry.execute`` does not record.
 
-The plain case, an event whose context has an open scope, is recorded by ``execute`` itself. All
-encode at once: a caller may change its dicts afterwards, and no Python object survives for the
-garbage collector to walk (a list of tuples cost 918 bytes an event and pauses of 0.4 s at a
-million; encoded bytes 126 and none).
+``execute`` itself records the plain case: an event whose context has an open scope. Both encode the
+event at once, because the caller may change its dicts afterwards, and so that no Python object
+stays for the garbage collector to walk: a list of tuples took 918 bytes an event and caused pauses
+of 0.4 s at a million events; encoded bytes take 126 and cause none.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from pytest_crucible.events.event import CONTEXT, LATE, SOLE, UNATTRIBUTED
 from pytest_crucible.events.scope import Scope
 
 NO_SCOPE = 0
-"""Scope number of events that could not be attributed."""
+"""Scope number of events that belong to no scope."""
 
-_open: dict[OpenScope, None] = {}  # every open scope of this process, innermost last
+_open: dict[OpenScope, None] = {}  # all open scopes of this process, the innermost last
 _lock = threading.RLock()  # reentrant: a signal handler may open a scope
 _current = current_scope.get
 
@@ -50,7 +50,8 @@ def _renew_lock() -> None:
     _lock = threading.RLock()
 
 
-# Another thread of the parent may hold it as a child is forked, and would never let go of it there.
+# Another thread of the parent may hold the lock when a child is forked; in the child nobody would
+# ever release it.
 in_child(_renew_lock)
 
 
@@ -60,14 +61,15 @@ def capture(
     metadata: Mapping[str, Any] | None,
     refused: Exception | None = None,
 ) -> None:
-    """Record what ``execute`` could not simply encode into the open scope of its context.
+    """Record an event that is not the plain case of ``execute``.
 
-    That context has no scope, or one that is sampled, paused or over; or a value does not fit, or
-    the store has to make room first.
+    Either its context has no scope, or the scope is sampled, paused or closed; or a value does not
+    fit; or the store has to make room first.
 
     Args:
         name, measurements, metadata: the event.
-        refused: what taking a buffer or encoding raised, if it was tried.
+        refused: the exception that ``execute`` caught when it took a buffer or encoded the event;
+            None if it did not try.
     """
     record_located(*locate(), name, measurements, metadata)
     if refused is not None and not _no_buffer(refused):
@@ -79,10 +81,9 @@ def _no_buffer(error: Exception) -> bool:
 
 
 def _raise_unless_at_fault(error: Exception, *event: object) -> None:
-    """Raise what encoding the event raised, if nothing in the event was at fault.
+    """Raise the exception of encoding again, unless a value of the event caused it.
 
-    Then it came from elsewhere: a signal handler that ran while we encoded. It is not ours to
-    swallow.
+    If no value did, a signal handler raised while we encoded, and we must not swallow that.
     """
     if encodable(event):
         raise error
@@ -94,16 +95,19 @@ def listening() -> bool:
 
 
 def locate() -> tuple[OpenScope | None, int]:
-    """Where something that happens here and now belongs, and how that was found.
+    """Find the scope of an event that happens here and now.
 
-    None with `UNATTRIBUTED` if several experiments are open, None with `CONTEXT` if none is.
+    Returns:
+        The scope and how it was found, an index into `pytest_crucible.events.event.ATTRIBUTIONS`.
+        The scope is None with `UNATTRIBUTED` if several experiments are open, and None with
+        `CONTEXT` if none is.
     """
     scope = _current()
     if scope is not None:
         return scope, CONTEXT
-    # A copy, not the lock: we may be in a signal handler that interrupted its holder.
-    candidates = [each for each in list(_open) if each.state != CLOSED]
-    owners = {(each.sink, each.scope.experiment) for each in candidates}
+    # A copy, not the lock: we may be in a signal handler that interrupted the lock's holder.
+    candidates = [opened for opened in list(_open) if opened.state != CLOSED]
+    owners = {(opened.sink, opened.scope.experiment) for opened in candidates}
     if len(owners) == 1:
         return candidates[-1], SOLE
     return None, UNATTRIBUTED if owners else CONTEXT
@@ -118,24 +122,27 @@ def record_located(
     time_ns: int | None = None,
     foreign: bool = False,
 ) -> None:
-    """Record what `locate` found a place for; with `UNATTRIBUTED`, into every open store.
+    """Record an event into the scope that `locate` found; if `UNATTRIBUTED`, into all open stores.
 
     Args:
-        opened, attribution: what `locate` said.
+        opened, attribution: the result of `locate`.
         name, measurements, metadata: the event.
-        time_ns: when; default: now.
-        foreign: it is a captured span's; see `Sampler.capture`.
+        time_ns: wall time in ns since the epoch; default: now.
+        foreign: whether the event comes from a captured span, see `NodeSampler.capture`.
     """
     if opened is None:
         if attribution == UNATTRIBUTED:
-            for sink in {each.sink for each in list(_open)}:
+            for sink in {candidate.sink for candidate in list(_open)}:
                 _emit(NO_SCOPE, sink, name, measurements, metadata, UNATTRIBUTED, time_ns)
     elif opened.state != PAUSED:
-        way = LATE if opened.state == CLOSED else attribution
+        if opened.state == CLOSED:
+            attribution = LATE
         if opened.sampler is not None:
-            opened.sampler.capture(opened, name, measurements, metadata, way, time_ns, foreign)
+            opened.sampler.capture(
+                opened, name, measurements, metadata, attribution, time_ns, foreign
+            )
         else:
-            _emit(opened.id, opened.sink, name, measurements, metadata, way, time_ns)
+            _emit(opened.id, opened.sink, name, measurements, metadata, attribution, time_ns)
 
 
 def _emit(
@@ -162,23 +169,23 @@ def _emit(
 def record_into(
     opened: OpenScope, name: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> None:
-    """Record one event into a given scope, paused or not, heard by no handler."""
+    """Record one event into a given scope, even a paused one; no handler is called."""
     _emit(opened.id, opened.sink, name, measurements, metadata, CONTEXT)
 
 
 def record_aside(sink: Sink, name: str, metadata: Mapping[str, Any]) -> None:
-    """Record an event of the plugin that belongs to no experiment."""
+    """Record an event of the plugin itself that belongs to no experiment."""
     _emit(NO_SCOPE, sink, name, {}, metadata, CONTEXT)
 
 
 def open_scope(scope: Scope, sink: Sink, number: int, sampler: Sampler | None = None) -> OpenScope:
-    """Open a scope: tell its store what the number means, and start listening.
+    """Open a scope: write its names and number to the store, and start to listen.
 
     Args:
         scope: the names.
         sink: the store.
-        number: of the scope, unique in that store, above zero.
-        sampler: decides which events are kept; None where all are.
+        number: of the scope; above zero, and no other scope of the store has it.
+        sampler: decides which events are kept; None if all are.
     """
     opened = OpenScope(number, scope, sink, sampler)
     sink.append(scope_frame(opened))
@@ -189,7 +196,7 @@ def open_scope(scope: Scope, sink: Sink, number: int, sampler: Sampler | None = 
 
 
 def scope_frame(opened: OpenScope) -> bytes:
-    """The frame that tells a store what the number of this scope means."""
+    """Encode the frame that says which scope has this number."""
     scope = opened.scope
     return encode(
         ScopeFrame(
@@ -200,7 +207,7 @@ def scope_frame(opened: OpenScope) -> bytes:
 
 
 def close_scope(opened: OpenScope, reason: str | None = None) -> None:
-    """End a scope. What still arrives for it by context is recorded as late."""
+    """Close a scope. Events that still find it through their context are recorded as late."""
     opened.change(CLOSED)
     opened.timeline.end(reason)
     if opened.sampler is not None:
@@ -222,7 +229,7 @@ def resume_scope(opened: OpenScope) -> None:
 
 
 def stop_listening() -> None:
-    """Take the tap away if no scope is open; then ``execute`` costs next to nothing again."""
+    """Remove the tap if no scope is open; then ``execute`` costs next to nothing again."""
     with _lock:
         if not _open:
             _bus.set_tap(None)

@@ -1,10 +1,10 @@
-"""The sampler: from the events of one condition to those of the operations that are kept.
+"""The sampler: keeps the events of some operations of one condition, and drops the others.
 
-What is drawn is an operation: a span with everything inside it, or an event that is in no span.
-Were a whole kept and its part dropped, nesting could not tell where money was spent.
+The unit of sampling is the operation: a span with everything inside it, or an event outside any
+span. If a span were kept and a span inside it dropped, nobody could tell where money was spent.
 
-A strategy that has to know how an operation went decides at its end. Until then its events wait
-here, encoded; a process that dies loses what was waiting. All else is written at once.
+A strategy that must know how an operation went decides when it ends. Until then the operation's
+encoded events wait here, and a process that dies loses them. All other events are written at once.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import RESERVED, Event
 
 MOST_OPEN = 100_000
-"""Spans that may be under way; of more than these the oldest are no longer known as parents."""
+"""Open spans that a sampler remembers; beyond these it forgets the oldest as parents."""
 MOST_WAITING = 8 << 20
-"""Bytes of events that may wait for the end of their operation; beyond them it is kept as it is."""
+"""Bytes of events that may wait for their operations to end; above them the operation is kept."""
 
-_WEIGHT = struct.Struct(">d")  # how msgpack ends a frame whose last item is a float
+_WEIGHT = struct.Struct(">d")  # msgpack's form of a float, the last item of a sampled event's frame
 _UNKNOWN = Outcome("")
 
 
@@ -55,10 +55,12 @@ class _Unit:
 
     Attributes:
         root: id of its outermost span; None for a single event.
-        number: the how-manieth it is.
-        scope: number of the scope that it began in.
-        weight: how many it stands for; None until that is decided.
-        waiting: its events so far, if it is not decided, and how to write each.
+        number: counts the operations of the sampler, from 1.
+        scope: number of the scope in which it began.
+        weight: how many operations it stands for; None until the strategy has decided.
+        waiting: until then, its encoded events, and for each the function that writes it.
+        size: bytes of the waiting events.
+        slot: its index in a reservoir, or `NO_SLOT`.
         failed: whether anything inside it has failed.
     """
 
@@ -79,10 +81,10 @@ class NodeSampler:
     """Samples the operations of one experiment under one condition, in one process.
 
     Args:
-        experiment, condition: whose.
+        experiment, condition: names of the experiment and the condition.
         sampling: e.g. ``uniform:0.1``.
         write: appends a frame to the store of this process.
-        seed: of its random numbers, which are its own; default: fresh. It is kept with the record.
+        seed: of the sampler's own random numbers; default: a fresh one. The record contains it.
     """
 
     def __init__(
@@ -101,31 +103,31 @@ class NodeSampler:
         self._begin(secrets.randbits(32) if seed is None else seed)
 
     def _begin(self, seed: int) -> None:
-        # Reentrant: a signal handler may interrupt whoever holds it, and emit.
+        # Reentrant: a signal handler may interrupt the thread that holds the lock, and emit.
         self._lock = threading.RLock()
         self._seed = seed
         self._strategy = strategy_of(parse_sampling(self._text), seed)
         self._seen = 0
-        self._told = -1
-        self._open: dict[object, _Unit] = {}
-        self._wholes: dict[object, _Unit] = {}
-        self._plain_wholes = False
+        self._written = -1  # what `flush` last wrote of `_seen`
+        self._open: dict[object, _Unit] = {}  # by id of each open span
+        self._containers: dict[object, _Unit] = {}  # those of them that contain other events
+        self._plain_containers = False
         self._waiting = 0
         self.flush()
 
     def continue_in_child(self) -> None:
-        """Go on in a forked child: with numbers of its own, and without its parent's operations."""
+        """Start anew in a forked child: another seed, and none of the parent's operations."""
         self._begin(secrets.randbits(32))
 
     def frame(self) -> SamplingFrame:
-        """How the condition is sampled, and how many operations were seen so far."""
+        """Return how the condition is sampled, and how many operations were seen so far."""
         return SamplingFrame(self._experiment, self._condition, self._text, self._seed, self._seen)
 
     def flush(self) -> None:
-        """Write down how many operations were seen, if it is not yet."""
+        """Write how many operations were seen, if the record does not say so yet."""
         with self._lock:
-            if self._told != self._seen:
-                self._told = self._seen
+            if self._written != self._seen:
+                self._written = self._seen
                 self._write(encode(self.frame()))
 
     def capture(
@@ -141,11 +143,12 @@ class NodeSampler:
         """Record an event, or drop it.
 
         Args:
-            opened: the scope that it belongs to.
+            opened: the scope that the event belongs to.
             name, measurements, metadata: the event.
             attribution: how its scope was found.
-            time_ns: when; default: now.
-            foreign: it is a captured span's. Those are kept, unless they are inside a span of ours.
+            time_ns: wall time in ns since the epoch; default: now.
+            foreign: whether the event comes from a captured span. Such an event is kept, unless
+                it is inside a span of ours.
         """
         now = _clock.wall_ns() if time_ns is None else time_ns
         event = opened.id, name, now, measurements, metadata, attribution
@@ -180,7 +183,10 @@ class NodeSampler:
     def _unit_of(
         self, opened: OpenScope, text: str, metadata: object, foreign: bool
     ) -> tuple[_Unit | None, bool]:
-        """The operation that an event belongs to, and whether it ends it; None: always kept."""
+        """Return the event's operation, and whether the event ends it.
+
+        The operation is None if the event must be kept in any case.
+        """
         span, parent = _spans_of(metadata)
         unit = None if span is None else self._open.get(span)
         if unit is None and parent is not None:
@@ -195,28 +201,29 @@ class NodeSampler:
                 unit = self._new(opened, span)
             self._enter(span, unit)
             if is_container(text):
-                self._wholes[span] = unit
+                self._containers[span] = unit
             return unit, False
         self._open.pop(span, None)
-        self._wholes.pop(span, None)
+        self._containers.pop(span, None)
         if unit is None:
             return (None, False) if foreign else (self._new(opened, span), True)
         return unit, unit.root == span
 
     def _around(self) -> _Unit | None:
-        """The operation that an event without a span of its own happens in."""
+        """Return the open operation in which an event without a span happens; None if none is."""
         here = current_span_id()
         unit = None if here is None else self._open.get(here)
-        if unit is None and self._wholes:
-            # A reader will take it for a part of the whole within whose time it happened.
-            unit = self._wholes[next(reversed(self._wholes))]
+        if unit is None and self._containers:
+            # Readers count an event inside the container during which it happened.
+            unit = self._containers[next(reversed(self._containers))]
         return unit
 
     def _single(self, opened: OpenScope, name: str) -> tuple[_Unit | None, bool]:
-        # A whole told by a plain event takes for its parts what ended before it, within its time:
-        # by then those are drawn. So where there are such wholes, plain events are all kept.
-        self._plain_wholes = self._plain_wholes or is_container(name)
-        if self._plain_wholes:
+        # A container may be a plain event that comes at its end. Readers count inside it the
+        # events that ended during its time, but those were sampled before we knew of it. So, from
+        # the first such container on, all plain events are kept.
+        self._plain_containers = self._plain_containers or is_container(name)
+        if self._plain_containers:
             return None, False
         return self._new(opened, None), True
 
@@ -226,29 +233,35 @@ class NodeSampler:
         if not self._strategy.needs_outcome:
             unit.weight, unit.slot = self._strategy.decide(_UNKNOWN)
         elif opened.state == CLOSED:
-            unit.weight = 1.0  # it came late: nobody will be there to keep it if it has no end
+            unit.weight = (
+                1.0  # late: the scope is closed, so nothing would settle it without an end
+            )
         return unit
 
     def _enter(self, span: object, unit: _Unit) -> None:
         self._open[span] = unit
         if len(self._open) > MOST_OPEN:
             oldest = next(iter(self._open))
-            self._wholes.pop(oldest, None)
+            self._containers.pop(oldest, None)
             self._keep(self._open.pop(oldest))
 
     def enter(self, span: str, parent: str | None) -> None:
-        """A captured span began that is no event yet, but may be the parent of some."""
+        """Note that a captured span began: it may be the parent of events, but has none itself yet.
+
+        Args:
+            span, parent: ids of the span and of the one above it.
+        """
         with self._lock:
             unit = self._open.get(parent)
             if unit is not None:
                 self._enter(span, unit)
 
     def leave(self, span: str) -> None:
-        """It ended, and is no event."""
+        """Note that a captured span ended without becoming an event."""
         with self._lock:
             self._open.pop(span, None)
 
-    # --- those that wait for their end --------------------------------------------------------
+    # --- operations that wait for their end ---------------------------------------------------
 
     def _wait(self, unit: _Unit, opened: OpenScope, data: bytes, begins: bool, ends: bool) -> None:
         unit.waiting.append((opened.sink.append, data))
@@ -263,7 +276,7 @@ class NodeSampler:
             self._settle(unit, *self._strategy.decide(outcome))
 
     def _keep(self, unit: _Unit) -> None:
-        """Keep an operation whose end nobody waits for any longer."""
+        """Keep an operation that is still undecided: we no longer wait for its end."""
         if unit.weight is None:
             self._settle(unit, 1.0, NO_SLOT)
 
@@ -272,12 +285,12 @@ class NodeSampler:
         waiting, unit.waiting = unit.waiting, []
         self._waiting -= unit.size
         if weight != DROPPED:
-            told = _WEIGHT.pack(weight)
+            packed = _WEIGHT.pack(weight)
             for write, data in waiting:
-                write(data[: -_WEIGHT.size] + told)
+                write(data[: -_WEIGHT.size] + packed)
 
     def close(self, opened: OpenScope) -> None:
-        """A scope is over: keep what has not come to its end in it, and say what was seen."""
+        """Close a scope: keep its unfinished operations, and write how many were seen."""
         with self._lock:
             for unit in dict.fromkeys(list(self._open.values())):
                 if unit.scope == abs(opened.id):
@@ -293,17 +306,17 @@ def _renew_locks() -> None:
         sampler._lock = threading.RLock()
 
 
-# Another thread of the parent may hold it as a child is forked.
+# Another thread of the parent may hold such a lock when a child is forked.
 in_child(_renew_locks)
 
 
 def _spans_of(metadata: object) -> tuple[object, object]:
-    """The span that an event is of, and that one's parent; None where it names none."""
+    """Return the ids of the event's span and of its parent span; None for a missing id."""
     if not isinstance(metadata, Mapping):
         return None, None
     try:
         return _key(metadata.get("span_id")), _key(metadata.get("parent_span_id"))
-    except Exception:  # a mapping of somebody else's, which cannot be read; it is recorded as it is
+    except Exception:  # a caller's own mapping type that cannot be read: recorded unchanged
         return None, None
 
 
@@ -320,7 +333,11 @@ def _encoded(
     attribution: int,
     sampled: tuple[int, int, float] | tuple[()] = (),
 ) -> tuple[bytes, Exception | None]:
-    """The frame, and the exception of somebody else's that came in between, if one did."""
+    """Encode an event.
+
+    Returns:
+        The frame, and the exception of a signal handler that ran meanwhile; None if none did.
+    """
     try:
         frame = (EVENT_TAG, scope, name, now, measurements, metadata, attribution, 0, *sampled)
         return encode(frame), None
@@ -333,7 +350,7 @@ def _encoded(
 
 
 def _understood(data: bytes) -> tuple[str, Enriched]:
-    """Name of an encoded event, and what a reader will work out about it."""
+    """Decode an event; return its name, and latency, cost and success as readers compute them."""
     frame = decode(data)
     if not isinstance(frame, EventFrame):
         return "", Enriched()

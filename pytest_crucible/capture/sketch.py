@@ -1,8 +1,8 @@
-"""A sketch of many numbers: their quantiles to within 1 %, in memory that does not grow.
+"""A sketch of many numbers: their quantiles with an error of at most 1 %, in constant memory.
 
 DDSketch (Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
-relative-error guarantees", PVLDB 12 (12), 2019): numbers are counted in buckets whose bounds grow
-by a constant factor, so the middle of a bucket is within the relative error of all that it holds.
+relative-error guarantees", PVLDB 12 (12), 2019): it counts numbers in buckets whose bounds grow by
+a constant factor, so the middle of a bucket is within the relative error of every number in it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ from collections.abc import Iterable
 
 RELATIVE_ERROR = 0.01
 MAX_BUCKETS = 4096  # of each sign; at 1 % they span 35 orders of magnitude
-TINY = 1e-300  # anything closer to zero counts as zero: its logarithm would be no use
+TINY = 1e-300  # numbers this close to zero count as zero, which has no logarithm
 
 
 class Sketch:
     """Weighted counts of numbers, by size.
 
-    Two sketches of the same relative error merge without loss: the result is the sketch of all
-    their numbers, in whatever order. Numbers that span more than `MAX_BUCKETS` buckets lose
-    precision at the small end, never at the large one.
+    Two sketches with the same relative error merge without loss: the result equals the sketch of
+    all their numbers, in any order. If numbers span more than `MAX_BUCKETS` buckets, the smallest
+    lose precision, never the largest.
 
     Args:
         relative_error: of every quantile, between 0 and 1.
 
     Attributes:
-        above, below: weight by bucket, of numbers above and below zero; number x is in bucket
+        above, below: weight by bucket, for numbers above and below zero; number x is in bucket
             ⌈log |x| / log_gamma⌉.
-        zeros, count: weight of zeros, and of all.
+        zeros: weight of the zeros.
+        count: weight of all numbers.
+        log_gamma: logarithm of the factor by which the bounds of buckets grow.
     """
 
     __slots__ = ("above", "below", "count", "log_gamma", "relative_error", "zeros")
@@ -55,17 +57,22 @@ class Sketch:
             _collapse(store)
 
     def count_buckets(self, store: dict[int, float], buckets: dict[int, float]) -> None:
-        """Add counts by bucket to ``above`` or ``below``; ``count`` is left to the caller."""
+        """Add weights by bucket.
+
+        Args:
+            store: ``above`` or ``below`` of this sketch.
+            buckets: weight by bucket. The caller adds their sum to ``count``.
+        """
         for index, weight in buckets.items():
             store[index] = store.get(index, 0.0) + weight
         while len(store) > MAX_BUCKETS:
             _collapse(store)
 
     def merge(self, other: Sketch) -> None:
-        """Take in all that another sketch has counted.
+        """Add all numbers that another sketch has counted.
 
         Raises:
-            ValueError: it has another relative error.
+            ValueError: the other sketch has another relative error.
         """
         if other.relative_error != self.relative_error:
             raise ValueError(
@@ -77,47 +84,48 @@ class Sketch:
         self.count_buckets(self.below, other.below)
 
     def copy(self) -> Sketch:
+        """Return a sketch of the same numbers that does not change with this one."""
         fresh = Sketch(self.relative_error)
         fresh.merge(self)
         return fresh
 
     def quantiles(self, shares: Iterable[float]) -> list[float]:
-        """The quantiles, each within the relative error of what NumPy's default would give.
+        """Return quantiles, each within the relative error of what NumPy's default gives.
 
-        NumPy interpolates between two neighbours; so does this, between their buckets. Where the
-        neighbours have different signs the error is relative to the larger of them.
+        NumPy interpolates linearly between two neighbouring numbers; this interpolates between
+        their buckets. If the neighbours have different signs, the error is relative to the larger.
 
         Args:
-            shares: between 0 and 1, in order.
+            shares: between 0 and 1.
 
         Raises:
             ValueError: nothing was counted.
         """
         if not self.count:
-            raise ValueError("no quantile of nothing")
+            raise ValueError("a sketch without numbers has no quantiles")
         buckets = self._ascending()
         return [_interpolated(buckets, share * (self.count - 1)) for share in shares]
 
     def _ascending(self) -> list[tuple[float, float]]:
-        """The middle of each bucket, with the weight up to its end."""
+        """Return the middle of each bucket with the cumulative weight at its upper bound."""
         middles = [(-self._middle(i), self.below[i]) for i in sorted(self.below, reverse=True)]
         if self.zeros:
             middles.append((0.0, self.zeros))
         middles += [(self._middle(i), self.above[i]) for i in sorted(self.above)]
-        reached, found = 0.0, []
+        reached, buckets = 0.0, []
         for middle, weight in middles:
             reached += weight
-            found.append((middle, reached))
-        return found
+            buckets.append((middle, reached))
+        return buckets
 
     def _middle(self, index: int) -> float:
-        # 2γ^i / (γ + 1): as far from one bound as from the other, relatively.
+        # 2γ^i / (γ + 1) has the same relative distance from both bounds (Masson et al. 2019).
         gamma = math.exp(self.log_gamma)
         return 2 * math.exp(index * self.log_gamma) / (gamma + 1)
 
 
 def _interpolated(buckets: list[tuple[float, float]], rank: float) -> float:
-    """The number at a rank that counts from 0."""
+    """Interpolate the number at a rank, which counts from 0, between its neighbours' buckets."""
     rank = max(0.0, rank)
     low = math.floor(rank)
     lower, upper = _at(buckets, low), _at(buckets, low + 1)
@@ -132,7 +140,10 @@ def _at(buckets: list[tuple[float, float]], rank: int) -> float:
 
 
 def _collapse(store: dict[int, float]) -> None:
-    """Make one bucket of the smallest eighth: one by one it would be done again at each number."""
+    """Merge the smallest eighth of the buckets into one.
+
+    If we merged just two, the next new bucket would make us sort them all again.
+    """
     *smallest, limit = sorted(store)[: MAX_BUCKETS // 8]
     for index in smallest:
         store[limit] += store.pop(index)

@@ -1,4 +1,4 @@
-"""Spans: stretches of time with a start and an end, told over the bus."""
+"""Spans: pieces of work with a start and an end, which emit an event at each."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from pytest_crucible.capture.open_scope import OpenScope, current_scope, current
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Stopped from outside, not failed. By name: asyncio's, trio's and the interpreter's own; pytest's
-# outcomes (`pytest.fail`, a timeout) are BaseExceptions too and do mean failure.
+# Exceptions that mean "stopped from outside", not "failed": of asyncio, trio and the interpreter.
+# By name, because pytest's outcomes (`pytest.fail`, a timeout) are BaseExceptions, too, and do mean
+# failure.
 _CANCELLATIONS = {"CancelledError", "Cancelled", "KeyboardInterrupt", "GeneratorExit", "SystemExit"}
 
 _numbers = count(1)
@@ -34,7 +35,8 @@ def _renew_prefix() -> None:
     _prefix = os.urandom(4).hex()
 
 
-# A forked child would go on with its parent's numbers and give two spans one id.
+# A forked child goes on with its parent's numbers: with the same prefix, two spans would share an
+# id.
 in_child(_renew_prefix)
 
 
@@ -47,26 +49,26 @@ def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:
     try:
         variable.reset(token)
     except ValueError:
-        # Left in another context than entered (an async generator fixture): that context ends
-        # there anyway, and there is nothing to put back in this one.
+        # The span was left in another context than it was entered in (an async generator fixture).
+        # The old context has ended, and this one has nothing to restore.
         pass
 
 
 class Span:
-    """A stretch of time with a start and an end; made by `span`.
+    """A piece of work with a start and an end; made by `span`.
 
-    Emits ``NAME.start`` with ``monotonic_time`` and ``system_time`` (ns), then ``NAME.stop`` or,
-    if the block raised, ``NAME.exception``, both with ``duration`` (ns). Start metadata is merged
-    into the end's, and all carry ``span_id`` and ``parent_span_id``;
-    inside `correlate` also ``correlation_id``.
+    It emits ``NAME.start`` with ``monotonic_time`` and ``system_time`` (ns), then ``NAME.stop`` or,
+    if the block raised, ``NAME.exception``, both with ``duration`` (ns). The end event has the
+    metadata of the start event, too. Both have ``span_id`` and, inside another span,
+    ``parent_span_id``; inside `correlate` also ``correlation_id``.
 
     As a decorator it opens a new span for each call. Around a generator it lasts from the first
-    item to the last and does not become the parent of spans inside, because a generator shares its
-    caller's context. In ``with``, an object can be used again, but is one stretch at a time: not
-    within itself, and not by two tasks at once.
+    item to the last, and is not the parent of spans inside, because a generator shares its caller's
+    context. One object can be used in ``with`` several times, one after the other: not inside
+    itself, and not by two tasks at once.
     """
 
-    # Defaults of the class: a span is made on the emit path, and most need no other.
+    # Defaults on the class: the emit path makes a span, and most spans need no other values.
     id: str | None = None
     _childless = False
     _parented = False
@@ -80,8 +82,8 @@ class Span:
         self, name: str, metadata: dict[str, Any], opened: OpenScope | None = None
     ) -> None:
         self.name = name
-        self._metadata = metadata  # ours from here on
-        self._opened = opened  # what it belongs to, whatever the context; None: what that says
+        self._metadata = metadata  # not copied: the span may change it
+        self._opened = opened  # the scope of its events; None: the scope of the context
 
     def measure(self, **numbers: Any) -> None:
         """Add measurements to the end event: ``span.measure(input_tokens=12)``."""
@@ -96,7 +98,7 @@ class Span:
 
     def __enter__(self) -> Span:
         opened = self._opened
-        if opened is not None and current_scope.get() is not opened:  # in a test it mostly is
+        if opened is not None and current_scope.get() is not opened:  # rare in a test
             self._scope_token = current_scope.set(opened)
         try:
             metadata, parent = self._metadata, current_span.get()
@@ -112,15 +114,15 @@ class Span:
             execute(
                 self.name + ".start",
                 {"monotonic_time": began, "system_time": wall_ns()},
-                # A handler may keep it, and the end event adds to ours; what is recorded is
-                # encoded.
+                # A handler may keep the dict, and the end event adds to ours. The recorder needs
+                # no copy: it encodes at once.
                 dict(metadata) if _bus.handlers else metadata,
             )
             if not self._childless:
                 self._token = current_span.set(self.id)
-            elif self._scope_token is not None:  # it is not ours to change the caller's context
+            elif self._scope_token is not None:  # a generator must not change its caller's context
                 self._leave()
-        except BaseException:  # a handler's KeyboardInterrupt; no block will be left later on
+        except BaseException:  # e.g. a handler's KeyboardInterrupt: ``__exit__`` will not be called
             self._leave()
             raise
         return self
@@ -128,7 +130,7 @@ class Span:
     def _forget_earlier_use(self) -> None:
         for leftover in ("kind", "error", "cancelled"):
             self._metadata.pop(leftover, None)
-        if self._parented:  # a parent that the caller named stays
+        if self._parented:  # a parent that the caller passed stays
             self._parented = False
             self._metadata.pop("parent_span_id", None)
 
@@ -142,9 +144,9 @@ class Span:
         opened, here = self._opened, None
         try:
             if opened is not None and current_scope.get() is not opened:
-                here = current_scope.set(opened)  # a generator's, or entered in another context
+                here = current_scope.set(opened)  # around a generator, or left in another context
             token = self._token
-            if token is not None:  # before the event: it happens in what is around the span
+            if token is not None:  # before the end event, which happens in the span around ours
                 self._token = None
                 _reset(current_span, token)
             measured = self._measured
@@ -169,11 +171,11 @@ class Span:
         if not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS:
             self._metadata["cancelled"] = True
         else:
-            # The type only: messages of parsers and validators quote the answer they choke on.
+            # Only the type: messages of parsers and validators quote the model's answer.
             self._metadata["error"] = type(error).__name__
 
     def _leave(self) -> None:
-        """Give this context back what it had before `__enter__`."""
+        """Restore the span and the scope that this context had before `__enter__`."""
         token, self._token = self._token, None
         if token is not None:
             _reset(current_span, token)
@@ -225,8 +227,8 @@ class Span:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with self._again(childless=True):
                 async with aclosing(function(*args, **kwargs)) as inner:
-                    # What the caller sends, throws or closes must reach the function;
-                    # "yield from" would see to that, but does not exist here.
+                    # The caller's send, throw and close must reach the function. "yield from"
+                    # would do that, but async generators do not have it.
                     try:
                         item = await anext(inner)
                         while True:
@@ -244,14 +246,14 @@ class Span:
         return wrapper
 
     def _again(self, childless: bool = False) -> Span:
-        """A new span like this one, for one call of a decorated function."""
+        """Make a span like this one, for one call of a decorated function."""
         again = Span(self.name, dict(self._metadata), self._opened)
         again._childless = childless
         return again
 
 
 def span(name: str, metadata: Metadata | None = None, /, **more: Any) -> Span:
-    """A span over a block (``with``, ``async with``) or over every call (decorator).
+    """Make a span around a block (``with``, ``async with``) or around every call (decorator).
 
     ::
 
@@ -264,6 +266,6 @@ def span(name: str, metadata: Metadata | None = None, /, **more: Any) -> Span:
 
     Args:
         name: event name without ``.start`` / ``.stop``.
-        metadata, more: metadata of all the span's events; keywords win.
+        metadata, more: metadata of all events of the span; keywords win.
     """
     return Span(name, {**metadata, **more} if metadata else more)

@@ -1,8 +1,9 @@
-"""Sampling: which operations are kept, and how many each of them stands for.
+"""Sampling: which operations are kept, and how many operations each of them stands for.
 
-A strategy is asked once for each operation. Its answer depends on what it has seen, all of it kept
-or not, and on its own random numbers; so an operation that is kept with probability π stands for
-1/π operations, and sums over what was kept are unbiased (Horvitz and Thompson 1952).
+A strategy decides once about each operation. The decision depends only on the operations it has
+seen, kept or not, and on its own random numbers. So an operation that is kept with probability π
+stands for 1/π operations, and weighted sums over the kept ones are unbiased (Horvitz and Thompson
+1952).
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ DROPPED = 0.0
 NO_SLOT = -1
 
 Decision = tuple[float, int]
-"""How many operations it stands for, `DROPPED` if it is not kept; and its place in a reservoir."""
+"""How many operations this one stands for (`DROPPED` if it is not kept), and its index in a
+reservoir (`NO_SLOT` outside reservoirs)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """A strategy and its one number: the share that is kept, or the size of a reservoir."""
+    """A strategy and its number: the share of operations to keep, or the size of a reservoir."""
 
     strategy: str
     number: float
 
     @property
     def text(self) -> str:
-        """As in the summary: ``uniform 10 %``."""
+        """The text for the summary, e.g. ``uniform 10 %``."""
         if self.strategy == RESERVOIR:
             return f"reservoir of {int(self.number):,}"
         return f"{self.strategy} {self.number * 100:g} %"
@@ -45,9 +47,9 @@ class Outcome:
     """How an operation went.
 
     Attributes:
-        name: of the event that ended it; operations with one name are alike.
-        latency_ms, cost_usd: None where it does not tell.
-        failed: whether it, or anything inside it, failed.
+        name: of the event that ended it; strategies compare operations of the same name.
+        latency_ms, cost_usd: latency in ms and cost in USD; None if the event does not tell.
+        failed: whether the operation, or anything inside it, failed.
     """
 
     name: str
@@ -57,14 +59,17 @@ class Outcome:
 
 
 class Strategy(Protocol):
-    """Decides about operations.
+    """Decides which operations are kept.
 
-    ``needs_outcome``: whether it has to know how an operation went.
+    Attributes:
+        needs_outcome: whether it must know how an operation went. If not, it decides at the start.
     """
 
     needs_outcome: bool
 
-    def decide(self, outcome: Outcome) -> Decision: ...
+    def decide(self, outcome: Outcome) -> Decision:
+        """Decide about one operation; called once for each, in order."""
+        ...
 
 
 class Uniform:
@@ -83,8 +88,8 @@ class Uniform:
 class Reservoir:
     """Keeps exactly ``size`` operations, each with the same probability (Vitter 1985, algorithm R).
 
-    The n-th is taken with probability size/n and then stands for n/size until it is replaced by a
-    later one in its place. Those that are left at the end all stand for the same number.
+    The n-th operation enters with probability size/n and stands for n/size, until a later one
+    replaces it. The operations that remain at the end all stand for the same number.
     """
 
     needs_outcome = False
@@ -103,7 +108,7 @@ class Reservoir:
 
 
 class Stratified:
-    """Keeps all that failed, and a share of the rest."""
+    """Keeps all operations that failed, and a share of the others."""
 
     needs_outcome = True
 
@@ -115,18 +120,18 @@ class Stratified:
 
 
 class Chart:
-    """An EWMA control chart (Roberts 1959) that learns what is normal from its first values.
+    """An EWMA control chart (Roberts 1959) that learns mean and deviation from its first values.
 
     Args:
-        least: the smallest standard deviation to assume: values that hardly vary must not raise an
-            alarm for nothing.
+        least: the smallest standard deviation to assume, so that values that hardly vary raise no
+            false alarm.
     """
 
     LEARNING = 50
     SMOOTHING = 0.2
     WIDTH = 3.0
     NEW_NORMAL = 500
-    """After so many values in a row that are out of control, what is normal is learnt anew."""
+    """After this many values in a row that are out of control, the chart learns anew."""
 
     def __init__(self, least: float) -> None:
         self._least = least
@@ -138,7 +143,7 @@ class Chart:
         self._smoothed, self._age, self._out = 0.0, 1.0, 0
 
     def add(self, value: float) -> bool:
-        """Whether with this value the process is out of control, or not known yet."""
+        """Add a value; return True if the process is out of control, or the chart still learns."""
         if self._count < self.LEARNING:
             self._count += 1
             step = value - self._mean
@@ -163,17 +168,18 @@ class Chart:
 
 
 class Adaptive:
-    """Keeps a share while nothing changes, and all operations while something does.
+    """Keeps a share of the operations while nothing changes, and all of them while something does.
 
-    Two charts for each name, of the logarithm of the latency and of failures, see every operation,
-    kept or not; so the probability of keeping one never depends on what was drawn before.
+    For each name there are two charts: one of the logarithm of the latency, one of failures. They
+    see every operation, kept or not, so the probability of keeping one never depends on earlier
+    draws.
     """
 
     needs_outcome = True
 
     def __init__(self, share: float, random: Random) -> None:
         self._rest = Uniform(share, random)
-        # A change of latency of 1 %; and 1 failure in 100.
+        # The smallest deviations: 1 % of the latency, and what 1 failure in 100 gives (√0.01).
         self._latency = _ByName(lambda: Chart(least=0.01))
         self._failures = _ByName(lambda: Chart(least=0.1))
 
@@ -185,11 +191,11 @@ class Adaptive:
 
 
 class Tail:
-    """Tells which numbers are clearly above the 95th percentile of those before."""
+    """Finds numbers that are clearly above the 95th percentile of the numbers before them."""
 
     SHARE = 0.95
-    FIRST = 20
-    CLEARLY = 1.02  # beyond what the sketch may be wrong by
+    FIRST = 20  # numbers to see before anything can be called a tail
+    CLEARLY = 1.02  # a factor above the error of the sketch
 
     def __init__(self) -> None:
         self._sketch = Sketch()
@@ -197,17 +203,17 @@ class Tail:
         self._again = float(self.FIRST)
 
     def add(self, value: float) -> bool:
-        """Whether it lies in the tail, or no tail is known yet."""
-        found = value > self._limit
+        """Add a number; return True if it lies in the tail, or if no tail is known yet."""
+        beyond = value > self._limit
         self._sketch.add(value)
         if self._sketch.count >= self._again:
             self._limit = self._sketch.quantiles([self.SHARE])[0] * self.CLEARLY
             self._again = self._sketch.count * 1.1
-        return found or self._sketch.count <= self.FIRST
+        return beyond or self._sketch.count <= self.FIRST
 
 
 class Importance:
-    """Keeps what took or cost much more than operations of its name do, and a share of the rest."""
+    """Keeps operations much slower or dearer than others of their name, and a share of the rest."""
 
     needs_outcome = True
 
@@ -224,7 +230,7 @@ class Importance:
 
 
 class _ByName(Generic[T]):
-    """One of something for each name; names beyond the first few hundred share one."""
+    """Makes one object for each name; names beyond the first few hundred share one object."""
 
     MOST = 256
 
@@ -235,10 +241,10 @@ class _ByName(Generic[T]):
     def of(self, name: str) -> T:
         if name not in self._made and len(self._made) >= self.MOST:
             name = ""
-        found = self._made.get(name)
-        if found is None:
-            found = self._made[name] = self._make()
-        return found
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = self._make()
+        return made
 
 
 RESERVOIR = "reservoir"
@@ -254,14 +260,14 @@ _MOST_DIGITS = 9
 
 
 def parse_sampling(text: object) -> Sampling:
-    """What ``sampling="uniform:0.1"`` means.
+    """Parse the value of ``sampling=``, e.g. ``"uniform:0.1"``.
 
     Raises:
-        DefinitionError: nothing; one line that says what would be valid.
+        DefinitionError: it is not valid; the line says what would be.
     """
     name, colon, number = text.partition(":") if isinstance(text, str) else ("", "", "")
     if name not in _STRATEGIES or not colon:
-        forms = ", ".join(f"{each}:{_example(each)}" for each in _STRATEGIES)
+        forms = ", ".join(f"{strategy}:{_example(strategy)}" for strategy in _STRATEGIES)
         raise DefinitionError(f"sampling={text!r} is not one of {forms}")
     if name == RESERVOIR:
         digits = number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS
@@ -286,5 +292,5 @@ def _example(strategy: str) -> str:
 
 
 def strategy_of(sampling: Sampling, seed: int) -> Strategy:
-    """A strategy with random numbers of its own."""
+    """Make a strategy whose random numbers start from ``seed``."""
     return _STRATEGIES[sampling.strategy](sampling.number, Random(seed))  # noqa: S311  (no secret)

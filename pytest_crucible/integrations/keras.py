@@ -10,14 +10,14 @@ from pytest_crucible.experiments.training import Training
 
 
 def keras_callback(experiment: Experiment, *, batches: bool = False) -> Any:
-    """A Keras callback: ``model.fit(…, callbacks=[keras_callback(experiment)])``.
+    """Make a Keras callback: ``model.fit(…, callbacks=[keras_callback(experiment)])``.
 
-    Logs what Keras reports after each epoch (``loss``, ``val_loss``, metrics) and the learning
-    rate, by epoch, and emits the training events of the catalog.
+    By epoch it logs the numbers that Keras reports (``loss``, ``val_loss``, metrics) and the
+    learning rate, and it emits the training events of the catalog.
 
     Args:
-        experiment: what the training belongs to.
-        batches: log each batch as well, under ``batch_NAME``.
+        experiment: the experiment that the training belongs to.
+        batches: log the numbers of each batch, too, under ``batch_NAME``.
 
     Raises:
         MissingExtraError: Keras is not installed.
@@ -34,6 +34,8 @@ def keras_callback(experiment: Experiment, *, batches: bool = False) -> Any:
 
 
 class _Hooks:
+    """The hooks that Keras calls."""
+
     model: Any  # set by Keras
 
     def __init__(self, experiment: Experiment, batches: bool) -> None:

@@ -11,14 +11,14 @@ from pytest_crucible.experiments.training import Training
 
 
 def lightning_callback(experiment: Experiment, *, batches: bool = False) -> Any:
-    """A Lightning callback: ``Trainer(callbacks=[lightning_callback(experiment)])``.
+    """Make a Lightning callback: ``Trainer(callbacks=[lightning_callback(experiment)])``.
 
-    Logs what the module logs (``self.log``), by epoch, and the learning rate; emits the training
-    events of the catalog, a checkpoint's among them. Only the process of rank 0 logs.
+    By epoch it logs the numbers that the module logs (``self.log``) and the learning rate, and it
+    emits the training events of the catalog, also for checkpoints. Only the process of rank 0 logs.
 
     Args:
-        experiment: what the training belongs to.
-        batches: log the loss of each batch as well, under ``batch_loss``.
+        experiment: the experiment that the training belongs to.
+        batches: log the loss of each batch, too, under ``batch_loss``.
 
     Raises:
         MissingExtraError: Lightning is not installed.
@@ -31,6 +31,8 @@ def lightning_callback(experiment: Experiment, *, batches: bool = False) -> Any:
 
 
 class _Hooks:
+    """The hooks that Lightning calls."""
+
     def __init__(self, experiment: Experiment, batches: bool) -> None:
         super().__init__()
         self._experiment = experiment
@@ -58,7 +60,9 @@ class _Hooks:
             return
         # Validation ran inside this epoch, so its numbers are there, too.
         numbers = dict(trainer.callback_metrics)
-        rates = [group["lr"] for each in trainer.optimizers for group in each.param_groups]
+        rates = [
+            group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups
+        ]
         if rates:
             numbers.setdefault("learning_rate", rates[0])
         self._training.epoch_stop(**numbers)
@@ -76,8 +80,8 @@ class _Hooks:
 
 
 def _callback_class() -> Any:
-    # Two packages hold the same code, and a trainer takes callbacks of its own one only: the one
-    # that is in use.
+    # Two packages hold the same code, and a trainer accepts only callbacks of its own package. So
+    # use the package that is imported.
     if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
         from pytorch_lightning import Callback
 

@@ -22,22 +22,23 @@ def log_partial_fit(
     seed: int = 0,
     classes: Any = None,
 ) -> Any:
-    """Train a model with ``partial_fit``, epoch by epoch, and log how it gets on.
+    """Train a model with ``partial_fit``, epoch by epoch, and log its scores.
 
-    Logged by epoch: ``score`` (``model.score``: accuracy of classifiers, R² of regressors) on the
-    training data, ``val_score`` on the validation data, and ``loss`` of models that keep theirs
-    (``loss_``) or give probabilities (the log loss). The training events of the catalog tell
-    epochs and the job.
+    By epoch it logs ``score`` (``model.score``: accuracy of classifiers, R² of regressors) on the
+    training data, ``val_score`` on the validation data, and ``loss``: the model's own (``loss_``)
+    or, for models with probabilities, the log loss. It emits the training events of the catalog for
+    the job and its epochs.
 
     Args:
-        experiment: what it belongs to.
-        model: anything with ``partial_fit`` and ``score``.
-        x, y: arrays to train on.
-        validation: arrays to score on after each epoch.
+        experiment: the experiment that the training belongs to.
+        model: an estimator with ``partial_fit`` and ``score``.
+        x: training data, shape ``(n, features)``.
+        y: labels or target values, shape ``(n,)``.
+        validation: data and labels to score on after each epoch.
         epochs: passes over the data.
         batch_size: rows per ``partial_fit``.
-        seed: of the order of the rows, which is another one in each epoch.
-        classes: labels; default: those in ``y``. Regressors take none.
+        seed: of the order of the rows, which changes from epoch to epoch.
+        classes: labels of a classifier, shape ``(k,)``; default: the labels in ``y``.
 
     Returns:
         The model.
@@ -64,11 +65,11 @@ def log_partial_fit(
 
 
 def _numbers(model: Any, x: Any, y: Any, validation: tuple[Any, Any] | None) -> dict[str, float]:
-    found: dict[str, float] = {"score": model.score(x, y)}
+    scores: dict[str, float] = {"score": model.score(x, y)}
     if validation is not None:
-        found["val_score"] = model.score(*validation)
+        scores["val_score"] = model.score(*validation)
     loss = _loss(model, x, y)
-    return found if loss is None else {"loss": loss, **found}
+    return scores if loss is None else {"loss": loss, **scores}
 
 
 def _loss(model: Any, x: Any, y: Any) -> float | None:

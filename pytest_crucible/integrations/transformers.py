@@ -13,11 +13,14 @@ _NO_CURVES = ("epoch", "total_flos", "step")
 
 
 def transformers_callback(experiment: Experiment) -> Any:
-    """A callback: ``Trainer(…, callbacks=[transformers_callback(experiment)])``.
+    """Make a callback: ``Trainer(…, callbacks=[transformers_callback(experiment)])``.
 
-    Logs whatever the trainer logs (``loss``, ``grad_norm``, ``learning_rate``, ``eval_loss``, …) by
-    its global step, every ``logging_steps``; emits the training events of the catalog, those of
-    epochs and checkpoints among them. Only the world's process zero logs.
+    Every ``logging_steps`` it logs the numbers that the trainer logs (``loss``, ``grad_norm``,
+    ``learning_rate``, ``eval_loss``, …), by global step. It emits the training events of the
+    catalog, also for epochs and checkpoints. Only the world's process zero logs.
+
+    Args:
+        experiment: the experiment that the training belongs to.
 
     Raises:
         MissingExtraError: transformers is not installed.
@@ -34,6 +37,8 @@ def transformers_callback(experiment: Experiment) -> Any:
 
 
 class _Hooks:
+    """The hooks that the trainer calls."""
+
     def __init__(self, experiment: Experiment) -> None:
         super().__init__()
         self._experiment = experiment

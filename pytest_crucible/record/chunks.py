@@ -1,6 +1,4 @@
-"""Chunks: a few hundred events as lists side by side, for readers that would rather not go through
-them one by one.
-"""
+"""Chunks: a few hundred events as parallel lists, for code that works on many events at once."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from pytest_crucible.events.event import ATTRIBUTIONS, Event
 from pytest_crucible.events.scope import Scope
 
 CHUNK = 256
-"""Events that are looked at together: enough to share the work, few enough for the caches."""
+"""Events in a chunk: enough to share the cost of a call, few enough for the CPU's caches."""
 
 
 T = TypeVar("T")
@@ -23,7 +21,7 @@ _MAX_ORIGINS = 4096
 
 
 class Origin(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """Where events come from; few, and told apart by identity."""
+    """Run, node and scope that many events share; compared by identity."""
 
     run: str
     node: str
@@ -32,13 +30,13 @@ class Origin(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 @dataclass(slots=True)
 class Chunk:
-    """Consecutive events.
+    """Consecutive events as parallel lists, with one item per event.
 
     Attributes:
-        names, measurements, metadata, times_us, sequences: as in `Event`, one each per event.
-        origins: their runs, nodes and scopes.
-        attributions, degraded, weights, enriched: as in `Event`; None where that is the usual for
-            all of them.
+        names, measurements, metadata, times_us, sequences: as in `Event`.
+        origins: run, node and scope of each event.
+        attributions, degraded, weights, enriched: as in `Event`; None if all events have the
+            default.
     """
 
     names: list[str]
@@ -56,8 +54,8 @@ class Chunk:
         return len(self.names)
 
     def events(self) -> list[Event]:
-        """The same, one by one."""
-        usual = self.attributions or repeat(ATTRIBUTIONS[0])
+        """Return the events as objects."""
+        attributions = self.attributions or repeat(ATTRIBUTIONS[0])
         return [
             Event(
                 name=name,
@@ -78,13 +76,13 @@ class Chunk:
                 attribution, degraded, weight, enriched,
             ) in zip(
                 self.names, self.measurements, self.metadata, self.times_us, self.sequences,
-                self.origins, usual, self.degraded or repeat(0), self.weights or repeat(None),
-                self.enriched or repeat(None), strict=False,
+                self.origins, attributions, self.degraded or repeat(0),
+                self.weights or repeat(None), self.enriched or repeat(None), strict=False,
             )
         ]  # fmt: skip
 
     def rows(self, rows: Sequence[int] | slice) -> Chunk:
-        """Some of the events."""
+        """Return a chunk of some of the events, by index."""
         return Chunk(
             names=_at(rows, self.names),
             measurements=_at(rows, self.measurements),
@@ -104,56 +102,57 @@ def _at(rows: Sequence[int] | slice, column: list[T]) -> list[T]:
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
-    """Chunks one after the other as one."""
+    """Concatenate chunks."""
     return Chunk(
         names=[name for chunk in chunks for name in chunk.names],
-        measurements=[each for chunk in chunks for each in chunk.measurements],
-        metadata=[each for chunk in chunks for each in chunk.metadata],
+        measurements=[numbers for chunk in chunks for numbers in chunk.measurements],
+        metadata=[context for chunk in chunks for context in chunk.metadata],
         times_us=[time for chunk in chunks for time in chunk.times_us],
         sequences=[number for chunk in chunks for number in chunk.sequences],
         origins=[origin for chunk in chunks for origin in chunk.origins],
-        attributions=_filled([each.attributions for each in chunks], chunks, ATTRIBUTIONS[0]),
-        degraded=_filled([each.degraded for each in chunks], chunks, 0),
-        weights=_filled([each.weights for each in chunks], chunks, None),
-        enriched=_filled([each.enriched for each in chunks], chunks, None),
+        attributions=_filled([chunk.attributions for chunk in chunks], chunks, ATTRIBUTIONS[0]),
+        degraded=_filled([chunk.degraded for chunk in chunks], chunks, 0),
+        weights=_filled([chunk.weights for chunk in chunks], chunks, None),
+        enriched=_filled([chunk.enriched for chunk in chunks], chunks, None),
     )
 
 
-def _filled(columns: list[list[T] | None], chunks: Sequence[Chunk], usual: T) -> list[T] | None:
+def _filled(columns: list[list[T] | None], chunks: Sequence[Chunk], default: T) -> list[T] | None:
     if columns.count(None) == len(columns):
         return None
-    found: list[T] = []
+    values: list[T] = []
     for column, chunk in zip(columns, chunks, strict=True):
-        found += [usual] * len(chunk) if column is None else column
-    return found
+        values += [default] * len(chunk) if column is None else column
+    return values
 
 
 class Origins:
-    """One object for each run, node and scope."""
+    """Makes one `Origin` for each combination of run, node and scope."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, str, str], Origin] = {}
+        self._by_key: dict[tuple[int, str, str], Origin] = {}
 
     def of(self, scope: Scope | None, run: str, node: str) -> Origin:
+        """Return the one object for this scope, run and node."""
         key = id(scope), run, node
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= _MAX_ORIGINS:
-                self._known.clear()
-            # With the scope itself, so that its id stays its own.
-            found = self._known[key] = Origin(run, node, scope)
-        return found
+        origin = self._by_key.get(key)
+        if origin is None:
+            if len(self._by_key) >= _MAX_ORIGINS:
+                self._by_key.clear()
+            # The origin holds the scope, so no other scope can get the same id.
+            origin = self._by_key[key] = Origin(run, node, scope)
+        return origin
 
 
 def chunks_of(events: Iterable[Event]) -> Iterator[Chunk]:
-    """Events in chunks."""
+    """Group events into chunks."""
     rest, origins = iter(events), Origins()
-    while some := list(islice(rest, CHUNK)):
-        yield chunk_of(some, origins)
+    while batch := list(islice(rest, CHUNK)):
+        yield chunk_of(batch, origins)
 
 
 def chunk_of(events: list[Event], origins: Origins) -> Chunk:
-    """Events as a chunk."""
+    """Make one chunk of all the events."""
     attributions = [event.attribution for event in events]
     degraded = [event.degraded for event in events]
     weights = [event.weight for event in events]

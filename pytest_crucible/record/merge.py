@@ -1,7 +1,7 @@
-"""From the events of many nodes to one stream of events.
+"""Merges the events of many nodes into one stream.
 
-Merging is reading: each node's order is kept, nodes are interleaved by wall time, and nothing
-depends on the order in which files are listed.
+Merging happens while reading. The events of a node keep their order, those of different nodes are
+ordered by wall time, and the result does not depend on the order in which files are listed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Merged:
     """All events of all nodes: in order within a node, by wall time across nodes.
 
     Args:
-        nodes: each is read once per iteration.
+        nodes: every iteration reads them once.
     """
 
     def __init__(self, nodes: Iterable[Node]) -> None:
@@ -30,19 +30,19 @@ class Merged:
         return by_time([node.read() for node in self._nodes])
 
     def chunks(self) -> Iterator[Chunk]:
-        """The same, many at once."""
+        """Iterate over the same events in chunks."""
         if len(self._nodes) == 1:
             return self._nodes[0].chunks()
         return interleave([node.chunks() for node in self._nodes])
 
 
 def merge(nodes: Iterable[Node]) -> Merged:
-    """All events of all nodes."""
+    """Merge all events of all nodes."""
     return Merged(nodes)
 
 
 def merge_aside(nodes: Iterable[Node], aside: Aside) -> Iterator[Event]:
-    """The same, but for the usual ones, which ``aside`` gets; see `Node.read`."""
+    """Merge all events except the usual ones: ``aside`` gets those, see `Node.read`."""
     return by_time([node.read(aside) for node in nodes])
 
 
@@ -67,27 +67,27 @@ _Key = tuple[int, str, int]
 
 
 def interleave(nodes: Iterable[Iterator[Chunk]]) -> Iterator[Chunk]:
-    """The events of all nodes: in order within a node, by wall time across nodes."""
-    ahead = [each for each in map(_Ahead, nodes) if each.keys]
-    while ahead:
-        # No node has anything still to come before the last event of what it has now.
-        limit = min(each.keys[-1] for each in ahead)
-        parts: list[Chunk] = []
+    """Merge the chunks of nodes: in order within a node, by wall time across nodes."""
+    cursors = [cursor for cursor in map(_Cursor, nodes) if cursor.keys]
+    while cursors:
+        # All later events of a node come after the last event of its present chunk.
+        limit = min(cursor.keys[-1] for cursor in cursors)
+        pieces: list[Chunk] = []
         keys: list[_Key] = []
-        for each in ahead:
-            each.give(limit, parts, keys)
-        if len(parts) == 1:
-            yield parts[0]
+        for cursor in cursors:
+            cursor.advance(limit, pieces, keys)
+        if len(pieces) == 1:
+            yield pieces[0]
         else:
-            yield joined(parts).rows(sorted(range(len(keys)), key=keys.__getitem__))
-        ahead = [each for each in ahead if each.keys]
+            yield joined(pieces).rows(sorted(range(len(keys)), key=keys.__getitem__))
+        cursors = [cursor for cursor in cursors if cursor.keys]
 
 
-class _Ahead:
-    """What has been read of a node and not been given yet.
+class _Cursor:
+    """The present chunk of one node, and how much of it has been passed on.
 
     Attributes:
-        keys: of the chunk that was read; none at the end.
+        keys: of the events in the chunk; empty at the end of the node.
     """
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
@@ -96,7 +96,7 @@ class _Ahead:
         self._read()
 
     def _read(self) -> None:
-        self._given = 0
+        self._passed = 0
         self.keys: list[_Key] = []
         chunk = next(self._chunks, None)
         if chunk is not None:
@@ -106,14 +106,19 @@ class _Ahead:
             self._latest, self._chunk = times[-1], chunk
             self.keys = list(zip(times, nodes, chunk.sequences, strict=True))
 
-    def give(self, limit: _Key, parts: list[Chunk], keys: list[_Key]) -> None:
-        """Add the events up to this one, and their keys; read on when none is left."""
-        start, end = self._given, bisect_right(self.keys, limit, self._given)
+    def advance(self, limit: _Key, pieces: list[Chunk], keys: list[_Key]) -> None:
+        """Pass on the events up to ``limit``; at the end of the chunk read the next one.
+
+        Args:
+            limit: key of the last event to pass on.
+            pieces, keys: the events and their keys are appended to these.
+        """
+        start, end = self._passed, bisect_right(self.keys, limit, self._passed)
         if start == end:
             return
         whole = end - start == len(self.keys)
-        parts.append(self._chunk if whole else self._chunk.rows(slice(start, end)))
+        pieces.append(self._chunk if whole else self._chunk.rows(slice(start, end)))
         keys += self.keys[start:end]
-        self._given = end
+        self._passed = end
         if end == len(self.keys):
             self._read()

@@ -1,4 +1,4 @@
-"""From the frames of one node to its events, one by one or many at once."""
+"""Reads the frames of one node as events, one by one or many at once."""
 
 from __future__ import annotations
 
@@ -32,42 +32,42 @@ TrialKey = tuple[str, str, str, str, int]
 """experiment, condition, test, case, trial"""
 
 _EMPTY: Mapping[str, Any] = {}
-_MAX_WAITING = 8192  # events that wait to be set aside, as they are
-_ENOUGH = 1024  # of one scope, to share the work; while the caches hold them
+_MAX_WAITING = 8192  # usual events that may wait, over all scopes
+_ENOUGH = 1024  # events of one scope: enough to share the work, few enough for the CPU's caches
 
 
 class Aside(Protocol):
-    """Takes usual events of the code under test out of the stream, many at once."""
+    """Receives the usual events (`_are_usual`) of a node, many at once."""
 
     def take(self, node: Node, scope: Scope, frames: list[EventFrame]) -> None:
-        """Take events of one scope, in order."""
+        """Receive some events of one scope, in order."""
         ...
 
 
 @dataclass
 class Node:
-    """What one node recorded; everything but its name is known once its events have been read.
+    """The record of one node. Reading the events fills all attributes that say what was recorded.
 
     Attributes:
         name: ``main``, ``gw0``, …
+        frames: with their positions; read twice if the record has a reservoir.
         source: where the frames come from, for messages.
-        header: first frame, if one was read.
-        definitions: experiment name to the arguments of its marker.
-        plan: the trials this node meant to run.
-        notes: why its record is incomplete.
-        closed: whether it ended in good order.
+        run: id of the run.
+        header: the first frame, if one was read.
+        definitions: the arguments of markers, by name of the experiment.
+        plan: the trials that this node was to run.
+        notes: why the record is incomplete, a sentence each.
+        closed: whether the record has a footer.
         events: number of events.
-        learned: what scope numbers turned out to mean.
-        scopes: what scope numbers mean, where ``frames`` starts after the frames that tell.
+        scopes: scopes by number, if ``frames`` starts after the frames that define them.
+        learned: all scopes by number, as far as they have been read.
         enriched: what enrichers set, by sequence of the event, in order.
-        samplings: how conditions are sampled, by experiment and condition; before reading, where
-            ``frames`` starts after the frames that tell.
-        piecewise: ``frames`` is a piece of a record that grows. Then what is in a reservoir counts
-            as it came, whether or not something takes its place later: sums over all pieces are
-            unbiased, too.
-        keep: what must live for as long as the frames are read.
-
-    ``frames`` is read twice where there is a reservoir.
+        samplings: how conditions are sampled, by experiment and condition; set it before reading
+            if ``frames`` starts after the frames that say so.
+        piecewise: whether ``frames`` is a piece of a record that still grows. Then an operation in
+            a reservoir counts with the weight it had when it was recorded, even if another replaces
+            it later: sums over all pieces are unbiased, too.
+        keep: an object that must live as long as the frames are read.
     """
 
     name: str
@@ -92,58 +92,61 @@ class Node:
 
     @property
     def ended(self) -> bool:
-        """Whether the node ended as it should; a forked or joined process may just stop."""
+        """Whether the node ended as it should; a forked or joined process needs no footer."""
         return self.closed or (self.header is not None and self.header.parent is not None)
 
     def __iter__(self) -> Iterator[Event]:
-        """Read the node's events in order, learning its tables on the way."""
+        """Read the node's events in order."""
         return self.read()
 
     def chunks(self) -> Iterator[Chunk]:
-        """The same, many at once."""
-        told = self._begin()
-        for sequences, frames in _batches(self.frames, 2 * BATCH):
-            places: list[int] = []
+        """Read the node's events in order, in chunks."""
+        enrichments = self._begin()
+        for positions, frames in _batches(self.frames, 2 * BATCH):
+            sequences: list[int] = []
             events: list[EventFrame] = []
             origins: list[Origin] = []
             if set(map(type, frames)) == {EventFrame}:
-                places, events = sequences, cast("list[EventFrame]", frames)
+                sequences, events = positions, cast("list[EventFrame]", frames)
                 if {event.slot for event in events} != {NO_SLOT}:
-                    kept = [row for row, event in enumerate(events) if self._is_left(event)]
-                    places, events = [places[row] for row in kept], [events[row] for row in kept]
+                    kept = [index for index, event in enumerate(events) if self._survives(event)]
+                    sequences = [sequences[index] for index in kept]
+                    events = [events[index] for index in kept]
                 numbers = [event.scope for event in events]
                 for number in set(numbers).difference(self._origins):
                     self._origin(number)
                 origins = [self._origins[number] for number in numbers]
             else:
-                for sequence, frame in zip(sequences, frames, strict=True):
+                for position, frame in zip(positions, frames, strict=True):
                     if type(frame) is EventFrame:
-                        if self._is_left(frame):
-                            places.append(sequence)
+                        if self._survives(frame):
+                            sequences.append(position)
                             events.append(frame)
                             origins.append(
                                 self._origins.get(frame.scope) or self._origin(frame.scope)
                             )
                         continue
-                    if events and type(frame) is HeaderFrame:  # by another clock from here on
-                        yield self._chunk(places, events, origins, told)
-                        places, events, origins = [], [], []
+                    if events and type(frame) is HeaderFrame:  # later events have another clock
+                        yield self._chunk(sequences, events, origins, enrichments)
+                        sequences, events, origins = [], [], []
                     self._learn(frame)
             if events:
-                yield self._chunk(places, events, origins, told)
+                yield self._chunk(sequences, events, origins, enrichments)
 
     def read(self, aside: Aside | None = None) -> Iterator[Event]:
-        """The same, one by one. ``aside`` gets the usual ones many at once, and they are left out.
+        """Read the node's events in order, one by one.
 
-        It has them before the next event that is not left out.
+        Args:
+            aside: if given, it gets the usual events (`_are_usual`), many at once, and this yields
+                only the others. It gets them before the next event that is yielded.
         """
-        told = self._begin()
+        enrichments = self._begin()
         waiting: defaultdict[int, list[EventFrame]] = defaultdict(list)
-        for sequences, frames in _batches(self.frames):
-            # What enrichers set is looked up in order: then none is left out.
-            none = aside is None or told.any
-            usual = [False] * len(frames) if none else _are_usual(frames)
-            for sequence, frame, is_usual in zip(sequences, frames, usual, strict=True):
+        for positions, frames in _batches(self.frames):
+            # Enrichments must be looked up in the order of events: then no event may go aside.
+            all_yielded = aside is None or enrichments.remaining
+            usual = [False] * len(frames) if all_yielded else _are_usual(frames)
+            for position, frame, is_usual in zip(positions, frames, usual, strict=True):
                 if type(frame) is not EventFrame:
                     self._learn(frame)
                 elif is_usual:
@@ -151,7 +154,7 @@ class Node:
                 else:
                     if waiting:
                         self._set_aside(waiting, aside)
-                    event = self._event(sequence, frame, told)
+                    event = self._event(position, frame, enrichments)
                     if event is not None:
                         yield event
             if waiting:
@@ -159,16 +162,16 @@ class Node:
                 self._set_aside(waiting, aside, least=_ENOUGH if few else 0)
         self._set_aside(waiting, aside)
 
-    def _begin(self) -> _Told:
+    def _begin(self) -> _Enrichments:
         self.learned = {NO_SCOPE: None, **self.scopes}
         self._origins = {}
         self.definitions, self.plan, self.notes, self.events = {}, [], [], 0
         self.closed, self._survivors = False, None
-        return _Told(self.enriched)
+        return _Enrichments(self.enriched)
 
-    def _event(self, sequence: int, frame: EventFrame, told: _Told) -> Event | None:
-        """One event; None if it is not left."""
-        if not self._is_left(frame):
+    def _event(self, sequence: int, frame: EventFrame, enrichments: _Enrichments) -> Event | None:
+        """Make the event of a frame; None if a later one replaced it in a reservoir."""
+        if not self._survives(frame):
             return None
         self.events += 1
         name = frame.name
@@ -184,14 +187,18 @@ class Node:
             attribution=ATTRIBUTIONS[frame.attribution],
             degraded=frame.degraded,
             weight=frame.weight if frame.unit else None,
-            enriched=told.of(sequence) if told.any else None,
+            enriched=enrichments.of(sequence) if enrichments.remaining else None,
         )
 
     def _chunk(
-        self, places: list[int], frames: list[EventFrame], origins: list[Origin], told: _Told
+        self,
+        sequences: list[int],
+        frames: list[EventFrame],
+        origins: list[Origin],
+        enrichments: _Enrichments,
     ) -> Chunk:
-        """The same for consecutive events, all of them left."""
-        odd = {frame.attribution or frame.degraded or frame.unit for frame in frames} != {0}
+        """Make a chunk of consecutive frames; none of them was replaced in a reservoir."""
+        unusual = {frame.attribution or frame.degraded or frame.unit for frame in frames} != {0}
         self.events += len(frames)
         names = [frame.name for frame in frames]
         if not {str}.issuperset(map(type, names)):
@@ -202,26 +209,32 @@ class Node:
             measurements=_mappings([frame.measurements for frame in frames]),
             metadata=_mappings([frame.metadata for frame in frames]),
             times_us=[(frame.time_ns - offset) // 1000 for frame in frames],
-            sequences=places,
+            sequences=sequences,
             origins=origins,
-            attributions=[ATTRIBUTIONS[frame.attribution] for frame in frames] if odd else None,
-            degraded=[frame.degraded for frame in frames] if odd else None,
-            weights=[frame.weight if frame.unit else None for frame in frames] if odd else None,
-            enriched=[told.of(place) for place in places] if told.any else None,
+            attributions=(
+                [ATTRIBUTIONS[frame.attribution] for frame in frames] if unusual else None
+            ),
+            degraded=[frame.degraded for frame in frames] if unusual else None,
+            weights=[frame.weight if frame.unit else None for frame in frames] if unusual else None,
+            enriched=(
+                [enrichments.of(sequence) for sequence in sequences]
+                if enrichments.remaining
+                else None
+            ),
         )
 
     def _origin(self, number: int) -> Origin:
-        found = self._origins[number] = Origin(self.run, self.name, self._scope(number))
-        return found
+        origin = self._origins[number] = Origin(self.run, self.name, self._scope(number))
+        return origin
 
     def _scope(self, number: int) -> Scope | None:
         scopes = self.learned
-        return scopes[number] if number in scopes else _judges(number, scopes)
+        return scopes[number] if number in scopes else _judge_scope(number, scopes)
 
     def _set_aside(
         self, waiting: dict[int, list[EventFrame]], aside: Aside | None, least: int = 0
     ) -> None:
-        for number in [each for each, frames in waiting.items() if len(frames) >= least]:
+        for number in [scope for scope, frames in waiting.items() if len(frames) >= least]:
             frames = waiting.pop(number)
             self.events += len(frames)
             scope = self._scope(number)
@@ -230,11 +243,11 @@ class Node:
 
     @property
     def offset_ns(self) -> int:
-        """This node's wall clock minus the controller's."""
+        """This node's wall clock minus the controller's, in ns."""
         return self._offset_ns
 
-    def _is_left(self, frame: EventFrame) -> bool:
-        """False for one of a reservoir whose place another took; tells others their weight."""
+    def _survives(self, frame: EventFrame) -> bool:
+        """Return False if a later event replaced this one in a reservoir; else set its weight."""
         if frame.slot == NO_SLOT or self.piecewise:
             return True
         if self._survivors is None:
@@ -244,9 +257,9 @@ class Node:
         return weight is not None
 
     def drew(self, condition: Condition) -> bool:
-        """Whether anything of a condition was there to be drawn; known once it has been read."""
-        told = self.samplings.get(condition)
-        if told is not None and told.seen:
+        """Whether the sampler saw any operation of a condition; call it after reading."""
+        sampling = self.samplings.get(condition)
+        if sampling is not None and sampling.seen:
             return True
         return self._survivors is not None and self._survivors.seen(condition) > 0
 
@@ -289,12 +302,16 @@ def _batches(
         yield from frames.batches(size)
         return
     rest = iter(frames)
-    while some := list(islice(rest, CHUNK)):
-        yield [position for position, _ in some], [frame for _, frame in some]
+    while batch := list(islice(rest, CHUNK)):
+        yield [position for position, _ in batch], [frame for _, frame in batch]
 
 
 def _are_usual(frames: list[Frame]) -> list[bool]:
-    """Of each whether it is an event of which nothing is to be said but what it says itself."""
+    """Tell for each frame whether it is a usual event.
+
+    That is an event of the code under test, found by context, complete, not sampled, and with a
+    text as its name: all defaults, so that many can be handled in the same way.
+    """
     return [
         type(frame) is EventFrame
         and not (frame.attribution or frame.degraded or frame.unit)
@@ -304,30 +321,31 @@ def _are_usual(frames: list[Frame]) -> list[bool]:
     ]
 
 
-class _Told:
-    """What enrichers set, looked up in order of the events.
+class _Enrichments:
+    """What enrichers set. Events must be looked up in their order.
 
     Attributes:
-        any: whether there is something left.
+        remaining: whether any enrichment is left.
     """
 
     def __init__(self, enriched: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         self._rest = iter(enriched)
         self._ahead = next(self._rest, None)
-        self.any = self._ahead is not None
+        self.remaining = self._ahead is not None
 
     def of(self, sequence: int) -> Mapping[str, Any] | None:
+        """Return what was set for this event; skip what was set for earlier ones."""
         while self._ahead is not None and self._ahead[0] < sequence:
             self._ahead = next(self._rest, None)
-        self.any = self._ahead is not None
+        self.remaining = self._ahead is not None
         return self._ahead[1] if self._ahead and self._ahead[0] == sequence else None
 
 
-def _judges(number: int, scopes: dict[int, Scope | None]) -> Scope | None:
-    """The scope of a judge, whose number is that of the trial it judges, negated."""
-    owner = scopes.get(-number)
-    found = scopes[number] = None if owner is None else replace(owner, role=JUDGE)
-    return found
+def _judge_scope(number: int, scopes: dict[int, Scope | None]) -> Scope | None:
+    """Make the scope of a judge: its number is the negative number of the trial it judges."""
+    judged = scopes.get(-number)
+    scope = scopes[number] = None if judged is None else replace(judged, role=JUDGE)
+    return scope
 
 
 def _mappings(values: list[Any]) -> list[Mapping[str, Any]]:
@@ -335,7 +353,7 @@ def _mappings(values: list[Any]) -> list[Mapping[str, Any]]:
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """What a caller passed as measurements or metadata, which may be anything."""
+    """Return a caller's measurements or metadata as a mapping; they may be of any type."""
     if type(value) is dict:
         return value
     if value is None:

@@ -1,7 +1,8 @@
-"""Reservoirs: which of the events in a node's record are left, and how many each stands for.
+"""Reservoirs: which events of a node's record survive, and how many events each stands for.
 
-The record is append-only, so an operation that took another's place stands after it. Which is the
-last in its place is known only at the end: one pass finds out, another reads.
+The record is append-only: an operation that replaces another in a reservoir is written after it.
+Only the whole record shows which operation is the last in its slot. So one pass over the frames
+finds the last ones, and a second pass reads the events.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from pytest_crucible.events.scope import Scope
 
 Condition = tuple[str, str]
 """experiment, condition"""
-_NOWHERE: Condition = "", ""
+_UNKNOWN: Condition = "", ""
 
 
 class Survivors:
-    """What is left in the reservoirs of a node.
+    """The operations that remain in the reservoirs of a node.
 
     Args:
-        frames: all of them.
-        scopes: what scope numbers mean, where ``frames`` does not tell.
-        samplings: the same for how conditions are sampled.
+        frames: all frames of the node, with their positions.
+        scopes: scopes by number, as far as ``frames`` does not define them.
+        samplings: how conditions are sampled, as far as ``frames`` does not say.
     """
 
     def __init__(
@@ -44,17 +45,17 @@ class Survivors:
         for _, frame in frames:
             if type(frame) is EventFrame:
                 if frame.slot != NO_SLOT:
-                    self._place(frame)
+                    self._put(frame)
             elif isinstance(frame, ScopeFrame):
                 self._owners[frame.id] = frame.experiment, frame.condition
             elif isinstance(frame, SamplingFrame):
                 self._learn(frame)
 
-    def _place(self, frame: EventFrame) -> None:
-        owner = self._owners.get(abs(frame.scope), _NOWHERE)
-        place = owner, frame.slot
-        self._last[place] = max(self._last.get(place, 0), frame.unit)
-        # A process that died did not say how many there were; at least as many as this.
+    def _put(self, frame: EventFrame) -> None:
+        owner = self._owners.get(abs(frame.scope), _UNKNOWN)
+        key = owner, frame.slot
+        self._last[key] = max(self._last.get(key, 0), frame.unit)
+        # A process that died did not write how many operations it saw: at least this many.
         self._seen[owner] = max(self._seen.get(owner, 0), frame.unit)
 
     def _learn(self, frame: SamplingFrame) -> None:
@@ -65,14 +66,14 @@ class Survivors:
             self._seen[owner] = max(self._seen.get(owner, 0), frame.seen)
 
     def seen(self, condition: Condition) -> int:
-        """At least so many operations of a condition were seen; 0 where none was."""
+        """Return how many operations of a condition were seen, at least; 0 if none was."""
         return self._seen.get(condition, 0)
 
     def weight(self, frame: EventFrame) -> float | None:
-        """How many events one in a reservoir stands for; None if it has been replaced."""
-        owner = self._owners.get(abs(frame.scope), _NOWHERE)
+        """Return how many events an event in a reservoir stands for; None if it was replaced."""
+        owner = self._owners.get(abs(frame.scope), _UNKNOWN)
         if self._last.get((owner, frame.slot)) != frame.unit:
             return None
-        if owner not in self._sizes:  # what told was torn: as many as when it was taken
+        if owner not in self._sizes:  # its `SamplingFrame` is lost: the weight when it was written
             return frame.weight
         return max(1.0, self._seen[owner] / self._sizes[owner])

@@ -1,4 +1,4 @@
-"""Reading a node's spool file, whole or torn; `pytest_crucible.record.spool` tells its layout."""
+"""Reads a node's spool file, whole or torn; `pytest_crucible.record.spool` describes its layout."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from pytest_crucible._layout import SEGMENT
 from pytest_crucible.capture.frames import UNREADABLE, Frame, decode_frame, unreadable
 
 PREFIX = struct.Struct("<II")
-"""What stands before a frame: its length and its `checksum`."""
+"""Before every frame: its length and its `checksum`."""
 
 BATCH = 1 << 14
-"""Bytes of frames that are read at once, by default: a hundred events or two. Few enough that the
-garbage collector does not take notice of what is held meanwhile."""
+"""Bytes of frames in a batch, by default: one or two hundred events. So few objects live at a time
+that the garbage collector does not start."""
 
 checksum = adler32
-"""Of a frame. Half the time of CRC-32, and what it is there for it cannot miss: a frame whose end
-was not written any more (zeros) has a smaller sum of bytes, and a single wrong byte another one."""
+"""Checksum of a frame. It takes half the time of CRC-32 and finds the errors that happen: a frame
+whose end was not written (zeros) has a smaller sum of bytes, and a wrong byte changes the sum."""
 
 
 class SpoolReader:
-    """Iterates over the frames of a spool file, whole or torn, with their positions.
-
-    A frame's position is its byte offset.
+    """Iterates over the frames of a spool file, whole or torn, with their positions (byte offsets).
 
     Args:
-        file: path, or a descriptor that stays open.
+        file: path, or a descriptor, which stays open.
         name: for messages.
         since: position to start at.
 
     Attributes:
-        torn: where and why reading had to skip, in a sentence; None if it did not.
+        torn: a sentence that says where a frame was unreadable and skipped; None if none was.
     """
 
     def __init__(self, file: int | str | Path, name: str | None = None, since: int = 0) -> None:
@@ -48,10 +46,10 @@ class SpoolReader:
             yield from zip(positions, frames, strict=True)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[list[int], list[Frame]]]:
-        """The same, many at once: their positions, and the frames.
+        """Iterate over the same frames in batches: lists of positions and of frames.
 
         Args:
-            size: of a batch, in bytes; the first frame comes alone.
+            size: of a batch, in bytes; the first batch is the first frame alone.
         """
         self.torn = None
         if isinstance(self._source, int):
@@ -67,23 +65,23 @@ class SpoolReader:
         size = os.fstat(file).st_size
         offset, prefix = self._since, PREFIX.size
         unpack, check, decode = PREFIX.unpack_from, checksum, decode_frame
-        enough = 0  # the first one alone: who opens a file often wants to know who wrote it only
+        enough = 0  # the first frame alone: many callers need only the header
         while offset + prefix <= size:
-            # One segment, or what is left of it. Only its first frame may be larger than it is.
+            # One segment, or the rest of one. Only the first frame may be larger than a segment.
             base, end = offset, (offset // SEGMENT + 1) * SEGMENT
             window = os.pread(file, end - base, base)
             filled, at = len(window), 0
             positions: list[int] = []
             frames: list[Frame] = []
             while at + prefix <= filled:
-                length, told = unpack(window, at)
+                length, expected = unpack(window, at)
                 here = at + prefix
                 at = here + length
                 data = window[here:at]
                 if at > filled and base + at <= size:
                     data = os.pread(file, length, base + here)
-                if check(data) != told or (at > filled and len(data) < length):
-                    if length or told:  # else the rest of the segment is unused
+                if check(data) != expected or (at > filled and len(data) < length):
+                    if length or expected:  # else the rest of the segment is unused
                         self.torn = f"{self._name}: torn at byte {base + here - prefix}"
                     at = 0
                     break

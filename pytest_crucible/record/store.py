@@ -1,4 +1,4 @@
-"""Stores keep the frames of one node: `memory` for library use, `spool` for everything else."""
+"""Stores keep the frames of one node: `memory` for use as a library, `spool` for all else."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from pytest_crucible.capture.frames import Frame
 
 
 class Store(Protocol):
-    """What the recorder writes to.
+    """Keeps the frames that the recorder writes.
 
-    ``append`` may be called from any thread and from a signal handler, and never raises because
-    of the disk: what goes wrong there is told by ``notes``.
+    Any thread and any signal handler may call ``append``. It never raises because of the disk;
+    ``notes`` says what went wrong there.
     """
 
     def append(self, data: bytes) -> None:
-        """Keep one encoded frame. When this returns, the frame is as safe as it will be."""
+        """Keep one encoded frame. When this returns, the frame is as safe as it can be."""
 
     @property
     def take(self) -> Callable[[], bytearray]:
-        """Lend a buffer to encode a frame into, one at a time for each who asks.
+        """Lend a buffer to encode one frame into; then pass it to `keep`.
 
-        Raises IndexError if none is free; then `append`, which sees to it that there are some.
+        Raises IndexError if no buffer is free; then call `append`, which makes some free.
         """
 
     @property
     def keep(self) -> Callable[[bytearray], None]:
-        """Keep the frame in a buffer that was taken, which is the store's again: like `append`."""
+        """Keep the frame in a lent buffer, like `append`; the buffer belongs to the store again."""
 
     def position(self) -> int:
-        """Where the next frame will stand; for `frames`."""
+        """Return the position of the next frame; for `frames`."""
 
     def frames(self, since: int = 0) -> Iterator[tuple[int, Frame]]:
-        """The frames from position ``since`` on, in order, with their positions.
+        """Yield the frames from position ``since`` on, in order, with their positions.
 
         A position is a frame's sequence number: it grows with every frame and never changes.
         """
 
     def notes(self) -> list[str]:
-        """Why the record is incomplete, a sentence each; empty if it is not."""
+        """Return why the record is incomplete, a sentence each; empty if it is complete."""
 
     def close(self) -> None:
-        """Write the footer; nothing may be appended afterwards. May be called twice."""
+        """Write the footer. Append nothing afterwards; calling this twice is allowed."""
 
 
 class Recorded:
-    """The frames of a store from a position on, as often as they are wanted."""
+    """The frames of a store from a position on; every iteration reads them again."""
 
     def __init__(self, store: Store, since: int = 0) -> None:
         self._store = store

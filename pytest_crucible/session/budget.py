@@ -1,8 +1,8 @@
-"""Budget: no further trials once the money is spent.
+"""Budget: skips all further trials once the money is spent.
 
-After each trial its events are priced as in the summary. Under xdist each worker leaves what it has
-spent in a small file beside its spool, where the others see it; workers on other hosts know only
-their own. A trial that runs is never cut off: what it spends beyond the budget is spent.
+Before each trial the events recorded so far are priced as in the summary. Under xdist each worker
+writes what it has spent to a small file next to its spool, where the others read it; workers on
+other hosts know only their own costs. A running trial is never cut off: it may exceed the budget.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SUFFIX = ".spent.json"
 
 
 class Budget:
-    """What may be spent and what was, as one process knows it.
+    """Compares the budgets with the costs that one process knows.
 
     Args:
         recording: of this process.
-        pricer: as used in the summary.
-        session_usd: for the whole session; None without limit.
+        pricer: the same as in the summary.
+        session_usd: budget of the whole session in USD; None: no limit.
     """
 
     def __init__(self, recording: NodeRecording, pricer: Pricer, session_usd: float | None) -> None:
@@ -41,10 +41,11 @@ class Budget:
         self._position = 0
         self._node = Node(recording.node, (), piecewise=True)
         self._spent: dict[str, float] = {}
-        self._told: set[str] = set()
-        self._own = recording.folder / "nodes" / f"{recording.node}{SUFFIX}"
+        self._reported: set[str] = set()
+        self._own_file = recording.folder / "nodes" / f"{recording.node}{SUFFIX}"
 
-    # Not a wrapper: those of others must have begun when we skip. First, so that no fixture runs.
+    # Not a wrapper: other plugins' wrappers must have begun when we skip. First, so that no fixture
+    # runs.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         identity = item.stash.get(IDENTITY, None)
@@ -53,15 +54,20 @@ class Budget:
         definition = identity.definition
         refusal = self.refusal(definition.name, definition.budget_usd)
         if refusal is not None:
-            # The trial has begun all the same: it is skipped, not missing.
+            # The record has the beginning of this trial, so it counts as skipped, not as missing.
             raise pytest.skip.Exception(refusal, _use_item_location=True)
 
     def refusal(self, experiment: str, budget_usd: float | None) -> str | None:
-        """Why another trial of an experiment must not run; None if it may."""
+        """Return why no further trial of an experiment may run; None if one may.
+
+        Args:
+            experiment: its name.
+            budget_usd: its own budget in USD; None: no limit.
+        """
         if budget_usd is None and self._session_usd is None:
             return None
         self._catch_up()
-        spent = self._everybodys()
+        spent = self._spent_by_all()
         total, own = sum(spent.values()), spent.get(experiment, 0.0)
         if budget_usd is not None and own >= budget_usd:
             limit, used = f"budget of ${budget_usd:g} of experiment {experiment!r} is spent", own
@@ -69,23 +75,23 @@ class Budget:
             limit, used = f"budget of ${self._session_usd:g} is spent", total
         else:
             return None
-        if limit not in self._told:  # for the summary: pytest shows reasons only if asked to
-            self._told.add(limit)
+        if limit not in self._reported:  # for the summary: pytest hides reasons by default
+            self._reported.add(limit)
             record_aside(self._recording.store, CAPTURE, {"budget": limit})
         return f"{limit} (${used:.4g})"
 
     def _catch_up(self) -> None:
-        """Price what was recorded since the last time; outside every measured stretch."""
+        """Price the events recorded since the last call, and publish the new total."""
         store = self._recording.store
         position = store.position()
         if position == self._position:
             return
         self._node.frames = store.frames(self._position)
-        found = observe(self._node, enrichers=(self._pricer,))
+        observations = observe(self._node, enrichers=(self._pricer,))
         learned = self._node.learned.items()
         self._node.scopes = {number: scope for number, scope in learned if scope is not None}
         self._position = position
-        for (experiment, _), group in found.groups.items():
+        for (experiment, _), group in observations.groups.items():
             weights = group.weight or repeat(1.0, len(group.cost_usd))
             spent = sum(
                 cost * weight
@@ -96,16 +102,17 @@ class Budget:
             )
             self._spent[experiment] = self._spent.get(experiment, 0.0) + spent
         try:
-            _publish(self._own, self._spent)
+            _publish(self._own_file, self._spent)
         except OSError:
-            # A full disk: the others do not see what we spend, and the trial is worth more.
+            # The disk is full. The other workers do not see our costs, but the trial may run.
             pass
 
-    def _everybodys(self) -> dict[str, float]:
+    def _spent_by_all(self) -> dict[str, float]:
+        """Return the USD spent by this process and by the workers it can see, by experiment."""
         total: dict[str, float] = {}
         total.update(self._spent)
-        for path in self._own.parent.glob(f"*{SUFFIX}"):
-            if path == self._own:
+        for path in self._own_file.parent.glob(f"*{SUFFIX}"):
+            if path == self._own_file:
                 continue
             try:
                 spent = json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""The controller of xdist: runs no test, reads what its workers recorded.
+"""The controller of xdist: runs no tests, and reads what its workers recorded.
 
-It is there in every session with xdist, so it imports next to nothing until a worker has recorded.
+Every session with xdist has one, so it imports next to nothing until a worker has recorded.
 """
 
 from __future__ import annotations
@@ -21,11 +21,19 @@ WORKERINPUT = "crucible"
 WORKEROUTPUT = "crucible_usage_error"
 NOTES = "crucible_notes"
 RESCUED = "crucible_rescued"
-"""Keys of what controller and workers tell each other through xdist."""
+"""Keys of the messages between controller and workers, in ``workerinput`` and ``workeroutput``."""
 
 
 def rescue(folder: Path, rescued: list[Path]) -> tuple[Path, list[str]]:
-    """Where to finish the run, and what is to be said about it."""
+    """Move the run to where there is room, if a disk was full.
+
+    Args:
+        folder: the run folder.
+        rescued: records that were written elsewhere because of the full disk.
+
+    Returns:
+        The folder in which to finish the run, and notes for the user, a sentence each.
+    """
     try:
         roomy = move_to_room(folder, rescued)
     except OSError as error:
@@ -34,7 +42,7 @@ def rescue(folder: Path, rescued: list[Path]) -> tuple[Path, list[str]]:
 
 
 class Controller:
-    """The controller of xdist: runs no test, reads what its workers recorded."""
+    """The controller of xdist: runs no tests, and reads what its workers recorded."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -48,7 +56,7 @@ class Controller:
         self._finished = False
 
     def greet(self, node: Any) -> None:
-        """Tell a worker which run it belongs to, where it is kept, and how to reach us."""
+        """Send a worker the id and the folder of the run, and a channel to reach us."""
         channel = node.gateway.newchannel()
         self._inboxes.append(Inbox(self._output, self._run, channel))
         node.workerinput[WORKERINPUT] = {
@@ -66,7 +74,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self) -> None:
-        # The folder is there if this worker has found experiments; its first test is yet to run.
+        # If the folder exists, this worker has found experiments; it has not run a test yet.
         if self._warned or not (self._output / self._run).is_dir():
             return
         self._warned = True
@@ -81,7 +89,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        # Fires twice where a worker was interrupted, and never if the controller was.
+        # Called twice if a worker was interrupted, and never if the controller was.
         output = getattr(node, "workeroutput", {})
         self._notes += [note for note in output.get(NOTES, ()) if note not in self._notes]
         rescued = output.get(RESCUED)

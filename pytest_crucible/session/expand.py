@@ -1,4 +1,4 @@
-"""``conditions=`` and ``trials=``: each case becomes items of its own, in a fair order."""
+"""``conditions=`` and ``trials=``: makes one item per case, condition and trial, in fair order."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pytest_crucible.session.marker import (
 def expand(metafunc: pytest.Metafunc) -> None:
     """Parametrize a marked test over its trials and conditions.
 
-    A marker that makes no sense is left alone here: pytest would print an error of this hook with
-    a traceback. `session.roles.gather` refuses it in one line.
+    An invalid marker is ignored here, because pytest would print an error of this hook with a
+    traceback. `session.roles.gather` refuses it in one line.
     """
     try:
         definition = definition_of(metafunc.definition)
@@ -28,7 +28,7 @@ def expand(metafunc: pytest.Metafunc) -> None:
         return
     if definition is None or item_is_unittest(metafunc.definition):
         return
-    # Conditions vary fastest, so that the arms of a case stand side by side and drift hits both.
+    # Conditions vary fastest: the arms of a case run one after the other, so drift hits them alike.
     if definition.trials > 1:
         trials = range(1, definition.trials + 1)
         _parametrize(metafunc, TRIAL_PARAM, trials, [trial_id(trial) for trial in trials])
@@ -45,8 +45,9 @@ def _parametrize(metafunc: pytest.Metafunc, name: str, values: object, ids: list
 def counterbalance(items: list[pytest.Item]) -> None:
     """Rotate the order of conditions from block to block, in place.
 
-    If control always ran first, warm caches would favour treatment. A block is one trial of one
-    case; only neighbours change places, so module and class fixtures are undisturbed.
+    If the control always ran first, warm caches would favour the treatment. A block is one trial of
+    one case. Items move only inside their block, so fixtures of modules and classes are not set up
+    again.
     """
     position, block_number = 0, 0
     for key, group in groupby(items, key=_block):

@@ -9,11 +9,12 @@ import pytest
 if TYPE_CHECKING:
     from pytest_crucible.experiments.handle import Experiment
 
-# Here and not beside the marker, which takes much longer to import: this is part of every session.
+# Here and not in `session.marker`: every session imports this module, and that one is slow to
+# import.
 CONDITION_PARAM = "_crucible_condition"
 TRIAL_PARAM = "_crucible_trial"
 TRIALS = "crucible-trials"
-"""Name of the plugin that knows the trial under way, `session.trials.TrialHooks`."""
+"""Plugin name of `session.trials.TrialHooks`, which knows the running trial."""
 
 
 @pytest.fixture

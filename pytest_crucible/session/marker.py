@@ -1,4 +1,4 @@
-"""The ``experiment`` marker: from decorator to `Definition`, and which trial an item is."""
+"""The ``experiment`` marker: makes its `Definition`, and works out which trial an item is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_crucible.runs.definition import KEYWORDS, VALIDATE, Definition, defi
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.stats.expression import parse
 
-_REPEAT_PARAM = "__pytest_repeat_step_number"  # pytest-repeat: its repetitions are trials too
+_REPEAT_PARAM = "__pytest_repeat_step_number"  # of pytest-repeat; its repetitions are trials, too
 
 
 def marker_line() -> str:
@@ -33,8 +33,11 @@ class TrialIdentity:
     """Which trial of which experiment a test item is; the same from run to run.
 
     Attributes:
+        definition: of the experiment.
+        condition: name of the condition, ``default`` if there are none.
         test: node id, before other plugins append to it.
         case: node id without condition and trial.
+        trial: number of the trial, from 1.
     """
 
     definition: Definition
@@ -45,6 +48,7 @@ class TrialIdentity:
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
+        """Names of experiment, condition, test and case, and the trial: as in the plan."""
         return self.definition.name, self.condition, self.test, self.case, self.trial
 
 
@@ -52,31 +56,31 @@ IDENTITY = pytest.StashKey[TrialIdentity]()
 
 
 def definition_of(
-    item: pytest.Item, known: dict[int, Definition] | None = None
+    item: pytest.Item, cache: dict[int, Definition] | None = None
 ) -> Definition | None:
-    """What the item's closest ``experiment`` marker says; None without one.
+    """Return the definition of the item's closest ``experiment`` marker; None without a marker.
 
     Args:
         item: the test.
-        known: definitions by identity of their marker, kept from call to call: the items of a
-            parametrized test share one marker.
+        cache: definitions by ``id()`` of their marker, kept from call to call, because the items of
+            a parametrized test share one marker.
 
     Raises:
-        pytest.UsageError: the marker makes no sense; one line that says where and why.
+        pytest.UsageError: the marker is invalid; one line that says where and why.
     """
-    node = next((each for each in item.iter_parents() if _own(each)), None)
+    node = next((parent for parent in item.iter_parents() if _own_marks(parent)), None)
     if node is None:
         return None
-    marks = _own(node)
+    marks = _own_marks(node)
     mark = marks[0]
     try:
         if len(marks) > 1:
             _check_only_one(marks, "one test" if node is item else node.name)
-        definition = None if known is None else known.get(id(mark))
+        definition = None if cache is None else cache.get(id(mark))
         if definition is None:
             definition = _define(mark)
-            if known is not None:
-                known[id(mark)] = definition
+            if cache is not None:
+                cache[id(mark)] = definition
         if not isinstance(item, pytest.Function) or item_is_unittest(item):
             _check_no_expansion(definition)
         return definition
@@ -84,7 +88,7 @@ def definition_of(
         raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
 
 
-def _own(node: Any) -> list[pytest.Mark]:
+def _own_marks(node: Any) -> list[pytest.Mark]:
     return [mark for mark in node.own_markers if mark.name == "experiment"]
 
 
@@ -93,18 +97,18 @@ def _define(mark: pytest.Mark) -> Definition:
         raise DefinitionError(
             f"takes one positional argument, the name; give {mark.args[1]!r} a keyword"
         )
-    given = dict(mark.kwargs)
-    name = mark.args[0] if mark.args else given.pop("name", None)
-    definition = define(name, **given)
+    keywords = dict(mark.kwargs)
+    name = mark.args[0] if mark.args else keywords.pop("name", None)
+    definition = define(name, **keywords)
     if definition.pass_if is not None:
         _check_pass_if(definition)
     return definition
 
 
-def _check_only_one(marks: list[pytest.Mark], place: str) -> None:
+def _check_only_one(marks: list[pytest.Mark], owner: str) -> None:
     if len(marks) > 1:
-        names = ", ".join(repr(each.args[0] if each.args else None) for each in marks)
-        raise DefinitionError(f"two markers on {place} ({names}); a test has one experiment")
+        names = ", ".join(repr(mark.args[0] if mark.args else None) for mark in marks)
+        raise DefinitionError(f"two markers on {owner} ({names}); a test has one experiment")
 
 
 def _check_pass_if(definition: Definition) -> None:
@@ -118,7 +122,7 @@ def _check_pass_if(definition: Definition) -> None:
 
 def item_is_unittest(item: pytest.Item) -> bool:
     """Whether the item is a ``unittest.TestCase`` method, which pytest cannot parametrize."""
-    unittest = sys.modules.get("unittest")  # not imported: then nothing can be one
+    unittest = sys.modules.get("unittest")  # if nobody has imported it, no test can be one
     cls = getattr(item, "cls", None)
     return unittest is not None and isinstance(cls, type) and issubclass(cls, unittest.TestCase)
 
@@ -131,14 +135,14 @@ def _check_no_expansion(definition: Definition) -> None:
         )
 
 
-def identify(item: pytest.Item, definition: Definition, each: str | None = None) -> TrialIdentity:
+def identify(item: pytest.Item, definition: Definition, worker: str | None = None) -> TrialIdentity:
     """Work out which trial an item is.
 
     Args:
         item: the test.
-        definition: what its marker says.
-        each: name of this worker where every worker runs every trial (``--dist each``): its cases
-            are its own.
+        definition: of its marker.
+        worker: name of this worker with ``--dist each``, where every worker runs every trial: it is
+            added to the case, so that the workers' cases differ.
 
     Raises:
         pytest.UsageError: the marker came too late to run the item once per condition and trial.
@@ -161,21 +165,23 @@ def identify(item: pytest.Item, definition: Definition, each: str | None = None)
     if _REPEAT_PARAM in params:
         step = params[_REPEAT_PARAM]
         trial += step * definition.trials
-        # First: a condition called "2" must not be found in repetition "1-2".
+        # First: a condition "2" must not match a part of the repetition "1-2".
         ours.insert(0, f"{step + 1}-{_repetitions(item)}")
     case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
-    if each is not None:
-        case = f"{case}@{each}"
+    if worker is not None:
+        case = f"{case}@{worker}"
     return TrialIdentity(
         definition=definition, condition=condition, test=item.nodeid, case=case, trial=trial
     )
 
 
 def condition_id(condition: str) -> str:
+    """Return the part of an item's id that names its condition."""
     return condition
 
 
 def trial_id(trial: int) -> str:
+    """Return the part of an item's id that names its trial."""
     return f"trial{trial}"
 
 
@@ -185,12 +191,16 @@ def _repetitions(item: pytest.Item) -> int:
 
 
 def _case(nodeid: str, params_id: str, ours: Iterable[str]) -> str:
-    """The node id without the parts that are ours among its parameters.
+    """Remove our parameters from a node id.
 
-    Parts are taken out whole, with a dash on either side, so that ``-1`` and ``1`` stay apart.
+    Args:
+        nodeid: of the item.
+        params_id: the text in its brackets.
+        ours: ids of condition, trial and repetition. They are removed with the dash on each side,
+            so that ``1`` does not match in ``-1``.
     """
     head = nodeid.removesuffix(f"[{params_id}]")
-    if head == nodeid:  # renamed by another plugin
+    if head == nodeid:  # another plugin has changed the node id
         return nodeid
     rest = f"-{params_id}-"
     for part in ours:
@@ -199,17 +209,20 @@ def _case(nodeid: str, params_id: str, ours: Iterable[str]) -> str:
 
 
 def _without(dashed: str, part: str) -> str:
-    # pytest escapes non-ASCII ids like this, unless its ini option says not to.
+    # pytest escapes non-ASCII ids like this, unless an ini option turns it off.
     for text in (part.encode("unicode_escape").decode("ascii"), part):
-        # Ours come after the user's own: take the last one.
-        before, found, after = dashed.rpartition(f"-{text}-")
-        if found:
+        # Our parameters come after the user's own: remove the last match.
+        before, match, after = dashed.rpartition(f"-{text}-")
+        if match:
             return f"{before}-{after}"
     return dashed
 
 
 def combine(identities: Iterable[TrialIdentity]) -> dict[str, Definition]:
-    """One definition per experiment name, from all the tests that belong to it.
+    """Combine the definitions of all tests of an experiment, for every experiment.
+
+    Returns:
+        Definitions by name of the experiment.
 
     Raises:
         pytest.UsageError: two tests contradict each other, or an expectation cannot be parsed.
@@ -220,17 +233,17 @@ def combine(identities: Iterable[TrialIdentity]) -> dict[str, Definition]:
     seen: set[tuple[int, str]] = set()
     for identity in identities:
         new = identity.definition
-        if (id(new), identity.condition) in seen:  # most trials say what another has said
+        if (id(new), identity.condition) in seen:  # most trials repeat what another has said
             continue
         seen.add((id(new), identity.condition))
         conditions.setdefault(new.name, {}).update(
             dict.fromkeys(new.conditions or (identity.condition,))
         )
-        known = combined.get(new.name)
-        if known is None:
+        earlier = combined.get(new.name)
+        if earlier is None:
             combined[new.name], first[new.name] = new, identity
-        elif known is not new and known != new:
-            combined[new.name] = _merged(known, new, first[new.name], identity)
+        elif earlier is not new and earlier != new:
+            combined[new.name] = _merged(earlier, new, first[new.name], identity)
     for name, arms in conditions.items():
         combined[name] = replace(combined[name], condition=None, conditions=tuple(arms))
         for text in combined[name].expect:
@@ -244,27 +257,27 @@ def combine(identities: Iterable[TrialIdentity]) -> dict[str, Definition]:
 
 
 def _merged(
-    known: Definition, new: Definition, first: TrialIdentity, identity: TrialIdentity
+    earlier: Definition, new: Definition, first: TrialIdentity, identity: TrialIdentity
 ) -> Definition:
-    if known.hypothesis and new.hypothesis and known.hypothesis != new.hypothesis:
+    if earlier.hypothesis and new.hypothesis and earlier.hypothesis != new.hypothesis:
         raise pytest.UsageError(
             f"{identity.test}: @pytest.mark.experiment: experiment {new.name!r} has the hypothesis "
-            f"{new.hypothesis!r} here and {known.hypothesis!r} in {first.test}"
+            f"{new.hypothesis!r} here and {earlier.hypothesis!r} in {first.test}"
         )
-    if known.sampling != new.sampling:
+    if earlier.sampling != new.sampling:
         raise pytest.UsageError(
             f"{identity.test}: @pytest.mark.experiment: experiment {new.name!r} has "
-            f"sampling={new.sampling!r} here and {known.sampling!r} in {first.test}"
+            f"sampling={new.sampling!r} here and {earlier.sampling!r} in {first.test}"
         )
     return replace(
-        known,
-        hypothesis=known.hypothesis or new.hypothesis,
-        tags=tuple(dict.fromkeys(known.tags + new.tags)),
-        expect=tuple(dict.fromkeys(known.expect + new.expect)),
-        metadata={**new.metadata, **known.metadata},
-        sample_size=known.sample_size or new.sample_size,
-        validate=_stricter(known.validate, new.validate),
-        budget_usd=known.budget_usd if new.budget_usd is None else new.budget_usd,
+        earlier,
+        hypothesis=earlier.hypothesis or new.hypothesis,
+        tags=tuple(dict.fromkeys(earlier.tags + new.tags)),
+        expect=tuple(dict.fromkeys(earlier.expect + new.expect)),
+        metadata={**new.metadata, **earlier.metadata},
+        sample_size=earlier.sample_size or new.sample_size,
+        validate=_stricter(earlier.validate, new.validate),
+        budget_usd=earlier.budget_usd if new.budget_usd is None else new.budget_usd,
     )
 
 

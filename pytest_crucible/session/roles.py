@@ -1,8 +1,8 @@
-"""Node roles: the process that runs everything, the controller of xdist, and its workers.
+"""Roles of processes: the only process, or a worker of xdist (`session.controller` has the third).
 
 Each process that runs tests records into its own spool file in the run folder. The process that
-prints the summary reads them. A role is told by ``workerinput``, never by the environment, which
-leaks into nested sessions.
+prints the summary reads these files. ``workerinput`` says which role a process has; the environment
+must not, because nested sessions inherit it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pytest_crucible.session.transport import (
 )
 from pytest_crucible.session.trials import (
     AsyncTrials,
-    StretchHooks,
+    ScopeCaptureHooks,
     TrialHooks,
     Validation,
     any_async,
@@ -51,8 +51,11 @@ from pytest_crucible.session.trials import (
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
     """Stop before any test runs, with one line.
 
-    A usage error that a worker raises ends as an internal error of xdist's controller. So a worker
-    empties its collection and leaves the line for the controller to raise.
+    If a worker raised the usage error, xdist's controller would report an internal error. So a
+    worker empties its collection and sends the line to the controller, which raises it.
+
+    Raises:
+        pytest.UsageError: this process is no worker.
     """
     if not hasattr(config, "workeroutput"):
         raise pytest.UsageError(problem)
@@ -61,23 +64,23 @@ def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str
 
 
 def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
-    """Find out which items are trials of which experiment; True if any is.
+    """Find out which items are trials of which experiment; return True if any is.
 
     Raises:
-        pytest.UsageError: a marker makes no sense.
+        pytest.UsageError: a marker is invalid.
     """
     identities: list[TrialIdentity] = []
-    known: dict[int, Definition] = {}
-    each = _each(config)
+    definitions: dict[int, Definition] = {}
+    worker = _worker_of_dist_each(config)
     try:
         for item in items:
-            definition = definition_of(item, known)
+            definition = definition_of(item, definitions)
             if definition is not None:
-                identity = item.stash[IDENTITY] = identify(item, definition, each)
+                identity = item.stash[IDENTITY] = identify(item, definition, worker)
                 identities.append(identity)
         if identities:
-            combine(identities)  # for its checks: refuse before a single test has run
-            if any(definition.conditions for definition in known.values()):
+            combine(identities)  # for its checks: it refuses before any test runs
+            if any(definition.conditions for definition in definitions.values()):
                 counterbalance(items)
     except pytest.UsageError as error:
         refuse(items, config, str(error))
@@ -85,14 +88,14 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
     return bool(identities)
 
 
-def _each(config: pytest.Config) -> str | None:
-    """With ``--dist each`` every worker runs every trial, legitimately: the worker's name."""
-    told = getattr(config, "workerinput", {})
-    return told["workerid"] if told.get(WORKERINPUT, {}).get("each") else None
+def _worker_of_dist_each(config: pytest.Config) -> str | None:
+    """Return the worker's name with ``--dist each``, where every worker runs every trial."""
+    workerinput = getattr(config, "workerinput", {})
+    return workerinput["workerid"] if workerinput.get(WORKERINPUT, {}).get("each") else None
 
 
 class Recorder:
-    """A process that runs tests: starts recording when collection is over."""
+    """A process that runs tests; it starts to record when collection is over."""
 
     def __init__(self, config: pytest.Config, run: str, node: str, output: Path) -> None:
         self._config = config
@@ -105,18 +108,18 @@ class Recorder:
         self.capture_problems: list[str] = []
 
     def _start(self, folder: Path) -> NodeRecording:
-        """Make the node that records in this process."""
+        """Make the recording of this process."""
         return NodeRecording(folder, self.run, self.node)
 
     def _flusher(self) -> Callable[[], None] | None:
-        """What to call outside every timer, at the start and the end of each trial."""
+        """Return what to call around each trial, outside pytest-timeout's timer; None: nothing."""
         return None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly:
             return
-        found = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
-        trials = [(item, identity) for item, identity in found if identity is not None]
+        identities = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
+        trials = [(item, identity) for item, identity in identities if identity is not None]
         plan = [identity for _, identity in trials]
         if not plan:
             return
@@ -140,24 +143,24 @@ class Recorder:
     def _register(
         self, trials: list[pytest.Item], plan: list[TrialIdentity], hooks: TrialHooks
     ) -> None:
-        """Register the hooks that these tests need, and no others: each costs every test."""
-        definitions = {id(each.definition): each.definition for each in plan}.values()
+        """Register only the hooks that these tests need: every hook slows down every test."""
+        definitions = {id(identity.definition): identity.definition for identity in plan}.values()
         settings, register = self._config.stash[SETTINGS], self._config.pluginmanager.register
         if settings.budget_usd is not None or any(
-            each.budget_usd is not None for each in definitions
+            definition.budget_usd is not None for definition in definitions
         ):
-            from pytest_crucible.session.budget import Budget  # prices what it reads: NumPy
+            from pytest_crucible.session.budget import Budget  # imports NumPy, to price events
 
             budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
             register(budget, "crucible-budget")
         if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
-        if any(each.validate is not None for each in definitions):
+        if any(definition.validate is not None for definition in definitions):
             register(Validation(hooks), "crucible-validation")
-        if any(each.failures == "record" for each in definitions):
+        if any(definition.failures == "record" for definition in definitions):
             register(RecordedFailures(), "crucible-recorded")
-        if hooks.flush is not None or any(each.scope != "test" for each in definitions):
-            register(StretchHooks(hooks), "crucible-stretches")
+        if hooks.flush is not None or any(definition.scope != "test" for definition in definitions):
+            register(ScopeCaptureHooks(hooks), "crucible-scope-capture")
         register(hooks, TRIALS)
         if any("experiment" in getattr(item, "fixturenames", ()) for item in trials):
             load_readers()
@@ -177,6 +180,7 @@ class Recorder:
         self.close()
 
     def close(self) -> None:
+        """End what is still open, and close the record; may be called twice."""
         if self._hooks is not None:
             self._hooks.finish()
         if self._recording is not None:
@@ -197,7 +201,7 @@ class Local(Recorder):
         if self.folder is not None and self._recording is not None:
             rescued = self._recording.rescue()
             folder, notes = rescue(self.folder, [rescued] if rescued else [])
-            # Not at the top: it imports SciPy, 0.7 s that no worker and no start should pay.
+            # Not at the top: it imports SciPy, which takes 0.7 s; workers do not need it.
             try:
                 from pytest_crucible.session.finish import finish, print_after_internal_error
             except ImportError as error:
@@ -230,20 +234,20 @@ class Local(Recorder):
 
 
 class Worker(Recorder):
-    """An xdist worker: records, and leaves the summary to its controller.
+    """An xdist worker: it records; its controller prints the summary.
 
-    If it does not see the controller's output folder it records into a folder of its own and
-    sends that.
+    If it does not see the controller's output folder, it records into a folder of its own and sends
+    the files.
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        told: dict[str, Any] = config.workerinput[WORKERINPUT]  # type: ignore[attr-defined]
+        greeting: dict[str, Any] = config.workerinput[WORKERINPUT]  # type: ignore[attr-defined]
         node = str(config.workerinput["workerid"])  # type: ignore[attr-defined]
-        self._channel: Channel = told["channel"]
-        self._remote = not same_place(told["place"])
+        self._channel: Channel = greeting["channel"]
+        self._remote = not same_place(greeting["place"])
         self._shipper: Shipper | None = None
-        output = Path(tempfile.mkdtemp(prefix="crucible-")) if self._remote else told["output"]
-        super().__init__(config, told["run"], node, Path(output))
+        output = Path(tempfile.mkdtemp(prefix="crucible-")) if self._remote else greeting["output"]
+        super().__init__(config, greeting["run"], node, Path(output))
 
     def _start(self, folder: Path) -> NodeRecording:
         if not self._remote:
@@ -260,13 +264,14 @@ class Worker(Recorder):
             self._shipper.ship()
 
     def close(self) -> None:
+        """Close the record, send the rest of it if remote, and send the notes."""
         super().close()
         if self._shipper is not None:
             self._shipper.finish()
             self._shipper = None
             shutil.rmtree(self.output, ignore_errors=True)
         if self._recording is not None:
-            # What the disk had no room for cannot be told by the spool itself.
+            # If the disk was full, the spool file may have no room for these notes.
             notes = self._recording.store.notes()
             output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
             output[NOTES] = [f"{self.node}: {note}" for note in notes]

@@ -1,4 +1,4 @@
-"""Stretches: experiments that capture over a whole class, module or session."""
+"""Scope capture: experiments that record over a whole class, module or session."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _NODES: dict[str, type[pytest.Collector] | type[pytest.Session]] = {
 }
 
 
-class Stretches:
-    """Opens a stretch before its first test and closes it after the last test below its node."""
+class ScopeCapture:
+    """Opens a node's scope before its first test, and closes it after its last test.
+
+    The node is the class, module or session that ``scope=`` of a marker names.
+    """
 
     def __init__(self, recording: NodeRecording, capture: Capture) -> None:
         self._recording = recording
@@ -31,18 +34,18 @@ class Stretches:
         self._handles: dict[OpenScope, Experiment] = {}
 
     def enter(self, item: pytest.Item) -> None:
-        """Open the stretch that ``item`` begins, if it does, and make the innermost current."""
+        """Open the scope that begins with ``item``, if one does; make the innermost one current."""
         identity = item.stash.get(IDENTITY, None)
         if identity is not None and identity.definition.scope != "test":
-            node = _stretch_node(item, identity.definition.scope)
+            node = _node_of_scope(item, identity.definition.scope)
             key = (identity.definition.name, node.nodeid)
             condition = OUTSIDE if identity.definition.conditions else identity.condition
-            known = self._open.get(key)
-            if known is not None and known[1].scope.condition not in (OUTSIDE, condition):
-                # A second arm begins: from here on, events between trials belong to neither.
-                self._close(known[1])
-                known, condition = None, OUTSIDE
-            if known is None:
+            present = self._open.get(key)
+            if present is not None and present[1].scope.condition not in (OUTSIDE, condition):
+                # A second arm begins: from now on, events between trials belong to neither arm.
+                self._close(present[1])
+                present, condition = None, OUTSIDE
+            if present is None:
                 scope = Scope(experiment=identity.definition.name, condition=condition)
                 opened = self._recording.open(scope, identity.definition.sampling)
                 self._open[key] = (node, opened)
@@ -51,22 +54,22 @@ class Stretches:
         self.resume()
 
     def leave(self, nextitem: pytest.Item | None) -> None:
-        """Close the stretches that ``nextitem`` is not part of."""
-        coming = nextitem.listchain() if nextitem is not None and self._open else []
+        """Close the scopes of nodes that do not contain ``nextitem``; None: close all."""
+        parents = nextitem.listchain() if nextitem is not None and self._open else []
         for key, (node, opened) in list(self._open.items()):
-            if node not in coming:
+            if node not in parents:
                 self._close(opened)
                 del self._open[key]
         self.resume()
 
     def _close(self, opened: OpenScope) -> None:
-        self._handles.pop(opened).settle()  # what is wrong is in the record, and fails the session
+        self._handles.pop(opened).settle()  # records invalid events, which fail the session
         self._capture.leave(opened)
         self._recording.close_scope(opened)
 
     def resume(self) -> None:
-        """Make the innermost open stretch current, or nothing if there are several or none."""
-        if not self._open:  # most sessions have none, and this is asked three times per test
+        """Make the innermost open scope current; none if there are several innermost, or none."""
+        if not self._open:  # the common case; this is called three times per test
             current_scope.set(None)
             return
         depths = {opened: len(node.listchain()) for node, opened in self._open.values()}
@@ -75,6 +78,6 @@ class Stretches:
         current_scope.set(innermost[0] if len(innermost) == 1 else None)
 
 
-def _stretch_node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
-    # A function outside any class, marked scope="class", is its own stretch.
+def _node_of_scope(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
+    # For a function outside any class, scope="class" means the function itself.
     return item.getparent(_NODES[scope]) or item

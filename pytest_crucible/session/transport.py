@@ -1,12 +1,12 @@
 """How a worker's spool reaches the controller's run folder.
 
-A worker that sees the controller's output folder writes its spool there. One that does not (another
-host, another root) writes it to a folder of its own and sends the bytes at the start and the end of
-each test, each piece with its offset: the controller writes them where they belong, so a piece that
-comes twice changes nothing.
+A worker that sees the controller's output folder writes its spool there. Another worker (on another
+host, with another root) writes the spool to a folder of its own, and sends the bytes at the start
+and the end of each test. Every piece has its offset, and the controller writes it there, so a piece
+that comes twice does no harm.
 
 Traps: a signal handler that raises in the middle of an execnet send corrupts the gateway, so
-signals wait; sends come from the main thread only; an exception in a callback closes the channel.
+signals wait; only the main thread may send; an exception in a callback closes the channel.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ from pytest_crucible._files import make_run_folder, slug
 from pytest_crucible._layout import NODES, SEGMENT, SUFFIX
 
 PIECE = 256 * 1024
+"""Bytes that are sent at a time, at most."""
+
 PINGS = 8
+"""Round trips to measure the clock."""
+
 _PING_TIMEOUT_S = 10
 
 
 class Channel(Protocol):
-    """What is used of an execnet channel."""
+    """The methods of an execnet channel that we use."""
 
     def send(self, item: object, /) -> None: ...
     def receive(self, timeout: float | None = None) -> Any: ...
@@ -38,9 +42,9 @@ class Channel(Protocol):
 
 
 def place(folder: Path) -> dict[str, Any]:
-    """What identifies a folder to a process that may or may not see the same one.
+    """Describe a folder so that another process can test whether it sees the same one.
 
-    The folder itself need not exist: its nearest existing parent stands for it.
+    The folder need not exist: the description is that of its nearest existing parent.
     """
     existing = folder
     while not existing.exists() and existing != existing.parent:
@@ -54,14 +58,14 @@ def place(folder: Path) -> dict[str, Any]:
     }
 
 
-def same_place(told: dict[str, Any]) -> bool:
+def same_place(described: dict[str, Any]) -> bool:
     """Whether this process sees the very folder that `place` described, and may write there."""
     try:
-        status = os.stat(told["existing"])  # noqa: PTH116  (the pair below is os.stat's)
+        status = os.stat(described["existing"])  # noqa: PTH116  (the pair below is os.stat's)
     except OSError:
         return False
-    same = (status.st_dev, status.st_ino) == (told["device"], told["inode"])
-    return same and told["host"] == _boot_id() and os.access(told["existing"], os.W_OK)
+    same = (status.st_dev, status.st_ino) == (described["device"], described["inode"])
+    return same and described["host"] == _boot_id() and os.access(described["existing"], os.W_OK)
 
 
 def _boot_id() -> str:
@@ -74,18 +78,18 @@ def _boot_id() -> str:
 
 
 def move_to_room(folder: Path, rescued: Sequence[Path]) -> Path:
-    """The run folder to go on with, after the disk was too full for some records.
+    """Gather all records of a run in one folder, after a full disk had no room for some of them.
 
     Args:
         folder: the run folder.
-        rescued: those records, written anew where there was room (`NodeRecording.rescue`).
+        rescued: the records that were written elsewhere (`NodeRecording.rescue`).
 
     Returns:
-        A run folder beside the first of them that holds all of them and copies of the others;
-        ``folder`` itself if nothing was rescued.
+        A run folder next to the first rescued record, with all rescued records and copies of the
+        others; ``folder`` itself if nothing was rescued.
 
     Raises:
-        OSError: there is no room for that either.
+        OSError: there is no room in the new folder either.
     """
     if not rescued:
         return folder
@@ -102,7 +106,7 @@ def move_to_room(folder: Path, rescued: Sequence[Path]) -> Path:
 
 
 class Shipper:
-    """The worker's end: sends what is new in its spool files."""
+    """The worker's end of the channel: sends what is new in its spool files."""
 
     def __init__(self, folder: Path, channel: Channel) -> None:
         self._nodes = folder / NODES
@@ -110,7 +114,7 @@ class Shipper:
         self._sent: dict[str, int] = {}
 
     def ship(self) -> None:
-        """Send everything that is in the files and has not been sent. Main thread only."""
+        """Send all bytes that have not been sent yet; call it in the main thread only."""
         for path in sorted(self._nodes.glob(f"*{SUFFIX}")):
             with open(path, "rb") as file:
                 self._ship_file(path.name, file.fileno())
@@ -119,7 +123,7 @@ class Shipper:
         offset = self._sent.get(name, 0)
         while True:
             piece = os.pread(file, PIECE, offset)
-            filled = piece.rstrip(b"\0")  # the rest of a segment is zeros; so is a file's hole
+            filled = piece.rstrip(b"\0")  # the unused rest of a segment is zeros
             if filled:
                 self._send(("piece", name, offset, filled))
                 self._sent[name] = offset + len(filled)
@@ -128,7 +132,7 @@ class Shipper:
             offset += PIECE
 
     def finish(self) -> None:
-        """Send the rest, and how long each file is: its end may be zeros."""
+        """Send the rest, and the length of each file, because zeros at its end were not sent."""
         self.ship()
         for path in sorted(self._nodes.glob(f"*{SUFFIX}")):
             self._send(("size", path.name, path.stat().st_size, b""))
@@ -149,10 +153,10 @@ def _signals_waiting() -> Iterator[None]:
 
 
 class Inbox:
-    """The controller's end: writes what one worker sends.
+    """The controller's end of the channel: writes what one worker sends.
 
     Attributes:
-        problems: what could not be written, a sentence each.
+        problems: errors while receiving, a sentence each.
     """
 
     def __init__(self, output: Path, run: str, channel: Channel) -> None:
@@ -163,7 +167,7 @@ class Inbox:
         channel.setcallback(self.receive)
 
     def receive(self, message: Any) -> None:
-        """Called by execnet in its receiver thread for everything the worker sends."""
+        """Handle one message of the worker; execnet calls this in its receiver thread."""
         try:
             kind, name, number, data = message
             if kind == "ping":
@@ -171,7 +175,7 @@ class Inbox:
             else:
                 self._write(kind, name, number, data)
         except Exception as error:
-            # Raising here would close the channel, and what still comes would be lost.
+            # An exception here would close the channel, and all later messages would be lost.
             problem = f"receiving a worker's record failed: {error}"
             if problem not in self.problems:
                 self.problems.append(problem)
@@ -185,7 +189,7 @@ class Inbox:
                 os.ftruncate(file, number)
                 return
             os.pwrite(file, data, number)
-            # A frame may end in zeros, which are not sent: the file must be long enough for them.
+            # A frame may end with zeros, which are not sent: make the file long enough for them.
             end = -(-(number + len(data)) // SEGMENT) * SEGMENT
             if os.fstat(file).st_size < end:
                 os.ftruncate(file, end)
@@ -194,9 +198,9 @@ class Inbox:
 
 
 def measure_clock(channel: Channel) -> tuple[int, int]:
-    """This host's wall clock minus the controller's, and the bound of the error, in ns.
+    """Measure this host's wall clock minus the controller's, and the bound of the error, in ns.
 
-    Of eight round trips the shortest counts; the offset cannot be wrong by more than half of it.
+    Of `PINGS` round trips the shortest counts (Cristian 1989): the error is at most half of it.
     """
     best = (0, 2**62)
     for _ in range(PINGS):

@@ -1,4 +1,4 @@
-"""Trials as pytest runs them: each setup begins an attempt, each teardown's report ends it."""
+"""Trials as pytest runs them: setup begins an attempt, the report of teardown ends it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from pytest_crucible.session.outcome import (
     phase_outcome,
     trial_outcome,
 )
-from pytest_crucible.session.scope_capture import Stretches
+from pytest_crucible.session.scope_capture import ScopeCapture
 from pytest_crucible.session.span_capture import Capture
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """The attempt under way."""
+    """The running attempt of a trial."""
 
     identity: TrialIdentity
     opened: OpenScope
@@ -45,15 +45,16 @@ class _Attempt:
 
 
 class TrialHooks:
-    """Registered with pytest once a session turns out to have experiments.
+    """Records the trials of this process. Registered if the session has experiments.
 
-    Every hook here runs in every test, whether marked or not: what only some sessions need is in a
-    class of its own (`StretchHooks`, `AsyncTrials`, `Validation`, `RecordedFailures`, `Budget`).
+    All these hooks run in every test, marked or not. So hooks that only some sessions need are in
+    classes of their own: `ScopeCaptureHooks`, `AsyncTrials`, `Validation`, `RecordedFailures`,
+    `Budget`.
 
     Args:
         config: of this process.
-        recording: where this process records.
-        capture: told when a stretch or a trial begins and ends.
+        recording: of this process.
+        capture: captures the spans of every scope that is opened here.
         flush: called at the start and the end of each trial, outside pytest-timeout's timer.
     """
 
@@ -68,7 +69,7 @@ class TrialHooks:
         self.recording = recording
         self._capture = capture
         self.flush = flush
-        self.stretches = Stretches(recording, capture)
+        self.scope_capture = ScopeCapture(recording, capture)
         self._attempt: _Attempt | None = None
         self._counts: dict[str, int] = {}
 
@@ -90,7 +91,7 @@ class TrialHooks:
         if attempt is None:
             return report
         setattr(report, TRIAL, True)
-        if attempt.outcomes.get(call.when) != "failed":  # a failed subtest, reported before
+        if attempt.outcomes.get(call.when) != "failed":  # else a subtest has failed before
             attempt.outcomes[call.when] = phase_outcome(report)
         if report.failed:
             if call.excinfo is not None:
@@ -103,11 +104,11 @@ class TrialHooks:
 
     @property
     def opened(self) -> OpenScope | None:
-        """The scope of the trial under way."""
+        """The scope of the running trial; None between trials."""
         return None if self._attempt is None else self._attempt.opened
 
     def handle(self) -> Experiment | None:
-        """The handle of the trial under way. Made when it is asked for: few trials need one."""
+        """Return the handle of the running trial, and make it if needed; None between trials."""
         attempt = self._attempt
         if attempt is None:
             return None
@@ -117,13 +118,13 @@ class TrialHooks:
         return attempt.handle
 
     def interrupt(self) -> None:
-        """End the trial under way, if there is one, before its teardown was reported."""
+        """End the running trial, if there is one, before the report of its teardown."""
         self._end("interrupted")
 
     def finish(self) -> None:
-        """End what is still open: the session is over."""
+        """End everything that is still open, because the session is over."""
         self.interrupt()
-        self.stretches.leave(None)
+        self.scope_capture.leave(None)
         self._capture.close()
 
     def _begin(self, item: pytest.Item, identity: TrialIdentity) -> None:
@@ -159,11 +160,14 @@ class TrialHooks:
         record_into(attempt.opened, TRIAL_STOP, {"duration": duration}, metadata)
         self._capture.leave(attempt.opened)
         self.recording.close_scope(attempt.opened)
-        self.stretches.resume()
+        self.scope_capture.resume()
 
 
-class StretchHooks:
-    """Registered if experiments capture over more than a test, or if a worker ships its record."""
+class ScopeCaptureHooks:
+    """Opens and closes the scopes of classes, modules and the session, around every test.
+
+    Registered if a marker has such a ``scope=``, or if a worker sends its record.
+    """
 
     def __init__(self, hooks: TrialHooks) -> None:
         self._hooks = hooks
@@ -172,18 +176,18 @@ class StretchHooks:
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
-        self._hooks.stretches.enter(item)
+        self._hooks.scope_capture.enter(item)
         try:
             return (yield)
         finally:
             self._hooks.interrupt()  # only if no teardown report came
-            self._hooks.stretches.leave(nextitem)
+            self._hooks.scope_capture.leave(nextitem)
             if self._hooks.flush is not None:
                 self._hooks.flush()
 
 
 class Validation:
-    """Registered if there are experiments that validate their events."""
+    """Checks the events of each trial at its end. Registered if a marker has ``validate=``."""
 
     def __init__(self, hooks: TrialHooks) -> None:
         self._hooks = hooks
@@ -197,7 +201,7 @@ class Validation:
         try:
             result = yield
         finally:
-            problems = handle.settle()  # after fixtures are gone: they may emit events, too
+            problems = handle.settle()  # after the teardown of fixtures, which may emit events
         if problems and handle.definition.validate == ERROR:
             error = ValidationError(handle.name, problems)
             raise pytest.fail.Exception(str(error), pytrace=False) from error
@@ -205,10 +209,10 @@ class Validation:
 
 
 class AsyncTrials:
-    """Registered if there are trials that are coroutine functions.
+    """Sets the scope inside async tests. Registered if there are trials that are coroutines.
 
-    An async plugin may run the test in a task that was made before this trial began and so carries
-    an older context. This settles the scope inside the task.
+    An async plugin may run the test in a task that is older than the trial, so the task's context
+    does not have the trial's scope.
     """
 
     def __init__(self, hooks: TrialHooks) -> None:
@@ -238,6 +242,6 @@ class AsyncTrials:
 def any_async(items: Iterable[pytest.Item]) -> bool:
     """Whether any of the tests is a coroutine function."""
     objects = (getattr(item, "obj", None) for item in items)
-    # Each function once: a parametrized one is that of thousands of tests.
-    functions = {id(getattr(each, "__func__", each)): each for each in objects}
+    # Look at each function once: thousands of parametrized tests may share it.
+    functions = {id(getattr(function, "__func__", function)): function for function in objects}
     return any(map(inspect.iscoroutinefunction, functions.values()))

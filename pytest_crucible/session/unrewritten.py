@@ -1,7 +1,7 @@
-"""Our own modules are imported as they are, without pytest's rewriting of ``assert``.
+"""Imports our own modules without pytest's rewriting of ``assert``.
 
-Pytest rewrites the asserts of a plugin's whole distribution and, to that end, loads each of its
-modules by itself, piece by piece: a third of a millisecond more for each of ours. None holds tests.
+Pytest rewrites the asserts of all modules of a plugin's distribution. That makes importing each of
+our modules 0.33 ms slower, and none of them holds tests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PREFIX = "pytest_crucible."
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of this package where Python finds them, ahead of pytest."""
+    """Finds the modules of this package as Python does, before pytest's finder is asked."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -25,6 +25,6 @@ class _Finder(MetaPathFinder):
 
 
 def import_plainly() -> None:
-    """From here on, import this package's modules without pytest's help."""
+    """Import this package's modules without pytest's finder from now on."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

@@ -235,7 +235,7 @@ def test_what_goes_wrong_as_a_provider_is_set_stays_here() -> None:
     """The application's ``set_tracer_provider`` never raises because of us."""
     told: list[str] = []
     own = bridge.Bridge(told.append)
-    own.found = lambda provider: 1 / 0  # type: ignore[assignment]
+    own.on_provider = lambda provider: 1 / 0  # type: ignore[assignment]
     with capturing(bridge=own) as captured:
         trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
         start().end()

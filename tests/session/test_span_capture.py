@@ -70,8 +70,8 @@ def test_unmarked():
         ("--crucible-prices=.", "--crucible-prices: *: Is a directory"),
         ("--crucible-prices=nope.toml", "--crucible-prices: *nope.toml: No such file*"),
         ("--crucible-instrument=opnai", "--crucible-instrument: unknown client 'opnai'; valid: *"),
-        ("--crucible-instrument=auto,openai", "--crucible-instrument: 'auto' stands alone, *"),
-        ("--crucible-instrument=openai,none", "--crucible-instrument: 'none' stands alone, *"),
+        ("--crucible-instrument=auto,openai", "--crucible-instrument: 'auto' cannot be combined *"),
+        ("--crucible-instrument=openai,none", "--crucible-instrument: 'none' cannot be combined *"),
     ],
 )
 def test_a_wrong_option_is_one_line(pytester: pytest.Pytester, arguments: str, line: str) -> None:
