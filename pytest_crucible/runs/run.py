@@ -11,12 +11,13 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.capture.frames import SCHEMA, Frame, HeaderFrame
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import REQUIRED
 from pytest_crucible.exports.compressed import compression, inner_suffix
 from pytest_crucible.exports.csv_file import read_csv
 from pytest_crucible.exports.json_file import read_json
 from pytest_crucible.exports.jsonl_file import read_jsonl
 from pytest_crucible.exports.parquet_file import read_parquet
-from pytest_crucible.exports.rows import REQUIRED, event_from_row, unflatten
+from pytest_crucible.exports.rows import event_from_row, unflatten
 from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node, TrialKey
 from pytest_crucible.record.spool_reader import SpoolReader

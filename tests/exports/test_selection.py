@@ -10,9 +10,9 @@ import pytest
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import REQUIRED
 from pytest_crucible.exports.formats import FORMATS, export_as
 from pytest_crucible.exports.options import ExportOptions
-from pytest_crucible.exports.rows import REQUIRED
 from pytest_crucible.runs.run import open_run
 from tests.made_events import event
 
