@@ -37,9 +37,9 @@ from pytest_crucible.capture.strategies import (
     parse_sampling,
     strategy_of,
 )
-from pytest_crucible.events.catalog import is_container
+from pytest_crucible.events.catalog import is_container, is_start
 from pytest_crucible.events.enrichment import Enriched, enrich
-from pytest_crucible.events.event import RESERVED, Event
+from pytest_crucible.events.event import RESERVED, Event, hashable_id
 
 MOST_OPEN = 100_000
 """Open spans that a sampler remembers; beyond these it forgets the oldest as parents."""
@@ -164,7 +164,7 @@ class NodeSampler:
                 weight = 1.0 if unit.weight is None else unit.weight
                 data, error = _encoded(*event, (unit.number, unit.slot, weight))
                 if unit.weight is None:
-                    self._wait(unit, opened, data, text.endswith(".start"), ends)
+                    self._wait(unit, opened, data, is_start(text), ends)
                     if self._waiting > MOST_WAITING:
                         self._keep(unit)
                 else:
@@ -194,7 +194,7 @@ class NodeSampler:
         if span is None:
             unit = unit or self._around()
             return (unit, False) if unit is not None else self._single(opened, text)
-        if text.endswith(".start"):
+        if is_start(text):
             if unit is None:
                 if foreign:
                     return None, False
@@ -315,13 +315,9 @@ def _spans_of(metadata: object) -> tuple[object, object]:
     if not isinstance(metadata, Mapping):
         return None, None
     try:
-        return _key(metadata.get("span_id")), _key(metadata.get("parent_span_id"))
+        return hashable_id(metadata.get("span_id")), hashable_id(metadata.get("parent_span_id"))
     except Exception:  # a caller's own mapping type that cannot be read: recorded unchanged
         return None, None
-
-
-def _key(span: object) -> object:
-    return span if span is None or isinstance(span, (str, int)) else repr(span)
 
 
 def _encoded(

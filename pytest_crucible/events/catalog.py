@@ -16,6 +16,11 @@ CATEGORIES = (
 )  # fmt: skip
 """Those of the reference system; events of one's own may have others."""
 
+START, STOP, EXCEPTION = SPAN_ENDS = (".start", ".stop", ".exception")
+"""How the names of a span's events end."""
+CALL = "req_llm.request."
+"""Prefix of events that tell of a call of a model."""
+
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -258,6 +263,16 @@ CONTAINERS = (
     "crucible_train.epoch.",
 )
 """Prefixes of events that stand for a whole made of other operations."""
+
+
+def is_start(name: str) -> bool:
+    """Whether an event of this name says that something began, and its end will say it again."""
+    return name.endswith(START)
+
+
+def is_call(name: str) -> bool:
+    """Whether an event of this name tells of a call of a model that is over."""
+    return name.startswith(CALL) and not is_start(name)
 
 
 def is_container(name: str) -> bool:

@@ -1,23 +1,23 @@
 """Enrichment: what an event means, worked out when it is read.
 
 Nothing here runs while the code under test is measured, and nothing is guessed: a number that the
-event does not hold is None.
+event does not hold is None. Which columns there are, and the keys that tell them: `schema`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any
 
 import msgspec
 
+from pytest_crucible.events.catalog import EXCEPTION, STOP
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import COLUMNS, FROM_METADATA, NS_PER_MS, Told
 
-NS_PER_MS = 1_000_000
 _OK = frozenset({"ok", "success", "succeeded", "completed"})
 _FAILED = frozenset({"error", "failed", "failure", "timeout", "exception"})
-_CONTEXT_FIELDS = ("session_id", "user_id", "sample_id", "cohort", "model", "provider")
 _CATEGORY_FIELDS: dict[str, tuple[str, ...]] = {
     "crucible_train": (
         "epoch", "batch", "loss", "accuracy", "learning_rate", "gradient_norm", "checkpoint_path",
@@ -59,6 +59,10 @@ class Enriched(msgspec.Struct, kw_only=True, gc=False):
 
 
 Places = tuple[tuple[bool, str], ...]
+"""Where a number may stand: whether in the metadata, and under which key."""
+
+Rule = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
+"""From measurements and metadata to the value of a column, or None."""
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -68,171 +72,171 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     something are not there; to find that out once per shape saves most of the work.
 
     Attributes:
-        latency, success: whether any key is there that could tell.
-        cost, asked, answered, total: where costs and tokens may stand: whether in the metadata,
-            and under which key.
         otherwise: success where no key tells.
-        context: context fields that are there.
-        cancelled: whether there is such a key.
+        single: columns whose number can stand in one place only: whether that is in the metadata,
+            its key, and by what it is divided.
+        several: columns whose number can stand in several places, these, and the same.
+        rules: columns that a function works out where nothing else tells them, and this.
         nested: whether tokens may stand in ``tokens: {…}``, too.
+        sums: whether the total of tokens may have to be added up.
+        context: columns that stand in the metadata as they are.
+        success, cancelled: whether any key is there that could tell.
+        more: whether it takes more than ``single``, ``context`` and ``success``.
         fields: of the event's category, that are there.
-        numbers: by field where its number stands, if nothing above leaves a choice; else None.
+        blank: None for each column that may be set.
     """
 
-    latency: bool
-    success: bool
-    cost: Places
-    asked: Places
-    answered: Places
-    total: Places
-    nested: bool
     otherwise: bool | None
+    single: tuple[tuple[str, bool, str, float | None], ...]
+    several: tuple[tuple[str, Places, float | None], ...]
+    rules: tuple[tuple[str, Rule], ...]
+    nested: bool
+    sums: bool
     context: tuple[str, ...]
+    success: bool
     cancelled: bool
+    more: bool
     fields: tuple[str, ...]
-    numbers: tuple[tuple[str, bool, str], ...] | None
+    blank: dict[str, Any]
 
 
-_COLUMNS = (
-    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
-    "model", "provider", "session_id", "user_id", "sample_id", "cohort",
-)  # fmt: skip
-LATENCY_KEYS = frozenset({"duration", "duration_ns", "start", "stop", "latency_ms"})
 _SUCCESS_KEYS = frozenset({"success", "error", "exception", "status", "response"})
-_COST = ("cost_usd", "cost", "total_cost")
-_INPUT = ("input_tokens", "prompt_tokens", "prompt", "input")
-_OUTPUT = ("output_tokens", "completion_tokens", "completion", "output")
-_TOTAL = ("total_tokens", "total")
-_EXACT = 2**53
+_TOLD = {each.name: each.told for each in COLUMNS if each.told is not None}
+TOKENS = tuple(name for name, told in _TOLD.items() if told.in_tokens)
+"""The columns of input, output and total tokens."""
+_ASKED, _ANSWERED, _TOTAL = TOKENS
+_IN_TOKENS = tuple(
+    (column, key) for column in TOKENS for key in (*_TOLD[column].keys, *_TOLD[column].in_tokens)
+)
+_NO_TOKENS: Mapping[str, float] = {}
+_LOW, _HIGH = -(2**53), 2**53
 _MAX_PLANS = 4096
-_plans: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Plan] = {}
+_AND = object()  # between the keys of measurements and those of metadata
+_plans: dict[tuple[object, ...], Plan] = {}
 
 
 def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan:
     keys = {*numbers, *context}
-    category = _CATEGORY_FIELDS.get(name.partition(".")[0], ())
-    fields = tuple(each for each in category if each in keys)
-    named = False if name.endswith(".exception") else True if name.endswith(".stop") else None
-
-    def places(wanted: tuple[str, ...], *, context_first: bool = False) -> Places:
-        sources = ((False, numbers), (True, context))
-        return tuple(
-            (is_context, key)
-            for is_context, there in (reversed(sources) if context_first else sources)
-            for key in wanted
-            if key in there
-        )
-
-    # The short ones (prompt, total) only mean tokens inside ``tokens: {…}``.
-    asked, answered, total = (
-        places(tuple(key for key in keys if "_" in key)) for keys in (_INPUT, _OUTPUT, _TOTAL)
+    nested = "tokens" in keys
+    rules = tuple(
+        (column, rule) for column, (by, rule) in _RULES.items() if not by.isdisjoint(keys)
     )
-    cost = places(_COST, context_first=True)
-    told = {
-        "latency_ms": places(("duration",)) if "duration" in numbers else (),
-        "cost_usd": cost,
-        "input_tokens": asked,
-        "output_tokens": answered,
-        "total_tokens": total,
+    places = {
+        column: there
+        for column, told in _TOLD.items()
+        if (there := _places(told, numbers, context))
     }
-    only = not (_SUCCESS_KEYS | {"tokens", "cancelled"}) & keys and not fields
-    only = only and LATENCY_KEYS & {*numbers} <= {"duration"}
-    only = only and all(len(each) < 2 for each in (cost, asked, answered, total))
+    found = [(column, each, _TOLD[column].divisor) for column, each in places.items()]
+    several = tuple(each for each in found if len(each[1]) > 1)
+    context_columns = tuple(column for column in FROM_METADATA if column in context)
+    category = _CATEGORY_FIELDS.get(name.partition(".")[0], ())
+    sums = nested or _ASKED in places or _ANSWERED in places
+    cancelled = "cancelled" in context
     plan = Plan(
-        latency=not LATENCY_KEYS.isdisjoint(numbers),
+        otherwise=False if name.endswith(EXCEPTION) else True if name.endswith(STOP) else None,
+        single=tuple((column, *of[0], divisor) for column, of, divisor in found if len(of) == 1),
+        several=several,
+        rules=rules,
+        nested=nested,
+        sums=sums,
+        context=context_columns,
         success=not _SUCCESS_KEYS.isdisjoint(keys),
-        cost=cost,
-        asked=asked,
-        answered=answered,
-        total=total,
-        nested="tokens" in keys,
-        otherwise=named,
-        context=tuple(field for field in _CONTEXT_FIELDS if field in context),
-        cancelled="cancelled" in context,
-        fields=fields,
-        numbers=tuple((field, *each[0]) for field, each in told.items() if each) if only else None,
+        cancelled=cancelled,
+        more=bool(several or rules or nested or cancelled),
+        fields=tuple(field for field in category if field in keys),
+        blank=dict.fromkeys(
+            ("success", *places, *dict(rules), *(TOKENS if sums else ()), *context_columns)
+        ),
     )
     if len(_plans) >= _MAX_PLANS:  # names or keys that are made up as it goes
         _plans.clear()
-    _plans[name, numbers, context] = plan
+    _plans[name, *numbers, _AND, *context] = plan
     return plan
 
 
-def plan_of(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan:
+def _places(told: Told, numbers: tuple[str, ...], context: tuple[str, ...]) -> Places:
+    there = {"measurements": (False, numbers), "metadata": (True, context)}
+    return tuple(
+        (is_context, key)
+        for is_context, keys in map(there.__getitem__, told.sources)
+        for key in told.keys
+        if key in keys
+    )
+
+
+def plan_of(name: str, numbers: Iterable[str], context: Iterable[str]) -> Plan:
     """Where to look in events of this name with these keys in measurements and metadata."""
-    shape = (name, numbers, context)
-    return _plans.get(shape) or _plan(*shape)
+    return _plans.get((name, *numbers, _AND, *context)) or _plan(name, (*numbers,), (*context,))
 
 
 def enrich(event: Event) -> Enriched:
     """Work out the fields above for one event. Never raises, whatever the event holds."""
     name, numbers, context = event.name, event.measurements, event.metadata
-    plan = plan_of(name, tuple(numbers), tuple(context))
-    found = Enriched()
-    if plan.latency:
-        found.latency_ms = latency_ms_of(numbers)
-    if plan.cost:
-        found.cost_usd = _first(plan.cost, numbers, context)
+    plan = _plans.get((name, *numbers, _AND, *context)) or _plan(name, (*numbers,), (*context,))
+    told = plan.blank.copy()
+    tell(told, plan, numbers, context)
+    if plan.fields:
+        told["extra"] = category_fields(plan, numbers, context)
+    found = Enriched(**told)
     if plan.cancelled:
         found.cancelled = context["cancelled"] is True
-    if not found.cancelled:
-        found.success = success_of(plan, numbers, context) if plan.success else plan.otherwise
-    for field in plan.context:
-        setattr(found, field, context[field])
-    if plan.nested:
-        asked, answered, total = nested_tokens_of(numbers, context)
-    else:
-        asked = _first(plan.asked, numbers, context) if plan.asked else None
-        answered = _first(plan.answered, numbers, context) if plan.answered else None
-        total = _first(plan.total, numbers, context) if plan.total else None
-    if asked is not None or answered is not None:
-        found.input_tokens, found.output_tokens = asked, answered
-        if total is None:
-            total = (asked or 0) + (answered or 0)
-    found.total_tokens = total
-    if plan.fields:
-        found.extra = {field: context.get(field, numbers.get(field)) for field in plan.fields}
     if event.enriched:
         _apply(found, event.enriched)
     return found
 
 
-def add_enriched(row: dict[str, Any], event: Event, enrichers: Sequence[Any] = ()) -> None:
-    """Set what `enrich` finds, and then ``enrichers``, in a row in which all of that is None."""
-    name, numbers, context = event.name, event.measurements, event.metadata
-    shape = (name, tuple(numbers), tuple(context))
-    plan = _plans.get(shape) or _plan(*shape)
-    if plan.numbers is None or enrichers or event.enriched:
-        _add_all(row, event, enrichers)
-        return
-    # Half of the time that an export takes per event would go into an `Enriched`.
-    row["success"] = plan.otherwise
-    for field, is_context, key in plan.numbers:
+def tell(
+    row: dict[str, Any], plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
+) -> None:
+    """Set the columns of an event that may hold something, in a row in which they are None.
+
+    Straight into the row: an `Enriched` in between would be half of the time that an export takes
+    per event. What enrichers set is not looked at.
+    """
+    row["success"] = success_of(plan, numbers, context) if plan.success else plan.otherwise
+    for column, is_context, key, divisor in plan.single:
         value = (context if is_context else numbers)[key]
-        if type(value) is int and -_EXACT < value < _EXACT:
-            row[field] = value
-        else:
-            row[field] = number(value)
-    for field in plan.context:
-        if context[field] is not None:
-            row[field] = context[field]
-    if plan.latency and row["latency_ms"] is not None:
-        row["latency_ms"] /= NS_PER_MS
-    if row["total_tokens"] is None and (plan.asked or plan.answered):
-        asked, answered = row["input_tokens"], row["output_tokens"]
-        if asked is not None or answered is not None:
-            row["total_tokens"] = (asked or 0) + (answered or 0)
-
-
-def _add_all(row: dict[str, Any], event: Event, enrichers: Sequence[Any]) -> None:
-    enriched = enrich(event)
-    for enricher in enrichers:
-        enricher(event, enriched)
-    for field in _COLUMNS:
-        value = getattr(enriched, field)
+        kind = type(value)
+        # The usual numbers at once (NaN − NaN is not 0): a call each would be a tenth of the time.
+        if not ((kind is int and _LOW < value < _HIGH) or (kind is float and value - value == 0)):
+            value = number(value)
+        if divisor is not None and value is not None:
+            value /= divisor
+        row[column] = value
+    if plan.more:
+        _tell_more(row, plan, numbers, context)
+    for column in plan.context:
+        value = context[column]
         if value is not None:
-            row[field] = value
-    row.update(enriched.extra)
+            row[column] = value
+    if plan.sums:
+        asked, answered = row[_ASKED], row[_ANSWERED]
+        if (asked is not None or answered is not None) and row[_TOTAL] is None:
+            row[_TOTAL] = (asked or 0) + (answered or 0)
+
+
+def _tell_more(
+    row: dict[str, Any], plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
+) -> None:
+    for column, places, divisor in plan.several:
+        value = _first(places, numbers, context)
+        row[column] = value if divisor is None or value is None else value / divisor
+    for column, rule in plan.rules:
+        if row[column] is None:
+            row[column] = rule(numbers, context)
+    if plan.nested:
+        for column, value in nested_tokens_of(numbers, context).items():
+            if row[column] is None:
+                row[column] = value
+    if plan.cancelled and context["cancelled"] is True:
+        row["success"] = None
+
+
+def category_fields(
+    plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The fields of an event's category."""
+    return {field: context.get(field, numbers.get(field)) for field in plan.fields}
 
 
 def _apply(found: Enriched, fields: Mapping[str, Any]) -> None:
@@ -268,17 +272,22 @@ def number(value: object) -> float | None:
     return None
 
 
-def latency_ms_of(numbers: Mapping[str, Any]) -> float | None:
-    """Latency in ms that measurements tell, if they do."""
-    duration = number(numbers.get("duration"))
-    if duration is None:
-        duration = number(numbers.get("duration_ns"))
-    if duration is not None:
-        return duration / NS_PER_MS
+def _latency_ms(numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
     start, stop = number(numbers.get("start")), number(numbers.get("stop"))
     if start is not None and stop is not None:
         return (stop - start) / NS_PER_MS
     return number(numbers.get("latency_ms"))
+
+
+_RULES: Mapping[str, tuple[frozenset[str], Rule]] = {
+    "latency_ms": (frozenset({"start", "stop", "latency_ms"}), _latency_ms),
+}
+"""What works a column out where no number stands under its own keys (`schema.Told`), and from which
+keys."""
+LATENCY_WAYS = (
+    *((key,) for key in _TOLD["latency_ms"].keys), ("start", "stop"), ("latency_ms",),
+)  # fmt: skip
+"""Measurements that tell a latency: all of a way, and the first way that does."""
 
 
 def success_of(plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> bool | None:
@@ -286,7 +295,7 @@ def success_of(plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any
     explicit = context.get("success", numbers.get("success"))
     if isinstance(explicit, bool):
         return explicit
-    if context.get("error") or context.get("exception"):
+    if _error(context):
         return False
     status = context.get("status", numbers.get("status"))
     if isinstance(status, str):
@@ -302,30 +311,39 @@ def success_of(plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any
     return plan.otherwise
 
 
+def _error(context: Mapping[str, Any]) -> Any:
+    return context.get("error") or context.get("exception")
+
+
+def error_text(context: Mapping[str, Any]) -> str:
+    """What the metadata of a failed event say of its failure."""
+    return str(_error(context) or "unknown")
+
+
+def is_operation(enriched: Enriched) -> bool:
+    """Whether an event ends an operation: one that took time, succeeded, failed or was stopped."""
+    return enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
+
+
 def _first(places: Places, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
     for is_context, key in places:
         value = (context if is_context else numbers)[key]
         if type(value) is float and isfinite(value):
             return value
-        if type(value) is int and (-_EXACT < value < _EXACT or number(value) is not None):
+        if type(value) is int and (_LOW < value < _HIGH or number(value) is not None):
             return value
     return None
 
 
-def nested_tokens_of(
-    numbers: Mapping[str, Any], context: Mapping[str, Any]
-) -> tuple[float | None, ...]:
-    """Input, output and total tokens where they may stand in ``tokens: {…}``."""
+def nested_tokens_of(numbers: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str, float]:
+    """Tokens that stand in ``tokens: {…}``, by column."""
     nested = context.get("tokens", numbers.get("tokens"))
-    sources = [numbers, context, nested if isinstance(nested, Mapping) else {}]
-    return tuple(_any(sources, keys) for keys in (_INPUT, _OUTPUT, _TOTAL))
-
-
-def _any(sources: Sequence[Mapping[str, Any]], keys: tuple[str, ...]) -> float | None:
-    for position, source in enumerate(sources):
-        for key in keys:
-            if key in source and ("_" in key or position == 2):
-                value = number(source[key])
-                if value is not None:
-                    return value
-    return None
+    if not isinstance(nested, Mapping):
+        return _NO_TOKENS
+    found: dict[str, float] = {}
+    for column, key in _IN_TOKENS:
+        if key in nested and column not in found:
+            value = number(nested[key])
+            if value is not None:
+                found[column] = value
+    return found

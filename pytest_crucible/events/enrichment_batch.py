@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from pytest_crucible.events.enrichment import (
-    LATENCY_KEYS,
-    NS_PER_MS,
+    TOKENS,
     Places,
     Plan,
-    latency_ms_of,
+    Rule,
     nested_tokens_of,
     number,
     plan_of,
     success_of,
 )
+from pytest_crucible.events.schema import WORKED_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +79,22 @@ def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None
         return None
 
 
-def measured_column(events: Alike, field: str) -> Sequence[Any] | None:
-    """``latency_ms`` or ``cost_usd`` alone; None where the events tell nothing about it."""
-    plan = events.plan
-    if field == "latency_ms":
-        return _latency_ms(events) if plan.latency else None
-    return _first(events, plan.cost) if plan.cost else None
+def number_column(events: Alike, column: str) -> Sequence[Any] | None:
+    """One column of numbers alone; None where the events tell nothing about it."""
+    # A total of tokens may be the sum of two other columns.
+    wanted = TOKENS if column in TOKENS else (column,)
+    return _worked_out(events, events.plan, wanted).get(column)
 
 
 def enriched_columns(events: Alike) -> dict[str, Column]:
-    """The fields of `Enriched` that may hold something, ``extra`` spread out among them."""
+    """The columns in which `tell` may set something, and those of the events' category."""
     plan = events.plan
-    found: dict[str, Column] = {}
-    for field in ("latency_ms", "cost_usd"):
-        column = measured_column(events, field)
-        if column is not None:
-            found[field] = column
-    found["success"] = _success(events, plan)
-    found.update(_tokens(events, plan))
-    for field in plan.context:
-        found[field] = events.context[field]
-    found.update(category_columns(events))
-    return found
+    return {
+        "success": _success(events, plan),
+        **_worked_out(events, plan, WORKED_OUT),
+        **{column: events.context[column] for column in plan.context},
+        **category_columns(events),
+    }
 
 
 def category_columns(events: Alike) -> dict[str, list[Any]]:
@@ -111,17 +105,54 @@ def category_columns(events: Alike) -> dict[str, list[Any]]:
     }
 
 
-def _latency_ms(events: Alike) -> list[Any]:
-    if LATENCY_KEYS.intersection(events.numbers) != {"duration"}:
-        return [latency_ms_of(each) for each in events.measurements]
-    durations = _finite(events.numbers["duration"])
-    return [None if each is None else each / NS_PER_MS for each in durations]
+def _worked_out(events: Alike, plan: Plan, wanted: Collection[str]) -> dict[str, Sequence[Any]]:
+    found: dict[str, Sequence[Any]] = {}
+    for column, is_context, key, divisor in plan.single:
+        if column in wanted:
+            found[column] = _first(events, ((is_context, key),), divisor)
+    for column, places, divisor in plan.several:
+        if column in wanted:
+            found[column] = _first(events, places, divisor)
+    for column, rule in plan.rules:
+        if column in wanted:
+            found[column] = _filled(found.get(column), _each(events, rule))
+    if (plan.nested or plan.sums) and TOKENS[0] in wanted:
+        _add_tokens(found, events, plan)
+    return found
+
+
+def _add_tokens(found: dict[str, Sequence[Any]], events: Alike, plan: Plan) -> None:
+    nothing = [None] * len(events.metadata)
+    if plan.nested:
+        nested = _each(events, nested_tokens_of)
+        for column in TOKENS:
+            within = [each.get(column) for each in nested]
+            found[column] = _filled(found.get(column), within)
+    told = (found.get(column, nothing) for column in TOKENS)
+    found[TOKENS[-1]] = [
+        (a or 0) + (b or 0) if total is None and (a is not None or b is not None) else total
+        for a, b, total in zip(*told, strict=True)
+    ]
+
+
+def _filled(column: Sequence[Any] | None, others: Sequence[Any]) -> Sequence[Any]:
+    """A column with ``others`` where it is None."""
+    if column is None:
+        return others
+    return [b if a is None else a for a, b in zip(column, others, strict=True)]
+
+
+def _each(events: Alike, rule: Rule) -> list[Any]:
+    """What a rule works out of each event."""
+    return list(map(rule, events.measurements, events.metadata))
 
 
 def _success(events: Alike, plan: Plan) -> Column:
     if plan.success:
-        pairs = zip(events.measurements, events.metadata, strict=True)
-        told = [success_of(plan, *each) for each in pairs]
+        told = [
+            success_of(plan, *each)
+            for each in zip(events.measurements, events.metadata, strict=True)
+        ]
     elif plan.cancelled:
         told = [plan.otherwise] * len(events.metadata)
     else:
@@ -132,36 +163,15 @@ def _success(events: Alike, plan: Plan) -> Column:
     return told
 
 
-def _tokens(events: Alike, plan: Plan) -> dict[str, Column]:
-    asked: Sequence[Any]
-    answered: Sequence[Any]
-    total: Sequence[Any]
-    if plan.nested:
-        pairs = zip(events.measurements, events.metadata, strict=True)
-        nested = [nested_tokens_of(*each) for each in pairs]
-        asked, answered, total = ([each[kind] for each in nested] for kind in range(3))
-    elif plan.asked or plan.answered:
-        asked, answered, total = (
-            _first(events, places) for places in (plan.asked, plan.answered, plan.total)
-        )
-    else:
-        return {"total_tokens": _first(events, plan.total)} if plan.total else {}
-    summed = [
-        (a or 0) + (b or 0) if known is None and (a is not None or b is not None) else known
-        for a, b, known in zip(asked, answered, total, strict=True)
-    ]
-    return {"input_tokens": asked, "output_tokens": answered, "total_tokens": summed}
-
-
-def _first(events: Alike, places: Places) -> Sequence[Any]:
-    """Of each event the first of these that is a finite number."""
-    found: Sequence[Any] = [None] * len(events.metadata)
+def _first(events: Alike, places: Places, divisor: float | None) -> Sequence[Any]:
+    """Of each event the first of these that is a finite number, divided by ``divisor``."""
+    found: Sequence[Any] = ()
     for position, (is_context, key) in enumerate(places):
         more = _finite((events.context if is_context else events.numbers)[key])
-        if position:
-            more = [b if a is None else a for a, b in zip(found, more, strict=True)]
-        found = more
-    return found
+        found = _filled(found, more) if position else more
+    if divisor is None:
+        return found
+    return [None if each is None else each / divisor for each in found]
 
 
 def _finite(values: Sequence[Any]) -> Sequence[Any]:

@@ -74,3 +74,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def internal(self) -> bool:
         """True for the plugin's own events, which are not telemetry of the code under test."""
         return self.name.startswith(RESERVED)
+
+
+def weight_of(event: Event) -> float:
+    """How many events it stands for."""
+    return 1.0 if event.weight is None else event.weight
+
+
+def hashable_id(value: object) -> object:
+    """The id of a span or the like as it can be looked up: ids are texts or numbers."""
+    return value if value is None or isinstance(value, (str, int)) else repr(value)

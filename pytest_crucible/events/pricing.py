@@ -16,11 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible.events.catalog import is_call
 from pytest_crucible.events.enrichment import Enriched, number
 from pytest_crucible.events.event import Event
 
 TABLE, REPORTED, GENAI_PRICES = "table", "reported", "genai-prices"
-_CALL = "req_llm.request."
+NO_PRICE, NO_TOKENS = "no price", "no tokens told"
 _PARTS = ("input", "output", "cache_read", "cache_write")
 _MILLION = 1_000_000
 
@@ -114,7 +115,7 @@ class Pricer:
         self._has_package = genai_prices_version() is not None
 
     def __call__(self, event: Event, enriched: Enriched) -> None:
-        if not event.name.startswith(_CALL) or event.name.endswith(".start"):
+        if not is_call(event.name):
             return
         price = self._from_table(event, enriched)
         if price is None and enriched.cost_usd is not None:
@@ -198,7 +199,7 @@ def usage_of(event: Event, enriched: Enriched) -> Usage | str:
     """The tokens of a call, or why there are none."""
     numbers = event.measurements
     if enriched.input_tokens is None and enriched.output_tokens is None:
-        return "no tokens told"
+        return NO_TOKENS
     if enriched.input_tokens is None:
         return "no input tokens told"
     if enriched.output_tokens is None and event.metadata.get("operation") != "embeddings":
@@ -210,6 +211,18 @@ def usage_of(event: Event, enriched: Enriched) -> Usage | str:
     if read + write > enriched.input_tokens:
         return "usage makes no sense: more tokens cached than put in"
     return Usage(enriched.input_tokens, enriched.output_tokens or 0, read, write)
+
+
+def reason_unpriced(enriched: Enriched) -> str | None:
+    """Why a call has no cost; None if it has one, or failed and so has none to have."""
+    if enriched.cost_usd is not None or enriched.success is False:
+        return None
+    if enriched.cancelled:
+        return "cancelled: what it had used is unknown"
+    given = enriched.extra.get("unpriced")
+    if given is not None:
+        return str(given)
+    return NO_PRICE if enriched.total_tokens is not None else NO_TOKENS
 
 
 def cost_of(usage: Usage, price: Price) -> float:

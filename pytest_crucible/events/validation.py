@@ -13,15 +13,14 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from pytest_crucible.events.catalog import EventInfo, event_info, list_events
+from pytest_crucible.events.catalog import SPAN_ENDS, EventInfo, event_info, list_events
+from pytest_crucible.events.enrichment import LATENCY_WAYS
 from pytest_crucible.events.event import Event
 
-_SPAN_ENDS = ("start", "stop", "exception")
 _MOST_KINDS = 50  # names may be made up on the fly
 _CLOSE = 0.9  # difflib's ratio: one letter in ten
 _STAND_INS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    # Whatever `_enrich` takes for a duration is one.
-    "duration": (("duration_ns",), ("start", "stop"), ("latency_ms",)),
+    "duration": LATENCY_WAYS[1:],  # whatever enrichment takes for one
 }
 
 
@@ -80,8 +79,8 @@ def _stands_elsewhere(name: str, numbers: Mapping[str, Any], context: Mapping[st
 @lru_cache(maxsize=1024)
 def _meant(name: str, names: frozenset[str]) -> str | None:
     """The known name that an unknown one looks like a slip of."""
-    base, _, end = name.rpartition(".")
-    if end in _SPAN_ENDS and any(f"{base}.{each}" in names for each in _SPAN_ENDS):
+    base, dot, end = name.rpartition(".")
+    if dot + end in SPAN_ENDS and any(base + each in names for each in SPAN_ENDS):
         return None  # every span has these ends, whether or not the catalog lists them
     close = get_close_matches(name.lower(), names, 1, _CLOSE)
     return close[0] if close else None

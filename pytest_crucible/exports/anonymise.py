@@ -16,8 +16,9 @@ from functools import lru_cache
 from typing import Any
 
 from pytest_crucible.events.event import ATTRIBUTIONS, CAPTURE, LOG, RECORD, TRIAL_START, TRIAL_STOP
+from pytest_crucible.events.schema import COLUMNS, EXPORTED, NAME, PLACE
 from pytest_crucible.exports.options import ExportOptions
-from pytest_crucible.exports.rows import BASE_COLUMNS, NESTED
+from pytest_crucible.exports.rows import NESTED
 from pytest_crucible.metrics.catalog import MAX, MIN
 
 PERSONAL = (
@@ -44,13 +45,14 @@ HARMLESS = (
 
 _OURS = frozenset(
     {
-        TRIAL_START, TRIAL_STOP, RECORD, LOG, CAPTURE, *ATTRIBUTIONS, *BASE_COLUMNS, *NESTED,
+        TRIAL_START, TRIAL_STOP, RECORD, LOG, CAPTURE, *ATTRIBUTIONS, *EXPORTED, *NESTED,
         "passed", "failed", "errored", "skipped", "interrupted", "xfailed", "xpassed", "judge",
         "default", "main", "duration", "cost", "tokens", "total", "prompt", "completion",
     }
 )  # fmt: skip
 """Words of this package: they tell nothing of anybody, and readers need them."""
 
+_SHOWN = {each.name: each.shown for each in COLUMNS if each.shown}
 _KEY = re.compile(r"[A-Za-z_][\w.:/$-]{0,63}", re.ASCII)
 _PLACE = re.compile(r"[\w.]+( at [\w./\\-]+:\d+)?", re.ASCII)  # of a failed trial: type and place
 _NODE_ID = re.compile(r"[\w./\\:-]+", re.ASCII)
@@ -113,11 +115,12 @@ class Anonymiser:
         clean: dict[str, Any] = {}
         case = row.get("case")
         for key, value in row.items():
+            shown = _SHOWN.get(key)
             if key in NESTED:
                 clean[key] = self._mapping(value, "")
-            elif key in ("test", "case") or (key == "sample_id" and value == case):
+            elif shown == PLACE or (key == "sample_id" and value == case):
                 clean[key] = None if value is None else self._node_id(value)
-            elif key in ("run", "experiment", "condition", "node", "event", "attribution"):
+            elif shown == NAME:
                 clean[key] = None if value is None else self._show(value)
             elif key == "datetime":
                 clean[key] = value

@@ -25,12 +25,11 @@ from pytest_crucible.events.enrichment_batch import (
     enriched_columns,
 )
 from pytest_crucible.events.event import ATTRIBUTIONS, RESERVED
-from pytest_crucible.exports.rows import BASE_COLUMNS, Mark, origin_columns
+from pytest_crucible.events.schema import EXPORTED
+from pytest_crucible.exports.rows import Mark, origin_columns
 from pytest_crucible.record.chunks import Chunk, Origin
 
 _CONTEXT = Same(ATTRIBUTIONS[0])
-_MILLIS = [f"{number:03}" for number in range(1000)]
-_MICROS = [f"{number:03}+00:00" for number in range(1000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,9 @@ class Batch:
         return self.events.name.startswith(RESERVED)
 
     def columns(self) -> dict[str, Column]:
-        """`BASE_COLUMNS` in order, and those of the events' category."""
+        """`EXPORTED` in order, and those of the events' category."""
         chunk, origins = self.chunk, self.chunk.origins
-        found: dict[str, Column] = dict.fromkeys(BASE_COLUMNS, NOTHING)
+        found: dict[str, Column] = dict.fromkeys(EXPORTED, NOTHING)
         head = _head(origins[0])
         heads = [head] * len(origins)
         if origins.count(origins[0]) == len(origins):
@@ -86,7 +85,7 @@ class Batch:
         found["sequence"] = chunk.sequences
         found["event"] = Same(self.events.name)
         found["time_us"] = chunk.times_us
-        found["datetime"] = _iso(chunk.times_us)
+        found["datetime"] = list(map(iso_from_us, chunk.times_us))
         found["attribution"] = _CONTEXT if chunk.attributions is None else chunk.attributions
         if not self.internal:
             more = enriched_columns(self.events)
@@ -168,18 +167,3 @@ def _batch(rows: Sequence[int], chunk: Chunk) -> Batch | None:
     names = set(chunk.names)
     found = alike(names.pop(), chunk.measurements, chunk.metadata) if len(names) == 1 else None
     return None if found is None else Batch(rows, chunk, found)
-
-
-class _Seconds(dict[int, str]):
-    def __missing__(self, second: int) -> str:
-        text = self[second] = iso_from_us(second * 1_000_000)[:20]
-        return text
-
-
-def _iso(times_us: list[int]) -> list[str]:
-    """`iso_from_us` of each."""
-    seconds = _Seconds()
-    return [
-        f"{seconds[us // 1_000_000]}{_MILLIS[us // 1000 % 1000]}{_MICROS[us % 1000]}"
-        for us in times_us
-    ]

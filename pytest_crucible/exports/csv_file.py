@@ -10,16 +10,15 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.events.enrichment_batch import NOTHING, Column, Same
+from pytest_crucible.events.schema import KINDS
 from pytest_crucible.exports.compressed import lines, writing
-from pytest_crucible.exports.rows import WEIGHT, unflatten
+from pytest_crucible.exports.rows import unflatten
 from pytest_crucible.exports.table import Table
 
 # A spreadsheet runs cells that start with one of these. Neutralised by an apostrophe, which
 # spreadsheets hide and `read_csv` takes off again; as it does one that was there before.
 _FORMULA = frozenset("=+-@\t\r'")
 _NUMBERS = frozenset({int, float, bool})
-_INTEGERS = frozenset({"time_us", "sequence", "trial", "attempt"})
-_FLOATS = frozenset({"latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens"})
 
 
 def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
@@ -134,12 +133,11 @@ def _value(column: str, cell: str) -> Any:
     """CSV has no types: measurements are numbers, metadata are numbers where nothing is lost."""
     if cell == "":
         return None
-    if column in _INTEGERS:
-        return int(cell)
-    if column in _FLOATS or column == WEIGHT:
-        return float(cell)
-    if column == "success":
+    kind = KINDS.get(column, str)
+    if kind is bool:
         return cell == "True"
+    if kind is not str:
+        return kind(cell)
     if column.startswith(("measurements.", "metadata.")):
         if cell in ("True", "False"):
             return cell == "True"

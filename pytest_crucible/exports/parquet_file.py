@@ -9,18 +9,14 @@ from typing import Any
 from pytest_crucible._errors import ArtifactError, MissingExtraError
 from pytest_crucible._files import replacing_path
 from pytest_crucible.events.enrichment_batch import NOTHING, Column, Same
+from pytest_crucible.events.schema import KINDS
 from pytest_crucible.exports.rows import unflatten
 from pytest_crucible.exports.table import Part, Table
 
 ROW_GROUP = 20_000
 BATCH = 1_000
 _LEAST, _MOST = -(2**63), 2**63 - 1
-
-_BASE_KINDS = {
-    "trial": "int", "attempt": "int", "sequence": "int", "time_us": "int",
-    "latency_ms": "float", "cost_usd": "float", "success": "bool",
-    "input_tokens": "float", "output_tokens": "float", "total_tokens": "float",
-}  # fmt: skip
+_KINDS = {int: "int", float: "float", bool: "bool", str: "text"}
 
 
 def _pyarrow(feature: str = "Parquet") -> Any:
@@ -203,7 +199,7 @@ def _column_kinds(table: Table) -> dict[str, str]:
     return {
         column: _kind(table.kinds[column])
         if column in table.kinds
-        else _BASE_KINDS.get(column, "text")
+        else _KINDS[KINDS.get(column, str)]
         for column in table.columns
     }
 

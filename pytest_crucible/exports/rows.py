@@ -11,31 +11,25 @@ import msgspec
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.capture.frames import encode_degraded
-from pytest_crucible.events.enrichment import add_enriched, changed, enrich
+from pytest_crucible.events.enrichment import category_fields, changed, enrich, plan_of, tell
 from pytest_crucible.events.enrichment_batch import Alike
 from pytest_crucible.events.event import RESERVED, Event
+from pytest_crucible.events.schema import (
+    EXPORTED,
+    FROM_METADATA,
+    FROM_SCOPE,
+    KINDS,
+    MEASURED,
+    WEIGHT,
+    WORKED_OUT,
+)
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.record.chunks import Chunk, Origin, chunks_of
 
-BASE_COLUMNS = (
-    "run", "event_id", "experiment", "condition", "test", "case", "trial", "attempt",
-    "node", "sequence", "event", "time_us", "datetime", "attribution",
-    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
-    "model", "provider", "session_id", "user_id", "sample_id", "cohort", "role",
-)  # fmt: skip
-"""Columns that every export has, in this order; those of measurements and metadata follow."""
-
-_SCOPE = ("experiment", "condition", "test", "case", "trial", "attempt", "role")
-REQUIRED = ("run", "experiment", "condition", "node", "sequence", "event", "time_us")
-
-_MEASURED = (
-    "latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens",
-)  # fmt: skip
-WEIGHT = "sampling_weight"
-"""Column of how many events a row stands for; only where a sample was taken."""
-_KNOWN = frozenset({*BASE_COLUMNS, WEIGHT, "measurements", "metadata"})
-
 NESTED = ("measurements", "metadata")
+_KNOWN = frozenset({*EXPORTED, WEIGHT, *NESTED})
+_ENRICHED = (*WORKED_OUT, *FROM_METADATA)
+_TEXTS = tuple(name for name in _ENRICHED if KINDS[name] is str)
 _MAX_TEMPLATES = 256
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
@@ -109,7 +103,6 @@ def nested_rows(
     extra = tuple(enrichers)
     templates: dict[tuple[int, str, str], tuple[Scope | None, str, dict[str, Any]]] = {}
     last: Event | None = None
-    second, day = -1, ""
     for event in events:
         if (
             last is None
@@ -127,17 +120,22 @@ def nested_rows(
             _, prefix, template = templates[key]
         row = template.copy()
         sequence, time_us, name = event.sequence, event.time_us, event.name
-        micro = time_us % 1_000_000
-        if time_us - micro != second:
-            second, day = time_us - micro, iso_from_us(time_us)[:20]
         row["event_id"] = prefix + str(sequence)
         row["sequence"] = sequence
         row["event"] = name
         row["time_us"] = time_us
-        row["datetime"] = f"{day}{micro:06d}+00:00"
+        row["datetime"] = iso_from_us(time_us)
         row["attribution"] = event.attribution
-        if not name.startswith(RESERVED):
-            add_enriched(row, event, extra)
+        if name.startswith(RESERVED):
+            pass
+        elif extra or event.enriched:
+            _add_enriched(row, event, extra)
+        else:
+            numbers, context = event.measurements, event.metadata
+            plan = plan_of(name, numbers, context)
+            tell(row, plan, numbers, context)
+            if plan.fields:
+                row.update(category_fields(plan, numbers, context))
         if event.weight is not None:
             row[WEIGHT] = event.weight
         row["measurements"] = event.measurements
@@ -145,16 +143,28 @@ def nested_rows(
         yield row if mark is None else mark(event, row)
 
 
+def _add_enriched(row: dict[str, Any], event: Event, enrichers: Iterable[Any]) -> None:
+    """The same with what enrichers say."""
+    enriched = enrich(event)
+    for enricher in enrichers:
+        enricher(event, enriched)
+    for name in _ENRICHED:
+        value = getattr(enriched, name)
+        if value is not None:
+            row[name] = value
+    row.update(enriched.extra)
+
+
 def _template(event: Event) -> dict[str, Any]:
     """The row of an event as far as it is the same for all events of its scope."""
-    row: dict[str, Any] = dict.fromkeys(BASE_COLUMNS)
+    row: dict[str, Any] = dict.fromkeys(EXPORTED)
     return row | origin_columns(event.run, event.node, event.scope)
 
 
 def origin_columns(run: str, node: str, scope: Scope | None) -> dict[str, Any]:
     """What a row says of where its event comes from."""
     found: dict[str, Any] = {"run": run, "node": node}
-    found |= {name: getattr(scope, name, None) for name in _SCOPE}
+    found |= {name: getattr(scope, name, None) for name in FROM_SCOPE}
     found["sample_id"] = found["case"]
     return found
 
@@ -212,13 +222,16 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
 def _set_by_enrichers(event: Event, row: Mapping[str, Any]) -> dict[str, Any]:
     """What the columns say beyond what the event itself does."""
     plain = enrich(event)
-    said = {name: _measured(name, row[name]) for name in _MEASURED if name in row}
-    # CSV and Parquet keep texts as texts: a model named 3 is no other than one named "3".
-    said |= {
-        name: row[name]
-        for name in ("model", "provider")
-        if row.get(name) is not None and str(row[name]) != str(getattr(plain, name))
-    }
+    said = {name: _measured(name, row[name]) for name in MEASURED if name in row}
+    for name in _TEXTS:
+        value, own = row.get(name), getattr(plain, name)
+        if value is None or value == own:
+            continue
+        if name == "sample_id" and own is None:
+            own = row.get("case")
+        # CSV and Parquet keep texts as texts: a model named 3 is no other than one named "3".
+        if str(value) != str(own):
+            said[name] = value
     extra = {
         key: value
         for key, value in row.items()
@@ -261,7 +274,7 @@ def _int64(value: Any) -> int:
 
 
 def _measured(name: str, value: Any) -> Any:
-    if value is not None and not isinstance(value, bool if name == "success" else (int, float)):
+    if value is not None and not isinstance(value, bool if KINDS[name] is bool else (int, float)):
         raise TypeError(f"{name} is a {type(value).__name__}")
     if type(value) is int:
         float(value)  # an int beyond every float: OverflowError

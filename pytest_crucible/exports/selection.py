@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.bus import matcher
-from pytest_crucible.exports.rows import BASE_COLUMNS, NESTED
+from pytest_crucible.events.schema import EXPORTED
+from pytest_crucible.exports.rows import NESTED
 
 
 class Selection:
@@ -22,8 +23,8 @@ class Selection:
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = {name: f"{name}.*" if name in NESTED else name for name in wanted}
         self._matches = [matcher(each).match for each in self._wanted.values()]
-        self._known: dict[str, bool] = dict.fromkeys(BASE_COLUMNS, False)
-        for column in BASE_COLUMNS:
+        self._known: dict[str, bool] = dict.fromkeys(EXPORTED, False)
+        for column in EXPORTED:
             self._known[column] = self._asked(column)
 
     def _asked(self, column: str) -> bool:

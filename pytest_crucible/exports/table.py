@@ -13,8 +13,9 @@ from operator import itemgetter
 from typing import Any
 
 from pytest_crucible.events.enrichment_batch import Column, by_key
+from pytest_crucible.events.schema import EXPORTED
 from pytest_crucible.exports.batches import Batch, batches_of
-from pytest_crucible.exports.rows import BASE_COLUMNS, NESTED, Mark, Rows, nested_rows, to_json
+from pytest_crucible.exports.rows import NESTED, Mark, Rows, nested_rows, to_json
 from pytest_crucible.record.chunks import CHUNK, Chunk
 
 Shape = tuple[tuple[str, ...], tuple[Any, ...]]
@@ -172,7 +173,7 @@ class Table:
                 self._outline(row)
         fixed = self._fixed
         empty = not (fixed or self.kinds)  # no rows: the columns that they would have
-        base = [column for column in BASE_COLUMNS if column in fixed or empty]
+        base = [column for column in EXPORTED if column in fixed or empty]
         self.columns = [*base, *sorted(self.kinds)]
         for kinds in self.kinds.values():
             kinds.discard(type(None))
@@ -184,14 +185,14 @@ class Table:
                 for column, values in (*batch.category().items(), *columns.items()):
                     self.kinds.setdefault(column, set()).update(map(type, values))
             if found:
-                self._fixed.update(dict.fromkeys(BASE_COLUMNS))
+                self._fixed.update(dict.fromkeys(EXPORTED))
             for row in nested_rows(chunk.rows(others).events(), mark=rows.mark):
                 self._outline(row)
 
     def _outline(self, row: Mapping[str, Any]) -> None:
         values: list[Any] = []
         keys = tuple(key for key in row if key not in NESTED)
-        extra = {key: row[key] for key in keys if key not in BASE_COLUMNS}
+        extra = {key: row[key] for key in keys if key not in EXPORTED}
         kinds = tuple(map(type, extra.values()))
         shapes = [_spread(row.get(prefix, _EMPTY), values) for prefix in NESTED]
         shape = (keys, kinds, *shapes)
@@ -204,7 +205,7 @@ class Table:
         types = _columns(keys, shapes)
         types.update(zip(extra, kinds, strict=True))
         for column, kind in types.items():
-            if column not in BASE_COLUMNS:
+            if column not in EXPORTED:
                 self.kinds.setdefault(column, set()).add(kind)
 
     def parts(self) -> Iterator[Part]:

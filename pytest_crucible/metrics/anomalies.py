@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.events.event import RECORD
+from pytest_crucible.events.schema import BY_METRIC
 from pytest_crucible.metrics.observations import NO_CASE, Group
 from pytest_crucible.metrics.outliers import MAD, Detection, Floats, detect
-
-COLUMNS = {"latency": "latency_ms", "cost": "cost_usd"}
-"""Metrics whose values are a column of the events; others are recorded numbers."""
 
 Limits = tuple[float | None, float | None]
 
@@ -79,8 +77,8 @@ class _Part:
 def unusual(group: Group) -> dict[str, Unusual]:
     """Look for anomalies in everything that a group's events tell: latency, cost, numbers."""
     found = {}
-    for metric, column in COLUMNS.items():
-        values = np.frombuffer(getattr(group, column), dtype=np.float64)
+    for metric, column in BY_METRIC.items():
+        values = np.frombuffer(group.numbers[column], dtype=np.float64)
         if not np.isnan(values).all():
             found[metric] = _search(group, _by_event(group, values), log=True)
     for name, series in sorted(group.recorded.items()):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pytest_crucible._text import plural
-from pytest_crucible.events.enrichment import Enriched
-from pytest_crucible.events.event import Event
+from pytest_crucible.events.enrichment import Enriched, error_text
+from pytest_crucible.events.event import Event, weight_of
+from pytest_crucible.events.schema import MEASURED, Measured
 from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.metrics.counting.ensembles import Whole, Wholes, concerns
 from pytest_crucible.metrics.counting.model_calls import CallCounts, Calls
@@ -34,6 +35,10 @@ def _longs() -> array[int]:
     return array("q")
 
 
+def _measured() -> dict[str, array[float]]:
+    return {name: _doubles() for name in MEASURED}
+
+
 @dataclass(slots=True)
 class Series:
     """Finite numbers with the case (index into `Group.cases`) and trial each belongs to.
@@ -49,7 +54,7 @@ class Series:
 
 
 @dataclass(slots=True)
-class Group:
+class Group(Measured["array[float]"]):
     """The observations of one experiment under one condition.
 
     One row per event of the code under test; NaN stands for "this event has no such number".
@@ -59,8 +64,7 @@ class Group:
         cases: case ids; ``case`` holds indices into it, `NO_CASE` for events outside trials.
         trial: number of the trial, 0 outside trials.
         time_us: when, µs.
-        latency_ms, cost_usd, input_tokens, output_tokens, total_tokens: as enriched.
-        success: 1, 0, or NaN for events that neither succeed nor fail.
+        numbers: the columns of `MEASURED`, which are also attributes: ``latency_ms``, ….
         counted: 1 where the row counts in the overall metrics, 0 where its parts do.
         counted_cost, counted_tokens: the same for cost and for tokens.
         recorded: the numbers given to ``record``, by name.
@@ -79,6 +83,7 @@ class Group:
         http_calls: calls to model hosts that were seen, by host and protocol.
         merged: rows that tell of a call which another row stands for.
         wholes: ensemble predictions and hedged requests; None where no event is about them.
+        appends: of each of ``numbers`` by what another one is added.
     """
 
     experiment: str
@@ -89,12 +94,7 @@ class Group:
     case: array[int] = field(default_factory=_longs)
     trial: array[int] = field(default_factory=_longs)
     time_us: array[int] = field(default_factory=_longs)
-    latency_ms: array[float] = field(default_factory=_doubles)
-    cost_usd: array[float] = field(default_factory=_doubles)
-    success: array[float] = field(default_factory=_doubles)
-    input_tokens: array[float] = field(default_factory=_doubles)
-    output_tokens: array[float] = field(default_factory=_doubles)
-    total_tokens: array[float] = field(default_factory=_doubles)
+    numbers: dict[str, array[float]] = field(default_factory=_measured)
     counted: array[int] = field(default_factory=lambda: array("b"))
     counted_cost: array[int] = field(default_factory=lambda: array("b"))
     counted_tokens: array[int] = field(default_factory=lambda: array("b"))
@@ -113,6 +113,13 @@ class Group:
     http_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     merged: set[int] = field(default_factory=set)
     wholes: list[Whole] | None = None
+    appends: list[tuple[str, Callable[[float], None]]] = field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        # Looked up once: six columns a row are a tenth of what a row takes.
+        self.appends = [(name, column.append) for name, column in self.numbers.items()]
 
     @property
     def errors(self) -> dict[str, int]:
@@ -127,6 +134,9 @@ class Group:
     def __repr__(self) -> str:
         told = f"{plural(len(self.name), 'event')}, {plural(len(self.trials), 'trial')}"
         return f"<observations of {self.experiment!r} {self.condition!r}: {told}>"
+
+    def measured(self, column: str) -> array[float]:
+        return self.numbers[column]
 
     def case_index(self, case: str | None) -> int:
         """The index of a case in `cases`, which gets it if it is new; `NO_CASE` for None."""
@@ -207,22 +217,19 @@ def add_row(place: Place, event: Event, enriched: Enriched) -> None:
     """Add one event to the group of its place."""
     group = place.group
     row = len(group.counted)
-    group.name.append(name_index(group, event.name))
+    index = group.names.get(event.name)
+    group.name.append(name_index(group, event.name) if index is None else index)
     group.case.append(place.case)
     group.trial.append(place.trial)
     group.time_us.append(event.time_us)
-    group.latency_ms.append(_or_nan(enriched.latency_ms))
-    group.cost_usd.append(_or_nan(enriched.cost_usd))
-    success = enriched.success
-    group.success.append(NAN if success is None else float(success))
-    group.input_tokens.append(_or_nan(enriched.input_tokens))
-    group.output_tokens.append(_or_nan(enriched.output_tokens))
-    group.total_tokens.append(_or_nan(enriched.total_tokens))
+    for name, append in group.appends:
+        value = getattr(enriched, name)
+        append(NAN if value is None else value)
     group.judge.append(place.judge)
     if event.weight is not None or group.sampled:
         group.sampled = True
         group.weight.extend([1.0] * (row - len(group.weight)))
-        group.weight.append(1.0 if event.weight is None else event.weight)
+        group.weight.append(weight_of(event))
     (counted, cost, tokens), parts = place.nesting.place(event, enriched, row)
     group.counted.append(counted)
     group.counted_cost.append(cost)
@@ -231,9 +238,8 @@ def add_row(place: Place, event: Event, enriched: Enriched) -> None:
         group.counted[part] = 0
         group.failed.pop(part, None)
         group.cancelled.discard(part)
-    if success is False and counted:
-        error = event.metadata.get("error") or event.metadata.get("exception") or "unknown"
-        group.failed[row] = str(error)
+    if enriched.success is False and counted:
+        group.failed[row] = error_text(event.metadata)
     if enriched.cancelled and counted:
         group.cancelled.add(row)
     place.calls.add(event, enriched, row)
@@ -252,7 +258,3 @@ def name_index(group: Group, name: str) -> int:
         if group.wholes is None and concerns(name):
             group.wholes = []
     return index
-
-
-def _or_nan(value: float | None) -> float:
-    return NAN if value is None else value

@@ -19,12 +19,21 @@ from numpy.typing import NDArray
 
 from pytest_crucible.capture.bus import HANDLER_FAILURE
 from pytest_crucible.capture.frames import EventFrame
-from pytest_crucible.events.catalog import is_container
-from pytest_crucible.events.enrichment_batch import Alike, Column, Same, alike, enriched_columns
+from pytest_crucible.events.catalog import is_call, is_container, is_start
+from pytest_crucible.events.enrichment import Enriched, error_text
+from pytest_crucible.events.enrichment_batch import (
+    NOTHING,
+    Alike,
+    Column,
+    Same,
+    alike,
+    enriched_columns,
+)
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.pricing import reason_unpriced
+from pytest_crucible.events.schema import MEASURED, Measured
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.counting.ensembles import concerns
-from pytest_crucible.metrics.counting.model_calls import CALL, NO_PRICE, NO_TOKENS
 from pytest_crucible.metrics.counting.spans import MAX_PARTS
 from pytest_crucible.metrics.groups import Group, Observations, Place, name_index
 from pytest_crucible.record.node_reader import Node, as_mapping
@@ -37,23 +46,20 @@ Bools = NDArray[np.bool_]
 _NOT_PLAIN = frozenset({"span_id", "parent_span_id", "strand", "continues", "cancelled"})
 _MANY = 32  # shapes
 _FEW = 64  # below this NumPy's calls cost more than they save
-_NANS = ("latency_ms", "cost_usd", "success", "input_tokens", "output_tokens", "total_tokens")
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(Measured[Floats]):
     """Rows to be: one array per column, and what else the events tell."""
 
     time_us: Ints
     name: Ints
-    latency_ms: Floats
-    cost_usd: Floats
-    success: Floats
-    input_tokens: Floats
-    output_tokens: Floats
-    total_tokens: Floats
+    numbers: Mapping[str, Floats]
     starts: Bools
     errors: list[tuple[int, str]]
+
+    def measured(self, column: str) -> Floats:
+        return self.numbers[column]
 
 
 class PlainEvents:
@@ -165,7 +171,7 @@ def _add_columns(place: Place, node: Node, shapes: list[_Shape]) -> None:
     }
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("time_us", "name", "starts", *_NANS)
+        for name in ("time_us", "name", "starts", *MEASURED)
     }
     if len(parts) > 1:
         order = np.argsort(joined["time_us"], kind="stable")
@@ -181,7 +187,7 @@ def _append(place: Place, columns: Mapping[str, NDArray[Any]], errors: Mapping[i
     known = ~np.isnan(columns["latency_ms"]) | ~np.isnan(columns["success"])
     operation = known & ~columns["starts"]
     cost, tokens = ~np.isnan(columns["cost_usd"]), ~np.isnan(columns["total_tokens"])
-    for name in ("time_us", "name", *_NANS):
+    for name in ("time_us", "name", *MEASURED):
         _extend(getattr(group, name), columns[name])
     _extend(group.case, np.full(size, place.case, dtype=np.int64))
     _extend(group.trial, np.full(size, place.trial, dtype=np.int64))
@@ -205,16 +211,14 @@ def _extend(column: array[Any], values: NDArray[Any]) -> None:
 def _columns(group: Group, node: Node, shape: _Shape) -> _Columns:
     events, size = shape.events, len(shape.times_ns)
     told = enriched_columns(events)
-    floats = {
-        name: _floats(told[name], size) if name in told else np.full(size, np.nan) for name in _NANS
-    }
-    starts = events.name.endswith(".start")
+    numbers = {name: _floats(told.get(name, NOTHING), size) for name in MEASURED}
+    starts = is_start(events.name)
     return _Columns(
         time_us=(np.array(shape.times_ns) - node.offset_ns) // 1000,
         name=np.full(size, name_index(group, events.name), dtype=np.int64),
-        **floats,
+        numbers=numbers,
         starts=np.full(size, starts),
-        errors=[] if starts else _errors(floats["success"], events.metadata),
+        errors=[] if starts else _errors(numbers["success"], events.metadata),
     )
 
 
@@ -225,33 +229,29 @@ def _floats(column: Column, size: int) -> Floats:
     return np.array(column, dtype=np.float64)
 
 
-def _errors(success: Floats, context: Sequence[Mapping[str, Any] | None]) -> list[tuple[int, str]]:
-    found = []
-    for row in np.flatnonzero(success == 0).tolist():
-        told = context[row] or {}
-        found.append((row, str(told.get("error") or told.get("exception") or "unknown")))
-    return found
+def _errors(success: Floats, context: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    return [(row, error_text(context[row])) for row in np.flatnonzero(success == 0).tolist()]
 
 
 def _count_calls(place: Place, events: Alike, part: _Columns) -> None:
     name = events.name
-    if not name.startswith(CALL) or name.endswith(".start"):
+    if not is_call(name):
         return
-    counts, size = place.group.calls, part.time_us.size
+    counts = place.group.calls
     told = events.context.get("provider", [""])
     if set(map(type, told)) == {str}:
         told = list(set(told))
     counts.providers.update(str(each or "").lower() for each in told)
-    unpriced = np.isnan(part.cost_usd) & (part.success != 0)
-    no_price = int(np.count_nonzero(unpriced & ~np.isnan(part.total_tokens)))
-    no_tokens = int(np.count_nonzero(unpriced)) - no_price
-    for reason, count in (
-        (None, size - no_price - no_tokens),
-        (NO_PRICE, no_price),
-        (NO_TOKENS, no_tokens),
-    ):
-        if count:
-            counts.add(place.judge, reason, count)
+    cost, tokens = ~np.isnan(part.cost_usd), ~np.isnan(part.total_tokens)
+    kinds = np.bincount(cost * 4 + (part.success == 0) * 2 + tokens)
+    for kind in np.flatnonzero(kinds).tolist():
+        # Nothing else of a plain event matters here.
+        example = Enriched(
+            cost_usd=0 if kind & 4 else None,
+            success=False if kind & 2 else None,
+            total_tokens=0 if kind & 1 else None,
+        )
+        counts.add(place.judge, reason_unpriced(example), int(kinds[kind]))
 
 
 def _count_models(group: Group, events: Alike) -> None:

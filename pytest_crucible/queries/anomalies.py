@@ -12,11 +12,12 @@ import numpy as np
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.events.enrichment import enrich, number
-from pytest_crucible.events.enrichment_batch import Alike, measured_column
+from pytest_crucible.events.enrichment_batch import Alike, number_column
 from pytest_crucible.events.event import RESERVED, Event
+from pytest_crucible.events.schema import BY_METRIC, NUMBERS
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.exports.rows import Mark
-from pytest_crucible.metrics.anomalies import COLUMNS, Limits
+from pytest_crucible.metrics.anomalies import Limits
 from pytest_crucible.metrics.outliers import detect
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.record.chunks import Origin
@@ -24,8 +25,7 @@ from pytest_crucible.record.chunks import Origin
 COLUMN = "anomaly"
 """Column of exports: the metrics in which an event is one; only there if any event is."""
 
-_ENRICHED = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
-_LOG = frozenset({"latency_ms", "cost_usd"})
+_LOG = frozenset(BY_METRIC.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ def anomalies(
 
 
 def _reader(metric: str) -> Callable[[Event], float | None]:
-    if metric not in _ENRICHED:
+    if metric not in NUMBERS:
         return lambda event: number(event.measurements.get(metric))
 
     def enriched(event: Event) -> float | None:
@@ -212,8 +212,8 @@ class _Marks:
 
 
 def _value(row: Mapping[str, Any], metric: str) -> float | None:
-    if metric in COLUMNS:
-        value: float | None = row[COLUMNS[metric]]
+    if metric in BY_METRIC:
+        value: float | None = row[BY_METRIC[metric]]
         return value
     return _number(row["measurements"].get(metric))
 
@@ -221,10 +221,10 @@ def _value(row: Mapping[str, Any], metric: str) -> float | None:
 def _values(events: Alike, metric: str) -> Sequence[float | None]:
     """`_value` of each."""
     found: Sequence[float | None] | None = None
-    if metric not in COLUMNS:
+    if metric not in BY_METRIC:
         found = list(map(_number, events.numbers.get(metric, ())))
     elif not events.name.startswith(RESERVED):
-        found = measured_column(events, COLUMNS[metric])
+        found = number_column(events, BY_METRIC[metric])
     return found or [None] * len(events.measurements)
 
 

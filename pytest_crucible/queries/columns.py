@@ -19,6 +19,7 @@ from pytest_crucible._text import did_you_mean
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.enrichment_batch import NOTHING, Column, Same, enriched_columns
+from pytest_crucible.events.schema import MEASURED, QUERIED, SCOPE, Measured
 from pytest_crucible.exports.batches import batches_of
 from pytest_crucible.record.chunks import Chunk, Origin
 
@@ -27,10 +28,10 @@ Ints = NDArray[np.int64]
 
 Number = TypeVar("Number", np.int32, np.int64, np.float64)
 
-_FOUND = ("model", "provider")
 _TEXTS = frozenset({str, NoneType})
-TEXTS = ("name", "condition", "case", "model", "provider")
-NUMBERS = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
+TEXTS = ("name", *(each.name for each in QUERIED))
+OF_SCOPES = tuple(each.name for each in QUERIED if each.computed_by == SCOPE)
+OF_EVENTS = tuple(each.name for each in QUERIED if each.computed_by != SCOPE)
 
 
 class Texts(TypedDict, total=False):
@@ -52,7 +53,7 @@ class _Loaded:
     time_us: Ints
 
 
-class EventColumns:
+class EventColumns(Measured[Floats]):
     """Some events as columns, one value per event, in order; made by `Events.columns`.
 
     They are shared by all that is asked of the same events, and so cannot be changed.
@@ -72,35 +73,15 @@ class EventColumns:
         """µs since the epoch."""
         return self._of(self._loaded.time_us)
 
-    @property
-    def success(self) -> Floats:
-        """1, 0, or NaN for events that neither succeed nor fail."""
-        return self._of(self._loaded.numbers["success"])
+    def measured(self, column: str) -> Floats:
+        """``latency_ms``, say, which is an attribute, too.
 
-    @property
-    def latency_ms(self) -> Floats:
-        """In ms; NaN where an event has no such number, here and in the following."""
-        return self._of(self._loaded.numbers["latency_ms"])
-
-    @property
-    def cost_usd(self) -> Floats:
-        """In US dollars."""
-        return self._of(self._loaded.numbers["cost_usd"])
-
-    @property
-    def input_tokens(self) -> Floats:
-        """Tokens of the prompt."""
-        return self._of(self._loaded.numbers["input_tokens"])
-
-    @property
-    def output_tokens(self) -> Floats:
-        """Tokens of the answer."""
-        return self._of(self._loaded.numbers["output_tokens"])
-
-    @property
-    def total_tokens(self) -> Floats:
-        """Tokens of both."""
-        return self._of(self._loaded.numbers["total_tokens"])
+        Raises:
+            KeyError: another column.
+        """
+        if column not in MEASURED:
+            raise KeyError(f"no column of numbers {column!r}; there are {', '.join(MEASURED)}")
+        return self._of(self._loaded.numbers[column])
 
     def __len__(self) -> int:
         return int(self._loaded.time_us.size if self._rows is None else self._rows.size)
@@ -193,7 +174,7 @@ def columns_of(chunks: Iterable[Chunk]) -> EventColumns:
     """Read events into columns."""
     codes: dict[str, array[int]] = {name: array("i") for name in TEXTS}
     distinct: dict[str, _Codes] = {name: _Codes() for name in TEXTS}
-    numbers: dict[str, array[float]] = {name: array("d") for name in (*NUMBERS, "success")}
+    numbers: dict[str, array[float]] = {name: array("d") for name in MEASURED}
     time_us = array("q")
     for chunk in chunks:
         parts = list(_parts(chunk))
@@ -245,18 +226,18 @@ def _parts(chunk: Chunk) -> Iterator[tuple[Any, dict[str, Column]]]:
         )
     for row, event in zip(others, chunk.rows(others).events(), strict=True):
         found = Enriched() if event.internal else enrich(event)
-        told = {name: Same(getattr(found, name)) for name in (*_FOUND, *NUMBERS, "success")}
+        told = {name: Same(getattr(found, name)) for name in (*OF_EVENTS, *MEASURED)}
         yield row, _with_texts(told, event.name, [chunk.origins[row]])
 
 
 def _with_texts(told: dict[str, Column], name: str, origins: Sequence[Origin]) -> dict[str, Column]:
     found = {**told, "name": Same(name)}
-    for column in ("condition", "case"):
+    for column in OF_SCOPES:
         if origins.count(origins[0]) == len(origins):
             found[column] = Same(getattr(origins[0].scope, column, None))
         else:
             found[column] = [getattr(each.scope, column, None) for each in origins]
-    for column in _FOUND:
+    for column in OF_EVENTS:
         values = found.setdefault(column, NOTHING)
         if isinstance(values, Same):
             found[column] = Same(_text(values.value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from pytest_crucible._errors import MissingExtraError
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.events.enrichment import Enriched, enrich
-from pytest_crucible.events.event import Event
+from pytest_crucible.events.event import Event, weight_of
+from pytest_crucible.events.schema import NUMBERS
 from pytest_crucible.exports.parquet_file import arrow_table, fitted_columns
 from pytest_crucible.exports.rows import nested_row
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.outliers import MAD, Method
 from pytest_crucible.queries.anomalies import Anomalies, anomalies
-from pytest_crucible.queries.columns import EventColumns, columns_of
+from pytest_crucible.queries.columns import OF_EVENTS, OF_SCOPES, EventColumns, columns_of
 from pytest_crucible.queries.keys import check_keys
 from pytest_crucible.queries.trace import Trace, trace
 from pytest_crucible.queries.windows import Window, slide
@@ -38,15 +40,17 @@ Moment = datetime | int
 
 Unit = Literal["seconds", "minutes", "hours"]
 UNITS: dict[Unit, int] = {"seconds": 1_000_000, "minutes": 60_000_000, "hours": 3_600_000_000}
+_MEASURED = ("success", *NUMBERS)
 _DTYPE = np.dtype(
     [
-        ("name", object), ("time_us", np.int64), ("condition", object), ("case", object),
-        ("model", object), ("provider", object), ("success", np.float64),
-        ("latency_ms", np.float64), ("cost_usd", np.float64), ("input_tokens", np.float64),
-        ("output_tokens", np.float64), ("total_tokens", np.float64),
-        ("weight", np.float64),
+        ("name", object), ("time_us", np.int64),
+        *((name, object) for name in (*OF_SCOPES, *OF_EVENTS)),
+        *((name, np.float64) for name in _MEASURED), ("weight", np.float64),
     ]
 )  # fmt: skip
+_said_of_scopes = attrgetter(*OF_SCOPES)
+_said_of_events = attrgetter(*OF_EVENTS, *_MEASURED)  # None becomes NaN in a column of floats
+_NO_SCOPE = (None,) * len(OF_SCOPES)
 _MISSING = object()
 
 
@@ -365,16 +369,10 @@ def _worked_out(event: Event, enriched: Enriched, key: str) -> object:
 
 
 def _record(event: Event) -> tuple[object, ...]:
-    found, scope = _enriched(event), event.scope
-    numbers = (
-        None if found.success is None else float(found.success),
-        found.latency_ms, found.cost_usd, found.input_tokens, found.output_tokens,
-        found.total_tokens, 1.0 if event.weight is None else event.weight,
-    )  # fmt: skip
+    scope = event.scope
     return (
-        event.name, event.time_us, scope.condition if scope else None,
-        scope.case if scope else None, found.model, found.provider,
-        *(np.nan if number is None else number for number in numbers),
+        event.name, event.time_us, *(_NO_SCOPE if scope is None else _said_of_scopes(scope)),
+        *_said_of_events(_enriched(event)), weight_of(event),
     )  # fmt: skip
 
 

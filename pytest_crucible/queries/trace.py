@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from pytest_crucible._text import one_line
 from pytest_crucible.capture.correlation import KEY, OPEN_SPAN
+from pytest_crucible.events.catalog import SPAN_ENDS, is_start
 from pytest_crucible.events.enrichment import Enriched, enrich, number
 from pytest_crucible.events.event import Event
 
@@ -153,7 +154,7 @@ def _drafts(events: Iterable[Event]) -> tuple[list[_Draft], dict[str, _Draft]]:
     for event in events:
         own = _own_id(event)
         draft = known.get(own) if own is not None else None
-        starts = event.name.endswith(".start") and _said(event, "span_id") is not None
+        starts = is_start(event.name) and _said(event, "span_id") is not None
         if draft is None or not _fits(draft, event, starts):
             draft = _Draft()
             drafts.append(draft)
@@ -253,10 +254,10 @@ def _describe(node: TraceNode) -> str:
 
 
 def _name(event: Event, enriched: Enriched) -> str:
-    name, _, stage = event.name.rpartition(".")
-    if event.metadata.get("span_id") is None or stage not in ("start", "stop", "exception"):
+    name = event.name.rpartition(".")[0]
+    if event.metadata.get("span_id") is None or not event.name.endswith(SPAN_ENDS):
         return one_line(event.name)
-    if stage == "start":
+    if is_start(event.name):
         return f"{one_line(name)} (not ended)"
     if enriched.cancelled:
         return f"{one_line(name)} (cancelled)"

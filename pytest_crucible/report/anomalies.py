@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pytest_crucible.metrics.anomalies import COLUMNS, Unusual, Worst
+from pytest_crucible.events.schema import BY_METRIC
+from pytest_crucible.metrics.anomalies import Unusual, Worst
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.numbers import decimals, show
 
@@ -77,7 +78,7 @@ def _farthest(by_condition: Mapping[str, Unusual]) -> tuple[str, Worst]:
 def _worst(metric: str, worst: Worst) -> Iterator[str]:
     unit = _UNITS.get(metric, "")
     yield f"worst {show(worst.value, unit, decimals([worst.value]))}"
-    if metric in COLUMNS:
+    if metric in BY_METRIC:
         times = worst.value / worst.median
         yield f"{show(times, '', 0 if times >= 10 else decimals([times]))} × the median"
     else:

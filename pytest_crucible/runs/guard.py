@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible._layout import NODES, SUFFIX
+from pytest_crucible.events.schema import REQUIRED
 from pytest_crucible.exports.formats import ARCHIVE, FORMATS, Format, format_of_file
-from pytest_crucible.exports.rows import REQUIRED
 from pytest_crucible.runs.manifest import read_manifest
 
 _JSON = FORMATS["json"]

@@ -15,8 +15,9 @@ from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible._text import plural
 from pytest_crucible.capture.frames import SCHEMA, Frame, HeaderFrame
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import REQUIRED
 from pytest_crucible.exports.formats import FORMATS, Format, endings_read, format_of_file
-from pytest_crucible.exports.rows import REQUIRED, event_from_row, unflatten
+from pytest_crucible.exports.rows import event_from_row, unflatten
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.record.merge import merge

@@ -11,7 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_crucible._clock import iso_from_us
-from pytest_crucible.events.enrichment import Enriched, add_enriched, enrich, number
+from pytest_crucible.events.enrichment import (
+    Enriched,
+    category_fields,
+    enrich,
+    number,
+    plan_of,
+    tell,
+)
 from pytest_crucible.events.event import Event
 
 
@@ -274,6 +281,8 @@ def test_rows_say_what_enrichment_says(
     found = enrich(made)
     columns = [each for each in Enriched.__struct_fields__ if each not in ("cancelled", "extra")]
     row: dict[str, Any] = dict.fromkeys(columns)
-    add_enriched(row, made)
+    plan = plan_of(name, measurements, metadata)
+    tell(row, plan, measurements, metadata)
+    row |= category_fields(plan, measurements, metadata)
     expected = {column: getattr(found, column) for column in columns} | found.extra
     assert repr(row) == repr(expected)

@@ -17,7 +17,7 @@ from pytest_crucible.events.enrichment_batch import (
     by_key,
     category_columns,
     enriched_columns,
-    measured_column,
+    number_column,
 )
 from tests.made_events import MS, event
 
@@ -96,7 +96,7 @@ def test_one_column_alone(
     """What is not finite is no number; what no event tells has no column at all."""
     events = alike("req_llm.request.stop", measured, [{}] * len(measured))
     assert events is not None
-    assert measured_column(events, field) == expected
+    assert number_column(events, field) == expected
 
 
 def test_fields_of_a_category_have_columns() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.enrichment_batch import Same
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import MEASURED
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.exports.batches import batches_of
 from pytest_crucible.exports.csv_file import write_csv
@@ -23,7 +24,7 @@ from pytest_crucible.exports.jsonl_file import write_jsonl
 from pytest_crucible.exports.parquet_file import write_parquet
 from pytest_crucible.exports.rows import Rows, nested_row, nested_rows
 from pytest_crucible.queries.anomalies import COLUMN, marks_of
-from pytest_crucible.queries.columns import NUMBERS, TEXTS, columns_of
+from pytest_crucible.queries.columns import TEXTS, columns_of
 from pytest_crucible.record.chunks import Origins, chunk_of, chunks_of
 from tests.made_events import T0_US
 
@@ -231,15 +232,14 @@ def test_loaded_columns_say_what_enrichment_says(events: list[Event]) -> None:
     """Event by event; a text for whatever a model or provider is."""
     loaded = columns_of(chunks_of(events))
     assert len(loaded) == len(events)
-    names = (*NUMBERS, "success")
-    found = [*map(loaded.texts, TEXTS), *(getattr(loaded, name) for name in names)]
+    found = [*map(loaded.texts, TEXTS), *(getattr(loaded, name) for name in MEASURED)]
     told = [Enriched() if event.internal else enrich(event) for event in events]
     expected: list[list[Any]] = [
         [event.name for event in events],
         [event.scope and event.scope.condition for event in events],
         [event.scope and event.scope.case for event in events],
         *([as_text(getattr(each, name)) for each in told] for name in ("model", "provider")),
-        *([as_float(getattr(each, name)) for each in told] for name in names),
+        *([as_float(getattr(each, name)) for each in told] for name in MEASURED),
     ]
     assert [repr(column.tolist()) for column in found] == [repr(column) for column in expected]
     assert loaded.time_us.tolist() == [event.time_us for event in events]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import EXPORTED
 from pytest_crucible.exports.csv_file import read_csv, write_csv
-from pytest_crucible.exports.rows import BASE_COLUMNS, nested_row
+from pytest_crucible.exports.rows import nested_row
 from pytest_crucible.exports.table import Table
 from tests.made_events import MS, event
 
@@ -42,7 +43,7 @@ def test_columns_are_the_union_over_all_events(tmp_path: Path) -> None:
     )
     first, second, third = cells(path)
     assert list(first) == [
-        *BASE_COLUMNS, "measurements.duration", "metadata.last", "metadata.tokens.prompt",
+        *EXPORTED, "measurements.duration", "metadata.last", "metadata.tokens.prompt",
     ]  # fmt: skip
     assert (first["measurements.duration"], first["metadata.last"]) == ("5000000", "")
     assert second["metadata.tokens.prompt"] == "3"
@@ -52,7 +53,7 @@ def test_columns_are_the_union_over_all_events(tmp_path: Path) -> None:
 def test_fixed_columns_come_first_and_others_by_name() -> None:
     """The order of columns depends on no event."""
     rows = [nested_row(event(metadata={"b": 1})), nested_row(event(metadata={"a": 1}))]
-    expected = [*BASE_COLUMNS, "metadata.a", "metadata.b"]
+    expected = [*EXPORTED, "metadata.a", "metadata.b"]
     assert Table(lambda: rows).columns == Table(lambda: rows[::-1]).columns == expected
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from pytest_crucible._errors import ArtifactError, MissingExtraError
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import EXPORTED
 from pytest_crucible.exports import parquet_file
 from pytest_crucible.exports.parquet_file import read_parquet, write_parquet
-from pytest_crucible.exports.rows import BASE_COLUMNS, nested_row
+from pytest_crucible.exports.rows import nested_row
 from tests.made_events import event, trial_scope
 
 
@@ -35,8 +36,8 @@ def test_columns_are_typed_and_plain(tmp_path: Path) -> None:
     )
     schema = pyarrow.parquet.read_schema(path)
     types = {field.name: str(field.type) for field in schema}
-    assert list(types)[: len(BASE_COLUMNS)] == list(BASE_COLUMNS)
-    assert {name: types[name] for name in list(types)[len(BASE_COLUMNS) :]} == {
+    assert list(types)[: len(EXPORTED)] == list(EXPORTED)
+    assert {name: types[name] for name in list(types)[len(EXPORTED) :]} == {
         "measurements.f": "double", "measurements.i": "int64", "measurements.mixed": "double",
         "metadata.ok": "bool", "metadata.only_here": "string", "metadata.text": "string",
     }  # fmt: skip

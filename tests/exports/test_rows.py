@@ -9,8 +9,8 @@ import pytest
 
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import EXPORTED
 from pytest_crucible.exports.rows import (
-    BASE_COLUMNS,
     event_from_row,
     nested_row,
     to_json,
@@ -28,7 +28,7 @@ def test_row_tells_where_an_event_belongs_and_what_it_means() -> None:
             sequence=7,
         )
     )
-    assert tuple(row) == (*BASE_COLUMNS, "measurements", "metadata")
+    assert tuple(row) == (*EXPORTED, "measurements", "metadata")
     assert row["event_id"] == "run-1-main-7"
     assert (row["condition"], row["case"], row["trial"], row["attempt"]) == ("treatment", "c", 2, 3)
     assert (row["latency_ms"], row["cost_usd"], row["input_tokens"], row["model"]) == (

@@ -11,10 +11,10 @@ import pytest
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import Event
+from pytest_crucible.events.schema import REQUIRED
 from pytest_crucible.exports.export import export_as
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.exports.options import ExportOptions
-from pytest_crucible.exports.rows import REQUIRED
 from tests.made_events import event
 
 EVENTS = [

@@ -68,6 +68,7 @@ def rows(group: Group) -> list[tuple[Any, ...]]:
     """Every row with what its numbers stand for, in order of time; NaN as text."""
     told = [each.name for each in fields(group) if each.name not in ("name", "case")]
     columns = [value for name in told if isinstance(value := getattr(group, name), array) and value]
+    columns += group.numbers.values()
     names, cases = list(group.names), list(group.cases)
     found = [
         (

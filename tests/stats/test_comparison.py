@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_crucible.events.schema import MEASURED
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.stats.comparison import (
     ADDED,
@@ -264,9 +265,11 @@ def large(n: int, repeats: int, factor: float, mark: str) -> Group:
         array("q", (np.arange(n) % repeats).tobytes()),
     )
     nothing = array("d", np.full(n, np.nan).tobytes())
-    found.latency_ms, found.cost_usd = array("d", values.tobytes()), array("d", values.tobytes())
-    found.success = array("d", (rng.random(n) < 0.9).astype(float).tobytes())
-    found.input_tokens = found.output_tokens = found.total_tokens = nothing
+    found.numbers = dict.fromkeys(MEASURED, nothing) | {
+        "latency_ms": array("d", values.tobytes()),
+        "cost_usd": array("d", values.tobytes()),
+        "success": array("d", (rng.random(n) < 0.9).astype(float).tobytes()),
+    }
     found.counted = found.counted_cost = array("b", b"\x01" * n)
     found.counted_tokens = array("b", bytes(n))
     return found

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_crucible.events.enrichment import Enriched, number
-from pytest_crucible.events.event import Event
+from pytest_crucible.events.catalog import is_start
+from pytest_crucible.events.enrichment import Enriched, is_operation, number
+from pytest_crucible.events.event import Event, hashable_id, weight_of
 
 ENSEMBLE, HEDGED = "ensemble.prediction", "hedging.request"
 VOTE, DUPLICATED = "ensemble.vote.completed", "hedging.request.duplicated"
@@ -144,7 +145,7 @@ class Wholes:
     def _begin(self, kind: str, event: Event) -> Whole:
         span, parent = _ids(event)
         whole = Whole(kind, self._case, self._trial, span, self._owner(parent))
-        whole.weight = _weight(event)
+        whole.weight = weight_of(event)
         whole.add_report(event)
         self._open.append(whole)
         self._wholes.append(whole)
@@ -162,7 +163,7 @@ class Wholes:
     def _named(self, event: Event, kind: str) -> Whole | None:
         """Return the whole that an event is about: by its ids, else the innermost open whole."""
         around = event.metadata.get("parent_span_id") or event.metadata.get("open_span_id")
-        for key in (*_keys(event), ("span", _hashable(around))):
+        for key in (*_keys(event), ("span", hashable_id(around))):
             whole = self._by_key.get(key)
             if whole is not None and whole.kind == kind:
                 return whole
@@ -189,7 +190,7 @@ class Wholes:
     def _vote(self, event: Event) -> None:
         whole = self._named(event, ENSEMBLE)
         if whole is None or whole.votes:
-            whole = Whole(VOTE, self._case, self._trial, weight=_weight(event))
+            whole = Whole(VOTE, self._case, self._trial, weight=weight_of(event))
             self._wholes.append(whole)
         whole.votes += 1
         agreement = agreement_of(event)
@@ -199,7 +200,7 @@ class Wholes:
 
     def _member(self, event: Event, enriched: Enriched, row: int) -> None:
         span, parent = _ids(event)
-        if event.name.endswith(".start"):
+        if is_start(event.name):
             if span is not None:
                 self._owners[span] = self._owner(parent)
             return
@@ -207,10 +208,7 @@ class Wholes:
         owner = self._owners.pop(span, None)
         outer = span is not None and span in self._above
         self._above.discard(span)
-        ended = (
-            enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
-        )
-        is_member = ended and enriched.model is not None
+        is_member = is_operation(enriched) and enriched.model is not None
         if parent is not None and (is_member or outer):
             self._above.add(parent)
         if not is_member:
@@ -249,23 +247,15 @@ class Wholes:
         return max(running, key=lambda whole: whole.began_us or 0.0, default=None)
 
 
-def _weight(event: Event) -> float:
-    return 1.0 if event.weight is None else event.weight
-
-
 def _ids(event: Event) -> tuple[object, object]:
     get = event.metadata.get
-    return _hashable(get("span_id")), _hashable(get("parent_span_id"))
+    return hashable_id(get("span_id")), hashable_id(get("parent_span_id"))
 
 
 def _keys(event: Event) -> list[_Key]:
     get = event.metadata.get
-    keys = [("span", _hashable(get("span_id")))] if get("span_id") is not None else []
-    return keys + [(name, _hashable(get(name))) for name in _IDS if get(name) is not None]
-
-
-def _hashable(value: object) -> object:
-    return value if value is None or isinstance(value, (str, int)) else repr(value)
+    keys = [("span", hashable_id(get("span_id")))] if get("span_id") is not None else []
+    return keys + [(name, hashable_id(get(name))) for name in _IDS if get(name) is not None]
 
 
 def agreement_of(event: Event) -> float | None:

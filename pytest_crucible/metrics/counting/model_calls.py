@@ -12,12 +12,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from pytest_crucible.events.catalog import CALL, START
 from pytest_crucible.events.enrichment import Enriched
-from pytest_crucible.events.event import Event
+from pytest_crucible.events.event import Event, hashable_id, weight_of
+from pytest_crucible.events.pricing import reason_unpriced
 
 T = TypeVar("T", contravariant=True)
-CALL = "req_llm.request."
-NO_PRICE, NO_TOKENS = "no price", "no tokens told"
 MAX_RECENT = 4096  # calls of a trial to compare with: memory stays flat over a million events
 
 
@@ -148,9 +148,9 @@ class Calls:
         that they count once.
         """
         name, get = event.name, event.metadata.get
-        if name.endswith(".start"):
+        if name.endswith(START):
             return
-        span, parent = _key(get("span_id")), _key(get("parent_span_id"))
+        span, parent = hashable_id(get("span_id")), hashable_id(get("parent_span_id"))
         is_call = name.startswith(CALL)
         encloses_call = span is not None and span in self._above
         if encloses_call:
@@ -159,10 +159,10 @@ class Calls:
             self._above.add(parent)
         if not is_call or encloses_call:
             return
-        reason = _reason(event, enriched)
+        reason = reason_unpriced(enriched)
         self._counts.providers.add(str(enriched.provider or "").lower())
         if "strand" not in event.metadata:
-            self._counts.add(self._judge, reason, _weight(event))  # from `execute`: reported once
+            self._counts.add(self._judge, reason, weight_of(event))  # from `execute`: reported once
             return
         call = _call(event, enriched, row, reason)
         if get("continues") is True and self._continue(call):
@@ -256,12 +256,8 @@ def _call(event: Event, enriched: Enriched, row: int, reason: str | None) -> _Ca
         row=row, spent=row, start_us=start_us, end_us=end_us, strand=str(get("strand")),
         parent=get("parent_span_id"), provider=provider, model=enriched.model,
         response_id=get("response_id"), sources={source}, waiting=waiting,
-        reported=reported, reason=reason, weight=_weight(event),
+        reported=reported, reason=reason, weight=weight_of(event),
     )  # fmt: skip
-
-
-def _weight(event: Event) -> float:
-    return 1.0 if event.weight is None else event.weight
 
 
 def _same(call: _Call, new: _Call) -> bool:
@@ -275,21 +271,5 @@ def _same(call: _Call, new: _Call) -> bool:
     return call.strand == new.strand
 
 
-def _key(span: object) -> object:
-    return span if span is None or isinstance(span, (str, int)) else repr(span)
-
-
 def _differ(one: Any, other: Any) -> bool:
     return one is not None and other is not None and one.lower() != other.lower()
-
-
-def _reason(event: Event, enriched: Enriched) -> str | None:
-    """Return why a call has no cost; None if it has one, or if it failed and so needs none."""
-    if enriched.cost_usd is not None or enriched.success is False:
-        return None
-    if enriched.cancelled:
-        return "cancelled: what it had used is unknown"
-    unpriced = enriched.extra.get("unpriced")
-    if unpriced is not None:
-        return str(unpriced)
-    return NO_PRICE if enriched.total_tokens is not None else NO_TOKENS

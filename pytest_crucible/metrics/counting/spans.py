@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible.events.catalog import is_container
-from pytest_crucible.events.enrichment import Enriched
-from pytest_crucible.events.event import Event
+from pytest_crucible.events.catalog import START, is_container
+from pytest_crucible.events.enrichment import Enriched, is_operation
+from pytest_crucible.events.event import Event, hashable_id
 
 MAX_PARTS = 4096  # parts of a whole without span id: memory stays flat over a million events
 
@@ -68,14 +68,12 @@ class Nesting:
         get = event.metadata.get
         span, parent = get("span_id"), get("parent_span_id")
         cost, tokens = enriched.cost_usd is not None, enriched.total_tokens is not None
-        if event.name.endswith(".start"):
+        if event.name.endswith(START):
             if span is None:
                 return (False, cost, tokens), []
             self._open[_key(event, span)] = self._is_open(event, parent)
             return _NOTHING, []  # its end reports the same once more
-        operation = (
-            enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
-        )
+        operation = is_operation(enriched)
         # A cancelled task may end after the agent that began it; so we look at its start, too.
         began_inside = span is not None and self._open.get(_key(event, span), False)
         inner = began_inside or self._is_open(event, parent)
@@ -148,4 +146,4 @@ class Nesting:
 
 
 def _key(event: Event, span: object) -> _Key:
-    return event.node, span if isinstance(span, (str, int)) else repr(span)
+    return event.node, hashable_id(span)
