@@ -24,7 +24,7 @@ from pytest_crucible.exports.jsonl_file import write_jsonl
 from pytest_crucible.exports.parquet_file import write_parquet
 from pytest_crucible.exports.rows import Rows, nested_row, nested_rows
 from pytest_crucible.queries.anomalies import COLUMN, marks_of
-from pytest_crucible.queries.columns import TEXTS, columns_of
+from pytest_crucible.queries.columns import OF_EVENTS, OF_SCOPES, columns_of
 from pytest_crucible.record.chunks import Origins, chunk_of, chunks_of
 from tests.made_events import T0_US
 
@@ -232,13 +232,13 @@ def test_loaded_columns_say_what_enrichment_says(events: list[Event]) -> None:
     """Event by event; a text for whatever a model or provider is."""
     loaded = columns_of(chunks_of(events))
     assert len(loaded) == len(events)
-    found = [*map(loaded.texts, TEXTS), *(getattr(loaded, name) for name in MEASURED)]
+    texts = ("name", *OF_SCOPES, *OF_EVENTS)
+    found = [*map(loaded.texts, texts), *(getattr(loaded, name) for name in MEASURED)]
     told = [Enriched() if event.internal else enrich(event) for event in events]
     expected: list[list[Any]] = [
         [event.name for event in events],
-        [event.scope and event.scope.condition for event in events],
-        [event.scope and event.scope.case for event in events],
-        *([as_text(getattr(each, name)) for each in told] for name in ("model", "provider")),
+        *([getattr(event.scope, name, None) for event in events] for name in OF_SCOPES),
+        *([as_text(getattr(each, name)) for each in told] for name in OF_EVENTS),
         *([as_float(getattr(each, name)) for each in told] for name in MEASURED),
     ]
     assert [repr(column.tolist()) for column in found] == [repr(column) for column in expected]
