@@ -11,6 +11,7 @@ import pytest
 
 from pytest_crucible.analysis.results import Results, analyse
 from pytest_crucible.runs.run import open_run
+from tests.session.support import ARGUMENTS
 
 TRIALS = 12
 FATAL = 5
@@ -43,6 +44,10 @@ def test_n(n, experiment):
 """
 
 
+# Without the neighbours that have no part in it: importing them is nearly half of such a session.
+PYTEST = [sys.executable, "-m", "pytest", *ARGUMENTS]
+
+
 def run_suite(
     pytester: pytest.Pytester, fault: str, *args: str, decorator: str = ""
 ) -> subprocess.CompletedProcess[str]:
@@ -51,7 +56,7 @@ def run_suite(
     )
     pytester.makepyfile(test_faults=source)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *args],
+        [*PYTEST, *args],
         cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False,
         stdin=subprocess.DEVNULL, env=clean_environment(),
     )  # fmt: skip
