@@ -133,7 +133,7 @@ def numbers_of(metrics: Metrics) -> dict[str, float]:
 @pytest.mark.parametrize("sampling", STRATEGIES)
 def test_estimates_are_unbiased(sampling: str) -> None:
     """Over many samples the mean of every estimate is the truth, to within 4 standard errors."""
-    operations, repeats = workload(), 60
+    operations, repeats = workload(), 40
     whole = Recording(None)
     with whole:
         perform(operations)

@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 
 import pytest_crucible
+from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.enrichment_batch import Same
 from pytest_crucible.events.event import Event
@@ -34,12 +35,12 @@ from pytest_crucible.events.schema import (
     Measured,
 )
 from pytest_crucible.exports.batches import batches_of
-from pytest_crucible.exports.formats import FORMATS, export_events
+from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.exports.rows import NESTED, nested_row
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.queries.events import Events
 from pytest_crucible.record.chunks import chunks_of
-from pytest_crucible.runs.run import open_run
 from tests.made_events import event, trial_scope
 
 PACKAGE = Path(pytest_crucible.__file__).parent
@@ -94,7 +95,7 @@ def test_every_format_has_every_column(tmp_path: Path, format: str) -> None:
 def test_what_is_not_nullable_is_there(tmp_path: Path, format: str) -> None:
     """Of an event that tells nothing, too."""
     path = exported(tmp_path, format, [event("plain", scope=None)])
-    (row,) = map(nested_row, open_run(path).events())
+    (row,) = map(nested_row, open_run(path).events)
     empty = {name for name in EXPORTED if row[name] is None}
     assert empty <= {each.name for each in COLUMNS if each.nullable}
     assert {each.name for each in COLUMNS if each.required} == set(REQUIRED)
@@ -107,7 +108,7 @@ def test_every_column_comes_back(tmp_path: Path, format: str) -> None:
     for enrichers in ((), (set_everything,)):
         path = exported(tmp_path, format, events, enrichers)
         rows = [nested_row(each, enrichers) for each in events]
-        assert [nested_row(each) for each in open_run(path).events()] == rows
+        assert [nested_row(each) for each in open_run(path).events] == rows
         if enrichers:
             said = {name: VALUES[KINDS[name]] for name in (*WORKED_OUT, *FROM_METADATA)}
             assert all(said.items() <= row.items() for row in rows)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pytest_crucible as crucible
@@ -37,6 +37,7 @@ values = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(st.lists(st.dictionaries(st.text(), values, max_size=3), max_size=5))
 def test_archived_experiment_reads_back_equal(metadata: list[dict[str, object]]) -> None:
     """Every event, with its identity, its time and values that JSON could not hold."""

@@ -12,6 +12,7 @@ import pytest
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run import open_run
+from tests.session.support import ARGUMENTS
 
 TRIALS = 12
 FATAL = 5
@@ -44,6 +45,10 @@ def test_n(n, experiment):
 """
 
 
+# Without the neighbours that have no part in it: importing them is nearly half of such a session.
+PYTEST = [sys.executable, "-m", "pytest", *ARGUMENTS]
+
+
 def run_suite(
     pytester: pytest.Pytester, fault: str, *args: str, decorator: str = ""
 ) -> subprocess.CompletedProcess[str]:
@@ -52,7 +57,7 @@ def run_suite(
     )
     pytester.makepyfile(test_faults=source)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *args],
+        [*PYTEST, *args],
         cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False,
         stdin=subprocess.DEVNULL, env=clean_environment(),
     )  # fmt: skip

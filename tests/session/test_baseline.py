@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,27 @@ def how(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return arguments
 
 
-def test_nothing_changed(pytester: pytest.Pytester, how: tuple[str, ...]) -> None:
-    """The same code is no regression, whether recorded in one process or in several."""
+@pytest.fixture(scope="session")
+def _kept() -> list[Path]:
+    return []
+
+
+@pytest.fixture
+def base(pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory,
+         _kept: list[Path]) -> Path:  # fmt: skip
+    """The folder of a run of the suite, which is there; recorded once, by whoever needs it first.
+
+    The session leaves it in another place than its own, so that no other test finds it there.
+    """
     suite(pytester)
-    base = recorded(pytester)
+    if not _kept:
+        folder = recorded(pytester)
+        _kept.append(Path(shutil.move(folder, tmp_path_factory.mktemp("base") / folder.name)))
+    return _kept[0]
+
+
+def test_nothing_changed(base: Path, pytester: pytest.Pytester, how: tuple[str, ...]) -> None:
+    """The same code is no regression, whether recorded in one process or in several."""
     result = support.run(pytester, *how, f"--crucible-baseline={base}")
     assert result.ret == 0
     result.stdout.fnmatch_lines([
@@ -69,10 +87,10 @@ def test_nothing_changed(pytester: pytest.Pytester, how: tuple[str, ...]) -> Non
     ])  # fmt: skip
 
 
-def test_a_regression_fails_the_session(pytester: pytest.Pytester, how: tuple[str, ...]) -> None:
+def test_a_regression_fails_the_session(
+    base: Path, pytester: pytest.Pytester, how: tuple[str, ...]
+) -> None:
     """All tests pass, and the session fails: verdict, and a line per metric that regressed."""
-    suite(pytester)
-    base = recorded(pytester)
     suite(pytester, slower=2)
     result = support.run(pytester, *how, f"--crucible-baseline={base}", "--crucible-export=csv")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -100,12 +118,10 @@ def test_the_output_folder_means_the_run_before_this_one(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_baseline_may_be_a_file(format: str, pytester: pytest.Pytester) -> None:
+def test_a_baseline_may_be_a_file(format: str, base: Path, pytester: pytest.Pytester) -> None:
     """An export is a baseline like the folder it came from; that it has no surroundings is told."""
-    suite(pytester)
-    recorded(pytester)
     path = pytester.path / f"base.{format}"
-    export_events(lambda: support.newest(pytester).events, path, FORMATS[format])
+    export_events(lambda: open_run(base).events, path, FORMATS[format])
     suite(pytester, slower=2)
     result = support.run(pytester, f"--crucible-baseline={path}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -146,16 +162,12 @@ def test_where_a_baseline_is_looked_for(
                                    "INCONCLUSIVE: latency.p95 of e"]),
     ],
 )  # fmt: skip
-def test_what_fails_the_session(
-    fail_on: str, lines: list[str], pytester: pytest.Pytester, how: tuple[str, ...]
-) -> None:
+def test_what_fails_the_session(fail_on: str, lines: list[str], pytester: pytest.Pytester) -> None:
     """Only what was asked for, each thing with a line in the short summary."""
     suite(pytester, cases=10)
     base = recorded(pytester)
     suite(pytester, cases=9)
-    result = support.run(
-        pytester, *how, f"--crucible-baseline={base}", f"--crucible-fail-on={fail_on}"
-    )
+    result = support.run(pytester, f"--crucible-baseline={base}", f"--crucible-fail-on={fail_on}")
     assert result.ret == (1 if lines else 0)
     said = "FAILED comparison with the baseline - "
     found = [line.removeprefix(said) for line in result.outlines if line.startswith(said)]
@@ -251,11 +263,11 @@ def test_a_wrong_value_is_one_line(
     ],
 )
 def test_a_wrong_keyword_is_one_line(
-    keyword: str, said: str | None, pytester: pytest.Pytester, how: tuple[str, ...]
+    keyword: str, said: str | None, pytester: pytest.Pytester
 ) -> None:
     """A marker that makes no sense is refused with the test, the value and what would be valid."""
     suite(pytester, cases=2, more=f", {keyword}")
-    line = support.refused(support.run(pytester, *how))
+    line = support.refused(support.run(pytester))
     pytest.LineMatcher([line]).fnmatch_lines(
         [f"test_it.py::test_a*: @pytest.mark.experiment: {said or '*pass_if*'}"]
     )
@@ -267,14 +279,15 @@ OPEN = ', expect=["success_rate > 0.99"]'
 
 
 @pytest.mark.parametrize(
-    ("marker", "option", "status"),
+    ("marker", "option", "status", "how"),
     [
-        ("", "", 0), ("", "warn", 0), ("", "pass", 0), ("", "fail", 1),
-        ("fail", "", 1), ("fail", "pass", 1), ("pass", "fail", 0), ("warn", "fail", 0),
+        ("", "", 0, ()), ("", "warn", 0, ()), ("", "pass", 0, ()), ("", "fail", 1, ()),
+        ("fail", "", 1, ()), ("fail", "pass", 1, ()), ("pass", "fail", 0, ()),
+        ("warn", "fail", 0, ()), ("", "fail", 1, ("-n2",)), ("pass", "fail", 0, ("-n2",)),
     ],
 )  # fmt: skip
 def test_open_expectations(
-    marker: str, option: str, status: int, pytester: pytest.Pytester, how: tuple[str, ...]
+    marker: str, option: str, status: int, how: tuple[str, ...], pytester: pytest.Pytester
 ) -> None:
     """Open fails where that was asked for; the marker knows its experiment better than the run."""
     more = OPEN + (f', inconclusive="{marker}"' if marker else "")
@@ -289,14 +302,14 @@ def test_open_expectations(
     assert (failed in result.outlines) is bool(status)
 
 
-@pytest.mark.parametrize(("pass_if", "status"), [("1/2", 1), ("2/2", 1)])
+@pytest.mark.parametrize(("pass_if", "how"), [("1/2", ()), ("2/2", ()), ("1/2", ("-n2",))])
 def test_pass_if_is_judged_per_case(
-    pass_if: str, status: int, pytester: pytest.Pytester, how: tuple[str, ...]
+    pass_if: str, how: tuple[str, ...], pytester: pytest.Pytester
 ) -> None:
     """A case whose trials fail too often fails the session, though failures are only recorded."""
     suite(pytester, cases=5, failed=1, more=f', pass_if="{pass_if}"')
     result = support.run(pytester, *how)
-    assert result.ret == status
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([
         f"  REJECTED *pass_if {pass_if}*4 of 5 cases pass; not: test_it.py::test_a?0?",
         f"FAILED experiment e (default) - REJECTED: pass_if {pass_if}",
@@ -307,13 +320,11 @@ def test_pass_if_is_judged_per_case(
 
 @pytest.mark.parametrize("margin", ["2", '{"latency": 2}'])
 def test_a_margin_says_what_does_not_matter(
-    margin: str, pytester: pytest.Pytester, how: tuple[str, ...]
+    margin: str, base: Path, pytester: pytest.Pytester
 ) -> None:
     """Twice as slow is no regression for an experiment that says so."""
-    suite(pytester)
-    base = recorded(pytester)
     suite(pytester, slower=2, more=f", margin={margin}")
-    result = support.run(pytester, *how, f"--crucible-baseline={base}")
+    result = support.run(pytester, f"--crucible-baseline={base}")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["  EQUIVALENT *latency * ms * ms *+100.0 %*"])
 

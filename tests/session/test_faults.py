@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from functools import partial
 
 import pytest
 
+from pytest_crucible.cli.main import main
 from tests.session.dying import (
     FATAL,
     IN_FLIGHT,
+    PYTEST,
     SUITE,
     TRIALS,
     clean_environment,
@@ -55,13 +56,10 @@ def test_a_session_that_dies_can_be_recovered(pytester: pytest.Pytester, death: 
     decorator = "@pytest.mark.timeout(2, method='thread')" if "timeout" in death else ""
     done = run_suite(pytester, DEATHS[death], "-p", "no:xdist", decorator=decorator)
     assert done.returncode != 0
-    recover = [sys.executable, "-m", "pytest_crucible", "recover", "crucible-results"]
-    first = subprocess.run(recover, cwd=pytester.path, capture_output=True, text=True, check=False)
-    assert first.returncode == 0, first.stderr
+    assert main(["recover", "crucible-results"]) == 0
     [run] = (each for each in (pytester.path / "crucible-results").iterdir() if each.is_dir())
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    again = subprocess.run(recover, cwd=pytester.path, capture_output=True, text=True, check=False)
-    assert again.returncode == 0
+    assert main(["recover", "crucible-results"]) == 0
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     [experiment] = results_of(pytester.path).experiments
     tests = experiment.metrics["default"].tests
@@ -137,9 +135,8 @@ def test_a_controller_that_is_killed_leaves_every_event(
     )  # fmt: skip
     pytester.makepyfile(test_faults=source)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-n2", "-p", "no:cacheprovider", "-p", "no:randomly"],
-        cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True, env=clean_environment(),
+        [*PYTEST, "-n2"], cwd=pytester.path, env=clean_environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         # A shell's background job ignores it, and so would its children: then a worker that has
         # lost its controller hangs on, which is execnet's affair.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
@@ -156,8 +153,7 @@ def test_a_controller_that_is_killed_leaves_every_event(
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0
     assert events_of_fatal_trial(pytester.path) == IN_FLIGHT
-    recover = [sys.executable, "-m", "pytest_crucible", "recover", "crucible-results"]
-    subprocess.run(recover, cwd=pytester.path, check=True, capture_output=True)
+    assert main(["recover", "crucible-results"]) == 0
     [experiment] = results_of(pytester.path).experiments
     assert experiment.metrics["default"].tests.passed >= FATAL
 
