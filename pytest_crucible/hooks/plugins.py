@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import PluginManager
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible.events.schema import NUMBERS
 from pytest_crucible.exports.formats import FORMATS, Format
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.declared import declared
@@ -25,7 +26,6 @@ _METRICS = "pytest_crucible_metrics"
 _DECLARE = "pytest_crucible_declare"
 _EXPORTERS = "pytest_crucible_exporters"
 _SUMMARY = "pytest_crucible_summary"
-_NUMBERS = ("latency_ms", "cost_usd", "input_tokens", "output_tokens", "total_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _check_endings(row: Format, others: Iterable[Format]) -> None:
 def _make_sound(enriched: Enriched) -> str | None:
     """Take out what would break a column later, while it is known who set it; tell the first."""
     problem = None
-    for field in _NUMBERS:
+    for field in NUMBERS:
         value = getattr(enriched, field)
         if value is None or type(value) is float:
             continue

@@ -183,6 +183,7 @@ def test_the_schema_imports_nothing_of_the_package() -> None:
 
 
 NOT_COLUMNS = {
+    "analysis/results.py": "headings of a table for people",
     "events/schema.py": "the schema itself",
     "events/catalog.py": "what known events carry as metadata",
     "exports/anonymise.py": "fields at any depth that tell of people, or do not",

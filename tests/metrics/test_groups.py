@@ -44,10 +44,11 @@ def filled(*events: Event) -> Group:
 
 
 def columns(group: Group) -> dict[str, list[float]]:
+    own = {each.name: getattr(group, each.name) for each in fields(group)}
     return {
-        each.name: list(value)
-        for each in fields(group)
-        if isinstance(value := getattr(group, each.name), array)
+        name: list(value)
+        for name, value in {**own, **group.numbers}.items()
+        if isinstance(value, array)
     }
 
 
