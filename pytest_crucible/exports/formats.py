@@ -162,13 +162,11 @@ def find_format(text: str, known: Mapping[str, Format] = FORMATS) -> tuple[Forma
         text: of the option.
         known: the formats by name.
     """
-    packed = compression_of(text)
-    found = known.get(text.removesuffix(packed))
     if text in known:
         return known[text], ""
-    if found is None or found.compression != "outer":
-        return None
-    return found, packed
+    packed = compression_of(text)
+    found = known.get(text.removesuffix(packed))
+    return (found, packed) if found is not None and found.compression == "outer" else None
 
 
 def parse_format(text: str, known: Mapping[str, Format] = FORMATS) -> tuple[Format, str]:

@@ -72,11 +72,14 @@ def _load(skipped: frozenset[str] = frozenset()) -> _Loaded:
 
 
 def _register(manager: PluginManager, entry: EntryPoint) -> Iterable[str]:
+    plugin: object = None
     try:
         plugin = entry.load()
         if not manager.is_registered(plugin):
             manager.register(plugin, _name(manager, entry))
     except (Exception, SystemExit) as error:  # whatever a foreign module does as it is imported
+        if manager.is_registered(plugin):  # half, in pluggy 1.5
+            manager.unregister(plugin)
         said = " ".join(str(error).split())
         yield f"plugin {entry.name!r} cannot be loaded: {type(error).__name__}: {said}"
         return

@@ -18,23 +18,19 @@ ASKED = "enrichers"
 
 def ask_of_nodes(
     nodes: Sequence[Node], manifest: Mapping[str, Any] | None, plugins: Plugins
-) -> list[str]:
+) -> None:
     """Have the readers of nodes ask enrichers, too.
 
     What was kept stands, for to ask twice may count twice: an enricher that was asked when the run
     was made is not asked again, and where nobody knows who was, none is.
-
-    Returns:
-        The names of the enrichers.
     """
-    kept = (manifest or {}).get(ASKED)
-    if kept is None and any(next(iter(node.enriched), None) for node in nodes):
-        return []
-    new = [(name, each) for name, each in plugins.enrichers() if name not in (kept or ())]
-    if new:
-        for node in nodes:
-            node.enriched = AskedReader(node, [enricher for _, enricher in new])
-    return [name for name, _ in new]
+    told = (manifest or {}).get(ASKED)
+    asked: list[object] | None = told if isinstance(told, list) else None
+    new = [each for name, each in plugins.enrichers() if name not in (asked or ())]
+    if not new or (asked is None and any(next(iter(node.enriched), None) for node in nodes)):
+        return
+    for node in nodes:
+        node.enriched = AskedReader(node, new)
 
 
 def asked_events(
