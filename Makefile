@@ -5,7 +5,7 @@ BIN := .venv/bin
 # NumPy and SciPy anew, which takes several times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check suite bench lock clean capture training oldest
+.PHONY: demo test quick check suite bench lock clean capture training oldest
 
 # The main job on real input: installs what is missing, runs the examples as experiments.
 demo: .venv/ready
@@ -13,6 +13,11 @@ demo: .venv/ready
 
 # Set-up, lint, types, layers and the whole suite.
 test: check suite
+
+# Between two edits: lint, types, layers and the tests that are not slow (tests/slow.py), properties
+# with few examples; at most 90 s on two cores that have nothing else to do.
+quick: check
+	$(BIN)/pytest -q -m "not slow" --hypothesis-profile=quick -n2 --dist=worksteal $(ARGS)
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

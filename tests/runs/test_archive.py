@@ -24,6 +24,9 @@ from tests.made_events import event, reference_events, trial, trial_scope, write
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
+    """No experiment comes from another test, of any file that ran before in this process."""
+    for each in crucible.list_experiments():
+        crucible.cleanup(each)
     yield
     for each in crucible.list_experiments():
         crucible.cleanup(each)

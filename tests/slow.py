@@ -1,0 +1,124 @@
+"""What `make quick` leaves out: tests that take a second or more of a core.
+
+A line is a file below `tests/`, or a file and one of its functions. `tests/test_mirror.py` sees to
+it that each line names something, and that every module keeps a test that is not slow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+WORKERS = re.compile(r"-n[12]\b")
+"""In what a test was parametrized with: its session has workers, which import everything anew."""
+
+SLOW = {
+    "properties of hundreds of examples, and every byte in turn": """
+        events/test_enrichment.py::test_enriching_never_raises
+        events/test_enrichment.py::test_rows_say_what_enrichment_says
+        events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
+        exports/test_batches.py::test_a_chunk_gives_its_events_back
+        exports/test_batches.py::test_files_are_the_same
+        exports/test_batches.py::test_loaded_columns_say_what_enrichment_says
+        exports/test_batches.py::test_marked_files_are_the_same
+        exports/test_batches.py::test_marked_places_are_those_that_rows_mark
+        exports/test_compressed.py::test_a_torn_compressed_file_is_one_line
+        exports/test_compressed.py::test_compressed_files_read_equal_and_are_small
+        exports/test_compressed.py::test_nesting_survives_every_form_of_json
+        exports/test_formats.py::test_measurements_survive
+        exports/test_formats.py::test_text_metadata_survives
+        metrics/counting/test_ensembles.py::test_parts_never_exceed_the_whole
+        metrics/test_observations_batch.py::test_nodes_share_the_events
+        metrics/test_observations_batch.py::test_the_same_as_one_by_one
+        metrics/test_outliers.py::test_never_a_nan
+        metrics/test_streaming.py::test_beyond_a_few_numbers_percentiles_are_within_the_bound
+        metrics/test_streaming.py::test_nodes_merge_in_any_order
+        metrics/test_summary.py::test_distribution_agrees_with_numpy_and_statistics
+        queries/test_trace.py::test_nothing_is_lost_or_endless
+        queries/test_trace.py::test_text_of_odd_values_is_plain_and_short
+        record/test_chunks.py::test_chunks_hold_the_events_of_all_nodes
+        record/test_interrupts.py
+        record/test_merge_property.py
+        record/test_store.py::test_both_ways_come_back_in_order
+        runs/test_archive.py::test_archived_experiment_reads_back_equal
+        runs/test_archive.py::test_no_flipped_byte_goes_unseen
+        stats/test_distributions.py::test_binomial
+    """,
+    "interpreters of their own": """
+        bridges/test_awaited.py::test_whatever_is_imported_first
+        cli/test_main.py::test_command_exits_with_the_code_of_main
+        cli/test_outputs.py::test_a_reader_that_leaves_early_does_not_change_the_code
+        experiments/test_step_log.py::test_what_was_logged_before_a_kill_is_there
+        session/test_inert.py::test_reading_is_imported_before_it_is_measured
+        session/test_inert.py::test_recording_reads_nothing
+        session/test_inert.py::test_unmarked_tests_run_as_without_it
+        session/test_inert.py::test_without_tests_nothing_is_imported
+        session/test_isolation.py::test_numpy_that_a_test_made_forgotten
+        session/test_manifest.py::test_it_knows_the_commit
+        session/test_neighbours.py::test_cov
+        session/test_span_capture.py::test_a_client_that_is_imported_too_late
+        session/test_span_capture.py::test_a_provider_that_a_fixture_sets
+        session/test_span_capture.py::test_a_thread_may_import_opentelemetry
+        session/test_span_capture.py::test_http_calls_without_spans
+        session/test_span_capture.py::test_modules_may_be_put_back_after_opentelemetry_came
+        session/test_span_capture.py::test_opentelemetry_may_come_within_a_trial
+        session/test_unrewritten.py::test_a_session_does_not_rewrite_us
+        stats/test_distributions.py::test_a_summary_of_rates_and_percentiles_needs_no_scipy
+        test_examples.py::test_notebook_example_runs_without_pytest
+    """,
+    "workers": """
+        session/test_budget.py::test_workers_share_a_budget
+        session/test_controller.py::test_attempts_that_are_not_in_the_record_are_loss
+        session/test_dist_modes.py
+        session/test_manifest.py::test_it_knows_the_seeds
+        session/test_roles.py::test_workers_record_into_one_run
+        session/test_sampling.py::test_workers_sample_on_their_own
+        session/test_ssh.py
+        session/test_transport.py::test_a_blind_worker_that_dies_keeps_what_it_sent
+        session/test_transport.py::test_blind_workers_record_everything
+        session/test_trials.py::test_a_replacement_takes_over_the_other_trials
+    """,
+    "several sessions, or several threads, in one test": """
+        analysis/test_run_comparison.py::test_every_form_of_a_run_is_the_same_run
+        metrics/test_streaming.py::test_running_metrics_of_several_threads_count_nothing_twice
+        session/test_baseline.py::test_shards_are_merged_to_what_one_session_says
+        session/test_concurrency.py
+        session/test_expand.py::test_cases_are_the_same_from_run_to_run
+        session/test_isolation.py::test_a_session_inside_a_session
+        session/test_neighbours.py::test_asyncio
+        session/test_neighbours.py::test_rerunfailures
+        session/test_special_metrics.py::test_the_summary_has_them_where_they_occur
+    """,
+    "processes that die, disks that are full": """
+        record/test_spool_faults.py::test_nothing_is_lost_when_killed_at_any_moment
+        record/test_spool_faults.py::test_open_files_do_not_pile_up
+        session/test_disk_full.py
+        session/test_faults.py
+    """,
+    "simulations, millions, models, measurements": """
+        benchmarks/test_speed.py
+        capture/test_sampler.py::test_estimates_are_unbiased
+        metrics/test_streaming.py::test_look_back_is_bounded_and_still_right
+        metrics/test_streaming.py::test_memory_does_not_grow_with_the_number_of_events
+        stats/test_comparison.py::test_a_million_observations
+        stats/test_simulations.py
+        test_examples.py::test_examples_reach_their_verdicts
+    """,
+}
+"""What is slow, by the reason."""
+
+LEFT_OUT = frozenset(line for lines in SLOW.values() for line in lines.split())
+
+
+def is_slow(nodeid: str, parameters: Iterable[object] = ()) -> bool:
+    """Whether a test is left out by `make quick`.
+
+    Args:
+        nodeid: of the test, from the root of the repository.
+        parameters: the values that it was parametrized with.
+    """
+    file, _, test = nodeid.removeprefix("tests/").partition("::")
+    if not LEFT_OUT.isdisjoint((file, f"{file}::{test.partition('[')[0]}")):
+        return True
+    words = (word for each in parameters for word in (each if isinstance(each, tuple) else (each,)))
+    return any(isinstance(word, str) and WORKERS.search(word) for word in words)
