@@ -25,8 +25,21 @@ SLOW = {
         exports/test_compressed.py::test_a_torn_compressed_file_is_one_line
         exports/test_compressed.py::test_compressed_files_read_equal_and_are_small
         exports/test_compressed.py::test_nesting_survives_every_form_of_json
-        exports/test_formats.py::test_measurements_survive
-        exports/test_formats.py::test_text_metadata_survives
+        exports/test_export.py::test_measurements_survive
+        exports/test_export.py::test_text_metadata_survives
+        hooks/test_installed.py::test_the_command_line_asks_them
+        hooks/test_installed.py::test_a_format_may_be_read_back
+        hooks/test_installed.py::test_recovery_keeps_what_they_say
+        hooks/test_installed.py::test_the_library_asks_them
+        hooks/test_installed.py::test_a_session_asks_each_once
+        hooks/test_installed.py::test_a_format_that_they_lack_too_is_refused
+        hooks/test_installed.py::test_a_baseline_may_be_in_their_format
+        hooks/test_installed.py::test_a_session_may_do_without
+        hooks/test_installed.py::test_one_that_raises_loses_its_own_part
+        hooks/test_installed.py::test_one_that_cannot_be_loaded_is_named
+        hooks/test_installed.py::test_metrics_are_worked_out_anew_where_that_is_possible
+        hooks/test_installed.py::test_an_enricher_that_was_not_asked_is_asked_later
+        typing/test_typing.py
         metrics/counting/test_ensembles.py::test_parts_never_exceed_the_whole
         metrics/test_observations_batch.py::test_nodes_share_the_events
         metrics/test_observations_batch.py::test_the_same_as_one_by_one

@@ -17,9 +17,8 @@ WITHOUT = {
     "__main__": "three lines: cli/test_main and cli/test_printing start it",
     "_forks": "one call: record/test_spool_faults and experiments/test_recording fork",
     "_layout": "names of folders and endings: whoever writes or reads a run uses them",
-    "metrics/catalog": "a set of names: experiments/test_handle records under each",
     "metrics/distribution": "a value: metrics/test_summary works it out",
-    "metrics/values": "values: metrics/test_summary works them out",
+    "session/plugged": "who is asked: hooks/test_installed runs sessions with and without them",
     "plugin": "hooks of a few lines: session/test_inert says what they cost, all others use them",
     "telemetry": "names only: capture/test_bus and capture/test_span test what they name",
 }
@@ -36,6 +35,7 @@ BESIDE = {
     "session/test_baseline": "a run against its baseline, to the exit status",
     "session/test_concurrency": "every way in which code runs at once",
     "session/test_disk_full": "a real disk without room",
+    "session/test_declared": "metrics that authors and plugins declare, in a session and offline",
     "session/test_dist_modes": "the ways in which xdist distributes",
     "session/test_enriched": "what a conftest's enricher set, in every later reader",
     "session/test_faults": "processes that really die",
@@ -52,6 +52,7 @@ BESIDE = {
     "test_examples": "the examples reach their verdicts",
     "test_exported_names": "the public names",
     "test_mirror": "this file",
+    "typing/": "what users write, under two type checkers",
     "test_reference": "the reference system's own numbers",
 }
 """Test files that keep a promise of several modules; folders end with a slash."""

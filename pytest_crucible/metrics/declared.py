@@ -50,7 +50,9 @@ def declared(metric: object, *, by: str = "metrics") -> Metric:
 
 def _range(metric: Metric, by: str) -> tuple[float | None, float | None]:
     try:
-        low, high = (None if each is None else float(each) for each in metric.range)
+        # A text of two digits would do, were it not for this.
+        bounds = () if isinstance(metric.range, str) else metric.range
+        low, high = (None if bound is None else float(bound) for bound in bounds)
     except (TypeError, ValueError):
         low = high = math.nan
     if any(each is not None and math.isnan(each) for each in (low, high)) or (
