@@ -49,9 +49,10 @@ def declared(metric: object, *, by: str = "metrics") -> Metric:
 
 
 def _range(metric: Metric, by: str) -> tuple[float | None, float | None]:
+    bounds: Any = metric.range
     try:
-        # A text of two digits would do, were it not for this.
-        bounds = () if isinstance(metric.range, str) else metric.range
+        if isinstance(bounds, str):  # of two digits it would do
+            raise TypeError
         low, high = (None if bound is None else float(bound) for bound in bounds)
     except (TypeError, ValueError):
         low = high = math.nan
