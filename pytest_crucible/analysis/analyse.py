@@ -37,7 +37,7 @@ from pytest_crucible.stats.comparison import Comparison, Options, compare_subjec
 from pytest_crucible.stats.expectations import (
     CONFIRMED,
     REJECTED,
-    Judgement,
+    Verdict,
     judge,
 )
 from pytest_crucible.stats.expression import parse
@@ -132,7 +132,7 @@ def _experiment(
         catalog=catalog,
         groups={condition: groups[condition] for condition in conditions},
         spending={condition: summarise_spending(groups[condition]) for condition in conditions},
-        judgements=(),
+        verdicts=(),
         comparisons={},
         trials=tuple(trial for group in groups.values() for trial in group.trials),
         errors=sum((Counter(group.errors) for group in groups.values()), Counter()),
@@ -141,14 +141,14 @@ def _experiment(
     )
     arms = arms_of(conditions, groups)
     subjects = {condition: result.subject(condition) for condition in arms}
-    judgements = [
-        judgement for text in definition.expect for judgement in judge(parse(text, named), subjects)
+    verdicts = [
+        verdict for text in definition.expect for verdict in judge(parse(text, named), subjects)
     ]
     if definition.pass_if:
-        judgements += [_pass_if(definition, groups[condition]) for condition in conditions]
+        verdicts += [_pass_if(definition, groups[condition]) for condition in conditions]
     return replace(
         result,
-        judgements=tuple(judgements),
+        verdicts=tuple(verdicts),
         comparisons=_comparisons(definition, subjects),
     )
 
@@ -183,7 +183,7 @@ def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
     return Options(margin=margin)
 
 
-def _pass_if(definition: Definition, group: Group) -> Judgement:
+def _pass_if(definition: Definition, group: Group) -> Verdict:
     assert definition.pass_if is not None
     needed = parse_pass_if(definition.pass_if, definition.trials)
     cases = dict.fromkeys(trial.case for trial in group.trials)
@@ -193,7 +193,7 @@ def _pass_if(definition: Definition, group: Group) -> Judgement:
     reason = None
     if failing or open_cases:
         reason = f"{passed} of {len(cases)} cases pass; not: {(failing + open_cases)[0]}"
-    return Judgement(
+    return Verdict(
         expectation=f"pass_if {definition.pass_if}",
         condition=group.condition,
         metric="pass_if",

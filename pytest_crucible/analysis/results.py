@@ -24,7 +24,7 @@ from pytest_crucible.stats.expectations import (
     CONFIRMED,
     INCONCLUSIVE,
     REJECTED,
-    Judgement,
+    Verdict,
 )
 from pytest_crucible.stats.subject import Subject
 
@@ -40,7 +40,7 @@ class ExperimentResult:
         catalog: what is known of the metrics.
         groups: the observations per condition.
         spending: calls of models and their cost per condition.
-        judgements: of every expectation for every condition it applies to.
+        verdicts: of every expectation for every condition it applies to.
         comparisons: of every other condition with the baseline, by condition.
         trials: what became of every trial, over all conditions.
         errors: failed operations by error, over all conditions.
@@ -55,7 +55,7 @@ class ExperimentResult:
     catalog: Catalog
     groups: Mapping[str, Group]
     spending: Mapping[str, Spending]
-    judgements: tuple[Judgement, ...]
+    verdicts: tuple[Verdict, ...]
     comparisons: Mapping[str, tuple[Comparison, ...]]
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
@@ -71,8 +71,8 @@ class ExperimentResult:
     def _repr_html_(self) -> str:
         name = self.definition.name
         tables = [table(name, _COLUMNS, _arm_rows((self,)))]
-        if self.judgements:
-            rows = ((j.expectation, j.condition, j.verdict, j.observed) for j in self.judgements)
+        if self.verdicts:
+            rows = ((j.expectation, j.condition, j.verdict, j.observed) for j in self.verdicts)
             tables.append(table("expectations", ("expectation", "condition", "", "is"), rows))
         for condition, comparisons in self.comparisons.items():
             caption = f"{condition} against {self.baseline}"
@@ -81,8 +81,8 @@ class ExperimentResult:
 
     @property
     def verdict(self) -> str | None:
-        """The worst of the judgements; None where nothing was expected."""
-        verdicts = {each.verdict for each in self.judgements}
+        """The worst of `verdicts`; None if there are none."""
+        verdicts = {each.verdict for each in self.verdicts}
         for verdict in (REJECTED, INCONCLUSIVE, CONFIRMED):
             if verdict in verdicts:
                 return verdict
@@ -115,7 +115,7 @@ class ExperimentResult:
             "trials": len(self.trials),
             "recorded": self.recorded,
             "verdict": self.verdict,
-            "judgements": [asdict(judgement) for judgement in self.judgements],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "comparisons": {
                 condition: [asdict(each) for each in comparisons]
                 for condition, comparisons in self.comparisons.items()
@@ -179,18 +179,18 @@ class Results:
             noted=True,
         )
 
-    def unmet(self, inconclusive: str) -> list[tuple[str, Judgement]]:
+    def unmet(self, inconclusive: str) -> list[tuple[str, Verdict]]:
         """The expectations that fail a gate, each with the name of its experiment.
 
         Rejected ones; and open ones, where the marker, or else ``inconclusive``, says "fail".
         """
         return [
-            (each.definition.name, judgement)
+            (each.definition.name, verdict)
             for each in self.experiments
-            for judgement in each.judgements
-            if judgement.verdict == REJECTED
+            for verdict in each.verdicts
+            if verdict.verdict == REJECTED
             or (
-                judgement.verdict == INCONCLUSIVE
+                verdict.verdict == INCONCLUSIVE
                 and (each.definition.inconclusive or inconclusive) == "fail"
             )
         ]

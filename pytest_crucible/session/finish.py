@@ -26,7 +26,7 @@ from pytest_crucible.runs.manifest import name_and_version, surroundings, write_
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugged import session_plugins
 from pytest_crucible.session.settings import SETTINGS
-from pytest_crucible.stats.expectations import Judgement
+from pytest_crucible.stats.expectations import Verdict
 
 if TYPE_CHECKING:
     from pytest_crucible.analysis.run_comparison import RunComparison
@@ -277,7 +277,7 @@ def print_after_internal_error(session: pytest.Session) -> None:
         print_summary(terminal, session.config)
 
 
-def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Judgement]]:
+def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Verdict]]:
     """The expectations that fail the session."""
     inconclusive = config.stash[SETTINGS].inconclusive
     return finished.results.unmet(inconclusive) if finished.results else []
@@ -310,10 +310,10 @@ def _regression(text: str) -> pytest.TestReport:
     return _failed("comparison with the baseline", text)
 
 
-def _failure(unmet: tuple[str, Judgement]) -> pytest.TestReport:
-    name, judgement = unmet
-    what = f"experiment {name} ({judgement.condition})"
-    return _failed(what, f"{judgement.verdict}: {judgement.expectation}")
+def _failure(unmet: tuple[str, Verdict]) -> pytest.TestReport:
+    name, verdict = unmet
+    what = f"experiment {name} ({verdict.condition})"
+    return _failed(what, f"{verdict.verdict}: {verdict.expectation}")
 
 
 def _failed(what: str, why: str) -> pytest.TestReport:
