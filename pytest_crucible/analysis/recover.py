@@ -11,8 +11,8 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.hooks.installed import installed
-from pytest_crucible.runs.asked import ASKED
-from pytest_crucible.runs.enriched import AskedReader, keep_enriched
+from pytest_crucible.runs.enriched import LateEnrichedReader, keep_enriched
+from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import NAME, write_manifest
 from pytest_crucible.runs.run import RecordedRun, is_run, open_folder
 
@@ -44,10 +44,10 @@ def recover(folder: Path) -> Results:
     alive = _alive(run)
     if alive is not None:
         raise ArtifactError(f"{folder}: still running (process {alive}); wait for its end")
-    asked = [node for node in run.nodes if isinstance(node.enriched, AskedReader)]
-    for node in asked:  # as at the end of a session: later readers may lack the plugins
+    enriched = [node for node in run.nodes if isinstance(node.enriched, LateEnrichedReader)]
+    for node in enriched:  # as at the end of a session: later readers may lack the plugins
         keep_enriched(node)
-    names = {ASKED: [name for name, _ in installed().enrichers()]} if asked else {}
+    names = {ENRICHERS: [name for name, _ in installed().enrichers()]} if enriched else {}
     started = min((node.header.wall_ns for node in run.nodes if node.header), default=0)
     manifest = {
         "run": run.id,

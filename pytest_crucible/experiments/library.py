@@ -36,7 +36,6 @@ from pytest_crucible.record.merge import by_time, merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
-from pytest_crucible.runs.asked import ask_of_nodes
 from pytest_crucible.runs.definition import (
     ERROR,
     LIBRARY,
@@ -44,6 +43,7 @@ from pytest_crucible.runs.definition import (
     check_keywords,
     define,
 )
+from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 from pytest_crucible.runs.memory_archive import archive_frames
 
 OUTPUT = "crucible-results"
@@ -398,5 +398,5 @@ def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Sta
 def _node(found: _Started) -> Node:
     found.opened.tell_sampled()
     node = Node("main", Recorded(found.store), run=found.handle.id)
-    ask_of_nodes([node], None, installed())
+    enrich_nodes_late([node], None, installed())
     return node

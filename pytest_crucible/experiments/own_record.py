@@ -83,11 +83,11 @@ class OwnRecord:
         from pytest_crucible.hooks.installed import installed
         from pytest_crucible.metrics.catalog import Catalog
         from pytest_crucible.metrics.observations import observe
-        from pytest_crucible.runs.asked import ask_of_nodes
+        from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 
         plugins, scope = installed(), self._opened.scope
         node = self._reader(self._start())
-        ask_of_nodes([node], None, plugins)
+        enrich_nodes_late([node], None, plugins)
         group = observe(self._own(node)).group(scope.experiment, scope.condition)
         problems: list[str] = []
         metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)

@@ -24,9 +24,9 @@ from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node, TrialKey
 from pytest_crucible.record.spool_reader import SpoolReader
 from pytest_crucible.runs import archive
-from pytest_crucible.runs.asked import ask_of_nodes, asked_events
 from pytest_crucible.runs.definition import Definition
 from pytest_crucible.runs.enriched import EnrichedReader, enriched_path
+from pytest_crucible.runs.late_enrichment import enrich_nodes_late, events_enriched_late
 from pytest_crucible.runs.manifest import NAME, read_manifest
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def open_folder(folder: Path, *, plugins: Plugins | None = None) -> RecordedRun:
         plugins: may say more about events. Default: those installed.
     """
     run = _read_folder(folder)
-    ask_of_nodes(run.nodes, run.manifest, plugins or installed())
+    enrich_nodes_late(run.nodes, run.manifest, plugins or installed())
     return run
 
 
@@ -172,7 +172,7 @@ def _open_archive(path: Path, plugins: Plugins | None) -> RecordedRun:
         node.keep = unpacked  # whoever reads the node's events may not hold on to the run
         if by_index and isinstance(node.frames, SpoolReader):
             node.frames = _Indexed(node.frames)
-    ask_of_nodes(run.nodes, run.manifest, plugins or installed())
+    enrich_nodes_late(run.nodes, run.manifest, plugins or installed())
     return run
 
 
@@ -191,7 +191,7 @@ def _open_file(path: Path, plugins: Plugins | None) -> RecordedRun:
     first = next(_file_events(path, found), None)
     if first is None:
         raise ArtifactError(f"{path}: no events in it")
-    events = asked_events(partial(_file_events, path, found), plugins or installed())
+    events = events_enriched_late(partial(_file_events, path, found), plugins or installed())
     return RecordedRun(id=first.run, path=path, _events=events)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, OutputError
 from pytest_crucible._layout import NODES, SUFFIX
-from pytest_crucible.runs.asked import ASKED
 from pytest_crucible.runs.enriched import enriched_path
 from pytest_crucible.runs.guard import run_folder_around
+from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import NAME, manifest_notes, read_manifest, write_manifest
 from pytest_crucible.runs.run import distinct_spools, is_run
 
@@ -138,7 +138,7 @@ def _shared(manifests: Sequence[Mapping[str, Any]], *, whole: bool) -> dict[str,
 
     Who was asked about events is told only if that is known of all (``whole``).
     """
-    keys = (*_SHARED, ASKED) if whole else _SHARED
+    keys = (*_SHARED, ENRICHERS) if whole else _SHARED
     found = {key: manifests[0][key] for key in keys if manifests and _same(manifests, key)}
     for key in _LISTED:
         values = sorted({str(each[key]) for each in manifests if each.get(key)})

@@ -20,8 +20,8 @@ from pytest_crucible.events.pricing import genai_prices_version
 from pytest_crucible.hooks.plugins import NO_PLUGINS, Plugins
 from pytest_crucible.metrics.observations import Enricher
 from pytest_crucible.report.terminal import Line, has_sparklines, render
-from pytest_crucible.runs.asked import ASKED
 from pytest_crucible.runs.enriched import enriched_path, keep_enriched
+from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugged import session_plugins
@@ -77,7 +77,7 @@ def finish(
         if enrichers:
             run, enrichers = _keep_enriched(run, enrichers, finished)
         if named and not enrichers:  # what they set is kept
-            around[ASKED] = [name for name, _ in named]
+            around[ENRICHERS] = [name for name, _ in named]
         results = analyse(run, enrichers, plugins=finished.plugins)
         found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
         if found < reported:
