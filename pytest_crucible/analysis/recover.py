@@ -1,4 +1,4 @@
-"""Recovery: a manifest for a run whose controller died before it could write one."""
+"""Recovery: write the manifest of a run whose controller died before it could."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from pytest_crucible.runs.run import RecordedRun, is_run, open_folder
 
 
 def unfinished_runs(path: Path) -> list[Path]:
-    """The runs without a manifest: ``path`` itself, or those in it.
+    """Return the runs without a manifest: ``path`` itself, or those in it.
 
     Raises:
-        ArtifactError: there is no run at all.
+        ArtifactError: ``path`` is no folder, or holds no run.
     """
     if not path.is_dir():
         raise ArtifactError(f"{path}: no such folder")
-    runs = [path] if is_run(path) else sorted(each for each in path.iterdir() if is_run(each))
+    runs = [path] if is_run(path) else sorted(run for run in path.iterdir() if is_run(run))
     if not runs:
         raise ArtifactError(f"{path}: no run in this folder")
     return [run for run in runs if not (run / NAME).exists()]
 
 
 def recover(folder: Path) -> Results:
-    """Write the manifest of one unfinished run from what its nodes recorded.
+    """Write the manifest of one unfinished run from its spools.
 
-    Everything comes from the spools, so recovering twice gives the same.
+    A second call gives the same manifest.
 
     Raises:
-        ArtifactError: a process of the run is still alive, or nothing can be read.
+        ArtifactError: a process of the run is still alive, or the run cannot be read.
     """
     run = open_folder(folder)
     results = analyse(run)
@@ -71,6 +71,6 @@ def _alive(run: RecordedRun) -> int | None:
         except ProcessLookupError:
             continue
         except PermissionError:
-            pass  # somebody else's, but alive
+            pass  # alive, but of another user
         return header.pid
     return None
