@@ -1,4 +1,4 @@
-"""From a recorded run to its results: observed, summarised, judged, compared."""
+"""Analysis: work out the metrics, verdicts and comparisons of a recorded run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pytest_crucible.stats.comparison import Comparison, Options, compare_subjec
 from pytest_crucible.stats.expectations import (
     CONFIRMED,
     REJECTED,
-    Judgement,
+    Verdict,
     judge,
 )
 from pytest_crucible.stats.expression import parse
@@ -57,10 +57,10 @@ def analyse(
     Args:
         run: opened run.
         enrichers: see `observe`.
-        custom: more metrics; default: those that plugins added when the run was made, and what
-            ``plugins`` add, which wins where both have a number of the same name.
-        expect: expectations to judge in place of the experiments' own.
-        plugins: default: those installed.
+        custom: returns further numbers. Default: the numbers that plugins added when the run was
+            made, replaced or extended by those of ``plugins``.
+        expect: expectations to judge instead of those of the experiments.
+        plugins: plugins with metrics. Default: those installed.
 
     Raises:
         ArtifactError: the run cannot be read.
@@ -88,10 +88,10 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
-            known = [*_declared_in(run.manifest, name), *from_plugins]
+            declared_metrics = [*_declared_in(run.manifest, name), *from_plugins]
             if expect:
                 definition = replace(definition, expect=tuple(expect))
-            result = _experiment(definition, groups, custom, known, problems)
+            result = _experiment(definition, groups, custom, declared_metrics, problems)
             experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
     results = Results(
         run=run.id,
@@ -119,7 +119,7 @@ def _experiment(
 ) -> ExperimentResult:
     planned = definition.conditions or ((definition.condition,) if definition.condition else ())
     conditions = tuple(dict.fromkeys([*(c for c in planned if c in groups), *groups]))
-    # An exported file has no plan: its arms are those that it holds.
+    # An exported file has no plan: its arms are the conditions of its events.
     named = tuple(dict.fromkeys([*planned, *conditions]))
     catalog = catalog_of(definition, named, plugins)
     metrics = {}
@@ -132,7 +132,7 @@ def _experiment(
         catalog=catalog,
         groups={condition: groups[condition] for condition in conditions},
         spending={condition: summarise_spending(groups[condition]) for condition in conditions},
-        judgements=(),
+        verdicts=(),
         comparisons={},
         trials=tuple(trial for group in groups.values() for trial in group.trials),
         errors=sum((Counter(group.errors) for group in groups.values()), Counter()),
@@ -141,31 +141,31 @@ def _experiment(
     )
     arms = arms_of(conditions, groups)
     subjects = {condition: result.subject(condition) for condition in arms}
-    judgements = [
-        judgement for text in definition.expect for judgement in judge(parse(text, named), subjects)
+    verdicts = [
+        verdict for text in definition.expect for verdict in judge(parse(text, named), subjects)
     ]
     if definition.pass_if:
-        judgements += [_pass_if(definition, groups[condition]) for condition in conditions]
+        verdicts += [_pass_if(definition, groups[condition]) for condition in conditions]
     return replace(
         result,
-        judgements=tuple(judgements),
+        verdicts=tuple(verdicts),
         comparisons=_comparisons(definition, subjects),
     )
 
 
 def _invalid(groups: Iterable[Group], levels: Sequence[str]) -> dict[str, int]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for group in groups:
         for (problem, level), count in group.invalid.items():
             if level in levels:
-                found[problem] += count
-    return dict(found.most_common())
+                counts[problem] += count
+    return dict(counts.most_common())
 
 
 def _comparisons(
     definition: Definition, subjects: Mapping[str, Subject]
 ) -> dict[str, tuple[Comparison, ...]]:
-    """Every other condition with the first, metric by metric."""
+    """Compare the first condition with every other one, metric by metric."""
     options = comparison_options(definition.margin)
     first, *others = subjects
     return {
@@ -175,7 +175,7 @@ def _comparisons(
 
 
 def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
-    """Options from a marker's ``margin``."""
+    """Return the options of a comparison with the ``margin`` of a marker."""
     if margin is None:
         return Options()
     if isinstance(margin, Mapping):
@@ -183,7 +183,7 @@ def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
     return Options(margin=margin)
 
 
-def _pass_if(definition: Definition, group: Group) -> Judgement:
+def _pass_if(definition: Definition, group: Group) -> Verdict:
     assert definition.pass_if is not None
     needed = parse_pass_if(definition.pass_if, definition.trials)
     cases = dict.fromkeys(trial.case for trial in group.trials)
@@ -193,7 +193,7 @@ def _pass_if(definition: Definition, group: Group) -> Judgement:
     reason = None
     if failing or open_cases:
         reason = f"{passed} of {len(cases)} cases pass; not: {(failing + open_cases)[0]}"
-    return Judgement(
+    return Verdict(
         expectation=f"pass_if {definition.pass_if}",
         condition=group.condition,
         metric="pass_if",
@@ -207,18 +207,18 @@ def _pass_if(definition: Definition, group: Group) -> Judgement:
 
 
 def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> list[Metric]:
-    """What was known of metrics when the run was made: offline their plugins may be missing."""
-    told = ((manifest or {}).get("experiments") or {}).get(experiment, {}).get("declared") or ()
+    """Read declared metrics from the manifest: their plugins may no longer be installed."""
+    entries = ((manifest or {}).get("experiments") or {}).get(experiment, {}).get("declared") or ()
     try:
-        return [declared(each) for each in told]
+        return [declared(entry) for entry in entries]
     except (DefinitionError, TypeError) as error:
         raise ArtifactError(f"not a manifest: 'declared' of {experiment!r}: {error}") from error
 
 
 def _custom_of(run: RecordedRun, plugins: Plugins) -> CustomMetrics:
-    """Numbers that plugins added while the run was made, and what those here make of it.
+    """Return a function for the custom numbers of a condition, as `CustomMetrics` describes.
 
-    The former stay where their plugin is not installed; where it is, it works them out anew.
+    A plugin that is installed works out its numbers again; the manifest gives those of the others.
     """
     experiments = (run.manifest or {}).get("experiments") or {}
 

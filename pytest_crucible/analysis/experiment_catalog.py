@@ -1,4 +1,4 @@
-"""The catalogue of one experiment: what is known of its metrics, by whom it was said."""
+"""The catalogue of one experiment: built-in metrics, and those that plugins or authors declare."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pytest_crucible.stats.expression import parse
 def catalog_of(
     definition: Definition, arms: Sequence[str], plugins: Iterable[Metric] = ()
 ) -> Catalog:
-    """The built-in metrics, those of plugins, and what the experiment's author says of numbers.
+    """Return the catalogue of an experiment.
 
-    What the author declares counts most. An expectation about a number says which way is better,
-    too, where nobody declared it.
+    A declaration of the author overrides that of a plugin. If nobody declares which direction of a
+    number is better, an expectation about it decides.
 
     Args:
-        definition: what the author said.
+        definition: the experiment, with declared metrics and expectations.
         arms: the conditions that expectations may name.
         plugins: metrics that plugins declare.
     """
-    known = {each.path: each for each in plugins}
+    metrics = {metric.path: metric for metric in plugins}
     for metric in definition.metrics:
-        values = known[metric.path].values if metric.path in known else None
-        known[metric.path] = replace(metric, values=values)
+        values = metrics[metric.path].values if metric.path in metrics else None
+        metrics[metric.path] = replace(metric, values=values)
     for text in definition.expect:
         claim = parse(text, arms)
         name = claim.metric.partition(".")[0]
-        metric = known.get(name, Metric(name))
+        metric = metrics.get(name, Metric(name))
         if name not in RESERVED_NAMES and metric.better is None:
-            known[name] = replace(metric, better=HIGHER if claim.wants_more else LOWER)
-    return Catalog(known.values())
+            metrics[name] = replace(metric, better=HIGHER if claim.wants_more else LOWER)
+    return Catalog(metrics.values())

@@ -1,4 +1,4 @@
-"""What each process of a run recorded, and which of them broke off."""
+"""Nodes: what every process of a run recorded, and which of them were killed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_crucible.record.node_reader import Node
 
 
 class NodeSampling(TypedDict):
-    """How a node sampled one condition, with which seed, out of how many operations."""
+    """How a node sampled one condition: the strategy, its seed, and the number of operations."""
 
     experiment: str
     condition: str
@@ -20,7 +20,7 @@ class NodeSampling(TypedDict):
 
 
 class NodeResult(TypedDict):
-    """What one process recorded: its name, how many events, and whether it ended in good order."""
+    """The record of one process: its name, number of events, and whether it ended normally."""
 
     name: str
     events: int
@@ -29,10 +29,10 @@ class NodeResult(TypedDict):
 
 
 def node_result(node: Node) -> NodeResult:
-    """What a node recorded, once it has been read."""
-    found = NodeResult(name=node.name, events=node.events, closed=node.ended)
+    """Describe the record of a node that has been read."""
+    result = NodeResult(name=node.name, events=node.events, closed=node.ended)
     if node.samplings:
-        found["sampling"] = [
+        result["sampling"] = [
             NodeSampling(
                 experiment=frame.experiment,
                 condition=frame.condition,
@@ -42,13 +42,18 @@ def node_result(node: Node) -> NodeResult:
             )
             for frame in node.samplings.values()
         ]
-    return found
+    return result
 
 
 def broken_off(nodes: Iterable[Node], experiment: str) -> tuple[str, ...]:
-    """The nodes that had a reservoir and no end: the number of operations is the last they told.
+    """Return the nodes that were killed while they filled a reservoir.
 
-    One that kept nothing saw nothing: a reservoir takes the first that comes.
+    They recorded how many operations they had seen, but not the last number. A node with an empty
+    reservoir saw none, since a reservoir takes the first operation that comes: it is left out.
+
+    Args:
+        nodes: nodes that have been read.
+        experiment: name of the experiment.
     """
     return tuple(
         node.name

@@ -1,4 +1,4 @@
-"""All metrics of one condition, those of plugins among them."""
+"""All metrics of one condition, with those of plugins."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.estimates import point
 
 CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
-"""Called with the observations and the metrics of one condition; returns more numbers."""
+"""Takes the observations and the metrics of one condition; returns further numbers by name."""
 
 
 def summarise_all(
     group: Group, catalog: Catalog, custom: CustomMetrics, problems: list[str]
 ) -> Metrics:
-    """Summarise a condition, work out what plugins declare, and ask for their numbers.
+    """Work out the metrics of one condition, with those that plugins declare or compute.
 
     Args:
         group: the observations of the condition.
-        catalog: what is known of its metrics.
-        custom: gives the numbers that have no observations.
-        problems: gets a sentence for each declared metric that raises; it is left out.
+        catalog: the metrics of the experiment.
+        custom: returns the numbers that have no observations.
+        problems: this function appends a sentence for every declared metric that raises, and
+            leaves the metric out.
     """
     metrics = summarise(group, catalog)
     numbers = {**_declared(group, catalog, problems), **custom(group, metrics)}
@@ -33,7 +34,7 @@ def summarise_all(
 
 
 def _declared(group: Group, catalog: Catalog, problems: list[str]) -> dict[str, float]:
-    """Work out the metrics that plugins declare, and keep their observations in the group."""
+    """Work out the metrics that plugins declare; put their observations into the group."""
     numbers = {}
     for metric in catalog.declared.values():
         if metric.values is None:

@@ -1,4 +1,4 @@
-"""Recovery: a manifest for a run whose controller died before it could write one."""
+"""Recovery: write the manifest of a run whose controller died before it could."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.hooks.installed import installed
-from pytest_crucible.runs.asked import ASKED
-from pytest_crucible.runs.enriched import AskedReader, keep_enriched
+from pytest_crucible.runs.enriched import LateEnrichedReader, keep_enriched
+from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import NAME, write_manifest
 from pytest_crucible.runs.run import RecordedRun, is_run, open_folder
 
 
 def unfinished_runs(path: Path) -> list[Path]:
-    """The runs without a manifest: ``path`` itself, or those in it.
+    """Return the runs without a manifest: ``path`` itself, or those in it.
 
     Raises:
-        ArtifactError: there is no run at all.
+        ArtifactError: ``path`` is no folder, or holds no run.
     """
     if not path.is_dir():
         raise ArtifactError(f"{path}: no such folder")
-    runs = [path] if is_run(path) else sorted(each for each in path.iterdir() if is_run(each))
+    runs = [path] if is_run(path) else sorted(run for run in path.iterdir() if is_run(run))
     if not runs:
         raise ArtifactError(f"{path}: no run in this folder")
     return [run for run in runs if not (run / NAME).exists()]
 
 
 def recover(folder: Path) -> Results:
-    """Write the manifest of one unfinished run from what its nodes recorded.
+    """Write the manifest of one unfinished run from its spools.
 
-    Everything comes from the spools, so recovering twice gives the same.
+    A second call gives the same manifest.
 
     Raises:
-        ArtifactError: a process of the run is still alive, or nothing can be read.
+        ArtifactError: a process of the run is still alive, or the run cannot be read.
     """
     run = open_folder(folder)
     results = analyse(run)
     alive = _alive(run)
     if alive is not None:
         raise ArtifactError(f"{folder}: still running (process {alive}); wait for its end")
-    asked = [node for node in run.nodes if isinstance(node.enriched, AskedReader)]
-    for node in asked:  # as at the end of a session: later readers may lack the plugins
+    enriched = [node for node in run.nodes if isinstance(node.enriched, LateEnrichedReader)]
+    for node in enriched:  # as at the end of a session: later readers may lack the plugins
         keep_enriched(node)
-    names = {ASKED: [name for name, _ in installed().enrichers()]} if asked else {}
+    names = {ENRICHERS: [name for name, _ in installed().enrichers()]} if enriched else {}
     started = min((node.header.wall_ns for node in run.nodes if node.header), default=0)
     manifest = {
         "run": run.id,
@@ -71,6 +71,6 @@ def _alive(run: RecordedRun) -> int | None:
         except ProcessLookupError:
             continue
         except PermissionError:
-            pass  # somebody else's, but alive
+            pass  # alive, but of another user
         return header.pid
     return None

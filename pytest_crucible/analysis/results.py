@@ -1,4 +1,4 @@
-"""Results: what a run says, once it has been read and judged; what every report shows."""
+"""Results: the metrics, verdicts and comparisons of a run, which every report shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_crucible.stats.expectations import (
     CONFIRMED,
     INCONCLUSIVE,
     REJECTED,
-    Judgement,
+    Verdict,
 )
 from pytest_crucible.stats.subject import Subject
 
@@ -34,19 +34,19 @@ class ExperimentResult:
     """One experiment of a run.
 
     Attributes:
-        definition: as its author described it.
-        conditions: in order; the first is the baseline.
-        metrics: per condition.
-        catalog: what is known of the metrics.
+        definition: the experiment as its author described it.
+        conditions: the conditions in order; the first is the baseline.
+        metrics: the metrics per condition.
+        catalog: the metrics that this experiment has, with unit, direction and so on.
         groups: the observations per condition.
         spending: calls of models and their cost per condition.
-        judgements: of every expectation for every condition it applies to.
-        comparisons: of every other condition with the baseline, by condition.
-        trials: what became of every trial, over all conditions.
-        errors: failed operations by error, over all conditions.
-        broken_off: processes that did not say how many operations a reservoir had seen.
-        invalid: what the catalog says is wrong with events, with how many of them; over all
-            conditions. ``refused`` are those that ``validate="error"`` does not let pass.
+        verdicts: one per expectation and condition to which it applies.
+        comparisons: per condition except the baseline, its comparison with the baseline.
+        trials: the outcome of every trial, over all conditions.
+        errors: number of failed operations by error, over all conditions.
+        broken_off: names of processes that were killed while they filled a reservoir.
+        invalid: number of events that differ from the catalog, by problem, over all conditions.
+        refused: those of them that fail a trial (``validate="error"``).
     """
 
     definition: Definition
@@ -55,7 +55,7 @@ class ExperimentResult:
     catalog: Catalog
     groups: Mapping[str, Group]
     spending: Mapping[str, Spending]
-    judgements: tuple[Judgement, ...]
+    verdicts: tuple[Verdict, ...]
     comparisons: Mapping[str, tuple[Comparison, ...]]
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
@@ -64,15 +64,15 @@ class ExperimentResult:
     refused: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        told = [", ".join(map(repr, self.conditions)), plural(len(self.trials), "trial")]
-        told += [self.verdict] if self.verdict else []
-        return f"<result of {self.definition.name!r}: {', '.join(told)}>"
+        facts = [", ".join(map(repr, self.conditions)), plural(len(self.trials), "trial")]
+        facts += [self.verdict] if self.verdict else []
+        return f"<result of {self.definition.name!r}: {', '.join(facts)}>"
 
     def _repr_html_(self) -> str:
         name = self.definition.name
         tables = [table(name, _COLUMNS, _arm_rows((self,)))]
-        if self.judgements:
-            rows = ((j.expectation, j.condition, j.verdict, j.observed) for j in self.judgements)
+        if self.verdicts:
+            rows = ((v.expectation, v.condition, v.verdict, v.observed) for v in self.verdicts)
             tables.append(table("expectations", ("expectation", "condition", "", "is"), rows))
         for condition, comparisons in self.comparisons.items():
             caption = f"{condition} against {self.baseline}"
@@ -81,8 +81,8 @@ class ExperimentResult:
 
     @property
     def verdict(self) -> str | None:
-        """The worst of the judgements; None where nothing was expected."""
-        verdicts = {each.verdict for each in self.judgements}
+        """The worst of `verdicts`; None if there are none."""
+        verdicts = {each.verdict for each in self.verdicts}
         for verdict in (REJECTED, INCONCLUSIVE, CONFIRMED):
             if verdict in verdicts:
                 return verdict
@@ -90,21 +90,21 @@ class ExperimentResult:
 
     @property
     def baseline(self) -> str:
-        """The condition that the others are compared with."""
+        """The condition with which the others are compared."""
         return arms_of(self.conditions, self.groups)[0]
 
     @property
     def recorded(self) -> int:
-        """Trials that have an outcome."""
+        """Number of trials that ran to their end."""
         return sum(trial.outcome not in (MISSING, "skipped", *BROKEN_OFF) for trial in self.trials)
 
     def subject(self, condition: str) -> Subject:
-        """One condition, for `judge` and for intervals."""
+        """Return one condition as a `Subject`, for `judge` and for intervals."""
         numbers = dict(flatten(self.metrics[condition]))
         return Subject(self.groups[condition], numbers, self.catalog)
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest."""
+        """Return the result as a dictionary, for the manifest."""
         return {
             "definition": self.definition.to_dict(),
             "declared": [plain(metric) for metric in self.catalog.declared.values()],
@@ -115,7 +115,7 @@ class ExperimentResult:
             "trials": len(self.trials),
             "recorded": self.recorded,
             "verdict": self.verdict,
-            "judgements": [asdict(judgement) for judgement in self.judgements],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "comparisons": {
                 condition: [asdict(each) for each in comparisons]
                 for condition, comparisons in self.comparisons.items()
@@ -127,19 +127,19 @@ class ExperimentResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """Everything that one run says.
+    """The results of one run.
 
     Attributes:
-        run: its id.
-        experiments: in order of appearance.
-        nodes: per process.
-        incomplete: why the record is incomplete, a sentence each; empty if it is complete.
-        unattributed, late, sole, degraded: how many events were so; see `Event`.
-        notes: what only the session that made the run could know to be missing.
-        noted: whether a node said that it lost something.
-        capture: what kept spans from being captured, with the nodes that say so.
-        budgets: budgets that were spent, a sentence each.
-        problems: what went wrong in plugins, a sentence each.
+        run: id of the run.
+        experiments: the experiments in order of appearance.
+        nodes: one per process.
+        incomplete: why the record is incomplete, one sentence per reason; empty if it is complete.
+        unattributed, late, sole, degraded: numbers of such events; see `Event`.
+        notes: those reasons that only the session that made the run could know.
+        noted: whether a process, or the session, reported a loss.
+        capture: why spans could not be captured, with the nodes that report it.
+        budgets: one sentence per budget that was used up.
+        problems: one sentence per plugin that failed.
     """
 
     run: str
@@ -157,19 +157,19 @@ class Results:
     problems: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        trials = sum(len(each.trials) for each in self.experiments)
-        told = [plural(len(self.experiments), "experiment"), plural(trials, "trial")]
-        told += dict.fromkeys(each.verdict for each in self.experiments if each.verdict)
-        told += ["incomplete"] if self.incomplete else []
-        return f"<results of run {self.run!r}: {', '.join(told)}>"
+        trials = sum(len(experiment.trials) for experiment in self.experiments)
+        facts = [plural(len(self.experiments), "experiment"), plural(trials, "trial")]
+        facts += dict.fromkeys(e.verdict for e in self.experiments if e.verdict)
+        facts += ["incomplete"] if self.incomplete else []
+        return f"<results of run {self.run!r}: {', '.join(facts)}>"
 
     def _repr_html_(self) -> str:
-        missing = table("incomplete", (), ((each,) for each in self.incomplete))
+        missing = table("incomplete", (), ((reason,) for reason in self.incomplete))
         arms = table(f"run {self.run}", _COLUMNS, _arm_rows(self.experiments))
         return arms + (missing if self.incomplete else "")
 
     def with_notes(self, notes: Sequence[str]) -> Results:
-        """The same with more reasons for which the record is incomplete."""
+        """Return these results with further reasons why the record is incomplete."""
         if not notes:
             return self
         return replace(
@@ -179,42 +179,45 @@ class Results:
             noted=True,
         )
 
-    def unmet(self, inconclusive: str) -> list[tuple[str, Judgement]]:
-        """The expectations that fail a gate, each with the name of its experiment.
+    def unmet(self, inconclusive: str) -> list[tuple[str, Verdict]]:
+        """Return the verdicts that fail a gate, with the names of their experiments.
 
-        Rejected ones; and open ones, where the marker, or else ``inconclusive``, says "fail".
+        REJECTED fails; INCONCLUSIVE fails if the marker says so, or by default.
+
+        Args:
+            inconclusive: the default for markers without ``inconclusive``: fail, pass or warn.
         """
         return [
-            (each.definition.name, judgement)
-            for each in self.experiments
-            for judgement in each.judgements
-            if judgement.verdict == REJECTED
+            (experiment.definition.name, verdict)
+            for experiment in self.experiments
+            for verdict in experiment.verdicts
+            if verdict.verdict == REJECTED
             or (
-                judgement.verdict == INCONCLUSIVE
-                and (each.definition.inconclusive or inconclusive) == "fail"
+                verdict.verdict == INCONCLUSIVE
+                and (experiment.definition.inconclusive or inconclusive) == "fail"
             )
         ]
 
     @property
     def refused(self) -> bool:
-        """Whether events were not as the catalog says, where ``validate="error"`` asks for it."""
-        return any(each.refused for each in self.experiments)
+        """Whether events differ from the catalog in an experiment with ``validate="error"``."""
+        return any(experiment.refused for experiment in self.experiments)
 
     @property
     def lost(self) -> bool:
-        """Whether something is missing: trials crashed or never ran, a node broke off, …"""
+        """Whether data are missing: trials crashed or never ran, a process was killed, …"""
         return (
             self.noted
             or any(not node["closed"] for node in self.nodes)
             or any(
                 trial.outcome in (MISSING, *BROKEN_OFF)
-                for each in self.experiments
-                for trial in each.trials
+                for experiment in self.experiments
+                for trial in experiment.trials
             )
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest: definitions, metrics, verdicts, completeness."""
+        """Return the results as a dictionary, for the manifest."""
         return {
             "experiments": {each.definition.name: each.to_dict() for each in self.experiments},
             "nodes": list(self.nodes),
@@ -240,20 +243,23 @@ COMPARED = ("metric", "verdict", "baseline", "candidate", "p")
 
 
 def _arm_rows(experiments: Iterable[ExperimentResult]) -> Iterator[tuple[object, ...]]:
-    for each in experiments:
-        for condition, metrics in each.metrics.items():
-            rate = each.subject(condition).estimate("success_rate").value
+    for experiment in experiments:
+        for condition, metrics in experiment.metrics.items():
+            rate = experiment.subject(condition).estimate("success_rate").value
             yield (
-                each.definition.name, condition, each.verdict, metrics.tests.trials, rate,
-                metrics.latency.p50, metrics.latency.p95, metrics.cost.total,
+                experiment.definition.name, condition, experiment.verdict, metrics.tests.trials,
+                rate, metrics.latency.p50, metrics.latency.p95, metrics.cost.total,
             )  # fmt: skip
 
 
-def comparison_cells(each: Comparison) -> tuple[object, ...]:
-    """One comparison as a row with the columns `COMPARED`."""
-    return each.metric, each.verdict, each.baseline, each.candidate, each.p
+def comparison_cells(metric: Comparison) -> tuple[object, ...]:
+    """Return the comparison of one metric as a row with the columns `COMPARED`."""
+    return metric.metric, metric.verdict, metric.baseline, metric.candidate, metric.p
 
 
 def arms_of(conditions: Sequence[str], groups: Mapping[str, Group]) -> list[str]:
-    """The conditions that have trials, baseline first; events between trials are no arm."""
-    return [each for each in conditions if groups[each].trials] or list(conditions)
+    """Return the conditions that have trials, baseline first; if none has any, all conditions.
+
+    Events between trials may have a condition of their own, which is no arm.
+    """
+    return [condition for condition in conditions if groups[condition].trials] or list(conditions)

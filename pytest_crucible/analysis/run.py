@@ -1,4 +1,4 @@
-"""Run: a recorded run, and what it amounts to."""
+"""Run: a recorded run, with its metrics and results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_crucible.runs.run import RecordedRun, open_recorded
 
-# Imported where it is used: whoever only looks at the events of a run needs no statistics.
+# Imported where it is used: code that only reads events needs no statistics.
 if TYPE_CHECKING:
     from pytest_crucible.analysis.results import Results
     from pytest_crucible.metrics.values import Metrics
@@ -19,19 +19,19 @@ class Run(RecordedRun):
     """A recorded run: its events, metrics and verdicts.
 
     Attributes:
-        id: its id; for a single file, that of its first event.
+        id: id of the run; for an exported file, the run of its first event.
         path: run folder or file; None for a run in memory.
-        manifest: as written at its end, or None.
-        nodes: what each process recorded. Their tables are known once `events` has been read.
+        manifest: the manifest that the run wrote at its end; None without one.
+        nodes: one per process. Their tables are filled once `events` has been read.
     """
 
     _results: Results | None = field(default=None, init=False, repr=False, compare=False)
 
     def results(self) -> Results:
-        """Everything that the run says: metrics, comparisons, and what became of expectations.
+        """Work out the results of the run: metrics, comparisons, and verdicts on expectations.
 
-        The record is read the first time, and the answer kept: to see what was recorded since then,
-        open the run again.
+        Only the first call reads the record: to see events that were recorded after it, open the
+        run again.
 
         Raises:
             ArtifactError: the record cannot be read.
@@ -43,45 +43,46 @@ class Run(RecordedRun):
         return self._results
 
     def metrics(self, experiment: str | None = None, condition: str | None = None) -> Metrics:
-        """The metrics of one experiment under one condition, from the whole record.
+        """Return the metrics of one experiment under one condition, from the whole record.
 
         Args:
-            experiment: its name; may be left out where only one is meant.
-            condition: the same.
+            experiment: name of the experiment; may be left out if the run has only one.
+            condition: the condition; may be left out if there is only one.
 
         Raises:
-            LookupError: there is no such condition, or more than one; names those that there are.
+            LookupError: no condition matches, or several do; the message names the valid ones.
             ArtifactError: the record cannot be read.
         """
-        known = {
-            (each.definition.name, arm): metrics
-            for each in self.results().experiments
-            for arm, metrics in each.metrics.items()
+        arms = {
+            (result.definition.name, arm): metrics
+            for result in self.results().experiments
+            for arm, metrics in result.metrics.items()
         }
-        found = [
+        matching = [
             metrics
-            for (name, arm), metrics in known.items()
+            for (name, arm), metrics in arms.items()
             if experiment in (None, name) and condition in (None, arm)
         ]
-        if len(found) == 1:
-            return found[0]
-        asked = ", ".join(
+        if len(matching) == 1:
+            return matching[0]
+        arguments = ", ".join(
             f"{key}={value!r}"
             for key, value in (("experiment", experiment), ("condition", condition))
             if value is not None
         )
-        problem = "which one?" if found else "there is none"
-        valid = ", ".join(f"({name!r}, {arm!r})" for name, arm in known) or "none"
-        raise LookupError(f"run {self.id}: metrics({asked}): {problem}; valid: {valid}")
+        problem = "which one?" if matching else "there is none"
+        valid = ", ".join(f"({name!r}, {arm!r})" for name, arm in arms) or "none"
+        raise LookupError(f"run {self.id}: metrics({arguments}): {problem}; valid: {valid}")
 
 
 def open_run(path: str | Path) -> Run:
     """Open a run folder, an output folder (its newest run), an archive, or an exported file.
 
-    ``open_run("crucible-results").results()`` is the way to numbers, ``.events`` to events.
+    ``open_run("crucible-results").results()`` has the metrics, ``.events`` the events.
 
     Raises:
-        ArtifactError: there is nothing to read, or nothing that this version can read.
+        ArtifactError: there is no record at this path, or this version cannot read it.
+        DefinitionError: ``path`` is the address of a storage, such as ``s3://…``.
     """
-    found = open_recorded(path)
-    return Run(found.id, found.path, found.nodes, found.manifest, found._events)
+    record = open_recorded(path)
+    return Run(record.id, record.path, record.nodes, record.manifest, record._events)

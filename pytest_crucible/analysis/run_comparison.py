@@ -39,11 +39,11 @@ class ArmComparison:
     """One condition of one experiment, baseline against candidate.
 
     Attributes:
-        comparisons: per metric.
-        matched: cases on both sides.
-        removed_cases, added_cases: cases only in the baseline, only in the candidate.
-        location: file and line of its first test, where that is known.
-        reason: why the arm could not be compared: it is on one side only.
+        comparisons: one per metric.
+        matched: number of cases that both runs have.
+        removed_cases, added_cases: cases only in the baseline, and only in the candidate.
+        location: file and line of the first test; None if unknown.
+        reason: why the arm could not be compared: only one run has it. None if both have it.
     """
 
     experiment: str
@@ -70,23 +70,23 @@ class ArmComparison:
 
     @property
     def verdict(self) -> str:
-        """The worst of its metrics; REMOVED or ADDED for an arm on one side only."""
+        """The worst verdict of its metrics; REMOVED or ADDED if only one run has the arm."""
         if self.reason is not None:
             return REMOVED if self.removed else ADDED
-        verdicts = {each.verdict for each in self.comparisons}
-        return next((each for each in _WORST_FIRST if each in verdicts), INCONCLUSIVE)
+        verdicts = {comparison.verdict for comparison in self.comparisons}
+        return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunComparison:
-    """Two runs.
+    """The comparison of two runs.
 
     Attributes:
-        baseline, candidate: their ids.
-        title: both, with their commits where those are known.
-        arms: every condition of every experiment of either side.
-        differences: what differs between the machines, versions and trees they ran on.
-        incomplete: why one of the records is incomplete.
+        baseline, candidate: ids of the runs.
+        title: both ids, with commits if the manifests have them.
+        arms: one per experiment and condition of either run.
+        differences: how machines, versions and code of the two runs differ.
+        incomplete: why a record is incomplete, one sentence per reason.
     """
 
     baseline: str
@@ -98,8 +98,8 @@ class RunComparison:
 
     def __repr__(self) -> str:
         counts = ((verdict, self.count(verdict)) for verdict in _WORST_FIRST)
-        told = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
-        return f"<comparison of {self.title}: {told or 'nothing to compare'}>"
+        shown = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+        return f"<comparison of {self.title}: {shown or 'nothing to compare'}>"
 
     def _repr_html_(self) -> str:
         rows = (
@@ -111,16 +111,20 @@ class RunComparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether there was anything to compare at all."""
+        """Whether both runs have an arm in common, with a metric."""
         return any(arm.reason is None and arm.comparisons for arm in self.arms)
 
     def count(self, verdict: str) -> int:
-        """How many metrics have this verdict."""
+        """Return how many metrics have this verdict."""
         return sum(each.verdict == verdict for arm in self.arms for each in arm.comparisons)
 
     def failures(self, fail_on: Sequence[str]) -> list[str]:
-        """Why a gate that fails on these things fails; empty if it does not."""
-        found = [
+        """Return why a gate fails, one sentence per reason; empty if it passes.
+
+        Args:
+            fail_on: some of `FAIL_ON`.
+        """
+        reasons = [
             f"{verdict}: {each.metric} of {arm.name}"
             for verdict in failing(fail_on)
             for arm in self.arms
@@ -128,25 +132,25 @@ class RunComparison:
             if each.verdict == verdict
         ]
         if "missing" in fail_on:
-            found += [f"{REMOVED}: {arm.name}" for arm in self.arms if arm.removed]
-            found += [
+            reasons += [f"{REMOVED}: {arm.name}" for arm in self.arms if arm.removed]
+            reasons += [
                 f"{REMOVED}: {plural(len(arm.removed_cases), 'case')} of {arm.name}"
                 for arm in self.arms
                 if arm.removed_cases
             ]
-            found += [
+            reasons += [
                 f"{MISSING}: {each.metric} of {arm.name}, {each.reason}"
                 for arm in self.arms
                 for each in arm.comparisons
                 if (each.reason or "").startswith("missing in")
             ]
-            found += [
+            reasons += [
                 f"{MISSING}: {each}" for each in self.incomplete if each.startswith(_CANDIDATE)
             ]
-        return found
+        return reasons
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the comparison as a dictionary, for ``--json``."""
         return {
             "schema": SCHEMA,
             "baseline": self.baseline,
@@ -166,9 +170,9 @@ def compare_runs(
     """Compare two runs that have been read.
 
     Args:
-        base: the baseline, and what `analyse` said of it.
-        cand: the candidate, likewise.
-        adjust: given what the candidate's marker says, the margins and directions to judge by.
+        base: the baseline, and its results.
+        cand: the candidate, and its results.
+        adjust: takes the options of the candidate's marker, returns those to use.
     """
     before, after = _arms(base[1]), _arms(cand[1])
     arms = [
@@ -191,7 +195,7 @@ def compare_runs(
 
 
 def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
-    """The verdicts that fail a gate, the worst first."""
+    """Return the verdicts that fail a gate, the worst first."""
     return tuple(verdict for kind, verdict in _FAILING.items() if kind in fail_on)
 
 
@@ -270,26 +274,28 @@ _BASELINE, _CANDIDATE = "baseline", "candidate"
 def environment_differences(
     base: tuple[RecordedRun, Results], cand: tuple[RecordedRun, Results]
 ) -> list[str]:
-    """What differs between two runs besides the code under test, a line each."""
+    """Return how the environments of two runs differ, one line per difference."""
     old, new = base[0].manifest or {}, cand[0].manifest or {}
-    found = []
+    differences = []
     if not old or not new:
-        sides = [which for which, each in ((_BASELINE, old), (_CANDIDATE, new)) if not each]
-        found.append(f"environment of the {' and the '.join(sides)} unknown: no manifest")
-    found += [
+        sides = [side for side, manifest in ((_BASELINE, old), (_CANDIDATE, new)) if not manifest]
+        differences.append(f"environment of the {' and the '.join(sides)} unknown: no manifest")
+    differences += [
         f"{aspect}: {old[aspect]} → {new[aspect]}"
         for aspect in _ASPECTS
         if old.get(aspect) != new.get(aspect) and old.get(aspect) and new.get(aspect)
     ]
-    found += _package_differences(old.get("packages") or {}, new.get("packages") or {})
+    differences += _package_differences(old.get("packages") or {}, new.get("packages") or {})
     before, after = _models(base[1]), _models(cand[1])
     if before != after:
-        found.append(f"models: {', '.join(before) or 'none'} → {', '.join(after) or 'none'}")
-    for which, manifest in ((_BASELINE, old), (_CANDIDATE, new)):
+        change = f"{', '.join(before) or 'none'} → {', '.join(after) or 'none'}"
+        differences.append(f"models: {change}")
+    for side, manifest in ((_BASELINE, old), (_CANDIDATE, new)):
         git = manifest.get("git") or {}
         if git.get("dirty"):
-            found.append(f"{which}: recorded from a dirty tree at {str(git.get('commit'))[:10]}")
-    return found
+            commit = str(git.get("commit"))[:10]
+            differences.append(f"{side}: recorded from a dirty tree at {commit}")
+    return differences
 
 
 def _package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

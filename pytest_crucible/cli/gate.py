@@ -55,10 +55,10 @@ def _gate(options: argparse.Namespace, show: Print) -> int:
         annotations=lambda: results_annotations(results, options.inconclusive),
     )
     write_outputs(options, report, show)
-    if not any(each.judgements for each in results.experiments):
+    if not any(each.verdicts for each in results.experiments):
         _tell("nothing to judge: no --expect, and the run has no expectations")
         return NOTHING
-    unmet = {judgement.verdict for _, judgement in results.unmet(options.inconclusive)}
+    unmet = {verdict.verdict for _, verdict in results.unmet(options.inconclusive)}
     if results.lost and REJECTED not in unmet:
         _tell("not passed: the record is incomplete")  # what is missing might have failed
         return BAD

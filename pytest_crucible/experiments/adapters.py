@@ -1,7 +1,7 @@
 """Adapters: where logged numbers go in addition to the record.
 
-``experiment.log_to(adapter)`` attaches one. `JSONLMetrics` writes lines of JSON; anything with the
-three methods of `MetricsAdapter` takes its place: a database, an experiment tracker.
+``experiment.log_to(adapter)`` attaches one. `JSONLMetrics` writes lines of JSON; any other
+object with the three methods of `MetricsAdapter` can write to a database or an experiment tracker.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class LogEntry:
 
     Attributes:
         run: id of the run (``experiment.id``).
-        experiment, condition, case, trial, attempt: who logged it; the last three are None outside
-            pytest.
-        name, value, step: what was logged.
+        experiment, condition, case, trial, attempt: the trial that logged it; the last three are
+            None outside pytest.
+        name, value, step: the arguments of ``log``.
         time_us: wall time, µs since the epoch.
-        metadata: whatever else was given to ``log``.
+        metadata: further keywords of ``log``.
     """
 
     run: str
@@ -47,20 +47,20 @@ class LogEntry:
 
 
 class MetricsAdapter(Protocol):
-    """A place that logged numbers go to.
+    """A destination for logged numbers.
 
-    Called in the thread that logs. An adapter that raises is detached and reported, and the run is
-    marked as incomplete; what it was told before is its own business.
+    Its methods run in the thread that logs. If one raises, the adapter is detached, the summary
+    reports it, and the run is marked as incomplete; nobody takes back earlier numbers.
     """
 
     def record(self, entry: LogEntry, /) -> object:
-        """Take one number. It may be kept back until `flush`."""
+        """Take one number. The adapter may write it as late as `flush`."""
 
     def flush(self) -> object:
-        """Make sure that everything taken so far is kept; called when a trial ends."""
+        """Write everything taken so far; called when a trial ends."""
 
     def read(self, run: str, /) -> Iterable[LogEntry]:
-        """What was taken for one run, in order."""
+        """Return the numbers of one run, in order."""
 
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -70,13 +70,13 @@ class JSONLMetrics:
     """Appends one line of JSON per number to a file, at once; several processes may share it.
 
     JSON has no NaN and no infinity: they are written as the strings ``"NaN"``, ``"Infinity"`` and
-    ``"-Infinity"``, and read back as what they were.
+    ``"-Infinity"``, and read back as numbers.
 
     Args:
         path: the file; its folder must exist.
 
     Raises:
-        DefinitionError: the address of a storage in place of a path.
+        DefinitionError: ``path`` is the address of a storage, such as ``s3://…``.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -98,16 +98,16 @@ class JSONLMetrics:
         """Nothing to do: every line is written at once."""
 
     def read(self, run: str) -> list[LogEntry]:
-        """The numbers of one run, in the order of their lines; none if there is no such file.
+        """Return the numbers of one run, in the order of their lines; none if the file is missing.
 
         Raises:
-            ArtifactError: a line is not what `record` writes; names it by number.
+            ArtifactError: `record` did not write this line; the message has its number.
         """
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        found = []
+        entries = []
         for number, line in enumerate(data.splitlines(), 1):
             if line.strip():
                 try:
@@ -117,14 +117,16 @@ class JSONLMetrics:
                         f"{self.path}:{number}: not a logged number: {error!r}"
                     ) from error
                 if entry.run == run:
-                    found.append(entry)
-        return found
+                    entries.append(entry)
+        return entries
 
 
 def _row(entry: LogEntry) -> dict[str, Any]:
     value: float | str = entry.value
     if not math.isfinite(entry.value):
-        value = next(text for text, each in _NOT_FINITE.items() if str(each) == str(entry.value))
+        value = next(
+            text for text, number in _NOT_FINITE.items() if str(number) == str(entry.value)
+        )
     return {
         "run_id": entry.run,
         "experiment": entry.experiment,

@@ -27,7 +27,7 @@ class Difference:
 
 
 class Differences(tuple[Difference, ...]):
-    """What `compare` found, metric by metric; a notebook shows it as a table."""
+    """The result of `compare`, one difference per metric; a notebook shows it as a table."""
 
     __slots__ = ()
 
@@ -43,12 +43,12 @@ class Differences(tuple[Difference, ...]):
 
 
 def differences(baseline: Metrics, candidate: Metrics) -> Differences:
-    """Every metric that both have, side by side."""
+    """Return the difference of every metric that both have."""
     after = dict(flatten(candidate))
-    found = []
+    rows = []
     for metric, old in flatten(baseline):
         new = after.get(metric)
         if old is not None and new is not None:
             percent = (new - old) / old * 100 if old else None
-            found.append(Difference(metric, old, new, new - old, percent))
-    return Differences(found)
+            rows.append(Difference(metric, old, new, new - old, percent))
+    return Differences(rows)

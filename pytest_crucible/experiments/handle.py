@@ -1,4 +1,4 @@
-"""The experiment as code sees it: the ``experiment`` fixture, and what ``experiment()`` yields."""
+"""The handle of an experiment: the ``experiment`` fixture, or what ``experiment()`` yields."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ TICKET = "CRUCIBLE_TICKET"
 class Experiment:
     """One experiment under one condition; under pytest, one trial of it.
 
-    The fixture gives one to a test: ``def test_it(experiment: Experiment)``. Outside pytest
-    `experiment` and `start` give one.
+    A test gets one from the fixture: ``def test_it(experiment: Experiment)``. Outside pytest,
+    `experiment` and `start` return one.
 
-    What is emitted through the handle belongs to it for certain, in whichever thread.
+    Events emitted through the handle always belong to this experiment, in any thread.
 
     Attributes:
         definition: the experiment as its author described it.
         scope: condition, test, case, trial and attempt.
-        id: of the run that it records into.
-        node: of the process in it that records.
-        folder: of that run; None where it is kept in memory.
-        archived_to: the archive that it was written to, if it was.
+        id: id of the run that holds the record.
+        node: name of the process that records.
+        folder: folder of the run; None for a run in memory.
+        archived_to: the archive of this experiment; None without one.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """What the experiment is called."""
+        """Name of the experiment."""
         return self.definition.name
 
     @property
     def condition(self) -> str:
-        """The arm; ``default`` where there is only one."""
+        """The arm; ``default`` if the experiment has only one."""
         return self.scope.condition
 
     @property
@@ -111,23 +111,26 @@ class Experiment:
         measurements: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """`telemetry.execute`, for this experiment whatever the context."""
-        if current_scope.get() is self._opened:  # as in a test: nothing to change for it
+        """Emit an event as `telemetry.execute` does, but always for this experiment."""
+        if (
+            current_scope.get() is self._opened
+        ):  # the usual case in a test: the scope is set already
             telemetry.execute(name, measurements, metadata)
             return
         with self.active():
             telemetry.execute(name, measurements, metadata)
 
     def span(self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any) -> Span:
-        """`telemetry.span`, for this experiment whatever the context."""
+        """Open a span as `telemetry.span` does, but always for this experiment."""
         return Span(name, {**metadata, **more} if metadata else more, self._opened)
 
     def record(self, **numbers: SupportsFloat) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
 
         Raises:
-            TypeError: a value is no number. Booleans count as 0 and 1.
-            ValueError: a name is that of a built-in metric.
+            TypeError: a value is not a number. Booleans count as 0 and 1.
+            ValueError: a built-in metric has this name.
+            LifecycleError: the experiment, outside pytest, has been stopped.
         """
         self._check_open("record")
         taken = RESERVED_NAMES.intersection(numbers)
@@ -148,23 +151,25 @@ class Experiment:
     ) -> float:
         """Log a number of a training step: ``log("loss", 2.5, step=0)``.
 
-        It is on disk as this returns, like every event. Each name becomes a curve, of which the
-        summary shows first, last and best; expectations can say ``loss.last < 0.5``.
+        Under pytest, the number is in the run folder when this returns. Each name becomes a curve:
+        the summary shows its first, last and best value; expectations use ``loss.last < 0.5``.
 
         Args:
-            name: of the number, e.g. ``loss``.
-            value: NaN and infinity are kept, too, and counted.
+            name: name of the number, e.g. ``loss``.
+            value: the number; NaN and infinity are recorded, too, and counted.
             step: a whole number; if it was logged before, this value replaces the earlier one.
-                Default: the one after the highest so far, from 0.
+                Default: one more than the highest step so far, from 0.
             best: ``min`` or ``max``; default: ``min`` for losses, errors and so on, else ``max``.
-            more: kept with the record, and told to adapters.
+            more: stored with the number, and given to adapters.
 
         Returns:
             The value as a plain number.
 
         Raises:
-            TypeError: the value is no number, or the step no whole number.
-            ValueError: the name is that of a built-in metric, or ``best`` neither min nor max.
+            TypeError: the value is not a number, or the step not a whole number.
+            ValueError: a built-in metric has this name, the name is not printable, or ``best`` is
+                neither min nor max.
+            LifecycleError: the experiment, outside pytest, has been stopped.
         """
         self._check_open("log")
         if name in RESERVED_NAMES:
@@ -172,45 +177,45 @@ class Experiment:
         check_log(name, best)
         number = plain_number(f"log({name!r}, ", value)
         position = self._steps.place(name, step_number(name, step))
-        told = {"name": name, **more} if best is None else {"name": name, "best": best, **more}
-        self.execute(LOG, {"value": number, "step": position}, told)
+        metadata = {"name": name, **more} if best is None else {"name": name, "best": best, **more}
+        self.execute(LOG, {"value": number, "step": position}, metadata)
         if self._steps.adapters and not self._opened.state:
             with self.active():
                 self._steps.tell(self.id, self.scope, name, number, position, more)
         return number
 
     def logged(self, name: str) -> Curve:
-        """The curve of ``name`` in this trial so far: ``steps, values = exp.logged("loss")``.
+        """Return the curve of ``name`` so far: ``steps, values = experiment.logged("loss")``.
 
-        In the order of the steps; of a step that was logged twice, the later value.
+        Both are in the order of the steps; for a step that was logged twice, with the later value.
         """
         from pytest_crucible.metrics.curves import curve_of
 
         return curve_of(self._record, name)
 
     def log_to(self, adapter: MetricsAdapter) -> None:
-        """Tell ``adapter`` every number that is logged from now on, in addition to the record.
+        """Give ``adapter`` every number that is logged from now on, in addition to the record.
 
-        It is flushed when the trial, or the experiment, ends. If it raises, it is detached, which
-        the summary reports.
+        The adapter is flushed when the trial, or the experiment, ends. If it raises, it is detached
+        and the summary reports that.
 
         Raises:
-            TypeError: it is no such adapter.
+            TypeError: ``adapter`` lacks a method of `MetricsAdapter`.
         """
         check_adapter(adapter)
         self._steps.adapters.append(adapter)
 
     def flush(self) -> None:
-        """Flush the adapters that numbers are told to. For this package's use."""
+        """Flush the adapters. For this package's use."""
         if self._steps.adapters:
             with self.active():
                 self._steps.flush()
 
     def settle(self) -> dict[str, int]:
-        """Before the end: flush the adapters, check against the catalog. For this package's use.
+        """Flush the adapters and validate events, before the end. For this package's use.
 
         Returns:
-            What is wrong with recorded events, and with how many; empty without ``validate``.
+            The number of invalid events by problem; empty without ``validate``.
         """
         self.flush()
         level = self.definition.validate
@@ -218,11 +223,11 @@ class Experiment:
             return {}
         from pytest_crucible.events.validation import problems_of
 
-        found = problems_of(event for event in self._record if not event.internal)
-        for problem, count in found.items():
-            told = {"problem": problem, "validate": level}
-            record_into(self._opened, INVALID, {"count": count}, told)
-        return found
+        problems = problems_of(event for event in self._record if not event.internal)
+        for problem, count in problems.items():
+            metadata = {"problem": problem, "validate": level}
+            record_into(self._opened, INVALID, {"count": count}, metadata)
+        return problems
 
     def _check_open(self, what: str) -> None:
         if self._opened.state == CLOSED and self.folder is None:
@@ -230,7 +235,7 @@ class Experiment:
 
     @contextmanager
     def active(self) -> Iterator[Experiment]:
-        """Attribute everything emitted in this block, by this thread or task, to this handle."""
+        """Attribute all events that this thread or task emits in this block to this handle."""
         token = current_scope.set(self._opened)
         try:
             yield self
@@ -239,19 +244,19 @@ class Experiment:
 
     @contextmanager
     def judge(self) -> Iterator[Experiment]:
-        """Mark everything in this block, by this thread or task, as a judge's.
+        """Mark all events that this thread or task emits in this block as those of a judge.
 
-        Calls of a model that grades answers belong to the experiment, but their cost is not the
-        application's: both are told apart in the summary.
+        A judge is a model that grades answers. Its calls belong to the experiment, but the summary
+        shows their cost apart from that of the application.
         """
         opened = self._opened
-        # Readers know a judge's scope by its number: no frame is needed to say what it means.
+        # A negative number marks the scope of a judge: readers need no frame that describes it.
         scope = replace(self.scope, role=JUDGE)
         judging = OpenScope(-abs(opened.id), scope, opened.sink, opened.sampler)
         judging.state = opened.state
         opened.judging.append(judging)
         token = current_scope.set(judging)
-        # Where spans are captured, OpenTelemetry's own context tells threads, and must agree.
+        # If spans are captured, OpenTelemetry's context must hold the same scope.
         bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
         carried = bridge.carry(judging) if bridge is not None else None
         try:
@@ -265,10 +270,10 @@ class Experiment:
 
     @property
     def ticket(self) -> str:
-        """Lets another process record into this trial: hand it over, and `join` there.
+        """A text that lets another process record into this trial, with `join`.
 
         Raises:
-            LifecycleError: the experiment is kept in memory (library use), which nobody can join.
+            LifecycleError: the experiment is in memory (outside pytest), so no process can join.
         """
         if self.folder is None:
             raise LifecycleError(f"experiment {self.name!r} is kept in memory: no process can join")
@@ -286,14 +291,14 @@ class Experiment:
         )
 
     def child_env(self) -> dict[str, str]:
-        """The environment for a subprocess that is to `join`: this one's, and the ticket."""
+        """Return the environment for a subprocess that calls `join`: this one's, and the ticket."""
         return {**os.environ, TICKET: self.ticket}
 
     @property
     def events(self) -> Events:
-        """The events of the code under test that belong to this handle, in order.
+        """The events of this experiment in order, without those of the plugin itself.
 
-        A sequence that reads them when it is used, and can be queried:
+        A sequence that reads the record when it is used, and can be queried:
         ``experiment.events.query(name="req_llm.*", success=False).last(5, "minutes")``.
         """
         from pytest_crucible.queries.events import Events
@@ -305,20 +310,19 @@ class Experiment:
 
     @property
     def everything(self) -> OwnRecord:
-        """`events` and the plugin's own, such as recorded numbers. For this package's use."""
+        """`events`, and those of the plugin itself (recorded numbers). For this package's use."""
         return self._record
 
     def metrics(self, *, exact: bool = False) -> Metrics:
-        """Metrics over `events` and the numbers given to `record` so far.
+        """Work out the metrics of `events` and of the numbers given to `record` so far.
 
-        While it runs each call reads only what came since the last one, and beyond a thousand
-        numbers percentiles are to within 1 % (`StreamingMetrics`); anomalies are not looked for.
-        Afterwards, and where a sample is taken or there are ensembles or hedged requests, all is
-        worked out from the record.
+        While the experiment runs, a call reads only the events since the last call. Beyond a
+        thousand numbers, percentiles are then within 1 % (`StreamingMetrics`), and anomalies are
+        left out. After the end, and with sampling, ensembles or hedged requests, a call reads the
+        whole record.
 
         Args:
-            exact: read the whole record also while it runs: percentiles are exact, and anomalies
-                are told.
+            exact: always read the whole record: percentiles are exact, and anomalies are included.
         """
         return self._record.metrics(exact=exact)
 
@@ -326,7 +330,7 @@ class Experiment:
         """Record nothing until `resume`.
 
         Raises:
-            LifecycleError: it is paused already, or over.
+            LifecycleError: the experiment is paused or stopped.
         """
         if self._opened.state in (PAUSED, CLOSED):
             raise LifecycleError(f"experiment {self.name!r} cannot be paused: it is {self.status}")
@@ -336,7 +340,7 @@ class Experiment:
         """Record again after `pause`.
 
         Raises:
-            LifecycleError: it is not paused.
+            LifecycleError: the experiment is not paused.
         """
         if self._opened.state != PAUSED:
             raise LifecycleError(f"experiment {self.name!r} cannot be resumed: it is {self.status}")
@@ -344,17 +348,17 @@ class Experiment:
 
     @contextmanager
     def paused(self) -> Iterator[Experiment]:
-        """Record nothing in this block; errors are those of `pause`."""
+        """Record nothing in this block; raises what `pause` raises."""
         self.pause()
         try:
             yield self
         finally:
-            if self._opened.state == PAUSED:  # it may have been resumed or stopped within
+            if self._opened.state == PAUSED:  # the block may have resumed or stopped it
                 self.resume()
 
     @property
     def status(self) -> Status:
-        """running, paused, stopped, or archived: stopped, and written to an archive."""
+        """running, paused, stopped or archived (stopped, and written to an archive)."""
         state = self._opened.state
         if state == CLOSED:
             return "stopped" if self.archived_to is None else "archived"
@@ -362,45 +366,45 @@ class Experiment:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it records nothing until `resume`."""
+        """Whether the experiment is paused: it records nothing until `resume`."""
         return self._opened.state == PAUSED
 
     @property
     def reason(self) -> str | None:
-        """Why it was stopped: what `stop` was told, or the type of the exception that ended it."""
+        """Why it was stopped: the argument of `stop`, or the type of the exception."""
         return self._opened.timeline.reason
 
     @property
     def started_at(self) -> datetime:
-        """When it began; in UTC, as all the following."""
+        """When it began, in UTC."""
         return _moment(self._opened.timeline.began_wall_ns)
 
     @property
     def paused_at(self) -> datetime | None:
-        """Since when it has been paused; None if it is not."""
+        """When the present pause began, in UTC; None if it is not paused."""
         since = self._opened.timeline.paused_wall_ns
         return None if since is None else _moment(since)
 
     @property
     def stopped_at(self) -> datetime | None:
-        """When it ended; None if it has not."""
+        """When it ended, in UTC; None if it has not."""
         ended = self._opened.timeline.ended_wall_ns
         return None if ended is None else _moment(ended)
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the start to the end, or until now; by a clock that is never set back."""
+        """Seconds from the start to the end, or until now; by a monotonic clock."""
         return self._opened.timeline.durations()[0] / 1e9
 
     @property
     def active_s(self) -> float:
-        """The part of `duration_s` in which it recorded, in seconds."""
+        """Seconds of `duration_s` in which it recorded."""
         duration, paused = self._opened.timeline.durations()
         return (duration - paused) / 1e9
 
     @property
     def paused_s(self) -> float:
-        """The part of `duration_s` in which it was paused, in seconds."""
+        """Seconds of `duration_s` in which it was paused."""
         return self._opened.timeline.durations()[1] / 1e9
 
     @property

@@ -1,4 +1,4 @@
-"""Another process records into a trial: subprocesses, and multiprocessing with spawn."""
+"""Joining: a subprocess, or a process of multiprocessing, records into a trial."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_crucible.runs.definition import JOIN, check_keywords, define
 
 @contextmanager
 def join(ticket: str | None = None) -> Iterator[Experiment | None]:
-    """Record into the trial of the process that gave us a ticket.
+    """Record into the trial of another process, which made a ticket.
 
     ::
 
@@ -32,11 +32,11 @@ def join(ticket: str | None = None) -> Iterator[Experiment | None]:
     A forked child needs none of this: it inherits the experiment.
 
     Args:
-        ticket: from ``experiment.ticket``; default: the environment's. Without either nothing is
-            recorded and None is given, so that a script also runs on its own.
+        ticket: from ``experiment.ticket``; default: from the environment. Without a ticket, nothing
+            is recorded and None is yielded, so that a script also runs on its own.
 
     Raises:
-        LifecycleError: the ticket is no ticket.
+        LifecycleError: the text is not a ticket of this version.
         OutputError: this process cannot write to the run folder.
     """
     ticket = ticket or os.environ.get(TICKET)
@@ -44,14 +44,14 @@ def join(ticket: str | None = None) -> Iterator[Experiment | None]:
         yield None
         return
     try:
-        told = json.loads(ticket)
-        folder, scope = Path(told["folder"]), Scope(**told["scope"])
-        parent, run = str(told["node"]), str(told["run"])
-        given = dict(told["definition"])
-        name = given.pop("name")
-        check_keywords(given, JOIN)
-        definition = define(name, **given)
-    except DefinitionError as error:  # of another version's, most likely
+        entries = json.loads(ticket)
+        folder, scope = Path(entries["folder"]), Scope(**entries["scope"])
+        parent, run = str(entries["node"]), str(entries["run"])
+        keywords = dict(entries["definition"])
+        name = keywords.pop("name")
+        check_keywords(keywords, JOIN)
+        definition = define(name, **keywords)
+    except DefinitionError as error:  # most likely a ticket of another version
         raise LifecycleError(f"not a ticket of an experiment: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise LifecycleError(f"not a ticket of an experiment: {ticket[:80]!r}") from error

@@ -1,8 +1,8 @@
 """Experiments outside pytest: in a notebook, a script, a training loop.
 
-Each started experiment is a run of its own, kept in memory. All functions take a handle or an id;
-the handle of pytest's fixture as well, but what would end, pack or forget its experiment, which is
-up to the session.
+Each started experiment is a run of its own, in memory. All functions take a handle or an id. They
+also take the handle of pytest's fixture, except `stop`, `archive` and `cleanup`: pytest's session
+ends and keeps its own experiments.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from pytest_crucible.record.merge import by_time, merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
-from pytest_crucible.runs.asked import ask_of_nodes
 from pytest_crucible.runs.definition import (
     ERROR,
     LIBRARY,
@@ -44,6 +43,7 @@ from pytest_crucible.runs.definition import (
     check_keywords,
     define,
 )
+from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 from pytest_crucible.runs.memory_archive import archive_frames
 
 OUTPUT = "crucible-results"
@@ -63,16 +63,16 @@ _started: dict[str, _Started] = {}
 def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
     """Start an experiment; it records until `stop`.
 
-    It hears what is emitted through its handle or inside ``with handle.active():``, and, while it
-    is the only one open, everything that has no experiment of its own.
+    It records events emitted through its handle or inside ``with handle.active():``. While it is
+    the only open experiment, it also records all events that belong to no other one.
 
     Args:
-        name: what it is called.
+        name: name of the experiment.
         definition: hypothesis, condition, tags, metadata, sample_size, sampling, validate; see
             `Definition`.
 
     Raises:
-        DefinitionError: an argument makes no sense, or only pytest would obey it.
+        DefinitionError: an argument is invalid, or valid only under pytest.
     """
     check_keywords(definition, LIBRARY)
     checked = define(name, **definition)
@@ -88,46 +88,46 @@ def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
 
 
 def stop(experiment: Experiment | str, reason: str | None = None) -> Experiment:
-    """Stop recording. The record stays until `cleanup`.
+    """Stop an experiment. Its record stays in memory until `cleanup`.
 
     Args:
         experiment: handle or id.
-        reason: kept as the handle's ``reason``, e.g. ``"budget used up"``.
+        reason: stored as the handle's ``reason``, e.g. ``"budget used up"``.
 
     Raises:
         LookupError: there is no such experiment.
-        LifecycleError: it has been stopped already, or pytest stops it.
-        ValidationError: with ``validate="error"``, events are not as the catalog says; the
-            experiment is stopped all the same. With ``"warn"`` that is a ``UserWarning``.
+        LifecycleError: it has been stopped already, or belongs to pytest.
+        ValidationError: with ``validate="error"``, events differ from the catalog; the experiment
+            is stopped all the same. With ``validate="warn"``, a ``UserWarning`` says so.
     """
-    found = _started_here(experiment, "stopped", "`pause` stops recording until then")
-    if found.opened.state == CLOSED:
-        raise LifecycleError(f"experiment {found.handle.name!r} has been stopped already")
-    problems = _end(found, reason)
+    started = _started_here(experiment, "stopped", "`pause` stops recording until then")
+    if started.opened.state == CLOSED:
+        raise LifecycleError(f"experiment {started.handle.name!r} has been stopped already")
+    problems = _end(started, reason)
     if problems:
-        error = ValidationError(found.handle.name, problems)
-        if found.handle.definition.validate == ERROR:
+        error = ValidationError(started.handle.name, problems)
+        if started.handle.definition.validate == ERROR:
             raise error
         warnings.warn(str(error), stacklevel=2)
-    return found.handle
+    return started.handle
 
 
-def _end(found: _Started, reason: str | None) -> dict[str, int]:
-    """Settle and close; returns what the catalog says is wrong."""
+def _end(started: _Started, reason: str | None) -> dict[str, int]:
+    """Settle and close an experiment; return the number of invalid events by problem."""
     try:
-        return found.handle.settle()
+        return started.handle.settle()
     finally:
-        close_scope(found.opened, reason)
+        close_scope(started.opened, reason)
         stop_listening()
 
 
 @contextmanager
 def experiment(name: str, **definition: Unpack[LibraryKeywords]) -> Iterator[Experiment]:
-    """An experiment over a block; what is emitted in the block belongs to it.
+    """Run an experiment over a block; it records all events that the block emits.
 
-    Arguments and errors are those of `start`. If the block raises, the experiment is stopped, with
-    the exception's type as its reason (not its text, which may quote an answer), and its record
-    can still be read: `list_experiments` has it.
+    Takes the arguments of `start` and raises what `start` and `stop` raise. If the block raises,
+    the experiment is stopped, with the exception's type as its reason (not the text, which may
+    quote an answer). Its record can still be read: `list_experiments` returns it.
     """
     handle = start(name, **definition)
     try:
@@ -135,7 +135,9 @@ def experiment(name: str, **definition: Unpack[LibraryKeywords]) -> Iterator[Exp
             yield handle
     except BaseException as error:
         if handle.stopped_at is None:
-            _end(_started[handle.id], type(error).__name__)  # what the block raised says it all
+            _end(
+                _started[handle.id], type(error).__name__
+            )  # the exception says more than problems of events
         raise
     if handle.stopped_at is None:
         stop(handle)
@@ -167,13 +169,13 @@ def resume(experiment: Experiment | str) -> Experiment:
 
 @contextmanager
 def paused(experiment: Experiment | str) -> Iterator[Experiment]:
-    """Record nothing in this block; errors are those of `pause`."""
+    """Record nothing in this block; raises what `pause` raises."""
     with _handle(experiment).paused() as handle:
         yield handle
 
 
 def is_paused(experiment: Experiment | str) -> bool:
-    """Whether an experiment is paused; False also for one that does not exist."""
+    """Return whether an experiment is paused; False also if it does not exist."""
     try:
         return _handle(experiment).is_paused
     except LookupError:
@@ -181,35 +183,35 @@ def is_paused(experiment: Experiment | str) -> bool:
 
 
 def get(experiment: Experiment | str) -> Experiment:
-    """The experiment with this id; of a handle, itself.
+    """Return the experiment with this id; a handle is returned as it is.
 
     Raises:
-        LookupError: there is none, or it has been cleaned up.
+        LookupError: there is no such experiment, or `cleanup` removed it.
     """
     return _handle(experiment)
 
 
 def list_experiments(status: Status | None = None) -> list[Experiment]:
-    """All experiments of this process, in the order in which they were started.
+    """Return the experiments of this process, in the order in which they were started.
 
     Args:
-        status: running, paused, stopped or archived: only those.
+        status: return only those that are running, paused, stopped or archived.
 
     Raises:
         DefinitionError: there is no such status.
     """
     if status is not None and status not in STATUSES:
         raise DefinitionError(f"status={status!r} is not one of {', '.join(STATUSES)}")
-    handles = [each.handle for each in _started.values()]
+    handles = [started.handle for started in _started.values()]
     return [handle for handle in handles if status in (None, handle.status)]
 
 
 def compare(
     baseline: Experiment | Run | Metrics | str, candidate: Experiment | Run | Metrics | str
 ) -> Differences:
-    """Every metric that both have, side by side, from their whole records.
+    """Return the difference of every metric that both have, from their whole records.
 
-    Plain differences; ``crucible compare`` gives verdicts.
+    These are plain differences; ``crucible compare`` gives verdicts.
 
     Args:
         baseline, candidate: handles, ids, runs with one experiment under one condition
@@ -222,10 +224,12 @@ def compare(
     return differences(_metrics(baseline), _metrics(candidate))
 
 
-def _metrics(of: Experiment | Run | Metrics | str) -> Metrics:
-    if isinstance(of, Metrics):
-        return of
-    return of.metrics() if isinstance(of, Run) else _handle(of).metrics(exact=True)
+def _metrics(source: Experiment | Run | Metrics | str) -> Metrics:
+    if isinstance(source, Metrics):
+        return source
+    if isinstance(source, Run):
+        return source.metrics()
+    return _handle(source).metrics(exact=True)
 
 
 def export(
@@ -234,21 +238,21 @@ def export(
     path: str | Path | None = None,
     options: ExportOptions | None = None,
 ) -> Path:
-    """Write an experiment's events to a file, see `export_multiple`.
+    """Write an experiment's events to a file; raises what `export_multiple` raises.
 
     Args:
         experiment: handle or id.
         format, options: as for `export_multiple`.
-        path: default ``crucible-results/NAME-ID.FORMAT``, under pytest with the test's name; names
-            are made safe.
+        path: default ``crucible-results/NAME-ID.FORMAT``, under pytest with the test's name, too.
+            Characters that file names cannot have are replaced.
 
     Returns:
         The file.
     """
     handle = _handle(experiment)
     if path is None:
-        found, packed = parse_format(format, known_formats())
-        path = Path(OUTPUT) / f"{_file_name(handle)}{found.endings[0]}{packed}"
+        form, compression = parse_format(format, known_formats())
+        path = Path(OUTPUT) / f"{_file_name(handle)}{form.endings[0]}{compression}"
     return export_multiple([handle], format, path, options)
 
 
@@ -256,7 +260,7 @@ def _file_name(handle: Experiment) -> str:
     name = f"{slug(handle.name)}-{handle.id}"
     if handle.folder is None:
         return name
-    # The id is that of the run, in which every trial records, and every process that joins one.
+    # All trials of a pytest session share the run id, as do processes that join them.
     return f"{name}-{slug(f'{handle.scope.test}-{handle.node}-{handle.attempt}')}"
 
 
@@ -268,21 +272,21 @@ def export_multiple(
 ) -> Path:
     """Write the events of several experiments to one file, in order of time.
 
-    Of a handle under pytest: those of its trial, and the numbers that it recorded.
+    A handle under pytest stands for one trial: its events, and the numbers that it recorded.
 
     Args:
         experiments: handles or ids.
-        format: by name: ``csv``, ``parquet``, …, an installed plugin's; or compressed: ``csv.gz``,
-            ``jsonl.zst``.
-        path: the file; its folder is made. ``.gz`` and ``.zst`` compress it.
+        format: name of a format, also of an installed plugin (``csv``, ``parquet``, …), or a
+            compressed one: ``csv.gz``, ``jsonl.zst``.
+        path: the file; a missing folder is made. ``.gz`` and ``.zst`` compress the file.
         options: flatten, pretty, columns, anonymize; see `ExportOptions`.
 
     Raises:
-        DefinitionError: unknown format or column, options that do not fit it, or the address of a
-            storage in place of a path.
-        MissingExtraError: Parquet or zstd, and pyarrow is not installed.
+        DefinitionError: the format or a column is unknown, the options do not fit the format, or
+            ``path`` is the address of a storage.
+        MissingExtraError: Parquet or zstd needs pyarrow, which is not installed.
         LookupError: there is no such experiment.
-        OutputError: the folder cannot be made, or a plugin's format failed.
+        OutputError: the folder cannot be made, or the format of a plugin raised.
 
     Returns:
         The file.
@@ -291,24 +295,26 @@ def export_multiple(
     parse_format(format, known)
     target = local_path(path)
     chosen = options or ExportOptions()
-    # Named twice, it is still one: its events must not count double.
+    # An experiment that is named twice is written once.
     handles = list(dict.fromkeys(map(_handle, experiments)))
     make_output_folder(target.parent)
-    mark = marks(each.metrics(exact=True) for each in handles)
-    records = [_started.get(each.id) or each.everything for each in handles]
+    mark = marks(handle.metrics(exact=True) for handle in handles)
+    records = [_started.get(handle.id) or handle.everything for handle in handles]
     return export_as(lambda: _events(records), target, format, chosen, mark, known)
 
 
 def _events(records: Sequence[_Started | OwnRecord]) -> Iterable[Event]:
-    nodes = [_node(each) if isinstance(each, _Started) else each for each in records]
-    whole = [each for each in nodes if isinstance(each, Node)]
-    return merge(whole) if len(whole) == len(nodes) else by_time([iter(each) for each in nodes])
+    sources = [_node(record) if isinstance(record, _Started) else record for record in records]
+    nodes = [source for source in sources if isinstance(source, Node)]
+    if len(nodes) == len(sources):
+        return merge(nodes)
+    return by_time([iter(source) for source in sources])
 
 
 def archive(experiment: Experiment | str, path: str | Path | None = None) -> Path:
-    """Write a stopped experiment to one file: what it is, its course, and all its events.
+    """Write a stopped experiment to one file: its definition, its times, and all its events.
 
-    The file holds checksums. ``crucible show`` and `open_run` read it, with the same events.
+    The file holds checksums. ``crucible show`` and `open_run` read it.
 
     Args:
         experiment: handle or id.
@@ -316,13 +322,13 @@ def archive(experiment: Experiment | str, path: str | Path | None = None) -> Pat
 
     Raises:
         LookupError: there is no such experiment.
-        LifecycleError: it has not been stopped, or is a part of a run of pytest's.
-        DefinitionError: the path has another ending, or is the address of a storage.
+        LifecycleError: it has not been stopped, or belongs to pytest.
+        DefinitionError: the path does not end in ``.zip``, or is the address of a storage.
         OutputError: the folder cannot be made.
     """
-    found = _started_here(experiment, "archived", "`crucible archive` packs the whole run")
-    handle = found.handle
-    if found.opened.state != CLOSED:
+    started = _started_here(experiment, "archived", "`crucible archive` packs the whole run")
+    handle = started.handle
+    if started.opened.state != CLOSED:
         raise LifecycleError(
             f"experiment {handle.name!r} cannot be archived: it is {handle.status}; stop it first"
         )
@@ -332,8 +338,8 @@ def archive(experiment: Experiment | str, path: str | Path | None = None) -> Pat
         raise DefinitionError(f"an archive is a {ARCHIVE} file, {str(target)!r} is not")
     make_output_folder(target.parent)
     described = {"definition": handle.definition.to_dict(), "lifecycle": _lifecycle(handle)}
-    found.opened.tell_sampled()
-    archive_frames(target, handle.id, found.store.frames(), {handle.name: described})
+    started.opened.tell_sampled()
+    archive_frames(target, handle.id, started.store.frames(), {handle.name: described})
     handle.archived_to = target
     return target
 
@@ -352,41 +358,41 @@ def _lifecycle(handle: Experiment) -> dict[str, Any]:
 
 
 def cleanup(experiment: Experiment | str, *, keep_data: bool = False) -> None:
-    """Stop an experiment, if it is still open, and forget it: its id means nothing any more.
+    """Stop an experiment, if it is still open, and remove it: no function knows its id any more.
 
     Args:
         experiment: handle or id.
-        keep_data: keep what it recorded, for whoever holds the handle. Otherwise its memory is
-            freed and the handle has no events. Archives and exports stay in either case.
+        keep_data: keep its events in memory as long as somebody holds the handle. Otherwise the
+            memory is freed, and the handle has no events. Archives and exports always stay.
 
     Raises:
         LookupError: there is no such experiment.
-        LifecycleError: pytest does that.
+        LifecycleError: it belongs to pytest.
     """
-    found = _started_here(experiment, "cleaned up", "the run folder keeps what it recorded")
-    if found.opened.state != CLOSED:
-        _end(found, None)
-    del _started[found.handle.id]
+    started = _started_here(experiment, "cleaned up", "the run folder keeps what it recorded")
+    if started.opened.state != CLOSED:
+        _end(started, None)
+    del _started[started.handle.id]
     if not keep_data:
-        found.store.clear()
+        started.store.clear()
 
 
 def _handle(experiment: Experiment | str) -> Experiment:
-    """The handle that is meant: one that was started here, or the one of a trial under pytest."""
+    """Return the handle of an experiment that `start` started, or of a trial under pytest."""
     if isinstance(experiment, Experiment):
         if experiment.folder is not None:
             return experiment
         key: object = experiment.id
     else:
         key = experiment
-    found = _started.get(key) if isinstance(key, str) else None
-    if found is None:
+    started = _started.get(key) if isinstance(key, str) else None
+    if started is None:
         raise LookupError(f"no experiment with the id {key!r}; `list_experiments()` tells them")
-    return found.handle
+    return started.handle
 
 
 def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Started:
-    """What `start` started: pytest's session ends and keeps its own experiments."""
+    """Return an experiment that `start` started; refuse one that belongs to pytest."""
     handle = _handle(experiment)
     if handle.folder is not None:
         raise LifecycleError(
@@ -395,8 +401,8 @@ def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Sta
     return _started[handle.id]
 
 
-def _node(found: _Started) -> Node:
-    found.opened.tell_sampled()
-    node = Node("main", Recorded(found.store), run=found.handle.id)
-    ask_of_nodes([node], None, installed())
+def _node(started: _Started) -> Node:
+    started.opened.tell_sampled()
+    node = Node("main", Recorded(started.store), run=started.handle.id)
+    enrich_nodes_late([node], None, installed())
     return node

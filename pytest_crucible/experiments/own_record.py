@@ -1,4 +1,4 @@
-"""What has been recorded of a scope so far, for code that asks while it runs."""
+"""The record of one scope, read while the process still records."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pytest_crucible.events.scope import JUDGE
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded, Store
 
-# Imported where it is used: recording alone needs no NumPy, and most trials read nothing.
-# `load_readers` does it beforehand.
+# Imported where it is used: recording needs no NumPy, and most trials read nothing.
+# `load_readers` imports it before the trials.
 if TYPE_CHECKING:
     from pytest_crucible.metrics.streaming import LiveMetrics
     from pytest_crucible.metrics.values import Metrics
 
 
 class OwnRecord:
-    """The events of a scope, its judges' among them, in the store of this process.
+    """The events of a scope and of its judges, in the store of this process.
 
     Args:
         opened: the scope.
-        store: where it is recorded.
+        store: the store that records the scope.
         run, node: as in `Event`.
-        since: position in the store from which on to read; None: from here on.
+        since: position in the store where reading begins; None: the present one.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class OwnRecord:
         return self._events(self._start())
 
     def version(self) -> tuple[int, int]:
-        """Another one as soon as there may be more to read."""
+        """Return a value that changes as soon as the record may have grown."""
         return os.getpid(), self._store.position()
 
     def metrics(self, *, exact: bool) -> Metrics:
-        """See `Experiment.metrics`."""
+        """Work out the metrics; see `Experiment.metrics`."""
         opened = self._opened
         if exact:
             return self._metrics_with_plugins()
@@ -78,16 +78,16 @@ class OwnRecord:
         return summarise(observe(self).group(scope.experiment, scope.condition))
 
     def _metrics_with_plugins(self) -> Metrics:
-        """The same, with what installed plugins say about events and metrics."""
+        """Work out the metrics of all events, with the enrichers and metrics of plugins."""
         from pytest_crucible.analysis.plugin_metrics import summarise_all
         from pytest_crucible.hooks.installed import installed
         from pytest_crucible.metrics.catalog import Catalog
         from pytest_crucible.metrics.observations import observe
-        from pytest_crucible.runs.asked import ask_of_nodes
+        from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 
         plugins, scope = installed(), self._opened.scope
         node = self._reader(self._start())
-        ask_of_nodes([node], None, plugins)
+        enrich_nodes_late([node], None, plugins)
         group = observe(self._own(node)).group(scope.experiment, scope.condition)
         problems: list[str] = []
         metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)
@@ -96,7 +96,7 @@ class OwnRecord:
         return metrics
 
     def _start(self) -> int:
-        # A forked child goes on in a file of its own, and begins at its beginning.
+        # A forked child records into a file of its own, and reads that from its beginning.
         return self._since if os.getpid() == self._pid else 0
 
     def _events(self, since: int) -> Iterator[Event]:
@@ -113,14 +113,14 @@ class OwnRecord:
         )
 
     def _own(self, node: Node) -> Iterator[Event]:
-        """The events of this scope, among those that its process recorded."""
+        """Pick the events of this scope and of its judges from those of the process."""
         scope = self._opened.scope
         scopes = scope, replace(scope, role=JUDGE)
         return (event for event in node if event.scope in scopes)
 
 
 def load_readers() -> None:
-    """Import what reading takes, so that no trial is measured importing it."""
+    """Import the modules that read, so that no trial measures the import."""
     import pytest_crucible.events.validation
     import pytest_crucible.metrics.streaming
     import pytest_crucible.queries.events  # noqa: F401

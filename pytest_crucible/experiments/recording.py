@@ -1,4 +1,4 @@
-"""The recording side of one process: its spool file, its scopes, and its forked children."""
+"""What one process records: its spool file, its scopes, and its forked children."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 
 class NodeRecording:
-    """Keeps what this process records, in a spool file of its own.
+    """Writes the record of this process to a spool file of its own.
 
-    A forked child goes on in a file of its own: two processes writing through one map would
-    overwrite each other.
+    A forked child starts a new file: two processes that write to one memory map would overwrite
+    each other.
 
     Args:
         folder: the run folder; must exist.
         run: id of the run.
         node: name of this process in it.
-        parent: name of the process that this one belongs to, if it is no node of pytest.
-        clock: this node's wall clock minus the controller's, and how wrong that may be, in ns.
+        parent: name of the process that started this one; None for a node of pytest.
+        clock: this node's wall clock minus the controller's, and the error of that, in ns.
 
     Raises:
-        OSError: the spool cannot be made.
+        OSError: the spool file cannot be made.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class NodeRecording:
         )
 
     def announce(self, definitions: Mapping[str, Definition], plan: Iterable[TrialKey]) -> None:
-        """Write down which experiments there are, and which trials are going to run."""
+        """Record the definitions of the experiments, and the trials that are planned."""
         for name, definition in definitions.items():
             self.store.append(encode(ExperimentFrame(name, _plain(definition))))
         self.store.append(encode(PlanFrame(list(plan))))
@@ -102,8 +102,8 @@ class NodeRecording:
         """Open a scope in this process's spool.
 
         Args:
-            scope: the names.
-            sampling: of the experiment; the scopes of one condition draw from one sample.
+            scope: the names of experiment, condition, case and so on.
+            sampling: sampling of the experiment; all scopes of one condition share one sampler.
         """
         sampler = None if sampling is None else self._sampler(scope, sampling)
         opened = open_scope(scope, self.store, next(self._numbers), sampler)
@@ -121,36 +121,36 @@ class NodeRecording:
     def handle(
         self, definition: Definition, opened: OpenScope, since: int | None = None
     ) -> Experiment:
-        """The handle of a scope that `open` opened.
+        """Return a handle for a scope that `open` opened.
 
         Args:
-            definition: of its experiment.
+            definition: definition of the experiment.
             opened: the scope.
-            since: position in the store from which on it reads; None: from here on.
+            since: position in the store where the handle begins to read; None: the present one.
         """
         return Experiment(definition, opened, self.store, self.run, self.node, self.folder, since)
 
     def close_scope(self, opened: OpenScope) -> None:
-        """Close a scope that `open` opened; one that is closed already is left alone."""
+        """Close a scope that `open` opened; does nothing if it is closed already."""
         close_scope(opened)
         self._open.pop(opened, None)
 
     def close(self) -> None:
-        """End the record in good order. May be called twice."""
+        """Close all scopes and the spool. May be called twice."""
         for opened in list(self._open):
             self.close_scope(opened)
         stop_listening()
         for sampler in self._samplers.values():
-            sampler.flush()  # what came late
+            sampler.flush()  # events that came after their scope closed
         self.store.close()
 
     def rescue(self) -> Path | None:
-        """Write the record anew, where there is room, if its own file could not take all of it.
+        """Write the record to a temporary folder, if its own file could not take all of it.
 
         Call it after `close`.
 
         Returns:
-            The new file, in a temporary folder of its own; None if there is no need, or no room.
+            The new file; None if the record is complete, or the new file could not take it either.
         """
         frames = (frame for _, frame in self.store.frames())
         if not self.store.notes() or any(isinstance(frame, FooterFrame) for frame in frames):
@@ -180,7 +180,7 @@ class NodeRecording:
         return None if copy.notes() else path
 
     def continue_in_child(self) -> None:
-        """Go on in a file of this process's own; called in a child right after the fork."""
+        """Start a new file; called in a child right after the fork."""
         self._parent, self.node = self.node, f"{self.node}-{os.getpid()}-{secrets.token_hex(2)}"
         self.store.continue_in_child(self._path(), self._header())
         for opened in self._open:
@@ -189,7 +189,7 @@ class NodeRecording:
             sampler.continue_in_child()
 
 
-# Hooks for forks cannot be taken back, so there is one, and it looks up who is still there.
+# A hook for forks cannot be removed: so one hook serves all recordings that still exist.
 _recordings: weakref.WeakSet[NodeRecording] = weakref.WeakSet()
 
 
@@ -202,7 +202,7 @@ in_child(_after_fork)
 
 
 def _plain(definition: Definition) -> dict[str, object]:
-    """The definition with metadata that msgpack can hold; anything else as its ``repr``."""
+    """Return the definition as a dictionary; metadata that msgpack cannot hold, as ``repr``."""
     data = definition.to_dict()
     data["metadata"] = {
         str(key): value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)

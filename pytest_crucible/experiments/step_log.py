@@ -1,4 +1,4 @@
-"""What a handle keeps about logged steps: the next step of each name, and who is told."""
+"""The step log of a handle: the next step of every name, and the adapters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MOST = 2**63
 
 
 def check_log(name: object, best: object) -> None:
-    """Check a name and a direction.
+    """Check the arguments of ``log``.
 
     Raises:
-        ValueError: the name is no printable text, or ``best`` neither min nor max.
+        ValueError: the name is not printable text, or ``best`` is neither min nor max.
     """
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise ValueError(f"log({name!r}, …): the name must be non-empty, printable text")
@@ -31,7 +31,7 @@ def check_log(name: object, best: object) -> None:
 
 
 def check_adapter(adapter: object) -> None:
-    """Check that ``adapter`` can be told numbers: found out at the first one, it is too late.
+    """Check an adapter when it is attached, not at the first number.
 
     Raises:
         TypeError: it lacks a method.
@@ -42,13 +42,14 @@ def check_adapter(adapter: object) -> None:
 
 
 def plain_number(call: str, value: Any) -> float | int:
-    """``value`` as a number that can be recorded; booleans are 0 and 1.
+    """Return ``value`` as a number that the record can hold; booleans become 0 and 1.
 
     Args:
-        call: how the call begins that gave it, for the message.
+        call: the beginning of the user's call, for the message: ``record(score=``.
+        value: the value.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: the value is not a number.
     """
     if isinstance(value, bool):
         return int(value)
@@ -59,15 +60,15 @@ def plain_number(call: str, value: Any) -> float | int:
         raise TypeError(f"{call}{value!r}): a {type(value).__name__} is not a number")
     try:
         return float(value)
-    except Exception as error:  # a conversion of somebody else's: say at least which number
+    except Exception as error:  # a foreign `__float__` may raise anything: name the number
         raise TypeError(f"{call}…): {error}") from error
 
 
 def step_number(name: str, step: Any) -> int | None:
-    """``step`` as a whole number; None stays None.
+    """Return ``step`` as a whole number; None stays None.
 
     Raises:
-        TypeError: it is none, or beyond 64 bits.
+        TypeError: the step is not a whole number of 64 bits.
     """
     if step is None:
         return None
@@ -81,7 +82,7 @@ def step_number(name: str, step: Any) -> int | None:
 
 
 class StepLog:
-    """The steps that one handle has logged, by name, and the adapters that it tells."""
+    """The steps that one handle has logged, by name, and its adapters."""
 
     __slots__ = ("_next", "adapters")
 
@@ -90,16 +91,16 @@ class StepLog:
         self.adapters: list[MetricsAdapter] = []
 
     def place(self, name: str, step: int | None) -> int:
-        """The step to log under; without one, the one after the highest."""
+        """Return the step to record; if ``step`` is None, one more than the highest so far."""
         following = self._next.get(name, 0)
-        placed = following if step is None else step
-        self._next[name] = max(following, placed + 1)
-        return placed
+        chosen = following if step is None else step
+        self._next[name] = max(following, chosen + 1)
+        return chosen
 
     def tell(
         self, run: str, scope: Scope, name: str, value: float, step: int, more: Mapping[str, Any]
     ) -> None:
-        """Tell every adapter one number."""
+        """Give one number to every adapter."""
         from pytest_crucible.experiments.adapters import LogEntry
 
         entry = LogEntry(
@@ -115,17 +116,17 @@ class StepLog:
             time_us=_clock.wall_ns() // 1000,
             metadata=dict(more),
         )
-        self._each(lambda adapter: adapter.record(entry))
+        self._call_adapters(lambda adapter: adapter.record(entry))
 
     def flush(self) -> None:
         """Flush every adapter."""
-        self._each(lambda adapter: adapter.flush())
+        self._call_adapters(lambda adapter: adapter.flush())
 
-    def _each(self, call: Callable[[MetricsAdapter], object]) -> None:
+    def _call_adapters(self, call: Callable[[MetricsAdapter], object]) -> None:
         for adapter in self.adapters[:]:
             try:
                 call(adapter)
             except Exception as error:
-                # Like a handler that raises: whoever logs is not to blame, and must go on.
+                # As with a handler that raises: the code that logs must go on.
                 self.adapters.remove(adapter)
                 _bus.report_failure(type(adapter).__name__, LOG, error)

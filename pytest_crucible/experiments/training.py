@@ -1,4 +1,4 @@
-"""What a training loop says: the catalog's training events, and its numbers step by step."""
+"""Training loops: emit the catalog's training events, and log numbers per epoch and batch."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Training:
                 training.epoch_stop(loss=…, accuracy=…, learning_rate=…)
                 training.checkpoint_saved(path)
 
-    Each method emits the event of its name, with its duration. The numbers of epochs are logged as
-    well (``experiment.log``), by epoch; those of batches under ``batch_NAME``, by batches so far.
+    Each method emits the event of its name, with its duration in ns. Numbers of epochs are also
+    logged (``experiment.log``), with the epoch as step; numbers of batches as ``batch_NAME``, with
+    the number of batches so far as step.
 
     Args:
-        experiment: what it belongs to.
-        metadata: goes with every event, e.g. ``model_name``.
+        experiment: the experiment that records the training.
+        metadata: metadata of every event, e.g. ``model_name``.
     """
 
     def __init__(self, experiment: Experiment, **metadata: object) -> None:
@@ -57,13 +58,13 @@ class Training:
         self.stop(error)
 
     def start(self) -> None:
-        """The job begins: ``crucible_train.training.start``."""
+        """Begin the training: ``crucible_train.training.start``."""
         self._begin(_TRAINING, {})
 
     def stop(self, error: BaseException | None = None) -> None:
-        """The job is over: ``crucible_train.training.stop``; with ``error``, it failed.
+        """End the training: ``crucible_train.training.stop``, or ``.exception`` with ``error``.
 
-        Nothing is said if it was not begun, or has ended already.
+        Does nothing if the training has not begun, or has ended already.
         """
         if _TRAINING not in self._began_ns:
             return
@@ -74,21 +75,21 @@ class Training:
         if error is None:
             self._say(f"{_TRAINING}.stop", numbers)
         else:
-            # The type alone: its text may quote what was trained on.
+            # Only the type: the text may quote training data.
             self._say(f"{_TRAINING}.exception", numbers, error=type(error).__name__)
 
     def epoch_start(self, epoch: int) -> None:
-        """An epoch begins: ``crucible_train.epoch.start``."""
+        """Begin an epoch: ``crucible_train.epoch.start``."""
         self._epoch = epoch
         self._begin(_EPOCH, {"epoch": epoch})
         self._began_ns[_BATCH] = _clock.monotonic_ns()
 
     def epoch_stop(self, **numbers: SupportsFloat) -> None:
-        """The epoch is over: ``crucible_train.epoch.stop`` with ``loss``, ``accuracy``, …
+        """End the epoch: ``crucible_train.epoch.stop`` with ``loss``, ``accuracy``, …
 
         Raises:
-            TypeError: one of them is not a number.
-            ValueError: one has the name of a built-in metric.
+            TypeError: a value is not a number.
+            ValueError: a built-in metric has this name.
         """
         epoch = self._epochs if self._epoch is None else self._epoch
         self._epochs += 1
@@ -98,10 +99,10 @@ class Training:
         self._say(f"{_EPOCH}.stop", {**lasted, **plain, "epoch": epoch}, epoch=epoch)
 
     def batch_stop(self, batch: int, **numbers: SupportsFloat) -> None:
-        """A batch is over: ``crucible_train.batch.stop`` with ``loss``, ``gradient_norm``, …
+        """End a batch: ``crucible_train.batch.stop`` with ``loss``, ``gradient_norm``, …
 
-        Its duration is the time since the batch before it, or since the epoch began. Errors are
-        those of `epoch_stop`.
+        Its duration is the time since the previous batch ended, or since the epoch began. Raises
+        what `epoch_stop` raises.
         """
         plain = self._log("batch_", numbers, self._batches)
         self._batches += 1
@@ -111,7 +112,7 @@ class Training:
         self._say(_BATCH, {**lasted, **plain, **where, "batch": batch}, **where, batch=batch)
 
     def checkpoint_saved(self, path: str | os.PathLike[str], **numbers: SupportsFloat) -> None:
-        """A checkpoint was written: ``crucible_train.checkpoint.saved``."""
+        """Report a written checkpoint: ``crucible_train.checkpoint.saved``."""
         where = {} if self._epoch is None else {"epoch": self._epoch}
         self._say(_CHECKPOINT, {**numbers, **where}, **where, checkpoint_path=os.fspath(path))
 

@@ -15,7 +15,7 @@ from pytest_crucible.metrics.values import (
     Cost,
     EventMetrics,
     Metrics,
-    Overview,
+    Recording,
     Reliability,
     Tokens,
 )
@@ -199,7 +199,7 @@ class Sums:
         return Metrics(
             experiment=experiment,
             condition=condition,
-            summary=self._overview(),
+            summary=self._recording(),
             latency=overall.latency.describe(),
             cost=overall.cost_metrics(),
             reliability=overall.reliability(),
@@ -208,10 +208,10 @@ class Sums:
             by_event={name: _event_metrics(part) for name, part in sorted(self._by_name.items())},
         )
 
-    def _overview(self) -> Overview:
+    def _recording(self) -> Recording:
         if self._first_us is None:
-            return Overview()
-        return Overview(
+            return Recording()
+        return Recording(
             total_events=round(self._overall.count),
             kept_events=self._kept if self._sampled else None,
             start=iso_from_us(self._first_us),

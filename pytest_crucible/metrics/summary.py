@@ -29,7 +29,7 @@ from pytest_crucible.metrics.values import (
     Cost,
     EventMetrics,
     Metrics,
-    Overview,
+    Recording,
     Reliability,
     Tests,
     Tokens,
@@ -51,7 +51,7 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
     return Metrics(
         experiment=group.experiment,
         condition=group.condition,
-        summary=_overview(group, columns),
+        summary=_recording(group, columns),
         latency=distribution(columns.latency_ms[counted], columns.weights(counted)),
         cost=_cost(columns, columns.counted_cost),
         reliability=_reliability(columns, counted, _cancelled(group)),
@@ -190,15 +190,15 @@ def _pass_rate(outcomes: list[str]) -> float | None:
     return passed / judged if judged else None
 
 
-def _overview(group: Group, columns: _Columns) -> Overview:
+def _recording(group: Group, columns: _Columns) -> Recording:
     names, time = group.names, columns.time_us
     if not time.size:
-        return Overview()
+        return Recording()
     everything = np.ones(time.size, dtype=bool)
     weights = columns.weights(everything)
     counts = np.bincount(columns.name, weights=weights, minlength=len(names))
     start, end = int(time.min()), int(time.max())
-    return Overview(
+    return Recording(
         total_events=columns.count(everything),
         kept_events=int(time.size) if group.sampled else None,
         start=iso_from_us(start),

@@ -19,7 +19,7 @@ from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Recording:
     """How much was recorded, and when.
 
     Attributes:
@@ -142,7 +142,7 @@ class Metrics:
 
     experiment: str
     condition: str
-    summary: Overview = field(default_factory=Overview)
+    summary: Recording = field(default_factory=Recording)
     latency: Distribution = field(default_factory=Distribution)
     cost: Cost = field(default_factory=Cost)
     reliability: Reliability = field(default_factory=Reliability)

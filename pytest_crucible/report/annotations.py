@@ -9,7 +9,7 @@ from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, RunComparison, failing
 from pytest_crucible.report.compare_text import some
 from pytest_crucible.report.junit import change_text
-from pytest_crucible.report.terminal import judgement_text
+from pytest_crucible.report.terminal import verdict_text
 from pytest_crucible.stats.comparison import INCONCLUSIVE, REGRESSED, REMOVED
 from pytest_crucible.stats.expectations import REJECTED
 
@@ -53,12 +53,12 @@ def results_annotations(results: Results, inconclusive: str) -> Iterator[str]:
     for experiment in results.experiments:
         name = experiment.definition.name
         located = next((trial.location for trial in experiment.trials if trial.location), None)
-        for judgement in experiment.judgements:
-            if judgement.verdict in (REJECTED, INCONCLUSIVE):
-                claim = f"{judgement.expectation} ({judgement.condition})"
-                text = f"{claim}: {judgement_text(judgement)}"
-                is_error = (name, judgement) in unmet
-                yield _command(is_error, judgement.verdict, located, name, text)
+        for verdict in experiment.verdicts:
+            if verdict.verdict in (REJECTED, INCONCLUSIVE):
+                claim = f"{verdict.expectation} ({verdict.condition})"
+                text = f"{claim}: {verdict_text(verdict)}"
+                is_error = (name, verdict) in unmet
+                yield _command(is_error, verdict.verdict, located, name, text)
 
 
 def _command(

@@ -16,7 +16,7 @@ from pytest_crucible.report.numbers import (
     show_change,
     show_change_interval,
 )
-from pytest_crucible.report.terminal import comparison_note, judgement_text
+from pytest_crucible.report.terminal import comparison_note, verdict_text
 from pytest_crucible.stats.comparison import (
     ADDED,
     INCONCLUSIVE,
@@ -58,12 +58,12 @@ def results_junit(results: Results, inconclusive: str) -> str:
     """
     unmet = results.unmet(inconclusive)
     cases = (
-        (experiment.definition.name, f"{judgement.expectation} ({judgement.condition})",
-         judgement.verdict, judgement_text(judgement))
+        (experiment.definition.name, f"{verdict.expectation} ({verdict.condition})",
+         verdict.verdict, verdict_text(verdict))
         for experiment in results.experiments
-        for judgement in experiment.judgements
+        for verdict in experiment.verdicts
     )  # fmt: skip
-    return _document("crucible", cases, {judgement.verdict for _, judgement in unmet})
+    return _document("crucible", cases, {verdict.verdict for _, verdict in unmet})
 
 
 def _compared(comparison: RunComparison, several: bool) -> Iterator[Case]:

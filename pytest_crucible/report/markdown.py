@@ -19,9 +19,9 @@ from pytest_crucible.report.numbers import (
 from pytest_crucible.report.terminal import (
     comparison_note,
     estimate_text,
-    judgement_text,
     render_experiment,
     shown_metrics,
+    verdict_text,
 )
 from pytest_crucible.stats.comparison import (
     ADDED,
@@ -30,7 +30,7 @@ from pytest_crucible.stats.comparison import (
     REMOVED,
     Comparison,
 )
-from pytest_crucible.stats.expectations import CONFIRMED, REJECTED, Judgement
+from pytest_crucible.stats.expectations import CONFIRMED, REJECTED, Verdict
 
 _MARKS = {REGRESSED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡", ADDED: "🔵"}
 _FIRST = (REGRESSED, REMOVED)
@@ -117,9 +117,9 @@ def _results(results: Results) -> Iterator[str]:
         )
         yield ""
         yield escape(list(render_experiment(experiment))[1].text.strip())
-        if experiment.judgements:
+        if experiment.verdicts:
             yield ""
-            yield from _judgement_table(experiment.judgements)
+            yield from _verdict_table(experiment.verdicts)
         header = ["metric", *experiment.conditions]
         subjects = [experiment.subject(condition) for condition in experiment.conditions]
         rows = []
@@ -136,15 +136,15 @@ def _results(results: Results) -> Iterator[str]:
         yield f"- ⚠️ incomplete: {escape(reason)}"
 
 
-def _judgement_table(judgements: Sequence[Judgement]) -> Iterator[str]:
+def _verdict_table(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield from _table_head(["verdict", "condition", "expectation", "observed", "judged by"])
-    for judgement in sorted(judgements, key=lambda judgement: judgement.verdict == CONFIRMED):
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.verdict == CONFIRMED):
         yield _row(
-            f"{_mark(judgement.verdict)} {judgement.verdict}",
-            judgement.condition,
-            judgement.expectation,
-            judgement_text(judgement),
-            judgement.basis,
+            f"{_mark(verdict.verdict)} {verdict.verdict}",
+            verdict.condition,
+            verdict.expectation,
+            verdict_text(verdict),
+            verdict.basis,
         )
 
 

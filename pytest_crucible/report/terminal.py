@@ -33,7 +33,7 @@ from pytest_crucible.stats.comparison import (
     Comparison,
 )
 from pytest_crucible.stats.estimates import Estimate
-from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Judgement
+from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict
 
 STYLES = {
     CONFIRMED: "green", REJECTED: "red", INCONCLUSIVE: "yellow",
@@ -100,9 +100,9 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
         yield Line("")
         yield Line(_INDENT + one_line(f"{condition} against {experiment.baseline}"))
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
-    if experiment.judgements:
+    if experiment.verdicts:
         yield Line("")
-        yield from judgement_lines(experiment.judgements, _INDENT)
+        yield from verdict_lines(experiment.verdicts, _INDENT)
     yield from _errors(experiment)
     yield from _invalid(experiment)
 
@@ -311,47 +311,47 @@ def comparison_note(comparison: Comparison) -> str:
     return ""
 
 
-def judgement_lines(judgements: tuple[Judgement, ...], indent: str) -> Iterator[Line]:
+def verdict_lines(verdicts: tuple[Verdict, ...], indent: str) -> Iterator[Line]:
     """Yield a table of expectations, the verdict first."""
     cells = [
         [
-            judgement.verdict,
-            one_line(judgement.condition),
-            one_line(judgement.expectation),
-            one_line(judgement_text(judgement)),
+            verdict.verdict,
+            one_line(verdict.condition),
+            one_line(verdict.expectation),
+            one_line(verdict_text(verdict)),
         ]
-        for judgement in judgements
+        for verdict in verdicts
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
-    for judgement, line in zip(judgements, table.splitlines(), strict=True):
-        yield Line((indent + line).rstrip(), STYLES[judgement.verdict])
+    for verdict, line in zip(verdicts, table.splitlines(), strict=True):
+        yield Line((indent + line).rstrip(), STYLES[verdict.verdict])
 
 
-def judgement_text(judgement: Judgement) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """``83.3 % [66.4, 92.7] · needs at least 120``: the metric, its interval, what is missing."""
-    unit, low, high = judgement.unit, judgement.low, judgement.high
-    numbers = [value for value in (judgement.observed, judgement.bound) if value is not None]
+    unit, low, high = verdict.unit, verdict.low, verdict.high
+    numbers = [value for value in (verdict.observed, verdict.bound) if value is not None]
     digits = decimals(numbers, (low, high))
     parts = []
-    if judgement.observed is not None:
-        parts.append(show(judgement.observed, unit, digits))
-    if low is not None and not _relative(judgement):
+    if verdict.observed is not None:
+        parts.append(show(verdict.observed, unit, digits))
+    if low is not None and not _relative(verdict):
         parts[-1] += " " + show_interval(low, high, unit, digits)
-    elif _relative(judgement):
-        scale = "ratio" if judgement.basis.endswith("ratio") else "difference"
+    elif _relative(verdict):
+        scale = "ratio" if verdict.basis.endswith("ratio") else "difference"
         interval = show_change_interval(low, high, scale, unit, digits)
-        parts[-1] += f" against {show(judgement.bound, unit, digits)}, change {interval}"
-    if judgement.reason:
-        parts.append(judgement.reason)
-    elif judgement.needs:
-        cases = " cases" if judgement.basis.endswith("clustered by case") else ""
-        parts.append(f"needs at least {judgement.needs:,}{cases}")
+        parts[-1] += f" against {show(verdict.bound, unit, digits)}, change {interval}"
+    if verdict.reason:
+        parts.append(verdict.reason)
+    elif verdict.needs:
+        cases = " cases" if verdict.basis.endswith("clustered by case") else ""
+        parts.append(f"needs at least {verdict.needs:,}{cases}")
     return " · ".join(parts)
 
 
-def _relative(judgement: Judgement) -> bool:
+def _relative(verdict: Verdict) -> bool:
     """Whether the interval is that of the change against another condition."""
-    return judgement.low is not None and judgement.basis.endswith((", ratio", ", difference"))
+    return verdict.low is not None and verdict.basis.endswith((", ratio", ", difference"))
 
 
 # --- errors -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Archives: a whole run in one file, to be kept, sent and read again elsewhere.
+"""Archives: a whole run in one file, to keep it, send it and read it elsewhere.
 
 A ZIP file with the run's manifest, the record of each node byte by byte, and a list of their
 SHA-256 sums. The same run always gives the same bytes.
@@ -25,9 +25,9 @@ from pytest_crucible.exports.formats import ARCHIVE
 SUFFIX = ARCHIVE
 SUMS = "crucible-archive.json"
 VERSION = 1
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a ZIP file can tell; when it was packed says nothing
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of ZIP; the real one would change the bytes
 _BLOCK = 1 << 20
-# What zipfile really raises for archives with one wrong byte; RuntimeError for "encrypted".
+# Measured: what zipfile raises for archives with one wrong byte; RuntimeError for "encrypted".
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, RuntimeError,
 )  # fmt: skip
@@ -45,9 +45,15 @@ def pack(folder: Path, files: Sequence[Path], path: Path) -> Path:
     """Write files of a run folder into one archive.
 
     Args:
-        folder: what their names are relative to.
-        files: in it.
-        path: the archive; replaced as a whole or not at all.
+        folder: the run folder; names in the archive are relative to it.
+        files: the files to pack, all of them in the folder.
+        path: the archive; written completely or not at all, also over an earlier one.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OSError: a file cannot be read, or the archive cannot be written.
     """
     sums: dict[str, str] = {}
     with replacing_path(path) as fresh, zipfile.ZipFile(fresh, "w") as archive:
@@ -75,7 +81,8 @@ def unpack(path: Path) -> Unpacked:
     """Unpack an archive into a temporary run folder, checking every file against its sum.
 
     Raises:
-        ArtifactError: it is no archive, torn, or not what was packed.
+        ArtifactError: the file is no archive, is torn, or holds other bytes than were packed.
+        OSError: the archive cannot be read, or the folder cannot be written.
     """
     unpacked = Unpacked()
     try:
@@ -87,7 +94,7 @@ def unpack(path: Path) -> Unpacked:
     except ArtifactError:
         raise
     except (*_DAMAGED, OSError) as error:
-        # EINVAL: it tells of a place before the beginning of the file.
+        # EINVAL: the archive names an offset before the beginning of the file.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise ArtifactError(f"{path}: torn, or no ZIP file: {error}") from error
@@ -103,7 +110,7 @@ def _sums(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
     if version != VERSION:
         raise ArtifactError(f"{path}: archive version {version!r}, this version reads {VERSION}")
     for name in sums:
-        # Only what we would have written ourselves: an archive comes from anywhere.
+        # An archive can come from anybody: refuse names that `pack` would not write.
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or name.startswith("/") or "\\" in name or ":" in name:
             raise ArtifactError(f"{path}: {name!r} would be unpacked outside its folder")

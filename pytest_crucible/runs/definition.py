@@ -1,4 +1,4 @@
-"""Experiment definitions: what a marker or ``experiment()`` says, checked once."""
+"""Experiment definitions: the arguments of a marker or of ``experiment()``, checked once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.declared import declared, plain
 
 SCOPES = ("test", "class", "module", "session")
-MAX_TRIALS = 100_000  # each is a test item; more would only exhaust memory at collection
+MAX_TRIALS = 100_000  # every trial is a test item; more would only exhaust memory at collection
 FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
 ERROR = "error"
@@ -26,27 +26,28 @@ class Definition:
     """One experiment as its author described it.
 
     Attributes:
-        name: what it is called; tests with the same name belong to the same experiment.
+        name: name of the experiment; tests with the same name belong to the same experiment.
         hypothesis: the claim, in prose.
-        condition: the arm that this test is. Without one, ``default``.
+        condition: the arm that this test belongs to. Without it, the arm is ``default``.
         conditions: arms; each case runs once per arm. The first is the baseline.
-        tags, metadata: kept with the record.
+        tags, metadata: stored with the record.
         sample_size: number of cases that the author meant to measure.
-        scope: over which stretch events are captured: test, class, module or session.
+        scope: how long events are captured: for one test, class, module or session.
         trials: repetitions of each case.
         expect: expectations over metrics, e.g. ``success_rate > 0.9``.
         pass_if: ``"8/10"``: a case passes if at least 8 of its 10 trials do.
-        inconclusive: what an expectation that stays open does to the session: fail, pass, or warn.
-            Default: what ``--crucible-inconclusive`` says.
+        inconclusive: what an inconclusive expectation does to the session: fail, pass, or warn.
+            Default: the value of ``--crucible-inconclusive``.
         margin: largest change between conditions that does not matter: one number (relative; for
             rates absolute), or one per metric.
-        metrics: what is known of the numbers that it records: `Metric` with unit, direction, range
-            and margin.
-        failures: ``fail``, a failed trial fails the session; ``record``, it only counts, and the
-            expectations decide. Default: ``record`` with ``expect`` or ``pass_if``, else ``fail``.
-        budget_usd: what the experiment may spend; once it is spent, further trials are skipped.
+        metrics: declares numbers that the experiment records: one `Metric` per number, with unit,
+            direction, range and margin.
+        failures: with ``fail``, a failed trial fails the session; with ``record``, the failure only
+            counts, and the expectations decide. Default: ``record`` with ``expect`` or ``pass_if``,
+            else ``fail``.
+        budget_usd: how much the experiment may spend, in USD; then further trials are skipped.
         validate: check measurements against the catalog of events when a trial ends: ``warn`` shows
-            what is wrong in the summary, with ``error`` the trial fails, too. Default: no check.
+            problems in the summary; with ``error`` the trial fails, too. Default: no check.
         sampling: which operations are recorded: ``uniform:SHARE``, ``reservoir:SIZE``,
             ``stratified:SHARE``, ``adaptive:SHARE`` or ``importance:SHARE``. Without it, all.
     """
@@ -71,13 +72,19 @@ class Definition:
     sampling: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        # Not `asdict`: it copies deeply, and metadata may hold what cannot be copied (a client).
+        """Return the definition as a dictionary, for records and manifests."""
+        # Not `asdict`: it copies deeply, and metadata may hold objects that cannot be copied.
         values = {key: getattr(self, key) for key in ("name", *KEYWORDS)}
         metrics = [plain(metric) for metric in self.metrics]
         return {**values, "metadata": dict(self.metadata), "metrics": metrics}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Definition:
+        """Read a definition from the dictionary that `to_dict` made; ignores unknown keys.
+
+        Raises:
+            DefinitionError: a value is invalid.
+        """
         return define(data.get("name"), **{k: v for k, v in data.items() if k in KEYWORDS})
 
 
@@ -103,16 +110,16 @@ OBEYED_BY: Mapping[str, tuple[str, ...]] = {
     "validate": (MARKER, LIBRARY, JOIN),
     "sampling": (MARKER, LIBRARY, JOIN),
 }
-"""Who obeys each keyword: the marker, `experiment` and `start` outside pytest, and processes that
-`join`, which get theirs from the ticket. Whoever does not obey a keyword refuses it."""
+"""Where each keyword is valid: in the marker; in `experiment` and `start`, outside pytest; in the
+ticket of a process that calls `join`. Elsewhere a keyword is an error, never ignored."""
 
 Texts = list[str] | tuple[str, ...] | AbstractSet[str] | Iterator[str]
-"""Any iterable of texts but a text, which is one of its letters."""
+"""Any iterable of strings except a string, whose items would be its letters."""
 OrderedTexts = list[str] | tuple[str, ...] | Iterator[str]
 
 
 class LibraryKeywords(TypedDict, total=False):
-    """What ``experiment()`` and ``start()`` take besides the name; `Definition` says what it is."""
+    """Keywords of ``experiment()`` and ``start()``; `Definition` describes them."""
 
     hypothesis: str | None
     condition: str | None
@@ -125,7 +132,7 @@ class LibraryKeywords(TypedDict, total=False):
 
 
 class Keywords(LibraryKeywords, total=False):
-    """What the marker takes besides the name."""
+    """Keywords of the marker; `Definition` describes them."""
 
     conditions: OrderedTexts
     scope: Literal["test", "class", "module", "session"]
@@ -139,34 +146,38 @@ class Keywords(LibraryKeywords, total=False):
 
 
 def obeyed(who: str) -> tuple[str, ...]:
-    """The keywords that `MARKER`, `LIBRARY` or `JOIN` obeys, in order."""
+    """Return the keywords that are valid for `MARKER`, `LIBRARY` or `JOIN`, in order."""
     return tuple(key for key in KEYWORDS if who in OBEYED_BY[key])
 
 
 def check_keywords(given: Iterable[str], who: str) -> None:
-    """Refuse a keyword that would not be obeyed.
+    """Check that every keyword is valid.
+
+    Args:
+        given: names of keywords.
+        who: `MARKER`, `LIBRARY` or `JOIN`.
 
     Raises:
-        DefinitionError: one line that names it and the valid ones.
+        DefinitionError: one line that names the invalid keyword and the valid ones.
     """
     valid = obeyed(who)
     for key in given:
         if key in valid:
             continue
-        told = f"{key}= needs pytest, which runs the tests; "
+        problem = f"{key}= needs pytest, which runs the tests; "
         if key not in KEYWORDS:
-            told = f"unknown keyword {key!r}; "
+            problem = f"unknown keyword {key!r}; "
             for close in get_close_matches(key, KEYWORDS, 1):
                 needs = "" if close in valid else ", which needs pytest"
-                told += f"did you mean {close!r}{needs}? "
-        raise DefinitionError(f"{told}valid: {', '.join(valid)}")
+                problem += f"did you mean {close!r}{needs}? "
+        raise DefinitionError(f"{problem}valid: {', '.join(valid)}")
 
 
 def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
-    """Check the arguments of a marker (or of ``experiment()``) and make them a `Definition`.
+    """Check the arguments of a marker or of ``experiment()``, and return a `Definition`.
 
     Raises:
-        DefinitionError: one line that names the value and what would be valid.
+        DefinitionError: one line that names the invalid value and the valid ones.
     """
     given: dict[str, Any] = {**keywords}
     if not isinstance(name, str) or not name.strip():
@@ -209,7 +220,7 @@ def _check_text(key: str, value: object) -> None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise DefinitionError(f"{key} must be a non-empty string, not {value!r}")
     if isinstance(value, str) and not value.isprintable():
-        # Control characters and lone surrogates: they would wreck terminals, files and XML.
+        # Control characters and lone surrogates would break terminals, files and XML.
         raise DefinitionError(f"{key} must be printable text, not {value!r}")
 
 
@@ -219,13 +230,13 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, Iterable):
         raise DefinitionError(f"{key} must be a list of strings, not {value!r}")
     if key == "conditions" and isinstance(value, (set, frozenset)):
-        # The order of a set of strings is another one in each process.
+        # The order of a set of strings differs from process to process.
         raise DefinitionError("conditions must be a list: a set has no first one, the baseline")
-    values = tuple(value)
-    for each in values:
-        if not isinstance(each, str) or not each.strip() or not each.isprintable():
-            raise DefinitionError(f"{key} must hold non-empty, printable strings, not {each!r}")
-    return values
+    texts = tuple(value)
+    for text in texts:
+        if not isinstance(text, str) or not text.strip() or not text.isprintable():
+            raise DefinitionError(f"{key} must hold non-empty, printable strings, not {text!r}")
+    return texts
 
 
 def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> None:
@@ -234,9 +245,9 @@ def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> Non
             f"condition={condition!r} and conditions={conditions!r} exclude each other: "
             "one names this test's arm, the other runs each case once per arm"
         )
-    for position, each in enumerate(conditions):
-        if each in conditions[:position]:
-            raise DefinitionError(f"conditions names {each!r} twice")
+    for position, name in enumerate(conditions):
+        if name in conditions[:position]:
+            raise DefinitionError(f"conditions names {name!r} twice")
 
 
 def _check_choice(key: str, value: object, valid: tuple[str, ...]) -> None:
@@ -247,24 +258,24 @@ def _check_choice(key: str, value: object, valid: tuple[str, ...]) -> None:
 def _check_margin(margin: object) -> None:
     if margin is None:
         return
-    for each in margin.values() if isinstance(margin, Mapping) else [margin]:
-        if not isinstance(each, (int, float)) or isinstance(each, bool) or not 0 < each < 10:
+    for share in margin.values() if isinstance(margin, Mapping) else [margin]:
+        if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share < 10:
             raise DefinitionError(
                 f"margin must be a number between 0 and 10 (0.05 is 5 %), or one per metric, "
-                f"not {each!r}"
+                f"not {share!r}"
             )
 
 
 def _metrics(value: object) -> tuple[Metric, ...]:
     if not isinstance(value, Iterable) or isinstance(value, (str, Mapping)):
         raise DefinitionError(f'metrics must be a list such as [Metric("score")], not {value!r}')
-    found = tuple(declared(each) for each in value)
-    for metric in found:
+    metrics = tuple(declared(metric) for metric in value)
+    for metric in metrics:
         if metric.values is not None:
             raise DefinitionError(f"metrics: {metric.path}: values= is for metrics of plugins")
-        if sum(each.path == metric.path for each in found) > 1:
+        if sum(other.path == metric.path for other in metrics) > 1:
             raise DefinitionError(f"metrics names {metric.path!r} twice")
-    return found
+    return metrics
 
 
 def _check_budget(budget: object) -> None:

@@ -1,4 +1,7 @@
-"""What enrichers set, kept beside each spool, so that whoever reads the run later sees it too."""
+"""Enriched fields: what enrichers set about events, in a file next to each spool.
+
+Later readers of the run may not have the plugins that set them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _decode = msgspec.json.Decoder(tuple[int, dict[str, Any]]).decode
 
 
 class EnrichedReader:
-    """Iterates over ``[sequence, fields]`` lines; a file that is not there has none.
+    """Iterates over the ``[sequence, fields]`` lines of a file; none if the file does not exist.
 
     Attributes:
         torn: where reading had to stop, in a sentence; None if it did not.
@@ -47,57 +50,57 @@ class EnrichedReader:
                     return
 
 
-class AskedReader(EnrichedReader):
-    """The same of what enrichers say only now, on top of what was kept of the events.
+class LateEnrichedReader(EnrichedReader):
+    """Iterates over the same pairs, but runs enrichers to get them, on top of the kept fields.
 
     Args:
-        node: whose events they are asked about.
+        node: the node whose events the enrichers get.
         enrichers: as for `observe`.
     """
 
     def __init__(self, node: Node, enrichers: Sequence[Enricher]) -> None:
         self._kept = node.enriched
-        # A reader of its own: whoever reads the node is in the midst of it.
+        # A copy: somebody else is iterating over the node itself at that moment.
         self._node = replace(node)
         self._enrichers = enrichers
         self.torn = None
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        yield from _asked_all(self._node, self._enrichers)
+        yield from _enriched_lines(self._node, self._enrichers)
         self.torn = getattr(self._kept, "torn", None)
 
 
 def enriched_path(spool: Path) -> Path:
-    """Where what enrichers set about the events of a spool is kept."""
+    """Return the path of the file with the enriched fields of a spool."""
     return spool.with_suffix(SUFFIX)
 
 
 def keep_enriched(node: Node, enrichers: Iterable[Enricher] = ()) -> None:
-    """Ask enrichers about each of a node's events, and write down what they set.
+    """Run enrichers on a node's events, and write the fields that they set.
 
-    What others set about these events before is kept, too.
+    Fields that other enrichers set earlier are kept.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with replacing(enriched_path(Path(node.source))) as file:
-        for sequence, fields in _asked_all(node, enrichers):
+        for sequence, fields in _enriched_lines(node, enrichers):
             file.write(to_json([sequence, fields]).decode() + "\n")
 
 
-def _asked_all(
+def _enriched_lines(
     node: Node, enrichers: Iterable[Enricher]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for chunk in node.chunks():
-        asked = [row for row, name in enumerate(chunk.names) if not name.startswith(RESERVED)]
-        for event in chunk.rows(asked).events():
-            fields = said_of(event, enrichers)
+        rows = [row for row, name in enumerate(chunk.names) if not name.startswith(RESERVED)]
+        for event in chunk.rows(rows).events():
+            fields = enriched_fields(event, enrichers)
             if fields:
                 yield event.sequence, fields
 
 
-def said_of(event: Event, enrichers: Iterable[Enricher]) -> dict[str, Any]:
-    """What enrichers set about an event, those of the past among them: see `Event.enriched`."""
+def enriched_fields(event: Event, enrichers: Iterable[Enricher]) -> dict[str, Any]:
+    """Run enrichers on an event; return what they and earlier ones set, as in `Event.enriched`."""
     enriched = enrich(event)
     for enricher in enrichers:
         enricher(event, enriched)

@@ -1,4 +1,4 @@
-"""The guard of records: what a command writes never takes the place of one."""
+"""The guard of records: no output of a command overwrites a record."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _JSON = FORMATS["json"]
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why nothing may be written at some place.
+    """Why a command may not write to a path.
 
     Attributes:
-        what: stands there, or what the place is: ``a folder``.
-        elsewhere: whether it is for the place, not for what stands there.
-        replaceable: whether it may all the same, if the user says so.
+        what: what the path is, for messages: ``a folder``, ``a record``.
+        elsewhere: whether every file in this folder would be refused, not only this one.
+        replaceable: whether the command may write if the user insists (``--force``).
     """
 
     what: str
@@ -34,15 +34,15 @@ class Obstacle:
 def obstacle_at(
     target: Path, known: Mapping[str, Format], inputs: Iterable[Path] = ()
 ) -> Obstacle | None:
-    """What keeps a command from writing a file; None if it may, also over a file that is there.
+    """Return why a command may not write a file; None if it may, also over an existing file.
 
     Args:
-        target: the file to be written.
-        known: the formats by name, those of plugins among them.
-        inputs: what the command reads.
+        target: the file that the command wants to write.
+        known: the formats by name, with those of plugins.
+        inputs: the files and folders that the command reads.
 
     Raises:
-        OSError: a file that is there cannot be looked into.
+        OSError: an existing file cannot be read.
     """
     if target.is_dir():
         return Obstacle("a folder")
@@ -51,7 +51,7 @@ def obstacle_at(
         return Obstacle(f"in the run folder {str(run)!r}", elsewhere=True)
     if not target.exists():
         return None
-    if any(each.exists() and target.samefile(each) for each in inputs):
+    if any(source.exists() and target.samefile(source) for source in inputs):
         return Obstacle("what is to be read", replaceable=True)
     if _is_record(target, known):
         return Obstacle("a record", replaceable=True)
@@ -59,28 +59,28 @@ def obstacle_at(
 
 
 def run_folder_around(target: Path) -> Path | None:
-    """The run folder that a path lies in, by its name or where it really is."""
+    """Return the run folder that contains a path, with or without following symbolic links."""
     named = Path(os.path.realpath(target.parent)) / target.name
-    for place in (named, Path(os.path.realpath(target))):
-        for folder in place.parents:
+    for path in (named, Path(os.path.realpath(target))):
+        for folder in path.parents:
             if _is_run_folder(folder):
                 return folder
     return None
 
 
 def has_record_ending(target: Path, known: Mapping[str, Format]) -> bool:
-    """Whether a file of this name is a record, or would be taken for one.
+    """Return whether the ending of a file is that of a record.
 
-    Not so ``.json``, an ending that reports have, too.
+    False for ``.json``: reports have that ending, too.
     """
     if target.suffix == ARCHIVE:
         return True
-    found = format_of_file(target, known)
-    return found is not None and found.read is not None and not _is_plain_json(target)
+    form = format_of_file(target, known)
+    return form is not None and form.read is not None and not _is_plain_json(target)
 
 
 def _is_record(target: Path, known: Mapping[str, Format]) -> bool:
-    """By its ending, torn or not: what it may hold still is worth more than a report."""
+    """Judge by the ending: even a torn record is worth more than a report."""
     for name in (target, Path(os.path.realpath(target))):
         if has_record_ending(name, known):
             return True
@@ -104,7 +104,7 @@ def _is_json_record(target: Path) -> bool:
 
 
 def _is_run_folder(folder: Path) -> bool:
-    """By what makes one: other programs have a ``manifest.json`` or a folder ``nodes``, too."""
+    """Look inside: other programs also write a ``manifest.json`` or a folder ``nodes``."""
     if any((folder / NODES).glob(f"*{SUFFIX}")):
         return True
     try:

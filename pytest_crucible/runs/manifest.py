@@ -1,6 +1,6 @@
-"""The manifest: everything about a run that is not an event.
+"""The manifest: all facts about a run, except its events.
 
-It never holds environment variables, and arguments that look like secrets are blanked.
+It holds no environment variables, and ``***`` in place of arguments that look like secrets.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _KEY_LIKE = re.compile(
 
 
 def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
-    """What a later reader needs to judge whether two runs are comparable.
+    """Describe machine, versions and commit: they tell whether two runs are comparable.
 
     Args:
-        folder: where to ask git.
+        folder: the folder whose git repository is described.
         arguments: the command line.
     """
     return {
@@ -56,20 +56,20 @@ def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def packages() -> dict[str, str]:
-    """The installed packages with their versions, by name."""
-    found: dict[str, str] = {}
+    """Return the versions of the installed packages, by name."""
+    versions: dict[str, str] = {}
     for dist in distributions():
         name, number = name_and_version(dist)
         if name:
-            # Where a name is found twice, the first is what an import gets.
-            found.setdefault(name, number)
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+            # If a package is installed twice, `import` takes the first.
+            versions.setdefault(name, number)
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def name_and_version(dist: Distribution) -> tuple[str, str]:
-    """What a distribution is called, and its version; empty where it does not say."""
-    # Of each file only its first lines: parsing all of a hundred descriptions, twice each as
-    # `dist.metadata` does for name and version, took a quarter of a second.
+    """Return name and version of a distribution; an empty string if it has none."""
+    # Reads only the head of the file: `dist.metadata` parses the whole description, once for the
+    # name and once for the version, which took 0.25 s for a hundred packages.
     text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
     head = "\n" + text.partition("\n\n")[0] + "\n"
     return _header(head, "\nName:"), _header(head, "\nVersion:")
@@ -84,7 +84,7 @@ def _header(head: str, name: str) -> str:
 
 
 def redact(arguments: Sequence[str]) -> str:
-    """The command line with everything that looks like a secret replaced by ``***``."""
+    """Return the command line with ``***`` in place of everything that looks like a secret."""
     shown = []
     hide_next = False
     for argument in arguments:
@@ -98,7 +98,7 @@ def redact(arguments: Sequence[str]) -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit, branch and whether the tree is dirty; None outside a repository or without git."""
+    """Return commit, branch and whether the tree is dirty; None without git or a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
@@ -123,19 +123,19 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
-    """Write ``folder/manifest.json``, whole or not at all."""
+    """Write ``folder/manifest.json``, completely or not at all."""
     path = folder / NAME
     with replacing(path) as file:
-        data = to_json({"schema": SCHEMA, **manifest})  # never raises, whatever a marker holds
+        data = to_json({"schema": SCHEMA, **manifest})  # never raises, whatever values a marker has
         file.write(msgspec.json.format(data, indent=2).decode() + "\n")
     return path
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run folder; None if the run never got that far.
+    """Read the manifest of a run folder; None if the run ended before it wrote one.
 
     Raises:
-        ArtifactError: it is torn, or of a schema that this version does not read.
+        ArtifactError: the manifest is torn, or has a schema that this version does not read.
     """
     path = folder / NAME
     try:
@@ -160,16 +160,16 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _describes(experiments: object) -> bool:
-    """Whether that part has the shape that readers count on; it may be missing."""
+    """Return whether ``experiments`` is missing or has the shape that readers need."""
     if experiments is None:
         return True
     return isinstance(experiments, dict) and all(
-        isinstance(each, dict) and isinstance(each.get("definition"), dict)
-        for each in experiments.values()
+        isinstance(experiment, dict) and isinstance(experiment.get("definition"), dict)
+        for experiment in experiments.values()
     )
 
 
 def manifest_notes(manifest: Mapping[str, Any] | None) -> list[str]:
-    """Why a record is incomplete, as far as only the session that made it could know."""
+    """Return why a record is incomplete: the reasons that only the session itself could know."""
     completeness = (manifest or {}).get("completeness") or {}
     return [str(note) for note in completeness.get("notes") or ()]

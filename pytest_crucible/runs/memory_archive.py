@@ -1,4 +1,4 @@
-"""Archives of experiments that were kept in memory: they become a run folder first."""
+"""Archives of experiments in memory: written as a run folder first, then packed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,14 @@ def archive_frames(
     Args:
         path: the archive; its folder must exist.
         run: id of the run.
-        frames: all of them, with their positions.
-        experiments: by name, with their ``definition`` and whatever else the manifest should tell.
+        frames: all frames, with their positions.
+        experiments: by name, the ``definition`` and further entries for the manifest.
+
+    Returns:
+        ``path``.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the archive cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="crucible-") as temporary:
         folder = Path(temporary)

@@ -1,4 +1,4 @@
-"""A recorded run, opened for reading, whatever form it is kept in."""
+"""Recorded runs, opened for reading: from a run folder, an archive or an exported file."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node, TrialKey
 from pytest_crucible.record.spool_reader import SpoolReader
 from pytest_crucible.runs import archive
-from pytest_crucible.runs.asked import ask_of_nodes, asked_events
 from pytest_crucible.runs.definition import Definition
 from pytest_crucible.runs.enriched import EnrichedReader, enriched_path
+from pytest_crucible.runs.late_enrichment import enrich_nodes_late, events_enriched_late
 from pytest_crucible.runs.manifest import NAME, read_manifest
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class RecordedRun:
-    """What was recorded in a run; `pytest_crucible.analysis.run.Run` adds what it amounts to.
+    """The record of a run; `pytest_crucible.analysis.run.Run` adds metrics and results.
 
     Attributes:
-        id: its id; for a single file, that of its first event.
+        id: id of the run; for an exported file, the run of its first event.
         path: run folder or file; None for a run in memory.
-        manifest: as written at its end, or None.
-        nodes: what each process recorded. Their tables are known once `events` has been read.
+        manifest: the manifest that the run wrote at its end; None without one.
+        nodes: one per process. Their tables are filled once `events` has been read.
     """
 
     id: str
@@ -52,12 +52,12 @@ class RecordedRun:
 
     @property
     def events(self) -> Events:
-        """All events, in order, the plugin's own (trials, recorded numbers) among them.
+        """All events in order, with those of the plugin itself (trials, recorded numbers).
 
-        A view like that of a handle: a sequence that is read when it is used, and can be queried.
-        Each time it is asked for it is a new one, which reads the record anew: keep it in a
-        variable to use it twice. ``run.events.query(internal=False)`` leaves out the plugin's own.
-        Reading raises `ArtifactError` where the record cannot be read.
+        A sequence that reads the record when it is used, and can be queried, as that of a handle.
+        Every access to the attribute returns a new sequence, which reads the record again: keep it
+        in a variable to use it twice. ``run.events.query(internal=False)`` leaves out the events
+        of the plugin itself. Reading raises `ArtifactError` if the record cannot be read.
         """
         from pytest_crucible.queries.events import Events
 
@@ -65,57 +65,57 @@ class RecordedRun:
 
     def __repr__(self) -> str:
         path = "" if self.path is None else f" {str(self.path)!r}"
-        told = ", ".join(plural(count, noun) for noun, count in self._counts().items())
-        return f"<run {self.id!r}{path}{': ' if told else ''}{told}>"
+        counts = ", ".join(plural(count, noun) for noun, count in self._counts().items())
+        return f"<run {self.id!r}{path}{': ' if counts else ''}{counts}>"
 
     def _repr_html_(self) -> str:
         counts = ((f"{noun}s", count) for noun, count in self._counts().items())
         return table(f"run {self.id}", (), [("path", self.path), *counts])
 
     def _counts(self) -> dict[str, int]:
-        """Trials and events, as far as that is known without reading the record."""
-        told = self.manifest or {}
+        """Numbers of trials and events, as far as the manifest or an earlier reading gives them."""
+        manifest = self.manifest or {}
         try:
             return {
-                "trial": sum(int(each["trials"]) for each in told["experiments"].values()),
-                "event": sum(int(each["events"]) for each in told["nodes"]),
+                "trial": sum(int(e["trials"]) for e in manifest["experiments"].values()),
+                "event": sum(int(node["events"]) for node in manifest["nodes"]),
             }
         except (AttributeError, KeyError, TypeError, ValueError):
-            # No manifest, one of an archived experiment, or none of ours.
+            # No manifest, that of an archived experiment, or one that somebody else wrote.
             read = sum(node.events for node in self.nodes)
             return {"event": read} if read else {}
 
     def definitions(self) -> dict[str, Definition]:
-        """The experiments by name, as far as the artifact tells."""
-        found: dict[str, Definition] = {}
-        for name, each in ((self.manifest or {}).get("experiments") or {}).items():
-            found[name] = Definition.from_dict({**each["definition"], "name": name})
+        """Return the definitions in manifest and nodes, by name of the experiment."""
+        definitions: dict[str, Definition] = {}
+        for name, experiment in ((self.manifest or {}).get("experiments") or {}).items():
+            definitions[name] = Definition.from_dict({**experiment["definition"], "name": name})
         for node in self.nodes:
             for name, definition in node.definitions.items():
-                found.setdefault(name, Definition.from_dict({**definition, "name": name}))
-        return found
+                definitions.setdefault(name, Definition.from_dict({**definition, "name": name}))
+        return definitions
 
     def plan(self) -> list[TrialKey]:
-        """The trials that were meant to run, each once."""
+        """Return the trials that the session meant to run, without duplicates."""
         return list(dict.fromkeys(trial for node in self.nodes for trial in node.plan))
 
     def torn(self) -> list[str]:
-        """Where files had to be skipped, a sentence each; known once `events` has been read."""
+        """Return where files are torn, one sentence per file; complete once `events` was read."""
         sources = [source for node in self.nodes for source in (node.frames, node.enriched)]
-        readers = [each for each in sources if isinstance(each, (SpoolReader, EnrichedReader))]
-        return [each.torn for each in readers if each.torn]
+        readers = [s for s in sources if isinstance(s, (SpoolReader, EnrichedReader))]
+        return [reader.torn for reader in readers if reader.torn]
 
 
 def open_recorded(path: str | Path, *, plugins: Plugins | None = None) -> RecordedRun:
     """Open a run folder, an output folder (its newest run), an archive, or an exported file.
 
     Args:
-        path: of this machine.
-        plugins: may read more formats, and say more about events. Default: those installed.
+        path: a path on this machine.
+        plugins: plugins with further formats and enrichers. Default: those installed.
 
     Raises:
-        ArtifactError: there is nothing to read, or nothing that this version can read.
-        DefinitionError: the address of a storage in place of a path.
+        ArtifactError: there is no record at this path, or this version cannot read it.
+        DefinitionError: ``path`` is the address of a storage, such as ``s3://…``.
     """
     path = local_path(path)
     if not path.exists():
@@ -133,11 +133,14 @@ def open_folder(folder: Path, *, plugins: Plugins | None = None) -> RecordedRun:
     """Open one run folder, finished or not.
 
     Args:
-        folder: of the run.
-        plugins: may say more about events. Default: those installed.
+        folder: the run folder.
+        plugins: plugins with enrichers. Default: those installed.
+
+    Raises:
+        ArtifactError: the folder holds no record, or this version cannot read it.
     """
     run = _read_folder(folder)
-    ask_of_nodes(run.nodes, run.manifest, plugins or installed())
+    enrich_nodes_late(run.nodes, run.manifest, plugins or installed())
     return run
 
 
@@ -164,43 +167,44 @@ def _open_archive(path: Path, plugins: Plugins | None) -> RecordedRun:
     unpacked = archive.unpack(path)
     run = _read_folder(unpacked.folder)
     run.path = path
-    if run.manifest is None:  # its session was killed: only its spools know what it is called
+    if run.manifest is None:  # the session was killed: only the spools have the id of the run
         first = next((frame for _, frame in run.nodes[0].frames), None)
         run.id = first.run if isinstance(first, HeaderFrame) else path.stem
     by_index = (run.manifest or {}).get("positions") == BY_INDEX
     for node in run.nodes:
-        node.keep = unpacked  # whoever reads the node's events may not hold on to the run
+        node.keep = unpacked  # keeps the unpacked files as long as anybody reads the node
         if by_index and isinstance(node.frames, SpoolReader):
             node.frames = _Indexed(node.frames)
-    ask_of_nodes(run.nodes, run.manifest, plugins or installed())
+    enrich_nodes_late(run.nodes, run.manifest, plugins or installed())
     return run
 
 
 def _open_file(path: Path, plugins: Plugins | None) -> RecordedRun:
-    found = format_of_file(path)
+    form = format_of_file(path)
     known: Mapping[str, Format] = FORMATS
-    if found is None:
+    if form is None:
         known = (plugins or installed()).formats()
-        found = format_of_file(path, known)
-    if found is None or found.read is None:
+        form = format_of_file(path, known)
+    if form is None or form.read is None:
         raise ArtifactError(
             f"{path}: not a run folder, nor a {', '.join(endings_read(known))} file"
         )
     if path.stat().st_size == 0:
         raise ArtifactError(f"{path}: empty")
-    first = next(_file_events(path, found), None)
+    first = next(_file_events(path, form), None)
     if first is None:
         raise ArtifactError(f"{path}: no events in it")
-    events = asked_events(partial(_file_events, path, found), plugins or installed())
+    events = events_enriched_late(partial(_file_events, path, form), plugins or installed())
     return RecordedRun(id=first.run, path=path, _events=events)
 
 
 BY_INDEX = "index"
-"""In a manifest's ``positions``: events were counted, as in memory, before they got a spool."""
+"""Value of a manifest's ``positions``: the position of an event is its index, as in memory, and not
+its offset in the spool."""
 
 
 class _Indexed:
-    """Frames of a spool by their index instead of their offset, not counting its header."""
+    """Iterates over the frames of a spool with their index, which does not count the header."""
 
     def __init__(self, reader: SpoolReader) -> None:
         self._reader = reader
@@ -210,10 +214,10 @@ class _Indexed:
 
 
 def run_files(folder: Path) -> list[Path]:
-    """The files that make a run folder, without what can be made from them.
+    """Return the files of a run folder, without exports, which can be made again.
 
     Raises:
-        ArtifactError: it is no run folder.
+        ArtifactError: the folder is no run folder.
     """
     spools = sorted((folder / NODES).glob("*")) if is_run(folder) else []
     manifest = folder / NAME
@@ -223,8 +227,12 @@ def run_files(folder: Path) -> list[Path]:
 
 
 def distinct_spools(files: Iterable[Path]) -> list[tuple[Path, HeaderFrame | None]]:
-    """The files, each process's record once (the longest copy), with their headers."""
-    found: dict[str, tuple[Path, HeaderFrame | None]] = {}
+    """Return spools with their headers; of several copies of one spool, the longest.
+
+    Raises:
+        ArtifactError: a spool has a schema that this version does not read.
+    """
+    spools: dict[str, tuple[Path, HeaderFrame | None]] = {}
     for file in files:
         first = next((frame for _, frame in SpoolReader(file)), None)
         header = first if isinstance(first, HeaderFrame) else None
@@ -234,26 +242,26 @@ def distinct_spools(files: Iterable[Path]) -> list[tuple[Path, HeaderFrame | Non
                 "use the pytest-crucible that wrote it"
             )
         key = header.uid if header else str(file)
-        known = found.get(key)
-        if known is None or file.stat().st_size > known[0].stat().st_size:
-            found[key] = (file, header)
-    return list(found.values())
+        earlier = spools.get(key)
+        if earlier is None or file.stat().st_size > earlier[0].stat().st_size:
+            spools[key] = (file, header)
+    return list(spools.values())
 
 
 def is_run(folder: Path) -> bool:
-    """Whether this is the folder of one run."""
+    """Return whether a folder is a run folder."""
     return (folder / NAME).is_file() or (folder / NODES).is_dir()
 
 
 def newest_run(folder: Path) -> Path:
-    """The folder itself if it is that of a run, else the newest run in it.
+    """Return the folder itself if it is a run folder, else the newest run folder in it.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: the folder holds no run.
     """
     if is_run(folder):
         return folder
-    runs = sorted(each for each in folder.iterdir() if each.is_dir() and is_run(each))
+    runs = sorted(run for run in folder.iterdir() if run.is_dir() and is_run(run))
     if not runs:
         raise ArtifactError(f"{folder}: no run in this folder")
     return runs[-1]
@@ -285,6 +293,6 @@ def _file_rows(path: Path, format: Format) -> Iterator[tuple[int, dict[str, Any]
             yield line, dict(row)
     except (CrucibleError, OSError):
         raise
-    except Exception as error:  # of a plugin: what is wrong with its file is for it to tell
-        told = f"{type(error).__name__}: {error}"
-        raise ArtifactError(f"{path}: format {format.name!r} cannot read it: {told}") from error
+    except Exception as error:  # the reader of a plugin may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ArtifactError(f"{path}: format {format.name!r} cannot read it: {reason}") from error

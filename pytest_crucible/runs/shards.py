@@ -13,9 +13,9 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, OutputError
 from pytest_crucible._layout import NODES, SUFFIX
-from pytest_crucible.runs.asked import ASKED
 from pytest_crucible.runs.enriched import enriched_path
 from pytest_crucible.runs.guard import run_folder_around
+from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import NAME, manifest_notes, read_manifest, write_manifest
 from pytest_crucible.runs.run import distinct_spools, is_run
 
@@ -36,15 +36,15 @@ class _Spool:
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The run folders that a shard argument names: itself, or all runs in it.
+    """Return the run folders that a shard argument names: the folder itself, or all runs in it.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: ``path`` is no folder, or holds no run.
     """
     if not path.is_dir():
         raise ArtifactError(f"{path}: not a run folder (merging needs run folders, not exports)")
-    # Hidden ones are merges that were killed half-way.
-    inside = (each for each in path.iterdir() if not each.name.startswith(".") and is_run(each))
+    # Hidden folders are merges that were killed half-way.
+    inside = (run for run in path.iterdir() if not run.name.startswith(".") and is_run(run))
     runs = [path] if is_run(path) else sorted(inside)
     if not runs:
         raise ArtifactError(f"{path}: no run in this folder")
@@ -54,30 +54,30 @@ def runs_in(path: Path) -> list[Path]:
 def merge_shards(
     shards: Sequence[Path], target: Path, describe: Callable[[Path], Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Put the spools of all shards into one new run folder, ``target``.
+    """Copy the spools of all shards into one new run folder.
 
-    The result does not depend on the order of the shards, nor on how often one is named. Inputs
-    are only read. ``target`` appears at once, complete, in place of an earlier merge.
+    The result does not depend on the order of the shards, nor on duplicates. The shards are not
+    changed. ``target`` appears only when it is complete, and replaces an earlier merge.
 
     Args:
         shards: run folders, or folders of runs.
         target: the run folder to make.
-        describe: called with the merged folder, before it is in its place; what it returns
-            becomes part of the manifest.
+        describe: called with the merged folder while that still has a temporary name; returns
+            further entries for the manifest.
 
     Returns:
         The manifest.
 
     Raises:
-        ArtifactError: a shard cannot be read, or is of another schema.
-        OutputError: ``target`` exists and is no earlier merge, or cannot be made.
+        ArtifactError: a shard cannot be read, or has a schema that this version does not read.
+        OutputError: ``target`` exists and is no earlier merge, or it cannot be written.
     """
     runs = sorted({run.resolve() for shard in shards for run in runs_in(shard)})
     _check_target(target)
     manifests = [read_manifest(run) for run in runs]
     spools = _spools(runs)
     fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    known = [manifest for manifest in manifests if manifest]
+    present = [manifest for manifest in manifests if manifest]
     try:
         (fresh / NODES).mkdir(parents=True)
         for spool in spools:
@@ -88,10 +88,10 @@ def merge_shards(
         manifest = {
             "run": "merged-" + _digest(spool.uid for spool in spools),
             "merged": sorted({spool.run for spool in spools}),
-            **_shared(known, whole=len(known) == len(runs)),
+            **_shared(present, complete=len(present) == len(runs)),
         }
-        # Read back by `describe`: what was noted when the shards ended is no longer anywhere else.
-        manifest["completeness"] = {"notes": _notes(known)}
+        # Written first, for `describe` to read: only the shards' manifests have these notes.
+        manifest["completeness"] = {"notes": _notes(present)}
         write_manifest(fresh, manifest)
         manifest |= describe(fresh)
         write_manifest(fresh, manifest)
@@ -113,7 +113,7 @@ def _check_target(target: Path) -> None:
         raise OutputError(f"{target}: exists and is no folder; nothing was written")
     if any(target.iterdir()) and "merged" not in (read_manifest(target) or {}):
         raise OutputError(f"{target}: exists and is no earlier merge; nothing was written")
-    others = sorted(each.name for each in target.iterdir() if each.name not in (NAME, NODES))
+    others = sorted(path.name for path in target.iterdir() if path.name not in (NAME, NODES))
     if others:
         raise OutputError(
             f"{target}: holds {others[0]!r}, which no merge made; nothing was written"
@@ -121,34 +121,34 @@ def _check_target(target: Path) -> None:
 
 
 def _spools(runs: Sequence[Path]) -> list[_Spool]:
-    """The spools of all runs, each process once: the longest copy if there are several."""
+    """Return the spools of all runs, one per process: of several copies, the longest."""
     paths = [path for run in runs for path in sorted((run / NODES).glob(f"*{SUFFIX}"))]
-    found = []
+    spools = []
     for path, header in distinct_spools(paths):
         if header is None:
             raise ArtifactError(f"{path}: does not begin with a header")
-        found.append(_Spool(path, header.uid, header.run))
-    if not found:
+        spools.append(_Spool(path, header.uid, header.run))
+    if not spools:
         raise ArtifactError(f"{runs[0]}: no recorded events in it")
-    return sorted(found, key=lambda spool: spool.uid)
+    return sorted(spools, key=lambda spool: spool.uid)
 
 
-def _shared(manifests: Sequence[Mapping[str, Any]], *, whole: bool) -> dict[str, Any]:
-    """The surroundings of all shards: what they have in common; versions that differ, listed.
+def _shared(manifests: Sequence[Mapping[str, Any]], *, complete: bool) -> dict[str, Any]:
+    """Return the entries that all manifests share; versions that differ, as one list.
 
-    Who was asked about events is told only if that is known of all (``whole``).
+    The names of enrichers are among them only if every shard has a manifest (``complete``).
     """
-    keys = (*_SHARED, ASKED) if whole else _SHARED
-    found = {key: manifests[0][key] for key in keys if manifests and _same(manifests, key)}
+    keys = (*_SHARED, ENRICHERS) if complete else _SHARED
+    shared = {key: manifests[0][key] for key in keys if manifests and _same(manifests, key)}
     for key in _LISTED:
-        values = sorted({str(each[key]) for each in manifests if each.get(key)})
+        values = sorted({str(manifest[key]) for manifest in manifests if manifest.get(key)})
         if len(values) > 1:
-            found[key] = ", ".join(values)
-    return found
+            shared[key] = ", ".join(values)
+    return shared
 
 
 def _notes(manifests: Sequence[Mapping[str, Any]]) -> list[str]:
-    return sorted({note for each in manifests for note in manifest_notes(each)})
+    return sorted({note for manifest in manifests for note in manifest_notes(manifest)})
 
 
 def _digest(uids: Any) -> str:
@@ -156,7 +156,8 @@ def _digest(uids: Any) -> str:
 
 
 def _same(manifests: Sequence[Mapping[str, Any]], key: str) -> bool:
-    return all(key in each and each[key] == manifests[0].get(key) for each in manifests)
+    first = manifests[0].get(key)
+    return all(key in manifest and manifest[key] == first for manifest in manifests)
 
 
 def _swap(fresh: Path, target: Path) -> None:

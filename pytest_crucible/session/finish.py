@@ -20,13 +20,13 @@ from pytest_crucible.events.pricing import genai_prices_version
 from pytest_crucible.hooks.plugins import NO_PLUGINS, Plugins
 from pytest_crucible.metrics.observations import Enricher
 from pytest_crucible.report.terminal import Line, has_sparklines, render
-from pytest_crucible.runs.asked import ASKED
 from pytest_crucible.runs.enriched import enriched_path, keep_enriched
+from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugged import session_plugins
 from pytest_crucible.session.settings import SETTINGS
-from pytest_crucible.stats.expectations import Judgement
+from pytest_crucible.stats.expectations import Verdict
 
 if TYPE_CHECKING:
     from pytest_crucible.analysis.run_comparison import RunComparison
@@ -77,7 +77,7 @@ def finish(
         if enrichers:
             run, enrichers = _keep_enriched(run, enrichers, finished)
         if named and not enrichers:  # what they set is kept
-            around[ASKED] = [name for name, _ in named]
+            around[ENRICHERS] = [name for name, _ in named]
         results = analyse(run, enrichers, plugins=finished.plugins)
         found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
         if found < reported:
@@ -277,7 +277,7 @@ def print_after_internal_error(session: pytest.Session) -> None:
         print_summary(terminal, session.config)
 
 
-def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Judgement]]:
+def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Verdict]]:
     """The expectations that fail the session."""
     inconclusive = config.stash[SETTINGS].inconclusive
     return finished.results.unmet(inconclusive) if finished.results else []
@@ -310,10 +310,10 @@ def _regression(text: str) -> pytest.TestReport:
     return _failed("comparison with the baseline", text)
 
 
-def _failure(unmet: tuple[str, Judgement]) -> pytest.TestReport:
-    name, judgement = unmet
-    what = f"experiment {name} ({judgement.condition})"
-    return _failed(what, f"{judgement.verdict}: {judgement.expectation}")
+def _failure(unmet: tuple[str, Verdict]) -> pytest.TestReport:
+    name, verdict = unmet
+    what = f"experiment {name} ({verdict.condition})"
+    return _failed(what, f"{verdict.verdict}: {verdict.expectation}")
 
 
 def _failed(what: str, why: str) -> pytest.TestReport:

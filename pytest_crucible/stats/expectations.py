@@ -46,7 +46,7 @@ _FEWEST = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Verdict:
     """The verdict on an expectation for one condition.
 
     Attributes:
@@ -59,7 +59,7 @@ class Judgement:
             the bounds of the change against the other condition: a difference or, for
             percentiles, a ratio.
         bound: the number that it was compared with; None if it is unknown.
-        basis: the method of the judgement.
+        basis: the method that gave the verdict.
         reason: why the verdict is not a better one.
         needs: number of observations that would probably give a verdict; of cases, if trials are
             clustered.
@@ -83,7 +83,7 @@ class Judgement:
 UNJUDGED = "too few values, or too many alike, to find anomalies"
 
 
-def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Judgement]:
+def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Verdict]:
     """Judge an expectation for every condition that it applies to.
 
     If data are missing, the verdict is REJECTED and the reason names them: missing data never pass.
@@ -102,9 +102,9 @@ def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Jud
 
 def _judge_one(
     expectation: Expectation, condition: str, subject: Subject, subjects: Mapping[str, Subject]
-) -> Judgement:
+) -> Verdict:
     estimate = subject.estimate(expectation.metric)
-    draft = Judgement(
+    draft = Verdict(
         expectation=expectation.text,
         condition=condition,
         metric=expectation.metric,
@@ -171,8 +171,8 @@ def _unknown(path: str, numbers: Numbers) -> str:
 
 
 def _against_number(
-    draft: Judgement, expectation: Expectation, estimate: Estimate, bound: float
-) -> Judgement:
+    draft: Verdict, expectation: Expectation, estimate: Estimate, bound: float
+) -> Verdict:
     assert estimate.value is not None
     if estimate.sample is None and not estimate.exact:
         return replace(draft, verdict=INCONCLUSIVE, reason=estimate.reason)
@@ -268,8 +268,8 @@ def _needs_rate(sample: Sample, value: float, expectation: Expectation, bound: f
 
 
 def _against_condition(
-    draft: Judgement, expectation: Expectation, estimate: Estimate, base: Estimate
-) -> Judgement:
+    draft: Verdict, expectation: Expectation, estimate: Estimate, base: Estimate
+) -> Verdict:
     assert estimate.value is not None
     assert draft.bound is not None
     uncertain = [side for side in (estimate, base) if side.sample is None and not side.exact]

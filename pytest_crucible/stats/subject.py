@@ -1,4 +1,4 @@
-"""Subject: one condition of an experiment, the input of estimates, judgements and comparisons."""
+"""Subject: one condition of an experiment, the input of estimates, verdicts and comparisons."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_exported_file_gives_the_same_metrics(tmp_path: Path) -> None:
     assert after.trials == before.trials
 
 
-def test_worst_judgement_is_the_verdict(tmp_path: Path) -> None:
+def test_worst_verdict_is_the_verdict(tmp_path: Path) -> None:
     """One rejected expectation rejects the experiment; without any there is no verdict."""
     cases = {
         (): None,
@@ -79,7 +79,7 @@ def test_worst_judgement_is_the_verdict(tmp_path: Path) -> None:
     run = run_of(tmp_path, arm("default", "pppf"))
     for expect, verdict in cases.items():
         (found,) = analyse(run, expect=expect).experiments
-        assert (found.verdict, len(found.judgements)) == (verdict, len(expect))
+        assert (found.verdict, len(found.verdicts)) == (verdict, len(expect))
 
 
 def test_expectations_of_the_definition_are_judged_per_condition(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_expectations_of_the_definition_are_judged_per_condition(tmp_path: Path)
         "exp", conditions=["a", "b"], expect=["tests.failed < 1", "b.tests.trials > 1"]
     )
     (found,) = analyse(run_of(tmp_path, [*arm("a", "ff"), *arm("b", "pp")], definition)).experiments
-    assert [(each.condition, each.verdict) for each in found.judgements] == [
+    assert [(each.condition, each.verdict) for each in found.verdicts] == [
         ("a", REJECTED), ("b", CONFIRMED), ("b", CONFIRMED),
     ]  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_given_expectations_replace_those_of_the_author(tmp_path: Path) -> None:
     """An artifact can be judged again, by other expectations."""
     run = run_of(tmp_path, arm("default", "p"), define("exp", expect=["tests.trials > 5"]))
     (found,) = analyse(run, expect=["tests.trials > 0"]).experiments
-    assert [each.expectation for each in found.judgements] == ["tests.trials > 0"]
+    assert [each.expectation for each in found.verdicts] == ["tests.trials > 0"]
     with pytest.raises(ExpectationError, match="at column 16"):
         analyse(run, expect=["success_rate > nonsense"])
 
@@ -111,7 +111,7 @@ def test_given_expectations_replace_those_of_the_author(tmp_path: Path) -> None:
         (("pp", "sp"), "1 of 2 cases pass; not: case-1"),
     ],
 )
-def test_pass_if_is_a_judgement(
+def test_pass_if_is_a_verdict(
     outcomes: tuple[str, str], reason: str | None, tmp_path: Path
 ) -> None:
     """A case passes if enough of its trials do; a trial that was skipped leaves it open."""
@@ -124,10 +124,10 @@ def test_pass_if_is_a_judgement(
     ]
     definition = define("exp", trials=2, pass_if="1/2")
     (found,) = analyse(run_of(tmp_path, events, definition)).experiments
-    (judgement,) = found.judgements
-    assert judgement.expectation == "pass_if 1/2"
-    assert judgement.reason == reason
-    assert judgement.verdict == (REJECTED if reason else CONFIRMED)
+    (verdict,) = found.verdicts
+    assert verdict.expectation == "pass_if 1/2"
+    assert verdict.reason == reason
+    assert verdict.verdict == (REJECTED if reason else CONFIRMED)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_custom_metrics_can_be_expected(tmp_path: Path) -> None:
     assert {name: each.custom for name, each in found.metrics.items()} == {
         "a": {"f1": 0.5}, "b": {"f1": 0.75},
     }  # fmt: skip
-    assert [each.verdict for each in found.judgements] == [REJECTED, CONFIRMED]
+    assert [each.verdict for each in found.verdicts] == [REJECTED, CONFIRMED]
 
 
 def test_custom_metrics_come_back_from_the_manifest(tmp_path: Path) -> None:

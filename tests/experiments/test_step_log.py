@@ -128,7 +128,7 @@ def test_curves_are_summarised_per_condition_and_judged(
         ["loss", "sgd", "12", "5", "1.575", "0.575", "0.575", "(4)", "█▅▃▃▁"],
         ["loss", "adam", "12", "5", "1.125", "0.125", "0.125", "(4)", "█▅▃▃▁"],
     ]
-    assert {each.verdict for each in only(pytester).judgements} == {"CONFIRMED"}
+    assert {each.verdict for each in only(pytester).verdicts} == {"CONFIRMED"}
     (loss,) = [c for c in only(pytester).comparisons["adam"] if c.metric == "loss.last"]
     assert (loss.verdict, loss.lower_is_better, loss.n) == ("IMPROVED", True, (6,))
 
@@ -147,8 +147,8 @@ def test_trials_without_the_number_are_no_pass(pytester: pytest.Pytester) -> Non
         """
     )
     run(pytester)
-    (judgement,) = only(pytester).judgements
-    assert (judgement.verdict, judgement.reason) == ("REJECTED", "loss is missing in 1 of 4 trials")
+    (verdict,) = only(pytester).verdicts
+    assert (verdict.verdict, verdict.reason) == ("REJECTED", "loss is missing in 1 of 4 trials")
 
 
 def test_what_was_logged_before_a_kill_is_there(pytester: pytest.Pytester) -> None:

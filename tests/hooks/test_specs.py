@@ -56,7 +56,7 @@ def test_metrics_can_be_shown_and_expected(
     result.stdout.fnmatch_lines(["  quality.index *1*2*", "  CONFIRMED *b *quality.index > a*"])
     experiment = support.only(pytester)
     assert experiment.metrics["b"].custom == {"quality.index": 2.0, "extra": 1.0}
-    assert {each.verdict for each in experiment.judgements} == {"CONFIRMED"}
+    assert {each.verdict for each in experiment.verdicts} == {"CONFIRMED"}
 
 
 def test_metrics_of_several_plugins_are_united(pytester: pytest.Pytester) -> None:

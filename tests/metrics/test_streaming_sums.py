@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_crucible.events.enrichment import Enriched
 from pytest_crucible.metrics.streaming_sums import Row, Sums
-from pytest_crucible.metrics.values import Metrics, Overview
+from pytest_crucible.metrics.values import Metrics, Recording
 from tests.made_events import T0_US, recorded, trial_scope
 
 EXACT, ERROR = 1000, 0.01
@@ -43,7 +43,7 @@ def test_nothing_adds_up_to_nothing() -> None:
     """No number is 0 that nobody has told."""
     found = metrics(Sums(EXACT, ERROR))
     assert found == Metrics(experiment="exp", condition="default")
-    assert found.summary == Overview()
+    assert found.summary == Recording()
 
 
 def test_what_counts_counts_overall_and_by_name() -> None:

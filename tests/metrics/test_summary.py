@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import distribution, flatten, summarise
-from pytest_crucible.metrics.values import Cost, Metrics, Overview, Reliability, Tokens
+from pytest_crucible.metrics.values import Cost, Metrics, Recording, Reliability, Tokens
 from tests.made_events import MS, event, recorded, reference_events, trial, trial_scope
 
 finite = st.floats(-1e6, 1e6)
@@ -85,7 +85,7 @@ def test_metrics_of_nothing_are_none() -> None:
     found = summarise(Group("exp", "control"))
     assert found == Metrics(experiment="exp", condition="control")
     assert (found.latency, found.cost, found.tokens) == (Distribution(), Cost(), Tokens())
-    assert (found.reliability, found.summary) == (Reliability(), Overview())
+    assert (found.reliability, found.summary) == (Reliability(), Recording())
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_it_holds_experiments_and_verdicts(
     assert experiment["verdict"] == "CONFIRMED"
     assert experiment["conditions"]["a"]["tests"]["passed"] == 1
     assert experiment["conditions"]["b"]["summary"]["total_events"] == 1
-    assert [each["verdict"] for each in experiment["judgements"]] == ["CONFIRMED"] * 2
+    assert [each["verdict"] for each in experiment["verdicts"]] == ["CONFIRMED"] * 2
 
 
 def test_it_is_written_when_tests_fail(pytester: pytest.Pytester) -> None:

@@ -212,7 +212,7 @@ def test_tests_of_one_name_are_one_experiment(pytester: pytest.Pytester) -> None
     assert experiment.conditions == ("control", "treatment")
     assert experiment.definition.tags == ("a", "b")
     assert experiment.definition.hypothesis == "x"
-    assert [each.verdict for each in experiment.judgements] == ["CONFIRMED", "CONFIRMED"]
+    assert [each.verdict for each in experiment.verdicts] == ["CONFIRMED", "CONFIRMED"]
 
 
 def test_the_closest_marker_wins(pytester: pytest.Pytester) -> None:

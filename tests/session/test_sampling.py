@@ -62,7 +62,7 @@ def test_summary_says_that_a_sample_was_taken(pytester: pytest.Pytester) -> None
         ]
     )
     found = only(pytester)
-    assert {each.expectation: each.verdict for each in found.judgements} == {
+    assert {each.expectation: each.verdict for each in found.verdicts} == {
         "cost.total <= 10": "INCONCLUSIVE",
         "latency.mean < 5": "INCONCLUSIVE",
         "tests.failed <= 1": "CONFIRMED",

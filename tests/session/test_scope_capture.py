@@ -228,5 +228,5 @@ def test_expectations_are_not_about_the_time_between(pytester: pytest.Pytester) 
             telemetry.execute("between")
     """)
     assert support.run(pytester).ret == 0
-    judged = [judgement.condition for judgement in support.only(pytester).judgements]
+    judged = [verdict.condition for verdict in support.only(pytester).verdicts]
     assert judged == ["a", "b"]

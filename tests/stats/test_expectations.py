@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Judgement, judge
+from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict, judge
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.subject import Subject
 from tests.stats.support import cases, events, group, lognormal, rate_subject, subject
 
 
-def judged(text: str, **subjects: Subject) -> Judgement:
+def judged(text: str, **subjects: Subject) -> Verdict:
     (found,) = judge(parse(text, tuple(subjects)), subjects)
     return found
 
