@@ -66,8 +66,8 @@ def test_genai_prices_comes_last() -> None:
             "usage makes no sense: more cached tokens than input tokens",
         ),
         *(
-            ({"input_tokens": 9, "output_tokens": 1, **odd}, GPT, "usage makes no sense: less than"
-             " no tokens")
+            ({"input_tokens": 9, "output_tokens": 1, **odd}, GPT, "usage makes no sense: fewer than"
+             " 0 tokens")
             for odd in ({"input_tokens": -1}, {"output_tokens": -1}, {"cache_read_tokens": -1})
         ),
     ],
