@@ -1,7 +1,7 @@
 """The catalog of known events: the reference system's, and those that users define.
 
-Nothing depends on it while events are recorded. It tells readers what a name means, which names
-stand for a whole (`is_container`), and what `_validation` holds a record against.
+Recording events does not need it. Readers ask it what a name means and which events contain other
+operations (`is_container`); `validation` checks a record against it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pytest_crucible._errors import DefinitionError
 CATEGORIES = (
     "llm", "ensemble", "hedging", "training", "deployment", "framework", "trace", "tools",
 )  # fmt: skip
-"""Those of the reference system; events of one's own may have others."""
+"""Categories of the reference system's events; the user's own events may have others."""
 
 START, STOP, EXCEPTION = SPAN_ENDS = (".start", ".stop", ".exception")
-"""How the names of a span's events end."""
+"""The endings of the names of a span's events."""
 CALL = "req_llm.request."
-"""Prefix of events that tell of a call of a model."""
+"""Prefix of the names of events that report a call of a model."""
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -33,10 +33,10 @@ class EventInfo:
         category: llm, ensemble, hedging, training, deployment, framework, trace, tools, or one of
             the user's own.
         description: what it means.
-        measurements: numbers that belong to every such event, each with its unit (``ns``, ``USD``;
-            empty where there is none).
-        optional: numbers that it may carry, in the same form.
-        metadata: context that it usually carries.
+        measurements: numbers that every such event has, with their units (``ns``, ``USD``; empty if
+            there is none).
+        optional: numbers that it may have, with their units.
+        metadata: keys of the context that it usually has.
     """
 
     name: str
@@ -183,20 +183,23 @@ def define_event(
     optional: Mapping[str, str] | Iterable[str] = (),
     metadata: Iterable[str] = (),
 ) -> EventInfo:
-    """Add an event of one's own to the catalog, for this process; best in a ``conftest.py``.
+    """Add an event of your own to the catalog of this process; best in a ``conftest.py``.
 
     Args:
         name: dotted, e.g. ``cache.hit``. Names that begin with ``crucible.`` are the plugin's.
-        category: groups it in ``crucible events``.
+        category: its group in ``crucible events``.
         description: what it means.
         measurements: numbers that every such event has: names, or names with their units
             (``{"age_s": "s"}``).
         optional: numbers that it may have.
-        metadata: context that it usually carries.
+        metadata: keys of the context that it usually has.
+
+    Returns:
+        The event as the catalog holds it.
 
     Raises:
-        DefinitionError: the definition makes no sense, or the name is known with another one.
-            Saying the same again is fine.
+        DefinitionError: the definition makes no sense, or the catalog has another one under this
+            name. Defining the same event twice is fine.
     """
     if "." not in str(name) or not all(str(name).split(".")):
         raise DefinitionError(f"an event's name is dotted, like 'cache.hit', not {name!r}")
@@ -209,8 +212,8 @@ def define_event(
         _units(name, "measurements", measurements),
         _units(name, "optional", optional),
     )
-    for each in required.keys() & allowed.keys():
-        raise DefinitionError(f"event {name!r}: {each!r} is both a measurement and optional")
+    for key in required.keys() & allowed.keys():
+        raise DefinitionError(f"event {name!r}: {key!r} is both a measurement and optional")
     info = EventInfo(
         name=name,
         category=category,
@@ -236,22 +239,26 @@ def define_event(
 def _units(name: str, key: str, given: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise DefinitionError(f"event {name!r}: {key} must be a list of names, not {given!r}")
-    found = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, "")
-    for each, unit in found.items():
-        if not isinstance(each, str) or not each or not isinstance(unit, str):
+    units = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, "")
+    for number, unit in units.items():
+        if not isinstance(number, str) or not number or not isinstance(unit, str):
             raise DefinitionError(
-                f"event {name!r}: {key} must hold names, or names with units, not {each!r}"
+                f"event {name!r}: {key} must hold names, or names with units, not {number!r}"
             )
-    return found
+    return units
 
 
 def list_events(category: str | None = None) -> list[EventInfo]:
-    """The known events, one's own after the reference system's; with ``category`` only its own."""
+    """Return the known events: first the reference system's, then the user's.
+
+    Args:
+        category: return only the events of this category; None for all.
+    """
     return [event for event in _known.values() if category in (None, event.category)]
 
 
 def event_info(name: str) -> EventInfo | None:
-    """What is known about an event; None if the name is not in the catalog."""
+    """Return what the catalog says about an event; None if it does not have the name."""
     return _known.get(name)
 
 
@@ -262,19 +269,19 @@ CONTAINERS = (
     "crucible_train.training.",
     "crucible_train.epoch.",
 )
-"""Prefixes of events that stand for a whole made of other operations."""
+"""Prefixes of the names of events that contain other operations, such as a pipeline its stages."""
 
 
 def is_start(name: str) -> bool:
-    """Whether an event of this name says that something began, and its end will say it again."""
+    """Whether an event of this name is the start of a span, whose end is another event."""
     return name.endswith(START)
 
 
 def is_call(name: str) -> bool:
-    """Whether an event of this name tells of a call of a model that is over."""
+    """Whether an event of this name reports a call of a model that has ended."""
     return name.startswith(CALL) and not is_start(name)
 
 
 def is_container(name: str) -> bool:
-    """Whether the catalog knows ``name`` as a whole made of parts that are events themselves."""
+    """Whether an event of this name contains operations that are events themselves."""
     return name.startswith(CONTAINERS)

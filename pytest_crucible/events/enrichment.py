@@ -1,7 +1,8 @@
-"""Enrichment: what an event means, worked out when it is read.
+"""Enrichment: work out latency, cost, success, tokens … of an event when it is read.
 
 Nothing here runs while the code under test is measured, and nothing is guessed: a number that the
-event does not hold is None. Which columns there are, and the keys that tell them: `schema`.
+event does not hold is None. `schema` lists the columns, and the keys under which events report
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from pytest_crucible.events.catalog import EXCEPTION, STOP
 from pytest_crucible.events.event import Event
-from pytest_crucible.events.schema import COLUMNS, FROM_METADATA, NS_PER_MS, Told
+from pytest_crucible.events.schema import COLUMNS, FROM_METADATA, NS_PER_MS, Source
 
 _OK = frozenset({"ok", "success", "succeeded", "completed"})
 _FAILED = frozenset({"error", "failed", "failure", "timeout", "exception"})
@@ -30,16 +31,16 @@ _CATEGORY_FIELDS: dict[str, tuple[str, ...]] = {
 
 
 class Enriched(msgspec.Struct, kw_only=True, gc=False):
-    """What could be worked out about one event.
+    """What enrichment works out about one event; None for what the event does not say.
 
     Attributes:
-        latency_ms: from ``duration`` (ns), else ``stop`` − ``start`` (ns).
-        cost_usd: as the event reports it.
-        success: True, False, or None where the event neither succeeds nor fails.
-        cancelled: stopped from outside; neither a success nor a failure.
+        latency_ms: from ``duration`` (ns), else ``stop`` − ``start`` (ns), else ``latency_ms``.
+        cost_usd: as the event reports it, or as an enricher priced it.
+        success: True, False, or None if the event neither succeeds nor fails.
+        cancelled: whether it was stopped from outside, which is neither success nor failure.
         input_tokens, output_tokens, total_tokens: from ``input_tokens`` …, ``prompt_tokens`` … or
             the reference's ``tokens: {prompt, completion, total}``.
-        extra: fields of training, deployment and framework events, and of users' enrichers.
+        extra: fields of training, deployment and framework events, and fields that enrichers set.
     """
 
     latency_ms: float | None = None
@@ -59,30 +60,30 @@ class Enriched(msgspec.Struct, kw_only=True, gc=False):
 
 
 Places = tuple[tuple[bool, str], ...]
-"""Where a number may stand: whether in the metadata, and under which key."""
+"""The keys that may hold a number, in the order to try them: (is it a key of the metadata, key)."""
 
 Rule = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
-"""From measurements and metadata to the value of a column, or None."""
+"""A function from measurements and metadata to the value of a column, or None."""
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
-    """Where to look in events of one shape: the same name, the same keys.
+    """Which keys to read in events of one shape: the same name and the same keys.
 
-    Nearly all events of a run have one of a few shapes, and nearly all the keys that could hold
-    something are not there; to find that out once per shape saves most of the work.
+    Nearly all events of a run have one of a few shapes, and lack most of the keys that could hold
+    a number. Looking for the keys once per shape saves most of the work.
 
     Attributes:
-        otherwise: success where no key tells.
-        single: columns whose number can stand in one place only: whether that is in the metadata,
-            its key, and by what it is divided.
-        several: columns whose number can stand in several places, these, and the same.
-        rules: columns that a function works out where nothing else tells them, and this.
-        nested: whether tokens may stand in ``tokens: {…}``, too.
+        otherwise: success of an event if none of its keys says whether it succeeded.
+        single: columns whose number only one key can hold: (column, whether it is a key of the
+            metadata, key, divisor).
+        several: columns whose number several keys can hold: (column, keys, divisor).
+        rules: columns that a function works out if no key holds the number: (column, function).
+        nested: whether ``tokens: {…}`` may hold tokens.
         sums: whether the total of tokens may have to be added up.
-        context: columns that stand in the metadata as they are.
-        success, cancelled: whether any key is there that could tell.
-        more: whether it takes more than ``single``, ``context`` and ``success``.
-        fields: of the event's category, that are there.
+        context: columns whose value is the metadata of the same name.
+        success, cancelled: whether the events have a key that may say so.
+        more: whether the events need more than ``single``, ``context`` and ``success``.
+        fields: the fields of the events' category that the events have.
         blank: None for each column that may be set.
     """
 
@@ -101,12 +102,14 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
 
 _SUCCESS_KEYS = frozenset({"success", "error", "exception", "status", "response"})
-_TOLD = {each.name: each.told for each in COLUMNS if each.told is not None}
-TOKENS = tuple(name for name, told in _TOLD.items() if told.in_tokens)
+_SOURCES = {column.name: column.source for column in COLUMNS if column.source is not None}
+TOKENS = tuple(name for name, source in _SOURCES.items() if source.in_tokens)
 """The columns of input, output and total tokens."""
-_ASKED, _ANSWERED, _TOTAL = TOKENS
+_INPUT, _OUTPUT, _TOTAL = TOKENS
 _IN_TOKENS = tuple(
-    (column, key) for column in TOKENS for key in (*_TOLD[column].keys, *_TOLD[column].in_tokens)
+    (column, key)
+    for column in TOKENS
+    for key in (*_SOURCES[column].keys, *_SOURCES[column].in_tokens)
 )
 _NO_TOKENS: Mapping[str, float] = {}
 _LOW, _HIGH = -(2**53), 2**53
@@ -119,22 +122,26 @@ def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan
     keys = {*numbers, *context}
     nested = "tokens" in keys
     rules = tuple(
-        (column, rule) for column, (by, rule) in _RULES.items() if not by.isdisjoint(keys)
+        (column, rule) for column, (read, rule) in _RULES.items() if not read.isdisjoint(keys)
     )
     places = {
-        column: there
-        for column, told in _TOLD.items()
-        if (there := _places(told, numbers, context))
+        column: present
+        for column, source in _SOURCES.items()
+        if (present := _places(source, numbers, context))
     }
-    found = [(column, each, _TOLD[column].divisor) for column, each in places.items()]
-    several = tuple(each for each in found if len(each[1]) > 1)
+    reported = [(column, present, _SOURCES[column].divisor) for column, present in places.items()]
+    several = tuple(entry for entry in reported if len(entry[1]) > 1)
     context_columns = tuple(column for column in FROM_METADATA if column in context)
     category = _CATEGORY_FIELDS.get(name.partition(".")[0], ())
-    sums = nested or _ASKED in places or _ANSWERED in places
+    sums = nested or _INPUT in places or _OUTPUT in places
     cancelled = "cancelled" in context
     plan = Plan(
         otherwise=False if name.endswith(EXCEPTION) else True if name.endswith(STOP) else None,
-        single=tuple((column, *of[0], divisor) for column, of, divisor in found if len(of) == 1),
+        single=tuple(
+            (column, *present[0], divisor)
+            for column, present, divisor in reported
+            if len(present) == 1
+        ),
         several=several,
         rules=rules,
         nested=nested,
@@ -148,56 +155,63 @@ def _plan(name: str, numbers: tuple[str, ...], context: tuple[str, ...]) -> Plan
             ("success", *places, *dict(rules), *(TOKENS if sums else ()), *context_columns)
         ),
     )
-    if len(_plans) >= _MAX_PLANS:  # names or keys that are made up as it goes
+    if len(_plans) >= _MAX_PLANS:  # the code under test makes up names or keys
         _plans.clear()
     _plans[name, *numbers, _AND, *context] = plan
     return plan
 
 
-def _places(told: Told, numbers: tuple[str, ...], context: tuple[str, ...]) -> Places:
-    there = {"measurements": (False, numbers), "metadata": (True, context)}
+def _places(source: Source, numbers: tuple[str, ...], context: tuple[str, ...]) -> Places:
+    """Return the keys of a column's source that events with these keys have."""
+    present = {"measurements": (False, numbers), "metadata": (True, context)}
     return tuple(
         (is_context, key)
-        for is_context, keys in map(there.__getitem__, told.sources)
-        for key in told.keys
+        for is_context, keys in map(present.__getitem__, source.within)
+        for key in source.keys
         if key in keys
     )
 
 
 def plan_of(name: str, numbers: Iterable[str], context: Iterable[str]) -> Plan:
-    """Where to look in events of this name with these keys in measurements and metadata."""
+    """Return the plan for events of this name, with these keys in measurements and metadata."""
     return _plans.get((name, *numbers, _AND, *context)) or _plan(name, (*numbers,), (*context,))
 
 
 def enrich(event: Event) -> Enriched:
-    """Work out the fields above for one event. Never raises, whatever the event holds."""
+    """Work out the columns of one event. Never raises, whatever the event holds."""
     name, numbers, context = event.name, event.measurements, event.metadata
     plan = _plans.get((name, *numbers, _AND, *context)) or _plan(name, (*numbers,), (*context,))
-    told = plan.blank.copy()
-    tell(told, plan, numbers, context)
+    columns = plan.blank.copy()
+    tell(columns, plan, numbers, context)
     if plan.fields:
-        told["extra"] = category_fields(plan, numbers, context)
-    found = Enriched(**told)
+        columns["extra"] = category_fields(plan, numbers, context)
+    enriched = Enriched(**columns)
     if plan.cancelled:
-        found.cancelled = context["cancelled"] is True
+        enriched.cancelled = context["cancelled"] is True
     if event.enriched:
-        _apply(found, event.enriched)
-    return found
+        _apply(enriched, event.enriched)
+    return enriched
 
 
 def tell(
     row: dict[str, Any], plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
 ) -> None:
-    """Set the columns of an event that may hold something, in a row in which they are None.
+    """Set the columns of an event in ``row``, where they are None before.
 
-    Straight into the row: an `Enriched` in between would be half of the time that an export takes
-    per event. What enrichers set is not looked at.
+    It writes into the row itself: making an `Enriched` first would take half of the time that an
+    export needs per event. It ignores what enrichers set.
+
+    Args:
+        row: the row that is changed.
+        plan: the plan for events of this shape.
+        numbers: the event's measurements.
+        context: the event's metadata.
     """
     row["success"] = success_of(plan, numbers, context) if plan.success else plan.otherwise
     for column, is_context, key, divisor in plan.single:
         value = (context if is_context else numbers)[key]
         kind = type(value)
-        # The usual numbers at once (NaN − NaN is not 0): a call each would be a tenth of the time.
+        # Usual numbers without a call, which would take a tenth of the time. NaN − NaN is not 0.
         if not ((kind is int and _LOW < value < _HIGH) or (kind is float and value - value == 0)):
             value = number(value)
         if divisor is not None and value is not None:
@@ -210,9 +224,9 @@ def tell(
         if value is not None:
             row[column] = value
     if plan.sums:
-        asked, answered = row[_ASKED], row[_ANSWERED]
-        if (asked is not None or answered is not None) and row[_TOTAL] is None:
-            row[_TOTAL] = (asked or 0) + (answered or 0)
+        prompt, answer = row[_INPUT], row[_OUTPUT]
+        if (prompt is not None or answer is not None) and row[_TOTAL] is None:
+            row[_TOTAL] = (prompt or 0) + (answer or 0)
 
 
 def _tell_more(
@@ -235,21 +249,27 @@ def _tell_more(
 def category_fields(
     plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The fields of an event's category."""
+    """Return the fields of the event's category that it has, by name."""
     return {field: context.get(field, numbers.get(field)) for field in plan.fields}
 
 
-def _apply(found: Enriched, fields: Mapping[str, Any]) -> None:
+def _apply(enriched: Enriched, fields: Mapping[str, Any]) -> None:
+    """Set the fields that enrichers set when the run was made."""
     for field in Enriched.__struct_fields__:
         if field == "extra":
-            found.extra = {**found.extra, **fields.get(field, {})}
+            enriched.extra = {**enriched.extra, **fields.get(field, {})}
         elif field in fields:
-            setattr(found, field, fields[field])
+            setattr(enriched, field, fields[field])
 
 
 def changed(plain: Enriched, enriched: Enriched) -> dict[str, Any]:
-    """What ``enriched`` says beyond, or against, what `enrich` worked out itself."""
-    found = {
+    """Return the fields of ``enriched`` that enrichers set: those that differ from ``plain``.
+
+    Args:
+        plain: what `enrich` worked out.
+        enriched: the same after the enrichers.
+    """
+    fields = {
         field: getattr(enriched, field)
         for field in Enriched.__struct_fields__
         if field != "extra" and getattr(enriched, field) != getattr(plain, field)
@@ -259,15 +279,15 @@ def changed(plain: Enriched, enriched: Enriched) -> dict[str, Any]:
         for key, value in enriched.extra.items()
         if key not in plain.extra or plain.extra[key] != value
     }
-    return {**found, "extra": extra} if extra else found
+    return {**fields, "extra": extra} if extra else fields
 
 
 def number(value: object) -> float | None:
-    """``value`` as a finite number, or None. Booleans are not numbers here."""
+    """Return ``value`` if it is a finite number, else None. Booleans are not numbers here."""
     if type(value) is int or type(value) is float:
         try:
             return value if isfinite(value) else None
-        except OverflowError:  # an int beyond every float
+        except OverflowError:  # an int too large for a float
             return None
     return None
 
@@ -282,16 +302,16 @@ def _latency_ms(numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float
 _RULES: Mapping[str, tuple[frozenset[str], Rule]] = {
     "latency_ms": (frozenset({"start", "stop", "latency_ms"}), _latency_ms),
 }
-"""What works a column out where no number stands under its own keys (`schema.Told`), and from which
-keys."""
+"""By column, a function that works it out if no key of its `schema.Source` holds a number, and the
+keys that the function reads: (keys, function)."""
 LATENCY_WAYS = (
-    *((key,) for key in _TOLD["latency_ms"].keys), ("start", "stop"), ("latency_ms",),
+    *((key,) for key in _SOURCES["latency_ms"].keys), ("start", "stop"), ("latency_ms",),
 )  # fmt: skip
-"""Measurements that tell a latency: all of a way, and the first way that does."""
+"""Sets of measurements, any of which is enough to know a latency; the first complete one counts."""
 
 
 def success_of(plan: Plan, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> bool | None:
-    """Whether an event succeeded, as its keys tell, else its name; None if neither does."""
+    """Whether an event succeeded, by its keys or else by its name; None if neither says so."""
     explicit = context.get("success", numbers.get("success"))
     if isinstance(explicit, bool):
         return explicit
@@ -316,16 +336,17 @@ def _error(context: Mapping[str, Any]) -> Any:
 
 
 def error_text(context: Mapping[str, Any]) -> str:
-    """What the metadata of a failed event say of its failure."""
+    """Return the error in the metadata of a failed event as text; ``unknown`` if there is none."""
     return str(_error(context) or "unknown")
 
 
 def is_operation(enriched: Enriched) -> bool:
-    """Whether an event ends an operation: one that took time, succeeded, failed or was stopped."""
+    """Whether an event ends an operation: it has a latency, or succeeded, failed or was stopped."""
     return enriched.latency_ms is not None or enriched.success is not None or enriched.cancelled
 
 
 def _first(places: Places, numbers: Mapping[str, Any], context: Mapping[str, Any]) -> float | None:
+    """Return the first finite number under these keys."""
     for is_context, key in places:
         value = (context if is_context else numbers)[key]
         if type(value) is float and isfinite(value):
@@ -336,14 +357,14 @@ def _first(places: Places, numbers: Mapping[str, Any], context: Mapping[str, Any
 
 
 def nested_tokens_of(numbers: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str, float]:
-    """Tokens that stand in ``tokens: {…}``, by column."""
+    """Return the numbers of tokens in ``tokens: {…}``, by column."""
     nested = context.get("tokens", numbers.get("tokens"))
     if not isinstance(nested, Mapping):
         return _NO_TOKENS
-    found: dict[str, float] = {}
+    tokens: dict[str, float] = {}
     for column, key in _IN_TOKENS:
-        if key in nested and column not in found:
+        if key in nested and column not in tokens:
             value = number(nested[key])
             if value is not None:
-                found[column] = value
-    return found
+                tokens[column] = value
+    return tokens

@@ -1,4 +1,4 @@
-"""Events that are alike, and what `enrich` finds in them: by columns instead of by events."""
+"""Enrichment of many events of one shape at once: whole columns, the same values as `enrich`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Column = Sequence[Any] | Same
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Events of one shape: with the same name, and the same keys, which are texts.
+    """Events of one shape: the same name and the same keys, all of them texts.
 
     Attributes:
-        name: theirs.
-        measurements, metadata: of each.
-        numbers, context: the same by key: the values of all events.
+        name: the name of all events.
+        measurements, metadata: one mapping per event.
+        numbers, context: measurements and metadata by key: a list with one value per event.
     """
 
     name: str
@@ -55,7 +55,12 @@ class Alike:
 def alike(
     name: str, measurements: Sequence[Mapping[str, Any]], metadata: Sequence[Mapping[str, Any]]
 ) -> Alike | None:
-    """At least one event of this name as events of one shape; None if they are not."""
+    """Return events of this name as `Alike`; None if they do not all have the same shape.
+
+    Args:
+        name: the name of all events.
+        measurements, metadata: one mapping per event, for at least one event.
+    """
     numbers = by_key(measurements)
     context = None if numbers is None else by_key(metadata)
     if numbers is None or context is None:
@@ -64,7 +69,7 @@ def alike(
 
 
 def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
-    """The values by key; None unless all have the same keys, and all of these are texts."""
+    """Return the values of all mappings by key; None if keys differ or are not all texts."""
     keys = tuple(mappings[0])
     if len(set(map(len, mappings))) > 1:
         return None
@@ -72,22 +77,23 @@ def by_key(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None
     if not all(type(key) is str for key in keys):
         return None
     try:
-        # With as many keys, and all of these among them, there is no other.
-        # By key, not by mapping: tuples by the hundred would keep the garbage collector busy.
-        return {key: [each[key] for each in mappings] for key in keys}
+        # All mappings have as many keys as the first: one that has all of its keys has no others.
+        # One list per key, not one tuple per mapping: hundreds of tuples would keep the garbage
+        # collector busy.
+        return {key: [mapping[key] for mapping in mappings] for key in keys}
     except KeyError:
         return None
 
 
 def number_column(events: Alike, column: str) -> Sequence[Any] | None:
-    """One column of numbers alone; None where the events tell nothing about it."""
+    """Return one column of numbers, one per event; None if the events have no key for it."""
     # A total of tokens may be the sum of two other columns.
-    wanted = TOKENS if column in TOKENS else (column,)
-    return _worked_out(events, events.plan, wanted).get(column)
+    columns = TOKENS if column in TOKENS else (column,)
+    return _worked_out(events, events.plan, columns).get(column)
 
 
 def enriched_columns(events: Alike) -> dict[str, Column]:
-    """The columns in which `tell` may set something, and those of the events' category."""
+    """Return the columns that `tell` may set, and the fields of the events' category, by name."""
     plan = events.plan
     return {
         "success": _success(events, plan),
@@ -98,88 +104,87 @@ def enriched_columns(events: Alike) -> dict[str, Column]:
 
 
 def category_columns(events: Alike) -> dict[str, list[Any]]:
-    """The fields of the events' category."""
+    """Return the fields of the events' category that they have, by name."""
     return {
         field: events.context[field] if field in events.context else events.numbers[field]
         for field in events.plan.fields
     }
 
 
-def _worked_out(events: Alike, plan: Plan, wanted: Collection[str]) -> dict[str, Sequence[Any]]:
-    found: dict[str, Sequence[Any]] = {}
+def _worked_out(events: Alike, plan: Plan, columns: Collection[str]) -> dict[str, Sequence[Any]]:
+    values: dict[str, Sequence[Any]] = {}
     for column, is_context, key, divisor in plan.single:
-        if column in wanted:
-            found[column] = _first(events, ((is_context, key),), divisor)
+        if column in columns:
+            values[column] = _first(events, ((is_context, key),), divisor)
     for column, places, divisor in plan.several:
-        if column in wanted:
-            found[column] = _first(events, places, divisor)
+        if column in columns:
+            values[column] = _first(events, places, divisor)
     for column, rule in plan.rules:
-        if column in wanted:
-            found[column] = _filled(found.get(column), _each(events, rule))
-    if (plan.nested or plan.sums) and TOKENS[0] in wanted:
-        _add_tokens(found, events, plan)
-    return found
+        if column in columns:
+            values[column] = _filled(values.get(column), _each(events, rule))
+    if (plan.nested or plan.sums) and TOKENS[0] in columns:
+        _add_tokens(values, events, plan)
+    return values
 
 
-def _add_tokens(found: dict[str, Sequence[Any]], events: Alike, plan: Plan) -> None:
+def _add_tokens(values: dict[str, Sequence[Any]], events: Alike, plan: Plan) -> None:
     nothing = [None] * len(events.metadata)
     if plan.nested:
         nested = _each(events, nested_tokens_of)
         for column in TOKENS:
-            within = [each.get(column) for each in nested]
-            found[column] = _filled(found.get(column), within)
-    told = (found.get(column, nothing) for column in TOKENS)
-    found[TOKENS[-1]] = [
+            values[column] = _filled(values.get(column), [tokens.get(column) for tokens in nested])
+    tokens_columns = (values.get(column, nothing) for column in TOKENS)
+    values[TOKENS[-1]] = [
         (a or 0) + (b or 0) if total is None and (a is not None or b is not None) else total
-        for a, b, total in zip(*told, strict=True)
+        for a, b, total in zip(*tokens_columns, strict=True)
     ]
 
 
 def _filled(column: Sequence[Any] | None, others: Sequence[Any]) -> Sequence[Any]:
-    """A column with ``others`` where it is None."""
+    """Return a column in which values of ``others`` replace None."""
     if column is None:
         return others
     return [b if a is None else a for a, b in zip(column, others, strict=True)]
 
 
 def _each(events: Alike, rule: Rule) -> list[Any]:
-    """What a rule works out of each event."""
+    """Return what a rule works out for every event."""
     return list(map(rule, events.measurements, events.metadata))
 
 
 def _success(events: Alike, plan: Plan) -> Column:
     if plan.success:
-        told = [
-            success_of(plan, *each)
-            for each in zip(events.measurements, events.metadata, strict=True)
+        success = [
+            success_of(plan, numbers, context)
+            for numbers, context in zip(events.measurements, events.metadata, strict=True)
         ]
     elif plan.cancelled:
-        told = [plan.otherwise] * len(events.metadata)
+        success = [plan.otherwise] * len(events.metadata)
     else:
         return Same(plan.otherwise)
     if plan.cancelled:
         cancelled = events.context["cancelled"]
-        told = [None if c is True else each for each, c in zip(told, cancelled, strict=True)]
-    return told
+        success = [None if c is True else s for s, c in zip(success, cancelled, strict=True)]
+    return success
 
 
 def _first(events: Alike, places: Places, divisor: float | None) -> Sequence[Any]:
-    """Of each event the first of these that is a finite number, divided by ``divisor``."""
-    found: Sequence[Any] = ()
+    """Return the first finite number of every event under these keys, divided by ``divisor``."""
+    column: Sequence[Any] = ()
     for position, (is_context, key) in enumerate(places):
         more = _finite((events.context if is_context else events.numbers)[key])
-        found = _filled(found, more) if position else more
+        column = _filled(column, more) if position else more
     if divisor is None:
-        return found
-    return [None if each is None else each / divisor for each in found]
+        return column
+    return [None if value is None else value / divisor for value in column]
 
 
 def _finite(values: Sequence[Any]) -> Sequence[Any]:
-    """`number` of each."""
+    """Return `number` of every value."""
     if {int, float}.issuperset(map(type, values)):
         try:
             if all(map(isfinite, values)):
                 return values
-        except OverflowError:  # an int beyond every float
+        except OverflowError:  # an int too large for a float
             pass
     return [number(value) for value in values]

@@ -1,4 +1,4 @@
-"""Event: what was recorded, as readers see it."""
+"""Event: a recorded event, as readers see it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ CONTEXT, SOLE, UNATTRIBUTED, LATE, OPENTELEMETRY, PARENT = range(6)
 ATTRIBUTIONS = ("context", "sole", "unattributed", "late", "opentelemetry", "parent")
 """How an event found its scope.
 
-``context``: by context variable, exact. ``sole``: by a thread without context while exactly one
-experiment was open. ``late``: by context, after that scope had ended. ``unattributed``: several
-experiments were open and nothing told which one it was; counted, never guessed. Spans also by
-``opentelemetry``: what OpenTelemetry's own context carried into another thread; and ``parent``:
-the span above it, which was still open. Both are exact.
+``context``: by context variable, exact. ``sole``: a thread without context emitted it while exactly
+one experiment was open. ``late``: by context, after that scope had ended. ``unattributed``: several
+experiments were open and nothing said which one it belongs to; it is counted, never guessed. Spans
+have two more, both exact: ``opentelemetry``, when OpenTelemetry's own context carried the scope
+into another thread; ``parent``, when it comes from the parent span, which was still open.
 """
 
 RESERVED = "crucible."
-"""Events of the plugin itself (trials, recorded numbers) have names that start with this."""
+"""Prefix of the names of the plugin's own events (trials, recorded numbers)."""
 
 TRIAL_START = "crucible.trial.start"
 TRIAL_STOP = "crucible.trial.stop"
 RECORD = "crucible.record"
 LOG = "crucible.log"
-"""A number of a training step: ``name`` and ``best`` in the metadata, ``value`` and ``step``."""
+"""A number of a training step: ``name`` and ``best`` in the metadata, ``value`` and ``step`` in the
+measurements."""
 INVALID = "crucible.invalid"
-"""A ``problem`` with recorded events, and the ``count`` of events that have it."""
+"""A ``problem`` of recorded events, and the ``count`` of events that have it."""
 CAPTURE = "crucible.capture"
-"""What the capture of spans has to say: ``problem``, or an HTTP call to a ``host``."""
+"""A message of the capture of spans: a ``problem``, or an HTTP call to a ``host``."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -43,11 +44,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         metadata: context, e.g. ``{"model": "gpt-4o-mini"}``.
         time_us: wall time, µs since the epoch.
         run, node, sequence: the run, the process that recorded it, and the event's position in
-            that process's file, which grows with every event; together its identity.
-        scope: where it belongs; None if that could not be told.
+            that process's file, which grows with every event. Together they identify the event.
+        scope: where it belongs; None if unknown.
         attribution: how ``scope`` was found, one of `ATTRIBUTIONS`.
-        weight: how many events this one stands for, where a sample was taken; None where all are
-            kept, and this one stands for itself.
+        weight: how many events this one stands for, if only a sample was kept; None if all events
+            were kept.
         degraded: how many values could not be encoded and were kept as their ``repr``.
         enriched: what enrichers set when the run was made, by field of `Enriched`.
     """
@@ -67,7 +68,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def id(self) -> str:
-        """Its identity as text, ``RUN-NODE-SEQUENCE``: the same on each reading."""
+        """Its identity as text, ``RUN-NODE-SEQUENCE``; the same whenever the run is read."""
         return f"{self.run}-{self.node}-{self.sequence}"
 
     @property
@@ -77,10 +78,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def weight_of(event: Event) -> float:
-    """How many events it stands for."""
+    """Return how many events this one stands for."""
     return 1.0 if event.weight is None else event.weight
 
 
 def hashable_id(value: object) -> object:
-    """The id of a span or the like as it can be looked up: ids are texts or numbers."""
+    """Return the id of a span (or trace, …) as a key of a dict: a text, a number or None."""
     return value if value is None or isinstance(value, (str, int)) else repr(value)

@@ -1,4 +1,4 @@
-"""Prices: what a call cost, and if that cannot be told, why.
+"""Prices: what a call cost, or why its cost is unknown.
 
 The user's table comes first, then the cost that the event itself reports, then the package
 genai-prices at the time of the request, offline. An unknown model has no cost: never a guess.
@@ -21,14 +21,14 @@ from pytest_crucible.events.enrichment import Enriched, number
 from pytest_crucible.events.event import Event
 
 TABLE, REPORTED, GENAI_PRICES = "table", "reported", "genai-prices"
-NO_PRICE, NO_TOKENS = "no price", "no tokens told"
+NO_PRICE, NO_TOKENS = "no price", "no tokens reported"
 _PARTS = ("input", "output", "cache_read", "cache_write")
 _MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """US dollars per million tokens. Cached tokens cost what others do unless it says more."""
+    """US dollars per million tokens. Cached tokens without a price cost as much as input tokens."""
 
     input: float
     output: float = 0.0
@@ -38,7 +38,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. ``input`` includes what was read from and written to a cache."""
+    """Tokens of one call. ``input`` includes tokens read from a cache and written to it."""
 
     input: float
     output: float
@@ -47,23 +47,26 @@ class Usage:
 
 
 def read_prices(path: Path) -> dict[str, Price]:
-    """The user's prices by model, ``provider/model`` or a pattern of either.
+    """Read the user's prices, by ``model``, ``provider/model`` or a pattern of either.
+
+    Args:
+        path: a TOML file, or a JSON file if it ends with ``.json``.
 
     Raises:
-        DefinitionError: one line that says where and what is wrong.
+        DefinitionError: one line that says what is wrong, and where.
     """
-    import tomllib  # most sessions have no table
+    import tomllib  # here: most sessions have no prices
 
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except OSError as error:
         raise DefinitionError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # ValueError: also what is no UTF-8
+    except (ValueError, RecursionError) as error:  # ValueError: also for text that is not UTF-8
         raise DefinitionError(f"{path}: {error}") from error
     if not isinstance(data, dict) or not data:
         raise DefinitionError(f"{path}: no prices; it needs a table per model with input, output")
-    return {str(model): _price(path, str(model), each) for model, each in data.items()}
+    return {str(model): _price(path, str(model), price) for model, price in data.items()}
 
 
 def _price(path: Path, model: str, data: object) -> Price:
@@ -71,7 +74,7 @@ def _price(path: Path, model: str, data: object) -> Price:
         raise DefinitionError(f"{path}: {model!r} must be a table with input and output")
     for part, value in data.items():
         if isinstance(value, dict) and part not in _PARTS:
-            # TOML takes the dot in [gpt-4.1] for a table within a table.
+            # TOML reads [gpt-4.1] as a table ``1`` inside a table ``gpt-4``.
             raise DefinitionError(
                 f"{path}: {model!r} holds a table {part!r}: write the model in quotes, "
                 f'"{model}.{part}"; with a provider in front, "{model}/{part}"'
@@ -92,7 +95,7 @@ def _price(path: Path, model: str, data: object) -> Price:
 
 
 def genai_prices_version() -> str | None:
-    """The installed version of genai-prices, without importing it (that takes half a second)."""
+    """Return the installed version of genai-prices, without the half second of importing it."""
     try:
         return version("genai-prices")
     except PackageNotFoundError:
@@ -100,10 +103,10 @@ def genai_prices_version() -> str | None:
 
 
 class Pricer:
-    """Adds costs to calls; an enricher.
+    """An enricher that adds costs to calls of models.
 
-    Sets ``cost_usd``, and in ``extra`` either ``cost_source`` or, if there is no cost, the reason
-    as ``unpriced``.
+    It sets ``cost_usd`` and, in ``extra``, ``cost_source``; or, if there is no cost, the reason as
+    ``unpriced``.
 
     Args:
         table: the user's prices.
@@ -111,7 +114,7 @@ class Pricer:
 
     def __init__(self, table: Mapping[str, Price] | None = None) -> None:
         self._table = dict(table or {})
-        self._known: dict[tuple[str | None, str], Price | None] = {}
+        self._found: dict[tuple[str | None, str], Price | None] = {}
         self._has_package = genai_prices_version() is not None
 
     def __call__(self, event: Event, enriched: Enriched) -> None:
@@ -125,15 +128,15 @@ class Pricer:
             return
         usage = usage_of(event, enriched)
         if isinstance(usage, str):
-            found: float | str = usage
+            cost: float | str = usage
         elif price is not None:
-            found = cost_of(usage, price)
+            cost = cost_of(usage, price)
         else:
-            found = self._from_package(event, enriched, usage)
-        if isinstance(found, str):
-            enriched.extra = {**enriched.extra, "unpriced": found}
+            cost = self._from_package(event, enriched, usage)
+        if isinstance(cost, str):
+            enriched.extra = {**enriched.extra, "unpriced": cost}
         else:
-            enriched.cost_usd = found
+            enriched.cost_usd = cost
             source = TABLE if price is not None else GENAI_PRICES
             enriched.extra = {**enriched.extra, "cost_source": source}
 
@@ -143,10 +146,10 @@ class Pricer:
         provider = None if enriched.provider is None else str(enriched.provider)
         for model in _models(event, enriched):
             key = provider, model
-            if key not in self._known:
-                self._known[key] = self._look_up(provider, model)
-            if self._known[key] is not None:
-                return self._known[key]
+            if key not in self._found:
+                self._found[key] = self._look_up(provider, model)
+            if self._found[key] is not None:
+                return self._found[key]
         return None
 
     def _look_up(self, provider: str | None, model: str) -> Price | None:
@@ -163,17 +166,17 @@ class Pricer:
     def _from_package(self, event: Event, enriched: Enriched, usage: Usage) -> float | str:
         models = _models(event, enriched)
         if not models:
-            return "no model told"
+            return "no model reported"
         if not self._has_package:
             return f"no price for {models[0]} (pip install 'pytest-crucible[cost]')"
-        # Imported here: half a second, and only where there is something to price.
+        # Imported here, because it takes half a second: only when there is a call to price.
         from genai_prices import Usage as TheirUsage
         from genai_prices import calc_price
 
         provider = None if enriched.provider is None else str(enriched.provider).lower()
         for model in models:
             try:
-                found = calc_price(
+                price = calc_price(
                     TheirUsage(
                         input_tokens=int(usage.input),
                         output_tokens=int(usage.output),
@@ -188,45 +191,45 @@ class Pricer:
                 continue
             except ValueError as error:
                 return f"usage makes no sense: {error}"
-            except Exception as error:  # of a library: one call must not cost the whole summary
+            except Exception as error:  # one call must not cost the whole summary
                 return f"genai-prices failed: {type(error).__name__}: {error}"
-            return float(found.total_price)
+            return float(price.total_price)
         name = models[0] if provider is None else f"{provider}/{models[0]}"
         return f"genai-prices has no {name}"
 
 
 def usage_of(event: Event, enriched: Enriched) -> Usage | str:
-    """The tokens of a call, or why there are none."""
+    """Return the tokens of a call, or the reason why they are unknown."""
     numbers = event.measurements
     if enriched.input_tokens is None and enriched.output_tokens is None:
         return NO_TOKENS
     if enriched.input_tokens is None:
-        return "no input tokens told"
+        return "no input tokens reported"
     if enriched.output_tokens is None and event.metadata.get("operation") != "embeddings":
-        return "no output tokens told"
+        return "no output tokens reported"
     read = number(numbers.get("cache_read_tokens")) or 0
     write = number(numbers.get("cache_write_tokens")) or 0
     if min(enriched.input_tokens, enriched.output_tokens or 0, read, write) < 0:
-        return "usage makes no sense: less than no tokens"
+        return "usage makes no sense: fewer than 0 tokens"
     if read + write > enriched.input_tokens:
-        return "usage makes no sense: more tokens cached than put in"
+        return "usage makes no sense: more cached tokens than input tokens"
     return Usage(enriched.input_tokens, enriched.output_tokens or 0, read, write)
 
 
 def reason_unpriced(enriched: Enriched) -> str | None:
-    """Why a call has no cost; None if it has one, or failed and so has none to have."""
+    """Return why a call has no cost; None if it has one, or if it failed, which costs nothing."""
     if enriched.cost_usd is not None or enriched.success is False:
         return None
     if enriched.cancelled:
         return "cancelled: what it had used is unknown"
-    given = enriched.extra.get("unpriced")
-    if given is not None:
-        return str(given)
+    reason = enriched.extra.get("unpriced")
+    if reason is not None:
+        return str(reason)
     return NO_PRICE if enriched.total_tokens is not None else NO_TOKENS
 
 
 def cost_of(usage: Usage, price: Price) -> float:
-    """In US dollars."""
+    """Return what these tokens cost, in USD."""
     fresh = usage.input - usage.cache_read - usage.cache_write
     read = price.input if price.cache_read is None else price.cache_read
     write = price.input if price.cache_write is None else price.cache_write
@@ -240,8 +243,11 @@ def cost_of(usage: Usage, price: Price) -> float:
 
 
 def _models(event: Event, enriched: Enriched) -> list[str]:
-    """What the response names, then what was asked for; litellm puts the provider in front."""
-    named = [enriched.model, event.metadata.get("request_model")]
-    full = [str(each) for each in named if each is not None]
-    short = [each.partition("/")[2] for each in full if "/" in each]
+    """Return the names to look up: the response's model, then the requested one.
+
+    litellm puts the provider in front, so the names without it follow.
+    """
+    models = [enriched.model, event.metadata.get("request_model")]
+    full = [str(model) for model in models if model is not None]
+    short = [model.partition("/")[2] for model in full if "/" in model]
     return list(dict.fromkeys([*full, *short]))

@@ -1,8 +1,7 @@
-"""The columns of an event, each written down once.
+"""The columns of an event, defined once.
 
 Rows of exports, arrays of queries and the columns of a group get their names and types from here.
-`enrichment` works out what an event does not say as it stands. How a column is added:
-docs/extending.md.
+`enrichment` works out the values. docs/extending.md explains how to add a column.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Generic, TypeVar
 
 EVENT, SCOPE, ROW, METADATA, ENRICHMENT = "event", "scope", "row", "metadata", "enrichment"
-"""What a column is computed by: what was recorded with the event; its scope; the row itself, from
-other columns; metadata of the same name, as it stands; enrichment."""
+"""Where the value of a column comes from: the recorded event; its scope; other columns of the row;
+the metadata of the same name, unchanged; enrichment."""
 
 NAME, PLACE = "name", "place"
-"""What a text is to an anonymised export: a name of this package's things, or a test or case."""
+"""How an anonymised export treats a text: as a name (of an experiment, a run, …), or as the node id
+of a test or case."""
 
 NS_PER_MS = 1_000_000
 WEIGHT = "sampling_weight"
@@ -26,18 +26,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Under which keys an event tells a number; the first that holds a finite one counts.
+class Source:
+    """The keys under which events report a number. The first that holds a finite number counts.
 
     Attributes:
-        keys: in the order in which they are looked for.
-        sources: where, in the order in which it is looked there.
-        divisor: what the number is divided by to have the column's unit.
-        in_tokens: keys that mean this only inside ``tokens: {…}``.
+        keys: in the order to try them.
+        within: the mappings that may have these keys, in the order to try them.
+        divisor: divides the number, so that it has the column's unit.
+        in_tokens: more keys, which mean this number only inside ``tokens: {…}``.
     """
 
     keys: tuple[str, ...]
-    sources: tuple[str, ...] = ("measurements", "metadata")
+    within: tuple[str, ...] = ("measurements", "metadata")
     _: KW_ONLY
     divisor: float | None = None
     in_tokens: tuple[str, ...] = ()
@@ -48,19 +48,19 @@ class Column:
     """A column of events.
 
     Attributes:
-        name: in exports, and of the attribute where it is one.
-        type: of its values: str, int, float or bool. A text from the metadata may be anything; it
-            is a text to what must have one type.
+        name: its name in exports, and as an attribute.
+        type: type of its values: str, int, float or bool. A value from the metadata may be of any
+            type; str then means that formats with typed columns write it as text.
         computed_by: `EVENT`, `SCOPE`, `ROW`, `METADATA` or `ENRICHMENT`.
-        unit: empty where there is none.
-        nullable: whether there are events without it.
+        unit: empty if it has none.
+        nullable: whether events may lack it.
         exported: whether exports have it.
-        sparse: whether only those have it in which any event does.
+        sparse: whether an export has it only if one of its events does.
         required: whether a file must have it to be read back.
-        queried: whether queries over columns know this text. (They know all that is measured.)
-        told: the keys that tell it, if enrichment need do no more than look there.
-        metric: its name in the summary, where anomalies in it are looked for, on a log scale.
-        shown: `NAME` or `PLACE`; else its name decides what an anonymised export shows of a text.
+        queried: whether queries over columns can ask for this text. They can ask for every number.
+        source: the keys under which events report it, if enrichment only has to look there.
+        metric: its name in the summary, if the summary looks for anomalies in it (on a log scale).
+        shown: `NAME` or `PLACE`: how an anonymised export treats its text. Empty: its name decides.
     """
 
     name: str
@@ -73,16 +73,16 @@ class Column:
     sparse: bool = False
     required: bool = False
     queried: bool = False
-    told: Told | None = None
+    source: Source | None = None
     metric: str = ""
     shown: str = ""
 
 
-_LATENCY = Told(("duration", "duration_ns"), ("measurements",), divisor=NS_PER_MS)
-_COST = Told(("cost_usd", "cost", "total_cost"), ("metadata", "measurements"))
-_INPUT = Told(("input_tokens", "prompt_tokens"), in_tokens=("prompt", "input"))
-_OUTPUT = Told(("output_tokens", "completion_tokens"), in_tokens=("completion", "output"))
-_TOTAL = Told(("total_tokens",), in_tokens=("total",))
+_LATENCY = Source(("duration", "duration_ns"), ("measurements",), divisor=NS_PER_MS)
+_COST = Source(("cost_usd", "cost", "total_cost"), ("metadata", "measurements"))
+_INPUT = Source(("input_tokens", "prompt_tokens"), in_tokens=("prompt", "input"))
+_OUTPUT = Source(("output_tokens", "completion_tokens"), in_tokens=("completion", "output"))
+_TOTAL = Source(("total_tokens",), in_tokens=("total",))
 
 COLUMNS = (
     Column("run", str, EVENT, nullable=False, required=True, shown=NAME),
@@ -99,71 +99,73 @@ COLUMNS = (
     Column("time_us", int, EVENT, unit="µs", nullable=False, required=True),
     Column("datetime", str, ROW, nullable=False),
     Column("attribution", str, EVENT, nullable=False, shown=NAME),
-    Column("latency_ms", float, ENRICHMENT, unit="ms", told=_LATENCY, metric="latency"),
-    Column("cost_usd", float, ENRICHMENT, unit="USD", told=_COST, metric="cost"),
+    Column("latency_ms", float, ENRICHMENT, unit="ms", source=_LATENCY, metric="latency"),
+    Column("cost_usd", float, ENRICHMENT, unit="USD", source=_COST, metric="cost"),
     Column("success", bool, ENRICHMENT),
-    Column("input_tokens", float, ENRICHMENT, unit="tokens", told=_INPUT),
-    Column("output_tokens", float, ENRICHMENT, unit="tokens", told=_OUTPUT),
-    Column("total_tokens", float, ENRICHMENT, unit="tokens", told=_TOTAL),
+    Column("input_tokens", float, ENRICHMENT, unit="tokens", source=_INPUT),
+    Column("output_tokens", float, ENRICHMENT, unit="tokens", source=_OUTPUT),
+    Column("total_tokens", float, ENRICHMENT, unit="tokens", source=_TOTAL),
     Column("model", str, METADATA, queried=True),
     Column("provider", str, METADATA, queried=True),
     Column("session_id", str, METADATA),
     Column("user_id", str, METADATA),
-    Column("sample_id", str, METADATA),  # the row says the case where the metadata say nothing
+    Column("sample_id", str, METADATA),  # rows have the case here if the metadata have no sample_id
     Column("cohort", str, METADATA),
     Column("role", str, SCOPE),
     Column("cancelled", bool, ENRICHMENT, nullable=False, exported=False),
     Column(WEIGHT, float, EVENT, sparse=True),
 )
-"""In the order in which exports have them."""
+"""In the order of exports."""
 
 
-EXPORTED = tuple(each.name for each in COLUMNS if each.exported and not each.sparse)
-"""Columns that every export has; those of measurements and metadata follow."""
-REQUIRED = tuple(each.name for each in COLUMNS if each.required)
-KINDS: Mapping[str, type] = {each.name: each.type for each in COLUMNS if each.exported}
+EXPORTED = tuple(column.name for column in COLUMNS if column.exported and not column.sparse)
+"""Columns that every export has, before those of measurements and metadata."""
+REQUIRED = tuple(column.name for column in COLUMNS if column.required)
+KINDS: Mapping[str, type] = {column.name: column.type for column in COLUMNS if column.exported}
 
 
-def _computed_by(what: str) -> tuple[str, ...]:
-    return tuple(each.name for each in COLUMNS if each.computed_by == what and each.exported)
+def _computed_by(origin: str) -> tuple[str, ...]:
+    return tuple(
+        column.name for column in COLUMNS if column.computed_by == origin and column.exported
+    )
 
 
 FROM_SCOPE = _computed_by(SCOPE)
 FROM_METADATA = _computed_by(METADATA)
-QUERIED = tuple(each for each in COLUMNS if each.queried)
+QUERIED = tuple(column for column in COLUMNS if column.queried)
 WORKED_OUT = _computed_by(ENRICHMENT)
 MEASURED = tuple(name for name in WORKED_OUT if KINDS[name] is not str)
 NUMBERS = tuple(name for name in MEASURED if KINDS[name] is not bool)
-BY_METRIC: Mapping[str, str] = {each.metric: each.name for each in COLUMNS if each.metric}
-"""Columns by the names that the summary has for them."""
+BY_METRIC: Mapping[str, str] = {column.metric: column.name for column in COLUMNS if column.metric}
+"""Column names by their names in the summary."""
 
 
 class Measured(Generic[T]):
-    """What has a ``T`` for each of `MEASURED`: for typing, and to be asked by name or attribute."""
+    """Something with a ``T`` for each column of `MEASURED`, by name and as an attribute."""
 
     __slots__ = ()
 
     def measured(self, column: str) -> T:
-        """One of them by its name.
+        """Return the ``T`` of a column.
 
         Raises:
-            KeyError: there is no such column.
+            KeyError: `MEASURED` has no such column.
         """
         raise NotImplementedError
 
     @property
     def latency_ms(self) -> T:
-        """Of what has a duration. In arrays NaN where an event has none, here and below."""
+        """Latency in ms. Arrays have NaN for events without one, here and below."""
         return self.measured("latency_ms")
 
     @property
     def cost_usd(self) -> T:
-        """As events tell it, or as it was priced."""
+        """Cost in USD, as events report it or as it was priced."""
         return self.measured("cost_usd")
 
     @property
     def success(self) -> T:
-        """1, 0, or NaN for events that neither succeed nor fail."""
+        """1 for success, 0 for failure, NaN for events that neither succeed nor fail."""
         return self.measured("success")
 
     @property
@@ -178,5 +180,5 @@ class Measured(Generic[T]):
 
     @property
     def total_tokens(self) -> T:
-        """As told, else both together."""
+        """All tokens, as events report them, else input and output added up."""
         return self.measured("total_tokens")

@@ -11,9 +11,9 @@ JUDGE = "judge"
 class Scope:
     """Where an event belongs, inside one run and one node.
 
-    ``test`` to ``attempt`` are None for events of an experiment outside its trials
-    (library use, or a module-wide stretch between two tests). ``role`` is ``judge`` for what judges
-    the answers, None for the code under test.
+    ``test`` to ``attempt`` are None for events of an experiment outside its trials (use as a
+    library, or code that runs between two tests of a module). ``role`` is ``judge`` for code that
+    judges the answers, None for the code under test.
     """
 
     experiment: str

@@ -1,7 +1,7 @@
-"""Validation: what was recorded, held against the catalog of known events.
+"""Validation: check recorded events against the catalog of known events.
 
-It runs when a trial or an experiment has ended, over events as they were read back: nothing of it
-is on the way from ``execute()`` to the record.
+It runs when a trial or an experiment has ended, over events that were read back. It does not slow
+down ``execute()``.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from pytest_crucible.events.catalog import SPAN_ENDS, EventInfo, event_info, lis
 from pytest_crucible.events.enrichment import LATENCY_WAYS
 from pytest_crucible.events.event import Event
 
-_MOST_KINDS = 50  # names may be made up on the fly
-_CLOSE = 0.9  # difflib's ratio: one letter in ten
+_MOST_KINDS = 50  # the code under test may make up names
+_CLOSE = 0.9  # difflib's ratio: one letter in ten differs
 _STAND_INS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "duration": LATENCY_WAYS[1:],  # whatever enrichment takes for one
+    "duration": LATENCY_WAYS[1:],  # other measurements from which enrichment knows a latency
 }
 
 
 def problems_of(events: Iterable[Event]) -> dict[str, int]:
-    """What is wrong with events of the code under test, a phrase each, and how often.
+    """Return the problems of events of the code under test, as phrases, and how often they occur.
 
-    A number that every such event should have may also stand in its metadata, where enrichment
-    finds it, too. Names that are not in the catalog are fine, unless they look like a slip of one
-    that is. The most frequent problems come first; beyond 50 kinds they are only counted.
+    A required number may also be in the metadata, because enrichment looks there, too. Names that
+    are not in the catalog are fine, unless they look like a misspelt name of the catalog. The most
+    frequent problems come first; beyond 50 kinds they are only counted.
     """
-    found: Counter[str] = Counter()
+    problems: Counter[str] = Counter()
     names = frozenset(info.name for info in list_events())
     for event in events:
         info = event_info(event.name)
         if info is None:
             meant = _meant(event.name, names)
             if meant is not None:
-                found[f"{event.name} is not known; {meant} was meant?"] += 1
+                problems[f"{event.name} is not known; {meant} was meant?"] += 1
             continue
         for problem in _problems(info, event):
-            found[problem] += 1
-    worst = dict(found.most_common(_MOST_KINDS))
-    if len(found) > len(worst):
-        worst["further kinds of problems"] = found.total() - sum(worst.values())
+            problems[problem] += 1
+    worst = dict(problems.most_common(_MOST_KINDS))
+    if len(problems) > len(worst):
+        worst["further kinds of problems"] = problems.total() - sum(worst.values())
     return worst
 
 
@@ -60,7 +60,7 @@ def _problems(info: EventInfo, event: Event) -> Iterable[str]:
 
 
 def _not_a_number(value: object) -> str | None:
-    """What a measurement is, if it is no finite number."""
+    """Return what a measurement is instead of a finite number; None if it is one."""
     if isinstance(value, bool):
         return "a bool"
     if isinstance(value, float) and not math.isfinite(value):
@@ -78,9 +78,9 @@ def _stands_elsewhere(name: str, numbers: Mapping[str, Any], context: Mapping[st
 
 @lru_cache(maxsize=1024)
 def _meant(name: str, names: frozenset[str]) -> str | None:
-    """The known name that an unknown one looks like a slip of."""
-    base, dot, end = name.rpartition(".")
-    if dot + end in SPAN_ENDS and any(base + each in names for each in SPAN_ENDS):
+    """Return the known name that an unknown name looks like; None if there is none."""
+    base, dot, last = name.rpartition(".")
+    if dot + last in SPAN_ENDS and any(base + ending in names for ending in SPAN_ENDS):
         return None  # every span has these ends, whether or not the catalog lists them
     close = get_close_matches(name.lower(), names, 1, _CLOSE)
     return close[0] if close else None

@@ -1,7 +1,7 @@
-"""Unusual values of a group: anomalies in latency, in cost, and in each recorded number.
+"""Anomalies of a group: unusual values of latency, cost and recorded numbers.
 
-Latencies and costs are held against those of the same event name, wholes and parts alike, on a
-log scale: both multiply, and have a long tail that is no anomaly.
+Latencies and costs are compared with those of the same event name, on a log scale, because they
+have a long tail that is no anomaly. Operations and their parts are treated alike.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Worst:
 
     Attributes:
         event: name of its event.
-        score: in units of the method's spread, with the sign of the side.
-        median: of the values that it was held against.
+        score: distance from the median in units of the method's spread; negative below it.
+        median: median of the values that it was compared with.
         case, trial: where it happened; None outside trials.
     """
 
@@ -45,13 +45,15 @@ class Unusual:
     """Anomalies of one metric.
 
     Attributes:
-        count, judged: how many values are anomalies, of how many.
-        share: of them.
-        left_out: values that could not be held against the others.
-        method: by which they were found.
-        worst: the one farthest out; None where there is none.
-        limits: by event name, from where on a value is an anomaly; only where there are any.
-        reasons: by event name, why its values could not be judged.
+        count: number of anomalies.
+        judged: number of values that could be compared.
+        share: ``count / judged``; None if no value could be compared.
+        left_out: number of values that could not be compared, such as zeros on a log scale.
+        method: the method that found them.
+        worst: the anomaly that lies farthest out; None if there is no anomaly.
+        limits: by event name, the lowest and the highest value that is no anomaly; only for events
+            that have anomalies.
+        reasons: by event name, why its values could not be compared.
     """
 
     count: int = 0
@@ -65,8 +67,8 @@ class Unusual:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Values that are held against each other, and where each happened."""
+class _Sample:
+    """Values that are compared with each other, and their cases and trials; shape ``(values,)``."""
 
     event: str
     values: Floats
@@ -75,25 +77,25 @@ class _Part:
 
 
 def unusual(group: Group) -> dict[str, Unusual]:
-    """Look for anomalies in everything that a group's events tell: latency, cost, numbers."""
-    found = {}
+    """Return the anomalies of a group's latency, cost and recorded numbers, by metric."""
+    anomalies = {}
     for metric, column in BY_METRIC.items():
         values = np.frombuffer(group.numbers[column], dtype=np.float64)
         if not np.isnan(values).all():
-            found[metric] = _search(group, _by_event(group, values), log=True)
+            anomalies[metric] = _search(group, _by_event(group, values), log=True)
     for name, series in sorted(group.recorded.items()):
-        part = _Part(
+        sample = _Sample(
             RECORD,
             np.frombuffer(series.values, dtype=np.float64),
             np.frombuffer(series.cases, dtype=np.int64),
             np.frombuffer(series.trials, dtype=np.int64),
         )
-        if part.values.size:
-            found[name] = _search(group, iter((part,)), log=False)
-    return found
+        if sample.values.size:
+            anomalies[name] = _search(group, iter((sample,)), log=False)
+    return anomalies
 
 
-def _by_event(group: Group, values: Floats) -> Iterator[_Part]:
+def _by_event(group: Group, values: Floats) -> Iterator[_Sample]:
     rows = np.flatnonzero(~np.isnan(values))
     names = np.frombuffer(group.name, dtype=np.int64)[rows]
     order = np.argsort(names, kind="stable")
@@ -105,23 +107,23 @@ def _by_event(group: Group, values: Floats) -> Iterator[_Part]:
     for first, index in zip(starts.tolist(), names[starts].tolist(), strict=True):
         last = first + int(np.searchsorted(names[first:], index, side="right"))
         own = rows[first:last]
-        yield _Part(texts[index], values[own], cases[own], trials[own])
+        yield _Sample(texts[index], values[own], cases[own], trials[own])
 
 
-def _search(group: Group, parts: Iterator[_Part], *, log: bool) -> Unusual:
+def _search(group: Group, samples: Iterator[_Sample], *, log: bool) -> Unusual:
     count = judged = left_out = 0
     worst: Worst | None = None
     limits, reasons = {}, {}
-    for part in parts:
-        detected = detect(part.values, log=log)
+    for sample in samples:
+        detected = detect(sample.values, log=log)
         judged += detected.judged
         left_out += detected.left_out
         count += int(detected.rows.size)
         if detected.reason is not None:
-            reasons[part.event] = detected.reason
+            reasons[sample.event] = detected.reason
         elif detected.rows.size:
-            limits[part.event] = _finite(detected.low), _finite(detected.high)
-            farthest = _worst(group, part, detected)
+            limits[sample.event] = _finite(detected.low), _finite(detected.high)
+            farthest = _worst(group, sample, detected)
             if worst is None or abs(farthest.score) > abs(worst.score):
                 worst = farthest
     return Unusual(
@@ -135,18 +137,18 @@ def _search(group: Group, parts: Iterator[_Part], *, log: bool) -> Unusual:
     )
 
 
-def _worst(group: Group, part: _Part, detected: Detection) -> Worst:
+def _worst(group: Group, sample: _Sample, detected: Detection) -> Worst:
     at = int(np.argmax(np.abs(detected.scores)))
     row = int(detected.rows[at])
-    case = int(part.cases[row])
+    case = int(sample.cases[row])
     assert detected.centre is not None
     return Worst(
-        value=float(part.values[row]),
-        event=part.event,
+        value=float(sample.values[row]),
+        event=sample.event,
         score=float(detected.scores[at]),
         median=detected.centre,
         case=None if case == NO_CASE else list(group.cases)[case],
-        trial=int(part.trials[row]) or None,
+        trial=int(sample.trials[row]) or None,
     )
 
 

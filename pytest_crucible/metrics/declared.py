@@ -1,4 +1,4 @@
-"""Declared metrics: what an author or a plugin says of a number, checked, and as plain data."""
+"""Declared metrics: check what authors and plugins say about them; turn them into plain data."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MAX_UNIT = 12
 
 
 def declared(metric: object, *, by: str = "metrics") -> Metric:
-    """A metric as it was declared, or as a record tells it.
+    """Return a declared metric after checking it.
 
     Args:
-        metric: a `Metric`, or what `plain` made of one.
-        by: who declares it, for messages.
+        metric: a `Metric`, or the plain data that `plain` made of one for a record.
+        by: the keyword or hook that declares it, for messages.
 
     Raises:
-        DefinitionError: one line that names the value and what would be valid.
+        DefinitionError: one line that names the wrong value and what would be valid.
     """
     if isinstance(metric, Mapping):
-        known = {key: metric[key] for key in _FIELDS if key in metric}
-        metric = Metric(metric.get("name", ""), **known)
+        fields = {key: metric[key] for key in _FIELDS if key in metric}
+        metric = Metric(metric.get("name", ""), **fields)
     if not isinstance(metric, Metric):
         raise DefinitionError(
             f'{by} must hold metrics such as Metric("score", better="higher"), not {metric!r}'
@@ -56,7 +56,7 @@ def _range(metric: Metric, by: str) -> tuple[float | None, float | None]:
         low, high = (None if bound is None else float(bound) for bound in bounds)
     except (TypeError, ValueError):
         low = high = math.nan
-    if any(each is not None and math.isnan(each) for each in (low, high)) or (
+    if any(limit is not None and math.isnan(limit) for limit in (low, high)) or (
         low is not None and high is not None and low >= high
     ):
         raise DefinitionError(
@@ -77,5 +77,5 @@ def _margin(metric: Metric, by: str) -> float | None:
 
 
 def plain(metric: Metric) -> dict[str, Any]:
-    """A declared metric as plain data, for the record; how it is worked out is code, and stays."""
+    """Return a declared metric as plain data for the record; without ``values``, which is code."""
     return {"name": metric.path, **{key: getattr(metric, key) for key in _FIELDS}}

@@ -1,7 +1,7 @@
-"""Groups: the observations of a run, as columns per experiment and condition, and how they fill.
+"""Groups: the observations of a run in columns, one group per experiment and condition.
 
-Columns are ``array`` objects: 8 bytes a value, no garbage for the collector, and NumPy reads them
-without copying.
+Columns are ``array`` objects: a value takes 8 bytes, the garbage collector has nothing to do, and
+NumPy reads them without copying.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def _measured() -> dict[str, array[float]]:
 
 @dataclass(slots=True)
 class Series:
-    """Finite numbers with the case (index into `Group.cases`) and trial each belongs to.
+    """Finite numbers, with the case (index into `Group.cases`), trial and attempt of each number.
 
-    ``invalid`` counts what was recorded under the name but is no finite number.
+    ``invalid`` counts the recorded values that are not finite numbers.
     """
 
     values: array[float] = field(default_factory=_doubles)
@@ -57,33 +57,35 @@ class Series:
 class Group(Measured["array[float]"]):
     """The observations of one experiment under one condition.
 
-    One row per event of the code under test; NaN stands for "this event has no such number".
+    There is one row per event of the code under test; columns have the shape ``(rows,)``. NaN means
+    that an event has no such number.
 
     Attributes:
-        names: event names; ``name`` holds indices into it.
-        cases: case ids; ``case`` holds indices into it, `NO_CASE` for events outside trials.
+        names: index of every event name; ``name`` holds these indices.
+        cases: index of every case id; ``case`` holds these indices, `NO_CASE` outside trials.
         trial: number of the trial, 0 outside trials.
-        time_us: when, µs.
+        time_us: µs since the epoch.
         numbers: the columns of `MEASURED`, which are also attributes: ``latency_ms``, ….
-        counted: 1 where the row counts in the overall metrics, 0 where its parts do.
-        counted_cost, counted_tokens: the same for cost and for tokens.
+        counted: 1 if the row counts in the overall metrics, 0 if it does not (a start, a part of
+            another operation).
+        counted_cost, counted_tokens: the same for its cost and for its tokens.
         recorded: the numbers given to ``record``, by name.
         logged: the numbers given to ``log``, by name.
         declared: the observations of metrics that plugins declare, by name.
-        trials: what became of every trial.
-        invalid: how many events the catalog says are wrong, by problem and by what the experiment
-            says to that: ``warn`` or ``error``.
-        failed: rows of failed operations, with their errors.
+        trials: the trials and their outcomes.
+        invalid: number of events that do not fit the catalog, by problem and by the experiment's
+            setting: ``warn`` or ``error``.
+        failed: errors of failed operations, by row.
         cancelled: rows of operations stopped from outside.
-        models: how many events named which model.
-        judge: 1 where the row is a judge's.
-        weight: how many events the row stands for; empty where every row stands for itself.
+        models: number of events that name a model, by model.
+        judge: 1 if the row belongs to a judge.
+        weight: how many events the row stands for; empty if every row stands for itself.
         sampled: whether some events may have been dropped.
-        calls: of models, each counted once.
-        http_calls: calls to model hosts that were seen, by host and protocol.
-        merged: rows that tell of a call which another row stands for.
-        wholes: ensemble predictions and hedged requests; None where no event is about them.
-        appends: of each of ``numbers`` by what another one is added.
+        calls: counts of calls of models, each call once.
+        http_calls: number of HTTP calls to model hosts, by host and protocol.
+        merged: rows that report a call which another row reports, too; the other row counts.
+        wholes: ensemble predictions and hedged requests; None if no event is about them.
+        appends: the ``append`` methods of ``numbers``, by column.
     """
 
     experiment: str
@@ -118,12 +120,12 @@ class Group(Measured["array[float]"]):
     )
 
     def __post_init__(self) -> None:
-        # Looked up once: six columns a row are a tenth of what a row takes.
+        # Looked up once: looking up six methods per row takes a tenth of the time of a row.
         self.appends = [(name, column.append) for name, column in self.numbers.items()]
 
     @property
     def errors(self) -> dict[str, int]:
-        """Failed operations by error; estimates where a sample was taken."""
+        """Number of failed operations by error; an estimate if only a sample was kept."""
         if not self.weight:
             return dict(Counter(self.failed.values()))
         counts: dict[str, float] = {}
@@ -132,21 +134,26 @@ class Group(Measured["array[float]"]):
         return {error: round(count) for error, count in counts.items()}
 
     def __repr__(self) -> str:
-        told = f"{plural(len(self.name), 'event')}, {plural(len(self.trials), 'trial')}"
-        return f"<observations of {self.experiment!r} {self.condition!r}: {told}>"
+        sizes = f"{plural(len(self.name), 'event')}, {plural(len(self.trials), 'trial')}"
+        return f"<observations of {self.experiment!r} {self.condition!r}: {sizes}>"
 
     def measured(self, column: str) -> array[float]:
         return self.numbers[column]
 
     def case_index(self, case: str | None) -> int:
-        """The index of a case in `cases`, which gets it if it is new; `NO_CASE` for None."""
+        """Return the index of a case in `cases`, after adding a new one; `NO_CASE` for None."""
         if case is None:
             return NO_CASE
         return self.cases.setdefault(case, len(self.cases))
 
 
 def series_of(group: Group, values: Iterable[tuple[str | None, float]]) -> Series:
-    """Values, each with its case, as they stand in a group; what is not finite is counted."""
+    """Return pairs of case and value as a series; count the values that are not finite.
+
+    Args:
+        group: the group, which gets cases that it does not have.
+        values: pairs of case (None outside trials) and value.
+    """
     series = Series()
     for case, value in values:
         number = float(value)
@@ -162,15 +169,16 @@ def series_of(group: Group, values: Iterable[tuple[str | None, float]]) -> Serie
 
 @dataclass(slots=True)
 class Observations:
-    """Everything that one pass over a run's events yields.
+    """The result of one pass over a run's events.
 
     Attributes:
         groups: by (experiment, condition), in order of appearance.
         events: number of events of the code under test that belong to an experiment.
-        unattributed, late, sole, degraded: how many events were so.
-        failures: handlers that were detached because they raised, in a sentence each.
-        capture: what kept spans from being captured, a sentence each, with their nodes.
-        budgets: budgets that were spent, a sentence each.
+        unattributed, late, sole: number of events with this attribution.
+        degraded: number of events with values that could not be encoded.
+        failures: handlers that raised and so were detached, one sentence each.
+        capture: reasons why spans were not captured, one sentence each, with their nodes.
+        budgets: budgets that were used up, one sentence each.
     """
 
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
@@ -184,15 +192,19 @@ class Observations:
     budgets: dict[str, None] = field(default_factory=dict)
 
     def group(self, experiment: str, condition: str) -> Group:
+        """Return the group of an experiment and a condition, which is made if it is new."""
         key = (experiment, condition)
-        found = self.groups.get(key)
-        if found is None:
-            found = self.groups[key] = Group(experiment, condition)
-        return found
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(experiment, condition)
+        return group
 
 
 class Place:
-    """What all events of one scope share; holds on to the scope, whose identity is its key."""
+    """What the events of one scope have in common, and the state of counting them.
+
+    It keeps the scope alive, because places are looked up by the scope's ``id``.
+    """
 
     def __init__(self, scope: Scope, group: Group, run: str | None) -> None:
         self.scope = scope
@@ -206,7 +218,7 @@ class Place:
         self.wholes: Wholes | None = None
 
     def add_to_wholes(self, event: Event, enriched: Enriched, row: int) -> None:
-        """Only in groups in which an event was about ensembles or hedging."""
+        """Add an event to the group's `Whole` objects; only if the group has ``wholes``."""
         if self.wholes is None:
             assert self.group.wholes is not None
             self.wholes = Wholes(self.group.wholes, self.case, self.trial)
@@ -214,7 +226,7 @@ class Place:
 
 
 def add_row(place: Place, event: Event, enriched: Enriched) -> None:
-    """Add one event to the group of its place."""
+    """Add one event to the group of its scope's place."""
     group = place.group
     row = len(group.counted)
     index = group.names.get(event.name)
@@ -251,7 +263,7 @@ def add_row(place: Place, event: Event, enriched: Enriched) -> None:
 
 
 def name_index(group: Group, name: str) -> int:
-    """The index of an event's name in its group."""
+    """Return the index of an event's name in its group, after adding a new name."""
     index = group.names.get(name)
     if index is None:
         index = group.names[name] = len(group.names)

@@ -1,8 +1,9 @@
-"""Plain events: those that are no part of anything, by the thousand instead of one by one.
+"""Observations in batches: add thousands of plain events to a group at once.
 
-A run of a million events is mostly events of a few shapes: the same name, the same keys. For those
-without spans, wholes and cancellations all that `places.add_row` does comes down to whole columns.
-What is worked out is the same, and a property test holds one against the other.
+A run of a million events has mostly events of a few shapes: the same name, the same keys. Plain
+events have no span, contain no operations and are not cancelled. `groups.add_row` treats all of
+them alike, so they can be added as whole columns. The result is the same; a property test compares
+both ways.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _NOT_PLAIN = frozenset({"span_id", "parent_span_id", "strand", "continues", "cancelled"})
-_MANY = 32  # shapes
-_FEW = 64  # below this NumPy's calls cost more than they save
+_MOST_SHAPES = 32
+_FEWEST = 64  # for fewer events, NumPy's calls cost more than they save
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns(Measured[Floats]):
-    """Rows to be: one array per column, and what else the events tell."""
+    """The columns of new rows, one array of the shape ``(rows,)`` each, and errors by row."""
 
     time_us: Ints
     name: Ints
@@ -63,12 +64,12 @@ class _Columns(Measured[Floats]):
 
 
 class PlainEvents:
-    """Takes plain events out of a stream and adds them to their groups.
+    """Adds events to their groups: plain ones in batches, others one by one.
 
     Args:
-        found: what they are added to.
-        place: where the events of a scope and run go; None if they do not count.
-        add: adds one event in the usual way.
+        found: the observations that get the events.
+        place: returns the place of a scope in a run; None if its events do not count.
+        add: adds one event that is not plain.
     """
 
     def __init__(
@@ -82,12 +83,13 @@ class PlainEvents:
         self._add = add
 
     def take(self, node: Node, scope: Scope, frames: Frames) -> None:
+        """Add the events of one scope in one node."""
         place = self._place(scope, node.run)
         if place is None:
             return
         group = place.group
         shapes = None
-        if len(frames) >= _FEW and group.wholes is None and not group.sampled:
+        if len(frames) >= _FEWEST and group.wholes is None and not group.sampled:
             shapes = _by_shape(frames)
         if shapes is None:
             self._one_by_one(node, scope, frames)
@@ -105,7 +107,7 @@ class PlainEvents:
                     time_us=(frame.time_ns - node.offset_ns) // 1000,
                     run=node.run,
                     node=node.name,
-                    sequence=-1,  # no row tells it
+                    sequence=-1,  # groups do not need it
                     scope=scope,
                 )
             )
@@ -113,14 +115,14 @@ class PlainEvents:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Events of one shape, and when each happened (ns, by their node's clock)."""
+    """Events of one shape, and their times (ns by their node's clock, one per event)."""
 
     events: Alike
     times_ns: list[int]
 
 
 def _by_shape(frames: Frames) -> list[_Shape] | None:
-    """The events by name and keys; None if they are not all plain, or hardly two are alike."""
+    """Return the events by shape; None if some are not plain, or if there are too many shapes."""
     numbers = [frame.measurements for frame in frames]
     context = [frame.metadata for frame in frames]
     kinds = set(map(type, context))
@@ -131,24 +133,25 @@ def _by_shape(frames: Frames) -> list[_Shape] | None:
     names = [frame.name for frame in frames]
     times = [frame.time_ns for frame in frames]
     if NoneType in kinds:
-        context = [each or {} for each in context]
+        context = [metadata or {} for metadata in context]
     if len(set(names)) == 1 and (events := alike(names[0], numbers, context)):
         return [_Shape(events, times)]
     rows: dict[Any, list[int]] = {}
     for row, key in enumerate(zip(names, map(tuple, numbers), map(tuple, context), strict=True)):
         rows.setdefault(key, []).append(row)
-    if len(rows) > _MANY or not all(_is_plain(name, keys) for name, _, keys in rows):
+    if len(rows) > _MOST_SHAPES or not all(_is_plain(name, keys) for name, _, keys in rows):
         return None
-    found = []
-    for (name, _, _), of in rows.items():
-        events = alike(name, [numbers[row] for row in of], [context[row] for row in of])
+    shapes = []
+    for (name, _, _), own in rows.items():
+        events = alike(name, [numbers[row] for row in own], [context[row] for row in own])
         if events is None:
             return None
-        found.append(_Shape(events, [times[row] for row in of]))
-    return found
+        shapes.append(_Shape(events, [times[row] for row in own]))
+    return shapes
 
 
 def _is_plain(name: str, context: Collection[str]) -> bool:
+    """Whether events with this name and these keys of metadata are plain."""
     return not (
         name == HANDLER_FAILURE
         or is_container(name)
@@ -158,22 +161,23 @@ def _is_plain(name: str, context: Collection[str]) -> bool:
 
 
 def _add_columns(place: Place, node: Node, shapes: list[_Shape]) -> None:
+    """Add the events of all shapes to the place's group, in order of time."""
     group = place.group
-    parts = [_columns(group, node, shape) for shape in shapes]
-    for shape, part in zip(shapes, parts, strict=True):
-        _count_calls(place, shape.events, part)
+    batches = [_columns(group, node, shape) for shape in shapes]
+    for shape, batch in zip(shapes, batches, strict=True):
+        _count_calls(place, shape.events, batch)
         _count_models(group, shape.events)
-    sizes = np.cumsum([0, *(part.time_us.size for part in parts)]).tolist()
+    firsts = np.cumsum([0, *(batch.time_us.size for batch in batches)]).tolist()
     errors = {
-        size + row: error
-        for size, part in zip(sizes, parts, strict=False)
-        for row, error in part.errors
+        first + row: error
+        for first, batch in zip(firsts, batches, strict=False)
+        for row, error in batch.errors
     }
     joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
+        name: np.concatenate([getattr(batch, name) for batch in batches])
         for name in ("time_us", "name", "starts", *MEASURED)
     }
-    if len(parts) > 1:
+    if len(batches) > 1:
         order = np.argsort(joined["time_us"], kind="stable")
         joined = {name: column[order] for name, column in joined.items()}
         rank = np.empty_like(order)
@@ -184,8 +188,8 @@ def _add_columns(place: Place, node: Node, shapes: list[_Shape]) -> None:
 
 def _append(place: Place, columns: Mapping[str, NDArray[Any]], errors: Mapping[int, str]) -> None:
     group, first, size = place.group, len(place.group.counted), columns["time_us"].size
-    known = ~np.isnan(columns["latency_ms"]) | ~np.isnan(columns["success"])
-    operation = known & ~columns["starts"]
+    measured = ~np.isnan(columns["latency_ms"]) | ~np.isnan(columns["success"])
+    operation = measured & ~columns["starts"]
     cost, tokens = ~np.isnan(columns["cost_usd"]), ~np.isnan(columns["total_tokens"])
     for name in ("time_us", "name", *MEASURED):
         _extend(getattr(group, name), columns[name])
@@ -197,7 +201,7 @@ def _append(place: Place, columns: Mapping[str, NDArray[Any]], errors: Mapping[i
     _extend(group.counted_tokens, tokens.astype(np.int8))
     for row in sorted(errors):
         group.failed[first + row] = errors[row]
-    # Any of them may turn out to be a part of a whole that ends later.
+    # Any of them may turn out to be part of an operation that ends later.
     claimable = np.flatnonzero((operation | cost | tokens) & ~columns["starts"])[-MAX_PARTS:]
     place.nesting.remember(
         (columns["time_us"][claimable], claimable + first, cost[claimable], tokens[claimable])
@@ -210,8 +214,8 @@ def _extend(column: array[Any], values: NDArray[Any]) -> None:
 
 def _columns(group: Group, node: Node, shape: _Shape) -> _Columns:
     events, size = shape.events, len(shape.times_ns)
-    told = enriched_columns(events)
-    numbers = {name: _floats(told.get(name, NOTHING), size) for name in MEASURED}
+    enriched = enriched_columns(events)
+    numbers = {name: _floats(enriched.get(name, NOTHING), size) for name in MEASURED}
     starts = is_start(events.name)
     return _Columns(
         time_us=(np.array(shape.times_ns) - node.offset_ns) // 1000,
@@ -223,7 +227,7 @@ def _columns(group: Group, node: Node, shape: _Shape) -> _Columns:
 
 
 def _floats(column: Column, size: int) -> Floats:
-    """NaN where there is no number."""
+    """Return a column as an array of the shape ``(size,)``, with NaN for None."""
     if isinstance(column, Same):
         return np.full(size, column.value, dtype=np.float64)
     return np.array(column, dtype=np.float64)
@@ -233,19 +237,19 @@ def _errors(success: Floats, context: Sequence[Mapping[str, Any]]) -> list[tuple
     return [(row, error_text(context[row])) for row in np.flatnonzero(success == 0).tolist()]
 
 
-def _count_calls(place: Place, events: Alike, part: _Columns) -> None:
+def _count_calls(place: Place, events: Alike, batch: _Columns) -> None:
     name = events.name
     if not is_call(name):
         return
     counts = place.group.calls
-    told = events.context.get("provider", [""])
-    if set(map(type, told)) == {str}:
-        told = list(set(told))
-    counts.providers.update(str(each or "").lower() for each in told)
-    cost, tokens = ~np.isnan(part.cost_usd), ~np.isnan(part.total_tokens)
-    kinds = np.bincount(cost * 4 + (part.success == 0) * 2 + tokens)
+    providers = events.context.get("provider", [""])
+    if set(map(type, providers)) == {str}:
+        providers = list(set(providers))
+    counts.providers.update(str(provider or "").lower() for provider in providers)
+    cost, tokens = ~np.isnan(batch.cost_usd), ~np.isnan(batch.total_tokens)
+    kinds = np.bincount(cost * 4 + (batch.success == 0) * 2 + tokens)
     for kind in np.flatnonzero(kinds).tolist():
-        # Nothing else of a plain event matters here.
+        # `reason_unpriced` needs no more of a plain event.
         example = Enriched(
             cost_usd=0 if kind & 4 else None,
             success=False if kind & 2 else None,
@@ -257,6 +261,6 @@ def _count_calls(place: Place, events: Alike, part: _Columns) -> None:
 def _count_models(group: Group, events: Alike) -> None:
     models = events.context.get("model", [])
     if set(map(type, models)) != {str}:
-        models = [str(each) for each in models if each is not None]
+        models = [str(model) for model in models if model is not None]
     for model, count in Counter(models).items():
         group.models[model] = group.models.get(model, 0) + count

@@ -130,7 +130,7 @@ class Numbers:
             self._sketch.merge(other._sketch)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that JSON can hold, for `take`."""
+        """Return plain data that JSON can hold, for `merge_dict`."""
         data: dict[str, Any] = {"values": self._kept, "weights": self._weights}
         if self._moments is not None:
             moments, sketch = self._fold(), self._sketch
@@ -147,7 +147,7 @@ class Numbers:
             }  # fmt: skip
         return data
 
-    def take(self, data: Mapping[str, Any]) -> None:
+    def merge_dict(self, data: Mapping[str, Any]) -> None:
         """Add the numbers that `to_dict` returned elsewhere."""
         weights = data["weights"] or [1.0] * len(data["values"])
         for value, weight in zip(data["values"], weights, strict=True):

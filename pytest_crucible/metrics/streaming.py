@@ -155,7 +155,7 @@ class StreamingMetrics:
                 exact=data["exact"],
                 relative_error=data["relative_error"],
             )
-            streaming._sums.take(data["sums"])
+            streaming._sums.merge_dict(data["sums"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what StreamingMetrics.to_dict gives: {error!r}") from error
         return streaming

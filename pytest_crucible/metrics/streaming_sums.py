@@ -1,4 +1,4 @@
-"""Sums: what streaming metrics add up, over all that counts and for each event name."""
+"""Sums: what streaming metrics add up, for all counted events and for every event name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pytest_crucible.metrics.values import (
 
 @dataclass(slots=True)
 class Row:
-    """One event, as far as it is added up."""
+    """The values of one event that are added up."""
 
     name: str
     weight: float | None
@@ -36,7 +36,12 @@ class Row:
 
 
 class Part:
-    """Sums over some events: all that count, or all with one name."""
+    """Sums over some events: all that count, or all with the same name.
+
+    Args:
+        exact: see `Numbers`.
+        error: see `Numbers`.
+    """
 
     def __init__(self, exact: int, error: float) -> None:
         self.count = self.successful = self.failed = self.cancelled = 0.0
@@ -58,13 +63,14 @@ class Part:
             self.cost.add(row.enriched.cost_usd, weight)
 
     def add_tokens(self, row: Row, weight: float) -> None:
-        told = row.enriched
-        values = told.input_tokens, told.output_tokens, told.total_tokens
+        enriched = row.enriched
+        values = enriched.input_tokens, enriched.output_tokens, enriched.total_tokens
         for numbers, value in zip(self.tokens, values, strict=True):
             if value is not None:
                 numbers.add(value, weight)
 
     def merge(self, other: Part) -> None:
+        """Add the sums of other events."""
         self.count += other.count
         self.successful += other.successful
         self.failed += other.failed
@@ -74,6 +80,7 @@ class Part:
             numbers.merge(more)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold, for `merge_dict`."""
         return {
             "counts": [self.count, self.successful, self.failed, self.cancelled],
             "latency": self.latency.to_dict(),
@@ -81,16 +88,16 @@ class Part:
             "tokens": [numbers.to_dict() for numbers in self.tokens],
         }
 
-    def take(self, data: Mapping[str, Any]) -> None:
-        """Take in what `to_dict` told."""
-        counts = [float(each) for each in data["counts"]]
+    def merge_dict(self, data: Mapping[str, Any]) -> None:
+        """Add the sums that `to_dict` returned elsewhere."""
+        counts = [float(count) for count in data["counts"]]
         self.count += counts[0]
         self.successful += counts[1]
         self.failed += counts[2]
         self.cancelled += counts[3]
-        told = (data["latency"], data["cost"], *data["tokens"])
-        for numbers, more in zip((self.latency, self.cost, *self.tokens), told, strict=True):
-            numbers.take(more)
+        theirs = (data["latency"], data["cost"], *data["tokens"])
+        for numbers, more in zip((self.latency, self.cost, *self.tokens), theirs, strict=True):
+            numbers.merge_dict(more)
 
     def cost_metrics(self) -> Cost:
         return cost_of(self.cost.describe())
@@ -103,7 +110,12 @@ class Part:
 
 
 class Sums:
-    """Everything that is added up."""
+    """All sums of one experiment under one condition.
+
+    Args:
+        exact: see `Numbers`.
+        error: see `Numbers`.
+    """
 
     def __init__(self, exact: int, error: float) -> None:
         self._precision = exact, error
@@ -116,6 +128,7 @@ class Sums:
         self._last_us = 0
 
     def add(self, row: Row) -> None:
+        """Add an event of the code under test."""
         weight = 1.0 if row.weight is None else row.weight
         self._sampled = self._sampled or row.weight is not None
         self._kept += 1
@@ -137,8 +150,8 @@ class Sums:
         part.add_tokens(row, weight)
 
     def _seen(self, first_us: int, last_us: int) -> None:
-        known = self._first_us
-        self._first_us = first_us if known is None else min(known, first_us)
+        earliest = self._first_us
+        self._first_us = first_us if earliest is None else min(earliest, first_us)
         self._last_us = max(self._last_us, last_us)
 
     def _named(self, name: str) -> Part:
@@ -148,6 +161,7 @@ class Sums:
         return part
 
     def add_recorded(self, event: Event) -> None:
+        """Add the numbers of a ``record`` event; true counts as 1 and false as 0."""
         for name, value in event.measurements.items():
             numbers = self._numbers(name)
             numeric = float(value) if isinstance(value, bool) else number(value)
@@ -161,6 +175,7 @@ class Sums:
         return numbers
 
     def merge(self, other: Sums) -> None:
+        """Add the sums of other events; ``other`` stays as it is."""
         self._overall.merge(other._overall)
         for name, part in other._by_name.items():
             self._named(name).merge(part)
@@ -172,29 +187,30 @@ class Sums:
             self._seen(other._first_us, other._last_us)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain data that JSON can hold, for `merge_dict`."""
         return {
             "overall": self._overall.to_dict(),
             "by_name": {name: part.to_dict() for name, part in self._by_name.items()},
-            "recorded": {name: each.to_dict() for name, each in self._recorded.items()},
+            "recorded": {name: numbers.to_dict() for name, numbers in self._recorded.items()},
             "kept": self._kept,
             "sampled": self._sampled,
             "time_us": None if self._first_us is None else [self._first_us, self._last_us],
         }
 
-    def take(self, data: Mapping[str, Any]) -> None:
-        """Take in what `to_dict` told."""
-        self._overall.take(data["overall"])
+    def merge_dict(self, data: Mapping[str, Any]) -> None:
+        """Add the sums that `to_dict` returned elsewhere."""
+        self._overall.merge_dict(data["overall"])
         for name, part in data["by_name"].items():
-            self._named(name).take(part)
+            self._named(name).merge_dict(part)
         for name, numbers in data["recorded"].items():
-            self._numbers(name).take(numbers)
+            self._numbers(name).merge_dict(numbers)
         self._kept += int(data["kept"])
         self._sampled = self._sampled or bool(data["sampled"])
         if data["time_us"] is not None:
             self._seen(*data["time_us"])
 
     def metrics(self, experiment: str, condition: str) -> Metrics:
+        """Return the metrics of all events so far, under these names."""
         overall = self._overall
         return Metrics(
             experiment=experiment,
@@ -204,7 +220,7 @@ class Sums:
             cost=overall.cost_metrics(),
             reliability=overall.reliability(),
             tokens=overall.token_metrics(),
-            recorded={name: each.describe() for name, each in sorted(self._recorded.items())},
+            recorded={name: numbers.describe() for name, numbers in sorted(self._recorded.items())},
             by_event={name: _event_metrics(part) for name, part in sorted(self._by_name.items())},
         )
 

@@ -1,4 +1,4 @@
-"""Anomalous events: those of a view, and the marks that exports carry."""
+"""Anomalous events: find them in a view, and mark their rows in exports."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.record.chunks import Origin
 
 COLUMN = "anomaly"
-"""Column of exports: the metrics in which an event is one; only there if any event is."""
+"""Column of exports: the metrics in which an event is an anomaly; absent if there are none."""
 
 _LOG = frozenset(BY_METRIC.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anomaly:
-    """An event one of whose numbers lies far from those of the others.
+    """An event with a number that lies far from the numbers of comparable events.
 
     Attributes:
         event: the event.
         value: its number.
-        score: in units of the method's spread, with the sign of the side.
-        median: of the numbers that it was held against (for ``zscore``: their mean).
-        threshold: of the score.
+        score: distance from the median in units of the method's spread; negative below it.
+        median: median of the numbers that it was compared with (for ``zscore``: their mean).
+        threshold: an event is an anomaly if its score exceeds this, above or below.
     """
 
     event: Event
@@ -53,8 +53,8 @@ class Anomalies:
 
     Attributes:
         found: the anomalies.
-        judged: how many events have such a number and could be judged.
-        reasons: why others could not, by their name.
+        judged: how many events have such a number and could be compared.
+        reasons: by event name, why events could not be compared.
     """
 
     found: tuple[Anomaly, ...] = ()
@@ -75,7 +75,7 @@ def anomalies(
     events: Iterable[Event], metric: str, method: str, threshold: float | None, log: bool | None
 ) -> Anomalies:
     """See `Events.anomalies`."""
-    detect(np.empty(0), method, threshold)  # arguments are wrong with or without events
+    detect(np.empty(0), method, threshold)  # wrong arguments are refused even without events
     groups: dict[tuple[str, str, str], list[tuple[int, float, Event]]] = defaultdict(list)
     read = _reader(metric)
     for position, event in enumerate(events):
@@ -105,8 +105,8 @@ def anomalies(
                 threshold=detected.threshold,
             )
             found.append((position, anomaly))
-    found.sort(key=lambda each: each[0])
-    return Anomalies(found=tuple(each for _, each in found), judged=judged, reasons=reasons)
+    found.sort(key=lambda entry: entry[0])
+    return Anomalies(found=tuple(anomaly for _, anomaly in found), judged=judged, reasons=reasons)
 
 
 def _reader(metric: str) -> Callable[[Event], float | None]:
@@ -124,15 +124,15 @@ def _reader(metric: str) -> Callable[[Event], float | None]:
 
 
 def marks(metrics: Iterable[Metrics]) -> Mark | None:
-    """What marks the rows of anomalous events; None where there are none.
+    """Return the mark for rows of anomalous events; None if there are no anomalies.
 
     Args:
-        metrics: of the experiments whose events will be written.
+        metrics: the metrics of all conditions whose events are exported.
     """
     return _marks(
-        (each.experiment, each.condition, metric, unusual.limits)
-        for each in metrics
-        for metric, unusual in each.anomalies.items()
+        (arm.experiment, arm.condition, metric, unusual.limits)
+        for arm in metrics
+        for metric, unusual in arm.anomalies.items()
     )
 
 
@@ -149,10 +149,10 @@ class _Experiment(msgspec.Struct):
 
 
 def marks_of(manifest: Mapping[str, Any] | None) -> Mark | None:
-    """The same, by what the manifest of a run says.
+    """Return the mark for anomalies that the manifest of a run lists; None if it lists none.
 
     Raises:
-        ArtifactError: it does not say it as a manifest does.
+        ArtifactError: the manifest does not have the form of one.
     """
     try:
         experiments = msgspec.convert(
@@ -162,48 +162,52 @@ def marks_of(manifest: Mapping[str, Any] | None) -> Mark | None:
         raise ArtifactError(f"not a manifest: in its 'experiments': {error}") from error
     return _marks(
         (experiment, condition, metric, unusual.limits or {})
-        for experiment, each in experiments.items()
-        for condition, metrics in (each.conditions or {}).items()
+        for experiment, entry in experiments.items()
+        for condition, metrics in (entry.conditions or {}).items()
         for metric, unusual in (metrics.anomalies or {}).items()
     )
 
 
-def _marks(found: Iterable[tuple[str, str, str, Mapping[str, Limits]]]) -> Mark | None:
+def _marks(entries: Iterable[tuple[str, str, str, Mapping[str, Limits]]]) -> Mark | None:
     checks: dict[tuple[str, str, str], list[_Check]] = {}
-    for experiment, condition, metric, by_event in found:
+    for experiment, condition, metric, by_event in entries:
         for event, (low, high) in by_event.items():
             checks.setdefault((experiment, condition, event), []).append((metric, low, high))
     return _Marks(checks) if checks else None
 
 
 _Check = tuple[str, float | None, float | None]
-"""A metric and the limits within which it is usual."""
+"""A metric, and the lowest and the highest value that is no anomaly."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """Marks what is beyond its limits, which are by experiment, condition and event name."""
+    """The mark for anomalies: it sets `COLUMN` in the rows of events that are beyond a limit.
+
+    Attributes:
+        checks: by experiment, condition and event name.
+    """
 
     checks: Mapping[tuple[str, str, str], Sequence[_Check]]
 
     def __call__(self, event: Event, row: dict[str, Any]) -> dict[str, Any]:
         beyond = [
             metric
-            for metric, *usual in self._of(event.scope, event.name)
-            if _beyond(_value(row, metric), *usual)
+            for metric, *limits in self._of(event.scope, event.name)
+            if _beyond(_value(row, metric), *limits)
         ]
         if beyond:
-            row.setdefault(COLUMN, ", ".join(beyond))  # an enricher may have said it before
+            row.setdefault(COLUMN, ", ".join(beyond))  # an enricher may have set it
         return row
 
     def places(self, events: Alike, origins: Sequence[Origin]) -> list[int]:
-        by_origin = {each: self._of(each.scope, events.name) for each in set(origins)}
+        by_origin = {origin: self._of(origin.scope, events.name) for origin in set(origins)}
         metrics = {metric for checks in by_origin.values() for metric, *_ in checks}
         columns = {metric: _values(events, metric) for metric in metrics}
         return [
-            place
-            for place, origin in enumerate(origins)
-            if any(_beyond(columns[metric][place], *usual) for metric, *usual in by_origin[origin])
+            row
+            for row, origin in enumerate(origins)
+            if any(_beyond(columns[metric][row], *limits) for metric, *limits in by_origin[origin])
         ]
 
     def _of(self, scope: Scope | None, name: str) -> Sequence[_Check]:
@@ -219,13 +223,13 @@ def _value(row: Mapping[str, Any], metric: str) -> float | None:
 
 
 def _values(events: Alike, metric: str) -> Sequence[float | None]:
-    """`_value` of each."""
-    found: Sequence[float | None] | None = None
+    """Return `_value` for every event."""
+    values: Sequence[float | None] | None = None
     if metric not in BY_METRIC:
-        found = list(map(_number, events.numbers.get(metric, ())))
+        values = list(map(_number, events.numbers.get(metric, ())))
     elif not events.name.startswith(RESERVED):
-        found = number_column(events, BY_METRIC[metric])
-    return found or [None] * len(events.measurements)
+        values = number_column(events, BY_METRIC[metric])
+    return values or [None] * len(events.measurements)
 
 
 def _number(value: Any) -> float | None:

@@ -1,7 +1,7 @@
-"""Columns: events as arrays, read once and then asked as often as one likes.
+"""Columns: events as arrays, read once, for any number of queries.
 
-A query over a million events of a list looks at a million objects; over columns it is a few
-comparisons of arrays. Texts are kept as numbers into a list of the distinct ones.
+A query over a list of a million events looks at a million objects; over columns it compares a few
+arrays. A column of texts is stored as codes: indices into the list of its distinct texts.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Ints = NDArray[np.int64]
 Number = TypeVar("Number", np.int32, np.int64, np.float64)
 
 _TEXTS = frozenset({str, NoneType})
-TEXTS = ("name", *(each.name for each in QUERIED))
-OF_SCOPES = tuple(each.name for each in QUERIED if each.computed_by == SCOPE)
-OF_EVENTS = tuple(each.name for each in QUERIED if each.computed_by != SCOPE)
+TEXTS = ("name", *(column.name for column in QUERIED))
+OF_SCOPES = tuple(column.name for column in QUERIED if column.computed_by == SCOPE)
+OF_EVENTS = tuple(column.name for column in QUERIED if column.computed_by != SCOPE)
 
 
 class Texts(TypedDict, total=False):
-    """The columns of texts that a query can ask for, besides the name."""
+    """The columns of texts, apart from the name, that a query can ask for."""
 
     condition: str | None
     case: str | None
@@ -45,7 +45,14 @@ class Texts(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What was read. A column of texts is the distinct ones, and for each row which of them."""
+    """All columns as they were read, before any query.
+
+    Attributes:
+        distinct: the distinct texts of every column of texts.
+        codes: for every row the index of its text in ``distinct``; ``(rows,)``, int32.
+        numbers: the columns of numbers; ``(rows,)``, float64.
+        time_us: µs since the epoch; ``(rows,)``, int64.
+    """
 
     distinct: Mapping[str, tuple[str | None, ...]]
     codes: Mapping[str, NDArray[np.int32]]
@@ -56,9 +63,12 @@ class _Loaded:
 class EventColumns(Measured[Floats]):
     """Some events as columns, one value per event, in order; made by `Events.columns`.
 
-    They are shared by all that is asked of the same events, and so cannot be changed.
+    All queries of the same events share the arrays, so nobody can write to them. A query only
+    stores which rows it keeps; a column is made when it is asked for.
 
-    A query only notes which rows it keeps; a column is put together when it is asked for.
+    Args:
+        loaded: the columns of all events that were read.
+        rows: indices of the rows that these columns have, in order; None for all.
     """
 
     def __init__(self, loaded: _Loaded, rows: NDArray[np.intp] | None = None) -> None:
@@ -74,10 +84,13 @@ class EventColumns(Measured[Floats]):
         return self._of(self._loaded.time_us)
 
     def measured(self, column: str) -> Floats:
-        """``latency_ms``, say, which is an attribute, too.
+        """Return a column of numbers: ``measured("latency_ms")`` is the attribute ``latency_ms``.
+
+        Returns:
+            An array of the shape ``(events,)``, with NaN for events without such a number.
 
         Raises:
-            KeyError: another column.
+            KeyError: there is no such column of numbers.
         """
         if column not in MEASURED:
             raise KeyError(f"no column of numbers {column!r}; there are {', '.join(MEASURED)}")
@@ -87,16 +100,19 @@ class EventColumns(Measured[Floats]):
         return int(self._loaded.time_us.size if self._rows is None else self._rows.size)
 
     def texts(self, column: str) -> NDArray[np.object_]:
-        """The ``name``, ``condition``, ``case``, ``model`` or ``provider`` of every event.
+        """Return the ``name``, ``condition``, ``case``, ``model`` or ``provider`` of every event.
+
+        Returns:
+            An array of the shape ``(events,)``, with None for events without such a text.
 
         Raises:
-            KeyError: another column.
+            KeyError: there is no such column of texts.
         """
         if column not in TEXTS:
             raise KeyError(f"no column of texts {column!r}; there are {', '.join(TEXTS)}")
         distinct = np.array([*self._loaded.distinct[column], None], dtype=object)
-        found: NDArray[np.object_] = distinct[self._of(self._loaded.codes[column])]
-        return found
+        texts: NDArray[np.object_] = distinct[self._of(self._loaded.codes[column])]
+        return texts
 
     def query(
         self,
@@ -106,17 +122,17 @@ class EventColumns(Measured[Floats]):
         time_range_us: tuple[int | None, int | None] = (None, None),
         **texts: Unpack[Texts],
     ) -> EventColumns:
-        """The events to which all of this applies, as columns.
+        """Return the events that meet all of these conditions, as columns.
 
         Args:
             name: event name, in which ``*`` stands for any characters.
-            success: those that succeeded, or those that failed.
-            time_range_us: first and last µs, both included; None is open.
-            texts: ``condition``, ``case``, ``model`` or ``provider``; None is "has none".
+            success: True for events that succeeded, False for those that failed; None for all.
+            time_range_us: first and last time in µs, both included; None for no limit.
+            texts: ``condition``, ``case``, ``model`` or ``provider``; None for events without one.
 
         Raises:
-            TypeError: there is no such column (a line that names the one that was meant, if one is
-                close, and the valid ones), or ``success`` is no truth value.
+            TypeError: there is no such column (one line with the valid ones and, if there is one, a
+                similar name), or ``success`` is no truth value.
         """
         if success is not None and not isinstance(success, (bool, np.bool_)):
             raise TypeError(f"query(success={success!r}): it takes True or False")
@@ -131,9 +147,9 @@ class EventColumns(Measured[Floats]):
         kept = np.ones(len(self), dtype=bool)
         if name is not None:
             matches = matcher(name).match
-            kept &= self._matching("name", lambda each: matches(each or "") is not None)
+            kept &= self._matching("name", lambda text: matches(text or "") is not None)
         for column, wanted in texts.items():
-            # The columns hold texts: a model named 3 is "3" here.
+            # Columns hold texts: a model that is the number 3 is "3" here.
             text = _text(wanted)
             kept &= self._matching(column, text.__eq__ if text is not None else _is_none)
         if success is not None:
@@ -146,18 +162,21 @@ class EventColumns(Measured[Floats]):
         return self.where(kept)
 
     def _matching(self, column: str, wanted: Callable[[str | None], object]) -> NDArray[np.bool_]:
-        # Asked once per text, not once per event.
-        answers = [wanted(each) is True for each in self._loaded.distinct[column]]
+        # Called once per distinct text, not once per event.
+        answers = [wanted(text) is True for text in self._loaded.distinct[column]]
         codes = self._of(self._loaded.codes[column])
-        found: NDArray[np.bool_] = np.array(answers, dtype=bool)[codes]
-        return found
+        matching: NDArray[np.bool_] = np.array(answers, dtype=bool)[codes]
+        return matching
 
     def where(self, kept: NDArray[np.bool_]) -> EventColumns:
-        """The events at which ``kept`` is true: ``columns.where(columns.latency_ms > 100)``.
+        """Return the events at which ``kept`` is true: ``columns.where(columns.latency_ms > 100)``.
+
+        Args:
+            kept: truth values of the shape ``(events,)``.
 
         Raises:
-            TypeError: it is no array of truth values.
-            ValueError: it has another length.
+            TypeError: ``kept`` is no array of truth values.
+            ValueError: ``kept`` has another length.
         """
         if getattr(kept, "dtype", None) != np.bool_:
             raise TypeError("where() takes an array of truth values, one per event")
@@ -178,36 +197,36 @@ def columns_of(chunks: Iterable[Chunk]) -> EventColumns:
     time_us = array("q")
     for chunk in chunks:
         parts = list(_parts(chunk))
-        for name, known in distinct.items():
-            texts = np.empty(len(chunk), dtype=np.int32)
-            for rows, told in parts:
-                column = told[name]
-                texts[rows] = (
-                    known[column.value]
+        for name, code_of in distinct.items():
+            text_codes = np.empty(len(chunk), dtype=np.int32)
+            for rows, columns in parts:
+                column = columns[name]
+                text_codes[rows] = (
+                    code_of[column.value]
                     if isinstance(column, Same)
-                    else [known[text] for text in column]
+                    else [code_of[text] for text in column]
                 )
-            codes[name].frombytes(texts.view(np.uint8).data)
+            codes[name].frombytes(text_codes.view(np.uint8).data)
         for name, values in numbers.items():
-            found = np.empty(len(chunk))
-            for rows, told in parts:
-                column = told.get(name, NOTHING)
+            chunk_values = np.empty(len(chunk))
+            for rows, columns in parts:
+                column = columns.get(name, NOTHING)
                 value = column.value if isinstance(column, Same) else column
-                found[rows] = np.array(value, dtype=np.float64)  # None is NaN
-            values.frombytes(found.view(np.uint8).data)
+                chunk_values[rows] = np.array(value, dtype=np.float64)  # None is NaN
+            values.frombytes(chunk_values.view(np.uint8).data)
         time_us.extend(chunk.times_us)
     return EventColumns(
         _Loaded(
-            {name: tuple(known) for name, known in distinct.items()},
-            {name: _fixed(np.frombuffer(each, dtype=np.int32)) for name, each in codes.items()},
-            {name: _fixed(np.frombuffer(each)) for name, each in numbers.items()},
+            {name: tuple(texts) for name, texts in distinct.items()},
+            {name: _fixed(np.frombuffer(c, dtype=np.int32)) for name, c in codes.items()},
+            {name: _fixed(np.frombuffer(values)) for name, values in numbers.items()},
             _fixed(np.frombuffer(time_us, dtype=np.int64)),
         )
     )
 
 
 class _Codes(dict[str | None, int]):
-    """The number of each distinct text, in the order in which they came."""
+    """The code of every distinct text; a new text gets the next code."""
 
     def __missing__(self, text: str | None) -> int:
         code = self[text] = len(self)
@@ -215,34 +234,37 @@ class _Codes(dict[str | None, int]):
 
 
 def _parts(chunk: Chunk) -> Iterator[tuple[Any, dict[str, Column]]]:
-    """What is told by the events at some places of a chunk, for all of them."""
+    """Yield the chunk in parts: rows of the chunk, as an index of arrays, and their columns."""
     batches, others = batches_of(chunk)
     for batch in batches:
-        told = {} if batch.internal else enriched_columns(batch.events)
-        whole = len(batch.rows) == len(chunk)
+        columns = {} if batch.internal else enriched_columns(batch.events)
+        is_all = len(batch.rows) == len(chunk)
         yield (
-            slice(None) if whole else list(batch.rows),
-            _with_texts(told, batch.events.name, batch.chunk.origins),
+            slice(None) if is_all else list(batch.rows),
+            _with_texts(columns, batch.events.name, batch.chunk.origins),
         )
     for row, event in zip(others, chunk.rows(others).events(), strict=True):
-        found = Enriched() if event.internal else enrich(event)
-        told = {name: Same(getattr(found, name)) for name in (*OF_EVENTS, *MEASURED)}
-        yield row, _with_texts(told, event.name, [chunk.origins[row]])
+        enriched = Enriched() if event.internal else enrich(event)
+        columns = {name: Same(getattr(enriched, name)) for name in (*OF_EVENTS, *MEASURED)}
+        yield row, _with_texts(columns, event.name, [chunk.origins[row]])
 
 
-def _with_texts(told: dict[str, Column], name: str, origins: Sequence[Origin]) -> dict[str, Column]:
-    found = {**told, "name": Same(name)}
+def _with_texts(
+    columns: dict[str, Column], name: str, origins: Sequence[Origin]
+) -> dict[str, Column]:
+    """Return the columns with those of `TEXTS`, all of whose values are texts or None."""
+    found = {**columns, "name": Same(name)}
     for column in OF_SCOPES:
         if origins.count(origins[0]) == len(origins):
             found[column] = Same(getattr(origins[0].scope, column, None))
         else:
-            found[column] = [getattr(each.scope, column, None) for each in origins]
+            found[column] = [getattr(origin.scope, column, None) for origin in origins]
     for column in OF_EVENTS:
         values = found.setdefault(column, NOTHING)
         if isinstance(values, Same):
             found[column] = Same(_text(values.value))
         elif not _TEXTS.issuperset(map(type, values)):
-            found[column] = [_text(each) for each in values]
+            found[column] = [_text(value) for value in values]
     return found
 
 

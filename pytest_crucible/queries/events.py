@@ -1,4 +1,4 @@
-"""Views of events: queries that are put together first and read when somebody looks."""
+"""Views of events: queries that read the events only when their result is used."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ _DTYPE = np.dtype(
         *((name, np.float64) for name in _MEASURED), ("weight", np.float64),
     ]
 )  # fmt: skip
-_said_of_scopes = attrgetter(*OF_SCOPES)
-_said_of_events = attrgetter(*OF_EVENTS, *_MEASURED)  # None becomes NaN in a column of floats
+_scope_fields = attrgetter(*OF_SCOPES)
+_enriched_fields = attrgetter(*OF_EVENTS, *_MEASURED)  # None becomes NaN in a column of floats
 _NO_SCOPE = (None,) * len(OF_SCOPES)
 _MISSING = object()
 
 
 class Events(Sequence[Event]):
-    """Some events, in order. Every query gives a new view; the events are read when it is used.
+    """Some events, in order. Every query returns a new view, which reads events when it is used.
 
-    A view of an experiment that still runs sees what is recorded later, too.
+    A view of a running experiment also shows events that are recorded later.
 
     Args:
-        source: called for each reading.
-        version: changes whenever ``source`` would give something else.
-        stages: what is done with the events of ``source``, one after the other.
+        source: returns the events; called whenever they are read.
+        version: returns a value that changes whenever ``source`` would return other events.
+        stages: functions that the events of ``source`` pass through, one after the other.
     """
 
     def __init__(
@@ -88,27 +88,26 @@ class Events(Sequence[Event]):
         condition: str | None = None,
         **metadata: object,
     ) -> Events:
-        """The events to which all of this applies.
+        """Return the events that meet all of these conditions.
+
+        A key that no event of this view has is an error, because it is probably misspelt. Valid
+        are the keys that every event has (of its scope, of enrichment, …), those that the catalog
+        lists for events with such a ``name``, and the keys of metadata and measurements of any
+        event of this view. To know the latter, the view is read until every key has been seen. A
+        view without events refuses no key, and `where` never does.
 
         Args:
             name: event name, in which ``*`` stands for any characters.
-            success: those that succeeded, or those that failed.
+            success: True for events that succeeded, False for those that failed; None for all.
             time_range: as for `between`.
-            condition: of their experiment.
-            metadata: ``model="gpt-4o-mini"``: metadata with this value. What an event does not have
-                as metadata is looked for among what was worked out about it (``cohort``), in its
-                scope (``case``, ``trial``), in the event (``node``, ``attribution``) and in its
-                measurements.
-
-        A key that this view does not know is taken for misspelt. Known is what every event has
-        (scope, what is worked out, …), what the catalog says of events with such a ``name``, and
-        what any event of the view has as metadata or measurement: for other keys than those of the
-        first two kinds it is read, as far as the first event that has it. A view without any events
-        knows nothing, and refuses nothing; `where` never does.
+            condition: a condition of their experiment.
+            metadata: ``model="gpt-4o-mini"``: the value of a key. It is looked for in the metadata,
+                then in the columns of enrichment (``cohort``), the scope (``case``, ``trial``), the
+                event (``node``, ``attribution``) and the measurements.
 
         Raises:
-            TypeError: the events of this view do not know a key; names the one that was meant, if
-                one is close, and the valid ones.
+            TypeError: no event of this view has a key; one line with the valid ones and, if there
+                is one, a similar key.
             ValueError: a time range that makes no sense.
         """
         check_keys(metadata, self, name)
@@ -125,14 +124,14 @@ class Events(Sequence[Event]):
         return view
 
     def where(self, predicate: Predicate) -> Events:
-        """The events for which ``predicate(event)`` is true."""
+        """Return the events for which ``predicate(event)`` is true."""
         return self._then(lambda events: filter(predicate, events))
 
     def between(self, start: Moment | None, end: Moment | None) -> Events:
-        """The events from ``start`` to ``end``, both included; None is open.
+        """Return the events from ``start`` to ``end``, both included; None for no limit.
 
         Raises:
-            ValueError: a time without zone, or an end before the start.
+            ValueError: a time without a time zone, or an end before the start.
         """
         first, last = _time_us(start), _time_us(end)
         if first is not None and last is not None and last < first:
@@ -145,16 +144,16 @@ class Events(Sequence[Event]):
         )
 
     def last(self, number: float, unit: Unit = "seconds", *, until: Moment | None = None) -> Events:
-        """The events of the last five ``minutes``, say.
+        """Return the events of the last seconds, minutes or hours: ``last(5, "minutes")``.
 
         Args:
-            number: how many, above zero.
-            unit: seconds, minutes or hours.
-            until: when they end. Default: with the newest event of this view, so that it means the
-                same long after the run.
+            number: how many of the unit, above zero.
+            unit: ``seconds``, ``minutes`` or ``hours``.
+            until: the end of this time. Default: the newest event of this view, so that the result
+                is the same long after the run.
 
         Raises:
-            ValueError: another unit, or no positive number.
+            ValueError: another unit, or a number that is not above zero.
         """
         if unit not in UNITS:
             raise ValueError(f"unit {unit!r} is not one of {', '.join(UNITS)}")
@@ -170,7 +169,7 @@ class Events(Sequence[Event]):
         return self._then(newest)
 
     def last_n(self, number: int) -> Events:
-        """The last ``number`` events.
+        """Return the last ``number`` events.
 
         Raises:
             ValueError: the number is below zero.
@@ -185,8 +184,8 @@ class Events(Sequence[Event]):
     # --- a sequence ----------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Event]:
-        # A generator, so that this runs with the first `next`: `list(view)` asks for an iterator,
-        # then for the length, and must not read everything twice.
+        # A generator runs only at the first `next`. `list(view)` asks for an iterator, then for the
+        # length, which reads the events; the generator then uses what was read.
         read = self._read
         if read is not None and read[0] == self._version():
             yield from read[1]
@@ -200,7 +199,7 @@ class Events(Sequence[Event]):
         return events
 
     def chunks(self) -> Iterator[Chunk]:
-        """The events many at once, for what reads all of them."""
+        """Yield the events in chunks of many, which is faster for readers of all events."""
         read, source = self._read, None
         if not self._stages and (read is None or read[0] != self._version()):
             source = self._source()
@@ -237,16 +236,16 @@ class Events(Sequence[Event]):
     def windowed_metrics(
         self, size: timedelta | float, step: timedelta | float | None = None
     ) -> list[Window]:
-        """Metrics of windows that slide over the events; windows without events are left out.
+        """Return metrics of windows that slide over the events, leaving out windows without events.
 
-        The first window starts with the first event. A whole and its parts are not both counted.
+        The first window starts at the first event. An operation and its parts do not both count.
 
         Args:
-            size: length of a window; a number is in seconds.
-            step: from the start of one window to that of the next; default ``size``.
+            size: length of a window; a number means seconds.
+            step: time from the start of one window to the start of the next; default ``size``.
 
         Raises:
-            ValueError: one of them is not above zero.
+            ValueError: ``size`` or ``step`` is not above zero.
         """
         size_us = _length_us("size", size)
         step_us = size_us if step is None else _length_us("step", step)
@@ -260,17 +259,18 @@ class Events(Sequence[Event]):
         *,
         log: bool | None = None,
     ) -> Anomalies:
-        """The events one of whose numbers lies far from those of the others.
+        """Return the events with a number that lies far from the numbers of comparable events.
 
-        Compared are events of the same name, experiment and condition. The defaults are those of
-        the summary.
+        Events are compared if they have the same name, experiment and condition. The defaults are
+        those of the summary.
 
         Args:
             metric: ``latency_ms``, ``cost_usd``, ``input_tokens``, ``output_tokens``,
-                ``total_tokens``, or a measurement; so also a number given to ``record``.
+                ``total_tokens``, or the name of a measurement or of a number given to ``record``.
             method: ``mad``, ``zscore``, ``iqr`` or ``ewma``: see docs/anomalies.md.
-            threshold: of the score; default: that of the literature.
-            log: compare logarithms; default: of latency and cost.
+            threshold: an event is an anomaly if its score exceeds this, above or below; default:
+                the usual one of the literature.
+            log: whether to compare logarithms; default: True for latency and cost, else False.
 
         Raises:
             ValueError: there is no such method, or the threshold is not above zero.
@@ -278,19 +278,19 @@ class Events(Sequence[Event]):
         return anomalies(self, metric, method, threshold, log)
 
     def trace(self, id: str) -> Trace:
-        """The tree of the events that belong together; ``print`` shows it.
+        """Return the tree of events that belong together; ``print`` shows it.
 
         Args:
-            id: a correlation id, a trace id of OpenTelemetry or of causal events; else that of one
-                span or causal event, with what is below it.
+            id: a correlation id, or a trace id of OpenTelemetry or of causal events. Or the id of a
+                span or a causal event, for the tree below it.
 
         Raises:
-            LookupError: no event has it.
+            LookupError: no event has this id.
         """
         return trace(self, id)
 
     def columns(self) -> EventColumns:
-        """These events as columns: read once, kept, and then asked in no time.
+        """Return these events as columns. They are read once and kept, so later queries are fast.
 
         ``events.columns().query(name="req_llm.*", success=False).latency_ms.mean()``
         """
@@ -300,16 +300,16 @@ class Events(Sequence[Event]):
         return kept[1]
 
     def to_numpy(self) -> NDArray[np.void]:
-        """A structured array, one row per event.
+        """Return a structured array of the shape ``(events,)``.
 
-        Fields: name, time_us, condition, case, model, provider, and as float64 with NaN for "no
-        such number" success (1, 0), latency_ms, cost_usd, input_tokens, output_tokens,
+        Fields: name, time_us, condition, case, model, provider; as float64, with NaN for events
+        without such a number: success (1, 0), latency_ms, cost_usd, input_tokens, output_tokens,
         total_tokens, weight (how many events it stands for).
         """
         return np.array([_record(event) for event in self], dtype=_DTYPE)
 
     def to_arrow(self) -> pyarrow.Table:
-        """A table of pyarrow with the columns of the exports.
+        """Return a table of pyarrow with the columns of exports.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
@@ -317,7 +317,7 @@ class Events(Sequence[Event]):
         return arrow_table([nested_row(event) for event in self])
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A data frame of pandas with the columns of the exports.
+        """Return a data frame of pandas with the columns of exports.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -329,7 +329,7 @@ class Events(Sequence[Event]):
         return pandas.DataFrame(fitted_columns([nested_row(event) for event in self]))
 
     def to_polars(self) -> polars.DataFrame:
-        """A data frame of polars with the columns of the exports.
+        """Return a data frame of polars with the columns of exports.
 
         Raises:
             MissingExtraError: polars is not installed.
@@ -371,19 +371,18 @@ def _worked_out(event: Event, enriched: Enriched, key: str) -> object:
 def _record(event: Event) -> tuple[object, ...]:
     scope = event.scope
     return (
-        event.name, event.time_us, *(_NO_SCOPE if scope is None else _said_of_scopes(scope)),
-        *_said_of_events(_enriched(event)), weight_of(event),
+        event.name, event.time_us, *(_NO_SCOPE if scope is None else _scope_fields(scope)),
+        *_enriched_fields(_enriched(event)), weight_of(event),
     )  # fmt: skip
 
 
 def _time_us(moment: Moment | None) -> int | None:
     if not isinstance(moment, datetime):
         return moment
-    since = moment.utcoffset()
-    if since is None:
+    if moment.utcoffset() is None:
         raise ValueError(f"{moment!r} has no time zone: datetime.now(timezone.utc) has one")
-    whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * 1_000_000 + moment.microsecond
+    seconds = int(moment.replace(microsecond=0).timestamp())
+    return seconds * 1_000_000 + moment.microsecond
 
 
 def _length_us(name: str, length: timedelta | float) -> int:

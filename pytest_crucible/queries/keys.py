@@ -1,4 +1,4 @@
-"""The keys that events can be asked for, so that a misspelt one is told and not just unanswered."""
+"""The keys that a query can ask for, so that a misspelt key is an error and not an empty answer."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from pytest_crucible.events.scope import Scope
 FIXED = frozenset(
     {
         *Enriched.__struct_fields__,
-        *(each.name for each in fields(Scope)),
+        *(field.name for field in fields(Scope)),
         *Event.__struct_fields__,
         *(name for name, value in vars(Event).items() if isinstance(value, property)),
     }
 )
-"""What every event can be asked for: what is worked out about it, its scope, and what it is."""
+"""The keys that every event has: those of enrichment, of its scope and of the event itself."""
 
 _MOST_SHOWN = 40
 
 
 def check_keys(wanted: Collection[str], events: Iterable[Event], name: str | None) -> None:
-    """Refuse a key that none of the events knows. They are read as far as the first that does.
+    """Refuse a key that no event has. Events are read only until every key has been seen.
 
     Args:
         wanted: the keys that a query asks for.
-        events: those that it asks.
-        name: the pattern of names that it asks for: what the catalog says of such events is known.
+        events: the events that the query looks at.
+        name: the pattern of event names that the query asks for. Keys that the catalog lists for
+            such events are valid.
 
     Raises:
-        TypeError: one line that names the key, one that was meant, and the valid ones.
+        TypeError: one line that names the key, a similar one if there is one, and the valid ones.
     """
     unknown = dict.fromkeys(key for key in wanted if key not in FIXED)
     if not unknown:
@@ -55,22 +56,22 @@ def check_keys(wanted: Collection[str], events: Iterable[Event], name: str | Non
 
 
 def _keys(event: Event) -> list[str]:
-    set_by_enrichers = (event.enriched or {}).get("extra", {})
-    return [*event.metadata, *event.measurements, *set_by_enrichers]
+    from_enrichers = (event.enriched or {}).get("extra", {})
+    return [*event.metadata, *event.measurements, *from_enrichers]
 
 
 def _listed(matches: Callable[[str], object] | None) -> set[str]:
-    """The keys that the catalog knows of events with such a name."""
-    found = (each for each in list_events() if matches is None or matches(each.name))
-    return {key for each in found for key in _carried(each)}
+    """Return the keys that the catalog lists for events with such a name."""
+    infos = (info for info in list_events() if matches is None or matches(info.name))
+    return {key for info in infos for key in _keys_of(info)}
 
 
-def _carried(info: EventInfo) -> list[str]:
+def _keys_of(info: EventInfo) -> list[str]:
     return [*info.metadata, *info.measurements, *info.optional]
 
 
 def _valid(key: str, seen: Iterable[str], listed: Iterable[str]) -> str:
-    own = sorted({str(each) for each in seen} - FIXED)
+    own = sorted({str(other) for other in seen} - FIXED)
     shown = own[:_MOST_SHOWN]
     if len(own) > len(shown):
         shown.append(f"{len(own) - len(shown):,} more")

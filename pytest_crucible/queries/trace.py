@@ -1,8 +1,9 @@
-"""Traces: what belongs together, put back into the tree that it was.
+"""Traces: events that belong together, as a tree.
 
-Spans hang below the span they name as their parent, plain events below the span that was open
-(inside ``correlate``), causal events below the events that caused them. Nothing is placed by time,
-and nothing is lost: what names no parent, or one that is not there, is a root.
+The parent of a span is the span that it names. The parent of a plain event is the span that was
+open when it happened (inside ``correlate``); that of a causal event is an event that caused it.
+Parents are never guessed from times, and no event is lost: an event that names no parent, or one
+that was not recorded, is a root.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ CAUSAL = "causal_trace."
 _CAUSES = ("parent_ids", "parents", "parent_id", "parent_event_id")
 _IDS = frozenset({*_CAUSES, KEY, OPEN_SPAN, "event_id", "parent_span_id", "span_id", "trace_id"})
 _INDENT = "  "
-_DEEPEST = 40  # beyond that the depth is told as a number: a chain must not run off the screen
+_DEEPEST = 40  # deeper nodes show their depth as a number, so that lines fit the screen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceNode:
-    """One span or event of a trace, with what hangs below it.
+    """One span or event of a trace, with its children.
 
     Attributes:
         event: the span's end (its start, if it never ended), or the event.
-        start: the span's start, if it is recorded and not ``event``.
-        children: in order of their beginnings.
-        causes: ids of other events that caused this one, which the tree cannot show as parents.
+        start: the span's start, if it was recorded and is not ``event``.
+        children: in the order in which they began.
+        causes: ids of further events that caused this one; a tree can show only one parent.
     """
 
     event: Event
     start: Event | None
-    children: tuple[TraceNode, ...] = field(repr=False)  # as deep as the trace
+    children: tuple[TraceNode, ...] = field(repr=False)  # its repr would be as long as the trace
     causes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """The trace with an id: a tree, or several where the events name no common parent.
+    """The trace with an id: one tree, or several if the events have no common root.
 
     ``str(trace)`` is the indented tree with names, latencies and costs.
     """
@@ -51,7 +52,7 @@ class Trace:
     roots: tuple[TraceNode, ...]
 
     def walk(self) -> Iterator[tuple[int, TraceNode]]:
-        """Every node with its depth, parents before children."""
+        """Yield every node with its depth (0 for roots), parents before children."""
         waiting = [(0, root) for root in reversed(self.roots)]
         while waiting:
             depth, node = waiting.pop()
@@ -59,7 +60,7 @@ class Trace:
             waiting.extend((depth + 1, child) for child in reversed(node.children))
 
     def lines(self) -> Iterator[str]:
-        """The tree as text."""
+        """Yield the lines of the tree as text."""
         yield f"trace {one_line(self.id)}"
         for depth, node in self.walk():
             indent = _INDENT * (min(depth, _DEEPEST) + 1)
@@ -72,11 +73,14 @@ class Trace:
 
 
 class _Draft:
-    """A node being put together.
+    """A node that is not complete yet.
 
     Attributes:
-        causes, spans: ids of the parents that it names.
-        top: towards the root of its tree, on a short cut.
+        start, end: the events of a span; other events are ``end``.
+        causes, spans: ids of the parents that its events name.
+        children: the nodes of which it is the parent.
+        top: a node above it, or itself if it is a root. `root` shortens the way (union-find, path
+            halving: Tarjan and van Leeuwen 1984).
     """
 
     __slots__ = ("causes", "children", "end", "spans", "start", "top")
@@ -90,14 +94,16 @@ class _Draft:
         self.top: _Draft = self
 
     def root(self) -> _Draft:
-        found = self
-        while found.top is not found:
-            found.top = found.top.top
-            found = found.top
-        return found
+        """Return the root of its tree."""
+        draft = self
+        while draft.top is not draft:
+            draft.top = draft.top.top
+            draft = draft.top
+        return draft
 
     @property
     def began_us(self) -> float:
+        """When it began, µs since the epoch."""
         if self.start is not None:
             return self.start.time_us
         assert self.end is not None
@@ -107,15 +113,15 @@ class _Draft:
 
 def trace(events: Iterable[Event], id: object) -> Trace:
     """See `Events.trace`."""
-    wanted = "" if id is None else str(id)  # what an event says may be no text either
-    named = [each for each in events if not _IDS.isdisjoint(each.metadata)]
-    members = _members(named, wanted) if wanted else []
+    wanted = "" if id is None else str(id)  # ids in events may be no texts, either
+    candidates = [event for event in events if not _IDS.isdisjoint(event.metadata)]
+    members = _members(candidates, wanted) if wanted else []
     if not members:
         raise LookupError(f"no event has the correlation, trace or span id {id!r}")
-    drafts, known = _drafts(members)
+    drafts, by_id = _drafts(members)
     roots = []
     for draft in drafts:
-        parent = _parent(draft, known)
+        parent = _parent(draft, by_id)
         if parent is None:
             roots.append(draft)
         else:
@@ -125,18 +131,18 @@ def trace(events: Iterable[Event], id: object) -> Trace:
 
 
 def _members(events: Sequence[Event], id: str) -> list[Event]:
-    """The events that carry the id, and those below them that carry no other."""
+    """Return the events with the id, and those below them that have no other id of this kind."""
     key = next(
-        (key for key in (KEY, "trace_id") if any(_said(each, key) == id for each in events)), None
+        (key for key in (KEY, "trace_id") if any(_text(event, key) == id for event in events)), None
     )
     chosen = {
         index
         for index, event in enumerate(events)
-        if (_own_id(event) if key is None else _said(event, key)) == id
+        if (_own_id(event) if key is None else _text(event, key)) == id
     }
     below: dict[str, list[int]] = {}
     for index, event in enumerate(events):
-        if index not in chosen and (key is None or _said(event, key) is None):
+        if index not in chosen and (key is None or _text(event, key) is None):
             for parent in (*_causes(event), *_spans(event)):
                 below.setdefault(parent, []).append(index)
     waiting = [_own_id(events[index]) for index in chosen]
@@ -148,100 +154,102 @@ def _members(events: Sequence[Event], id: str) -> list[Event]:
 
 
 def _drafts(events: Iterable[Event]) -> tuple[list[_Draft], dict[str, _Draft]]:
-    """A node per span and per other event, and which id means which node: the first with it."""
+    """Return a draft for every span and every other event, and the first draft with each id."""
     drafts: list[_Draft] = []
-    known: dict[str, _Draft] = {}
+    by_id: dict[str, _Draft] = {}
     for event in events:
         own = _own_id(event)
-        draft = known.get(own) if own is not None else None
-        starts = is_start(event.name) and _said(event, "span_id") is not None
+        draft = by_id.get(own) if own is not None else None
+        starts = is_start(event.name) and _text(event, "span_id") is not None
         if draft is None or not _fits(draft, event, starts):
             draft = _Draft()
             drafts.append(draft)
             if own is not None:
-                known.setdefault(own, draft)
+                by_id.setdefault(own, draft)
         if starts:
             draft.start = event
         else:
             draft.end = event
-        draft.causes += [each for each in _causes(event) if each not in draft.causes]
-        draft.spans += [each for each in _spans(event) if each not in draft.spans]
-    return drafts, known
+        draft.causes += [cause for cause in _causes(event) if cause not in draft.causes]
+        draft.spans += [span for span in _spans(event) if span not in draft.spans]
+    return drafts, by_id
 
 
 def _fits(draft: _Draft, event: Event, starts: bool) -> bool:
-    """Whether an event is the other half of a span."""
+    """Whether an event is the missing start or end of a draft's span."""
     half = draft.start or draft.end
     assert half is not None
     if (draft.start if starts else draft.end) is not None:
         return False
-    if _said(half, "span_id") is None or _said(event, "span_id") is None:
+    if _text(half, "span_id") is None or _text(event, "span_id") is None:
         return False
     return half.name.rpartition(".")[0] == event.name.rpartition(".")[0]
 
 
-def _parent(draft: _Draft, known: Mapping[str, _Draft]) -> _Draft | None:
-    """The first parent it names that is there and not below it; causes before spans."""
-    for name in (*draft.causes, *draft.spans):
-        found = known.get(name)
-        if found is not None and found.root() is not draft:
-            draft.causes = [each for each in draft.causes if each != name]
-            return found
+def _parent(draft: _Draft, by_id: Mapping[str, _Draft]) -> _Draft | None:
+    """Return the first named parent that exists and is not below it; causes come before spans."""
+    for parent_id in (*draft.causes, *draft.spans):
+        parent = by_id.get(parent_id)
+        if parent is not None and parent.root() is not draft:
+            draft.causes = [cause for cause in draft.causes if cause != parent_id]
+            return parent
     return None
 
 
 def _frozen(drafts: Sequence[_Draft], roots: Iterable[_Draft]) -> tuple[TraceNode, ...]:
-    """The nodes, children before their parents; without recursion, traces may be deep."""
+    """Return the nodes of the roots. Made from the leaves up, because traces may be too deep for
+    recursion.
+    """
     order, waiting = [], list(roots)
-    top = list(waiting)
+    tops = list(waiting)
     while waiting:
         draft = waiting.pop()
         order.append(draft)
         waiting.extend(draft.children)
-    made: dict[int, TraceNode] = {}
+    nodes: dict[int, TraceNode] = {}
     for draft in reversed(order):
         event = draft.end or draft.start
         assert event is not None
-        made[id(draft)] = TraceNode(
+        nodes[id(draft)] = TraceNode(
             event=event,
             start=draft.start if draft.end is not None else None,
-            children=tuple(made[id(each)] for each in _sorted(draft.children)),
+            children=tuple(nodes[id(child)] for child in _sorted(draft.children)),
             causes=tuple(draft.causes),
         )
-    return tuple(made[id(each)] for each in _sorted(top))
+    return tuple(nodes[id(root)] for root in _sorted(tops))
 
 
 def _sorted(drafts: Iterable[_Draft]) -> list[_Draft]:
-    return sorted(drafts, key=lambda each: each.began_us)
+    return sorted(drafts, key=lambda draft: draft.began_us)
 
 
 # --- ids --------------------------------------------------------------------------------------
 
 
-def _said(event: Event, key: str) -> str | None:
+def _text(event: Event, key: str) -> str | None:
     value = event.metadata.get(key)
     return None if value is None else str(value) or None
 
 
 def _own_id(event: Event) -> str | None:
-    return _said(event, "span_id") or _said(event, "event_id")
+    return _text(event, "span_id") or _text(event, "event_id")
 
 
 def _causes(event: Event) -> list[str]:
-    """What a causal event names as its parents."""
-    found: list[object] = []
+    """Return the ids of the events that a causal event names as its parents."""
+    ids: list[object] = []
     for key in _CAUSES:
         value = event.metadata.get(key)
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-            found += value
+            ids += value
         else:
-            found.append(value)
-    return list(dict.fromkeys(str(each) for each in found if each is not None and str(each)))
+            ids.append(value)
+    return list(dict.fromkeys(str(cause) for cause in ids if cause is not None and str(cause)))
 
 
 def _spans(event: Event) -> list[str]:
-    found = (_said(event, key) for key in ("parent_span_id", OPEN_SPAN))
-    return [each for each in found if each is not None]
+    ids = (_text(event, key) for key in ("parent_span_id", OPEN_SPAN))
+    return [span for span in ids if span is not None]
 
 
 # --- text -------------------------------------------------------------------------------------
@@ -278,14 +286,14 @@ def _details(node: TraceNode, enriched: Enriched) -> Iterator[str]:
         yield f"confidence {confidence:g}"
     if node.event.internal:
         for name, value in node.event.measurements.items():
-            known = isinstance(value, bool) or number(value) is not None
-            yield f"{one_line(str(name))}={value if known else 'unknown'}"
+            is_number = isinstance(value, bool) or number(value) is not None
+            yield f"{one_line(str(name))}={value if is_number else 'unknown'}"
     if node.causes:
         yield f"also caused by {', '.join(map(one_line, node.causes))}"
 
 
 def _choices(node: TraceNode) -> Iterator[str]:
-    """What a causal event decided for, and what it decided against."""
+    """Yield a line for the decision of a causal event, and one for every rejected alternative."""
     if not node.event.name.startswith(CAUSAL):
         return
     get = node.event.metadata.get
@@ -294,9 +302,9 @@ def _choices(node: TraceNode) -> Iterator[str]:
         yield f"chosen: {one_line(str(decision))}"
     alternatives = get("alternatives")
     if isinstance(alternatives, Sequence) and not isinstance(alternatives, (str, bytes)):
-        for each in alternatives:
-            if each != decision:
-                yield f"rejected: {one_line(str(each))}"
+        for alternative in alternatives:
+            if alternative != decision:
+                yield f"rejected: {one_line(str(alternative))}"
 
 
 def _milliseconds(latency: float) -> str:

@@ -21,9 +21,9 @@ class Window:
 
     Attributes:
         count: number of events.
-        mean_latency_ms: of operations; None if none tells its latency.
-        total_cost_usd: None if no event tells its cost.
-        successes, failures: of operations.
+        mean_latency_ms: mean latency of operations; None if no operation has a latency.
+        total_cost_usd: None if no event has a cost.
+        successes, failures: number of operations that succeeded and failed.
     """
 
     start_us: int
@@ -36,30 +36,30 @@ class Window:
 
 
 def slide(groups: Iterable[Group], size_us: int, step_us: int) -> list[Window]:
-    """The windows with events in them, in order; the first starts with the first event.
+    """Return the windows that contain events, in order; the first starts at the first event.
 
     Args:
-        groups: whose events to take, together.
+        groups: the groups whose events are put together.
         size_us: length of a window in µs, above zero.
-        step_us: from one start to the next in µs, above zero.
+        step_us: time from the start of one window to the start of the next in µs, above zero.
     """
-    found = list(groups)
-    time_us = _column(found, "time_us", np.int64)
+    members = list(groups)
+    time_us = _column(members, "time_us", np.int64)
     order = np.argsort(time_us, kind="stable")
     time_us = time_us[order]
-    counted = _column(found, "counted", np.int8)[order] == 1
-    latency = np.where(counted, _column(found, "latency_ms", np.float64)[order], np.nan)
-    success = np.where(counted, _column(found, "success", np.float64)[order], np.nan)
+    counted = _column(members, "counted", np.int8)[order] == 1
+    latency = np.where(counted, _column(members, "latency_ms", np.float64)[order], np.nan)
+    success = np.where(counted, _column(members, "success", np.float64)[order], np.nan)
     weight = np.concatenate(
-        [np.empty(0), *(row_weights(each.weight, len(each.name)) for each in found)]
+        [np.empty(0), *(row_weights(group.weight, len(group.name)) for group in members)]
     )[order]
-    spent = _column(found, "counted_cost", np.int8)[order] == 1
-    cost = np.where(spent, _column(found, "cost_usd", np.float64)[order], np.nan)
+    spent = _column(members, "counted_cost", np.int8)[order] == 1
+    cost = np.where(spent, _column(members, "cost_usd", np.float64)[order], np.nan)
     windows = []
     for start, end in _spans(time_us, size_us, step_us):
         rows = slice(*np.searchsorted(time_us, (start, end)))
-        told = ~np.isnan(latency[rows])
-        latencies, weights = latency[rows][told], weight[rows][told]
+        timed = ~np.isnan(latency[rows])
+        latencies, weights = latency[rows][timed], weight[rows][timed]
         costs = _numbers(cost[rows] * weight[rows])
         windows.append(
             Window(
@@ -76,7 +76,7 @@ def slide(groups: Iterable[Group], size_us: int, step_us: int) -> list[Window]:
 
 
 def _spans(time_us: NDArray[np.int64], size_us: int, step_us: int) -> Iterator[tuple[int, int]]:
-    """The windows that hold an event; a silence of years costs no time."""
+    """Yield start and end of the windows that contain an event; long gaps cost no time."""
     if not time_us.size:
         return
     first, last = int(time_us[0]), int(time_us[-1])
@@ -86,7 +86,7 @@ def _spans(time_us: NDArray[np.int64], size_us: int, step_us: int) -> Iterator[t
         if following < start + size_us:
             yield start, start + size_us
             number += 1
-        else:  # on to the first window that reaches beyond the next event
+        else:  # skip to the first window that ends after the next event
             number = max(number + 1, (following - first - size_us) // step_us + 1)
 
 

@@ -74,7 +74,7 @@ def test_a_stream_without_usage_is_counted_but_unpriced(source: tuple[str, ...],
         list(stream)
     assert captured.calls == 1
     assert captured.tokens == (0, 0)
-    assert captured.group.calls.unpriced == {"no tokens told": 1}
+    assert captured.group.calls.unpriced == {"no tokens reported": 1}
 
 
 def test_tools(source: tuple[str, ...], log: Log) -> None:

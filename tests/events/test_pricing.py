@@ -54,20 +54,20 @@ def test_genai_prices_comes_last() -> None:
 @pytest.mark.parametrize(
     ("measurements", "metadata", "reason"),
     [
-        ({}, GPT, "no tokens told"),
-        ({"input_tokens": 5}, GPT, "no output tokens told"),
-        ({"input_tokens": 1, "output_tokens": 1}, {}, "no model told"),
+        ({}, GPT, "no tokens reported"),
+        ({"input_tokens": 5}, GPT, "no output tokens reported"),
+        ({"input_tokens": 1, "output_tokens": 1}, {}, "no model reported"),
         (
             {"input_tokens": 1, "output_tokens": 1}, {"model": "mine", "provider": "local"},
             "genai-prices has no local/mine",
         ),
         (
             {"input_tokens": 1, "output_tokens": 1, "cache_read_tokens": 5}, GPT,
-            "usage makes no sense: more tokens cached than put in",
+            "usage makes no sense: more cached tokens than input tokens",
         ),
         *(
-            ({"input_tokens": 9, "output_tokens": 1, **odd}, GPT, "usage makes no sense: less than"
-             " no tokens")
+            ({"input_tokens": 9, "output_tokens": 1, **odd}, GPT, "usage makes no sense: fewer than"
+             " 0 tokens")
             for odd in ({"input_tokens": -1}, {"output_tokens": -1}, {"cache_read_tokens": -1})
         ),
     ],

@@ -50,7 +50,7 @@ VALUES: dict[type, Any] = {str: "set", int: 7, float: 7.5, bool: False}
 def full(number: int = 0) -> Event:
     """An event that tells every column that can be told."""
     return event(
-        measurements={each.told.keys[0]: 3_000_000 + number for each in COLUMNS if each.told},
+        measurements={each.source.keys[0]: 3_000_000 + number for each in COLUMNS if each.source},
         metadata={name: f"{name} of it" for name in FROM_METADATA},
         scope=trial_scope(),
         at_us=number,

@@ -97,7 +97,7 @@ def seen(found: Observations) -> Any:
 def _small() -> Iterator[None]:
     """Few are many here, so that small examples go both ways."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "_FEW", 2)
+        patch.setattr(plain, "_FEWEST", 2)
         patch.setattr(node_reader, "CHUNK", 7)
         patch.setattr(node_reader, "_ENOUGH", 5)
         patch.setattr(node_reader, "_MAX_WAITING", 9)

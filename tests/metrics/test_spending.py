@@ -78,7 +78,7 @@ def test_reasons_come_most_frequent_first() -> None:
     """As the summary tells them."""
     tokens = event(measurements={"duration": MS, "input_tokens": 3})
     found = spending(call("a"), tokens, changed(tokens, time_us=1))
-    assert list(found.unpriced.items()) == [("no price", 2), ("no tokens told", 1)]
+    assert list(found.unpriced.items()) == [("no price", 2), ("no tokens reported", 1)]
 
 
 def test_calls_that_were_only_seen_are_told_by_host() -> None:

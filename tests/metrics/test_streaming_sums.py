@@ -107,7 +107,7 @@ def test_parts_add_up_to_the_whole(told: list[Row], data: st.DataObject) -> None
     merged, read = Sums(EXACT, ERROR), Sums(EXACT, ERROR)
     for part in reversed(parts):
         merged.merge(part)
-        read.take(json.loads(json.dumps(part.to_dict())))
+        read.merge_dict(json.loads(json.dumps(part.to_dict())))
     for found in (metrics(merged), metrics(read)):
         assert found.summary == whole.summary
         assert found.reliability == whole.reliability

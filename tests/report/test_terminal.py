@@ -106,7 +106,7 @@ def test_two_conditions(folder: Path) -> None:
           cost.total                    $0.0800                     –
           no interval for latency.p95: needs at least 72 observations, has 8
           control: 8 calls $0.08 · $0.01333 per passed case
-          treatment: 8 of 8 calls unpriced: 8 × no tokens told
+          treatment: 8 of 8 calls unpriced: 8 × no tokens reported
         """
     )
     rows = [line.split() for line in changes.splitlines()]

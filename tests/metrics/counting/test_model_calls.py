@@ -19,7 +19,7 @@ from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
 from tests.made_events import MS, T0_US, event, trial_scope
 
-NO_PRICE, NO_TOKENS = "no price", "no tokens told"
+NO_PRICE, NO_TOKENS = "no price", "no tokens reported"
 
 
 def told(
