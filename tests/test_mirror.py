@@ -49,6 +49,7 @@ BESIDE = {
     "session/test_validate": "events against the catalog in a session",
     "stats/test_sampled": "what is said of a sample",
     "stats/test_simulations": "intervals and verdicts over simulated runs",
+    "test_docs": "what the documentation shows runs",
     "test_examples": "the examples reach their verdicts",
     "test_exported_names": "the public names",
     "test_mirror": "this file",
