@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,7 +79,7 @@ def test_public_names_exist(page: str) -> None:
 
 
 @every_page
-def test_commands_and_options_exist(page: str, pytester: pytest.Pytester) -> None:
+def test_commands_and_options_exist(page: str) -> None:
     """Options of commands in blocks and in text, and those of pytest."""
     text = PAGES[page]
     known = {command: help_of(command) for command in set(re.findall(r"`?crucible (\w+)", text))
@@ -92,11 +95,9 @@ def test_commands_and_options_exist(page: str, pytester: pytest.Pytester) -> Non
 COMMANDS = sorted(path.stem for path in (PACKAGE / "cli").glob("*.py"))
 
 
+@cache
 def help_of(command: str) -> str:
     """What ``crucible COMMAND --help`` prints; nothing for a file that is no command."""
-    import contextlib
-    import io
-
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main([command, "--help"])
@@ -132,24 +133,15 @@ def users_code() -> Iterator[tuple[str, int, str]]:
             yield page, number, block
 
 
-FRAGMENTS = "docs/extending.md"
-"""Its part on the package itself shows lines out of their context."""
-
-
 def test_python_blocks_are_python() -> None:
-    """Every block that stands for itself compiles."""
+    """Every block that says so compiles; lines out of their context are blocks of text."""
     for page, number, block in users_code():
-        if page == FRAGMENTS and "pytest_crucible/" in block.partition("\n")[0]:
-            continue
-        if page == FRAGMENTS and block not in extending():
-            continue
         compile(block, f"{page} block {number}", "exec")
 
 
 def extending() -> list[str]:
-    """The blocks for plugins: those before the part on the package itself."""
-    outer = PAGES[FRAGMENTS].partition("\n## Within the package\n")[0]
-    return re.findall(r"^```python\n(.*?)^```$", outer, re.MULTILINE | re.DOTALL)
+    """The blocks for plugins."""
+    return blocks("docs/extending.md")
 
 
 def test_the_readme_s_test_runs(pytester: pytest.Pytester) -> None:
