@@ -8,7 +8,7 @@ Under pytest, mark a test with ``@pytest.mark.experiment("name")``. Outside::
         ...
     print(exp.metrics().latency.p95)
 
-Importing this package imports none of its parts; each is loaded when it is first used.
+This package imports its modules when a name is first used.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ _HOMES = {
 __all__ = sorted([*_HOMES, "telemetry"])
 
 
-if not TYPE_CHECKING:  # or type checkers would take every misspelt name for one of ours
+if not TYPE_CHECKING:  # type checkers would accept every misspelt name
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":

@@ -1,4 +1,4 @@
-"""``crucible archive``: a run folder as one checksummed file."""
+"""``crucible archive``: write a run folder to one checksummed file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_crucible.runs.run import newest_run, open_folder, open_recorded, run
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``archive``."""
+    """Add ``archive`` to the parser."""
     archive = commands.add_parser("archive", help="write a run folder to one checksummed file")
     archive.add_argument(
         "path", type=path_argument, help="run folder, or output folder: its newest run"
@@ -43,7 +43,7 @@ def _archive(options: argparse.Namespace, show: Print) -> int:
 
 
 def _check_target(target: Path, folder: Path) -> None:
-    """An earlier archive of the same run may be replaced, nothing else: it may be the only one."""
+    """Allow to replace only an archive of the same run: another archive may be the only copy."""
     obstacle = obstacle_at(target, FORMATS)
     if obstacle is not None and not obstacle.replaceable:
         raise OutputError(f"{target} is {obstacle.what}; write it elsewhere")

@@ -12,14 +12,14 @@ PATH_HELP = f"run folder, output folder (its newest run), or {', '.join(endings_
 
 
 class NotAPathError(Exception):
-    """A path that is none. Argparse lets it through: it would print its usage around the line."""
+    """An argument that is not a path. Argparse would print its usage, too, for its own errors."""
 
 
 def path_argument(text: str) -> Path:
-    """``type=`` of every argument that is a path.
+    """Convert an argument that is a path; for ``type=``.
 
     Raises:
-        NotAPathError: it is the address of a storage.
+        NotAPathError: the text is the address of a storage, such as ``s3://…``.
     """
     try:
         return local_path(text)

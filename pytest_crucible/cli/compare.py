@@ -1,4 +1,4 @@
-"""``crucible compare``: runs against a baseline, offline."""
+"""``crucible compare``: compare recorded runs with a baseline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pytest_crucible.stats.expectations import INCONCLUSIVE
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``compare``."""
+    """Add ``compare`` to the parser."""
     compare = commands.add_parser("compare", help="compare runs with a baseline, offline")
     compare.add_argument("baseline", type=path_argument, help=PATH_HELP)
     compare.add_argument(
@@ -47,10 +47,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )  # fmt: skip
     compare.add_argument(
         "--lower-is-better", action="append", default=[], metavar="METRIC",
-        help="a recorded number of which less is better, where its name does not tell",
+        help="number of which less is better, if its name does not say so",
     )  # fmt: skip
     compare.add_argument(
-        "--higher-is-better", action="append", default=[], metavar="METRIC", help="the contrary"
+        "--higher-is-better",
+        action="append",
+        default=[],
+        metavar="METRIC",
+        help="number of which more is better",
     )
     compare.add_argument(
         "--fail-on", default="regression", metavar="WHAT",
@@ -92,7 +96,7 @@ def _compare_code(comparison: RunComparison, fail_on: Sequence[str]) -> int:
     if not comparison.comparable:
         return NOTHING
     failures = comparison.failures(fail_on)
-    if any(not each.startswith(INCONCLUSIVE) for each in failures):
+    if any(not failure.startswith(INCONCLUSIVE) for failure in failures):
         return BAD
     return OPEN if failures else FINE
 
@@ -108,22 +112,28 @@ def _compare_data(comparisons: Sequence[RunComparison], fail_on: Sequence[str]) 
 
 
 def parse_fail_on(text: str) -> tuple[str, ...]:
-    """``regression,missing`` as a tuple.
+    """Split the value of ``--fail-on``: ``regression,missing``.
+
+    Returns:
+        The names; empty for ``none``.
 
     Raises:
-        DefinitionError: names the first that is unknown.
+        DefinitionError: a name is unknown.
     """
-    wanted = tuple(part.strip() for part in text.split(",") if part.strip())
-    for each in wanted:
-        if each not in (*FAIL_ON, "none"):
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in (*FAIL_ON, "none"):
             raise DefinitionError(
-                f"--fail-on: {each!r} is not one of {', '.join((*FAIL_ON, 'none'))}"
+                f"--fail-on: {name!r} is not one of {', '.join((*FAIL_ON, 'none'))}"
             )
-    return tuple(each for each in wanted if each != "none")
+    return tuple(name for name in names if name != "none")
 
 
 def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
-    """The command line beats the marker; a margin for all metrics beats all of the marker's."""
+    """Return a function that overrides a marker's options with those of the command line.
+
+    A margin without a metric overrides all margins of the marker.
+    """
     margin: float | None = None
     margins: dict[str, float] = {}
     for text in options.margin:
@@ -144,10 +154,10 @@ def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
     }
 
     def adjust(marker: Options) -> Options:
-        known = {} if margin is not None else dict(marker.margins or {})
+        margins_of_marker = {} if margin is not None else dict(marker.margins or {})
         return Options(
             margin=marker.margin if margin is None else margin,
-            margins={**margins, **{key: known[key] for key in known if key not in margins}},
+            margins={**margins_of_marker, **margins},
             lower_is_better=directions,
         )
 

@@ -1,4 +1,4 @@
-"""``crucible events``: the catalog of known events."""
+"""``crucible events``: list the catalog of events."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pytest_crucible.report.terminal import Line
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``events``."""
+    """Add ``events`` to the parser."""
     events = commands.add_parser("events", help="list the known events and what they carry")
     events.add_argument("pattern", nargs="?", default="*", help="names; * stands for any text")
-    events.add_argument("--category", help="only those of this category")
+    events.add_argument("--category", help="list only this category")
     events.add_argument("--json", action="store_true", help="as JSON")
     events.add_argument(
         "--load", type=path_argument, metavar="FILE",
-        help="run this Python file (a conftest.py), which defines events of your own",
+        help="run this Python file (a conftest.py) first; it defines further events",
     )  # fmt: skip
     events.set_defaults(run=_events)
 
@@ -36,14 +36,16 @@ def _events(options: argparse.Namespace, show: Print) -> int:
     if options.load is not None:
         _load(options.load)
     matches = matcher(options.pattern).match
-    found = [event for event in list_events(options.category) if matches(event.name)]
-    if not found:
+    matching = [event for event in list_events(options.category) if matches(event.name)]
+    if not matching:
         categories = ", ".join(dict.fromkeys(event.category for event in list_events()))
         raise DefinitionError(f"events: none matches; categories: {categories}")
     if options.json:
-        show([Line(json.dumps([asdict(event) for event in found], indent=2, ensure_ascii=False))])
+        show(
+            [Line(json.dumps([asdict(event) for event in matching], indent=2, ensure_ascii=False))]
+        )
     else:
-        show(_table(found))
+        show(_table(matching))
     return 0
 
 
@@ -80,5 +82,5 @@ def _fields(event: EventInfo) -> str:
 
 
 def _with_unit(name: str, unit: str) -> str:
-    said = name == unit or name.lower().endswith(f"_{unit.lower()}")
-    return name if not unit or said else f"{name} ({unit})"
+    name_has_unit = name == unit or name.lower().endswith(f"_{unit.lower()}")
+    return name if not unit or name_has_unit else f"{name} ({unit})"

@@ -1,4 +1,4 @@
-"""``crucible export``: a run as a file, whole or in part, as it is or anonymised."""
+"""``crucible export``: write the events of a run, or some of their columns, to a file."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     export.add_argument("--pretty", action="store_true", help="indented JSON")
     export.add_argument(
         "--columns", metavar="NAMES", type=_names, default=(),
-        help="only these, comma-separated; * stands for any characters: metadata.*",
+        help="only these columns, comma-separated; * stands for any characters: metadata.*",
     )  # fmt: skip
     export.add_argument(
         "--anonymize", nargs="?", const="hash", choices=MODES,
-        help="hash (default) or drop what tells of people; free text is dropped in either case",
+        help="hash (default) or drop fields that identify people; drops free text in either case",
     )  # fmt: skip
     export.add_argument(
         "--anonymize-fields", metavar="NAMES", type=_names, default=(),
-        help="further fields that tell who somebody is, comma-separated",
+        help="further fields that identify people, comma-separated",
     )  # fmt: skip
     export.add_argument(
         "--anonymize-keep", metavar="NAMES", type=_names, default=(),
@@ -62,7 +62,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:  # an unset variable of a shell must not mean everything
+    if not names:  # an unset shell variable must not select all columns
         raise argparse.ArgumentTypeError(f"{text!r} holds no name")
     return names
 
@@ -97,7 +97,7 @@ def _check_target(options: argparse.Namespace, known: Mapping[str, Format]) -> N
 
 
 def _key(options: argparse.Namespace) -> bytes | None:
-    """The secret. Never from the command line, which other users of the machine can read."""
+    """Read the secret. The command line cannot hold it: other users of the machine can see that."""
     file: Path | None = options.anonymize_key_file
     if file is not None:
         key = file.read_bytes().strip()

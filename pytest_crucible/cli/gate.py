@@ -1,4 +1,4 @@
-"""``crucible gate``: expectations, judged on a recorded run."""
+"""``crucible gate``: judge expectations on a recorded run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pytest_crucible.stats.expectations import REJECTED
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``gate``."""
+    """Add ``gate`` to the parser."""
     gate = commands.add_parser("gate", help="judge expectations on a recorded run")
     gate.add_argument("path", type=path_argument, help=PATH_HELP)
     gate.add_argument(
@@ -37,7 +37,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )  # fmt: skip
     gate.add_argument(
         "--inconclusive", choices=("fail", "pass", "warn"), default="warn",
-        help="what an open expectation does, where its marker does not say (default: warn)",
+        help="what an inconclusive expectation does, unless its marker says so (default: warn)",
     )  # fmt: skip
     add_outputs(gate)
     gate.set_defaults(run=_gate)
@@ -55,17 +55,17 @@ def _gate(options: argparse.Namespace, show: Print) -> int:
         annotations=lambda: results_annotations(results, options.inconclusive),
     )
     write_outputs(options, report, show)
-    if not any(each.verdicts for each in results.experiments):
-        _tell("nothing to judge: no --expect, and the run has no expectations")
+    if not any(experiment.verdicts for experiment in results.experiments):
+        _print_error("nothing to judge: no --expect, and the run has no expectations")
         return NOTHING
     unmet = {verdict.verdict for _, verdict in results.unmet(options.inconclusive)}
     if results.lost and REJECTED not in unmet:
-        _tell("not passed: the record is incomplete")  # what is missing might have failed
+        _print_error("not passed: the record is incomplete")  # missing trials might have failed
         return BAD
     if REJECTED in unmet:
         return BAD
     return OPEN if unmet else FINE
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     print(f"crucible: {text}", file=sys.stderr)

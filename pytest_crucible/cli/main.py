@@ -1,4 +1,4 @@
-"""Read, convert and judge what runs left behind, without running anything again.
+"""Read, convert and judge recorded runs, without running any test again.
 
 Exit codes: 0 fine; 1 regression, or an expectation rejected; 2 usage, or unreadable input;
 3 nothing to compare or to judge; 4 inconclusive, where --fail-on or --inconclusive asks for it.
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         options = _parser().parse_args(arguments)
-        with _told_in_one_line():
+        with _plugin_warnings_in_one_line():
             code: int = options.run(options, print_lines)
             print_lines(())
         return code
@@ -48,22 +48,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _told_in_one_line() -> Iterator[None]:
-    """What plugins did wrong goes to standard error, each once, after everything else."""
-    with warnings.catch_warnings(record=True) as told:
+def _plugin_warnings_in_one_line() -> Iterator[None]:
+    """Print warnings about plugins to standard error, without duplicates, after everything else."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default", PluginWarning)
         try:
             yield
         finally:
-            for line in dict.fromkeys(str(each.message) for each in told if _of_plugin(each)):
+            for line in dict.fromkeys(str(w.message) for w in caught if _of_plugin(w)):
                 print(f"crucible: {line}", file=sys.stderr)
-    for each in told:
-        if not _of_plugin(each):
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    for warning in caught:
+        if not _of_plugin(warning):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
-def _of_plugin(told: warnings.WarningMessage) -> bool:
-    return issubclass(told.category, PluginWarning)
+def _of_plugin(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, PluginWarning)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
+    """Prints the version; looks it up only now, since that takes time."""
 
     def __call__(
         self,

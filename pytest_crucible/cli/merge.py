@@ -1,4 +1,4 @@
-"""``crucible merge``: one run of the shards of a CI matrix."""
+"""``crucible merge``: make one run from the shards of a CI matrix."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pytest_crucible.runs.shards import merge_shards
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``merge``."""
-    merge = commands.add_parser("merge", help="make one run of the shards of a CI matrix")
+    """Add ``merge`` to the parser."""
+    merge = commands.add_parser("merge", help="make one run from the shards of a CI matrix")
     merge.add_argument(
         "shards", type=path_argument, nargs="+", help="run folders, or output folders"
     )
@@ -32,8 +32,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _merge(options: argparse.Namespace, show: Print) -> int:
     def describe(folder: Path) -> dict[str, Any]:
         results = analyse(open_folder(folder))
-        # The folder is in its place only later.
-        reasons = tuple(each.replace(f"{folder}{os.sep}", "") for each in results.incomplete)
+        # The folder has a temporary name, which reasons must not show.
+        reasons = tuple(reason.replace(f"{folder}{os.sep}", "") for reason in results.incomplete)
         return replace(results, incomplete=reasons).to_dict()
 
     manifest = merge_shards(options.shards, options.output, describe)

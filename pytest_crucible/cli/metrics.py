@@ -1,4 +1,4 @@
-"""``crucible metrics``: the catalogue of metrics, by the names that expectations use."""
+"""``crucible metrics``: list the metrics, by the names that expectations use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pytest_crucible.report.terminal import Line
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``metrics``."""
+    """Add ``metrics`` to the parser."""
     metrics = commands.add_parser(
-        "metrics", help="list the metrics that expectations and comparisons know"
+        "metrics", help="list the metrics for expectations and comparisons"
     )
     metrics.add_argument("pattern", nargs="?", default="*", help="names; * stands for any text")
     form = metrics.add_mutually_exclusive_group()
@@ -27,14 +27,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _metrics(options: argparse.Namespace, show: Print) -> int:
     matches = matcher(options.pattern).match
-    found: list[Metric] = [each for each in BUILT_IN.values() if matches(each.path)]
-    if not found:
+    matching: list[Metric] = [metric for metric in BUILT_IN.values() if matches(metric.path)]
+    if not matching:
         heads = ", ".join(dict.fromkeys(path.partition(".")[0] for path in BUILT_IN))
         raise DefinitionError(f"metrics: none matches {options.pattern!r}; they begin with {heads}")
     if options.json:
-        rows = [dict(zip(HEADER, row, strict=True)) for row in metric_rows(found)]
+        rows = [dict(zip(HEADER, row, strict=True)) for row in metric_rows(matching)]
         show([Line(json.dumps(rows, indent=2, ensure_ascii=False))])
     else:
         style = "github" if options.markdown else "plain"
-        show(Line(line.rstrip()) for line in metric_table(found, style).splitlines())
+        show(Line(line.rstrip()) for line in metric_table(matching, style).splitlines())
     return 0

@@ -1,4 +1,4 @@
-"""The forms in which ``compare`` and ``gate`` tell their verdicts, and where these go."""
+"""The outputs of ``compare`` and ``gate``: their forms, and the files to write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.guard import has_record_ending, obstacle_at
 
 FINE, BAD, NOTHING, OPEN = 0, 1, 3, 4
-"""Exit codes of both: fine; bad; nothing to judge; open, where that was asked for."""
+"""Exit codes of both: fine; bad; nothing to judge; inconclusive, if the user wants to know that."""
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 FORMS = {
@@ -28,12 +28,12 @@ FORMS = {
     "json": "JSON with a schema version",
     "junit": "JUnit XML",
 }
-"""The options that name a file to write."""
+"""Options that name a file to write, and what they write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The forms of one report; each is made only if it is asked for."""
+    """The forms of one report, as functions: a form that nobody wants is not made."""
 
     lines: Callable[[], Iterator[Line]]
     markdown: Callable[[], str]
@@ -43,6 +43,7 @@ class Report:
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options for outputs to the parser of a command."""
     for name, what in FORMS.items():
         parser.add_argument(
             f"--{name}", nargs="?", const="-", metavar="FILE",
@@ -55,12 +56,12 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
-    """Make sure that no output takes the place of a record, before anything is read.
+    """Check, before anything is read, that no output overwrites a record.
 
     In ``--json base.csv head.csv`` the first file would be overwritten, not compared.
 
     Raises:
-        DefinitionError: one would; or two have the same target.
+        DefinitionError: an output would overwrite a record, or two outputs have the same target.
     """
     targets = {
         f"--{name}": local_path(target)
@@ -86,7 +87,11 @@ def check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
 
 
 def write_outputs(options: argparse.Namespace, report: Report, show: Print) -> None:
-    """Write everything that was asked for; all of it before any exit code."""
+    """Write all outputs that the options name.
+
+    Raises:
+        OSError: a file cannot be written; raised after all other outputs are written.
+    """
     forms: dict[str, Callable[[], str]] = {
         "markdown": report.markdown,
         "json": lambda: msgspec.json.format(to_json(report.data()), indent=2).decode() + "\n",

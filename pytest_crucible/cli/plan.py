@@ -1,4 +1,4 @@
-"""``crucible plan``: how many cases an effect of a given size needs."""
+"""``crucible plan``: work out how many cases find an effect of a given size."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ from pytest_crucible.stats.samples import QUANTILE, RATE, Sample
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``plan``."""
+    """Add ``plan`` to the parser."""
     plan = commands.add_parser("plan", help="how many cases find an effect of a given size")
     plan.add_argument("--rates", nargs=2, type=float, metavar=("P1", "P2"), help="two rates")
     plan.add_argument("--sd", type=float, help="standard deviation, for a difference of means")
     plan.add_argument("--effect", type=float, help="difference of means to find, in its unit")
-    plan.add_argument("--pilot", type=path_argument, help="artifact to take rate or deviation from")
-    plan.add_argument("--metric", default="success_rate", help="of the pilot (success_rate)")
-    plan.add_argument("--experiment", help="of the pilot; default: its only one")
+    plan.add_argument(
+        "--pilot", type=path_argument, help="recorded run that gives the rate or deviation"
+    )
+    plan.add_argument(
+        "--metric", default="success_rate", help="metric of the pilot (default: success_rate)"
+    )
+    plan.add_argument("--experiment", help="experiment of the pilot; default: its only one")
     plan.add_argument("--paired", action="store_true", help="the same cases on both sides")
     plan.add_argument("--power", type=float, default=0.8, help="chance to find it (0.8)")
     plan.add_argument("--alpha", type=float, default=0.05, help="level of the test (0.05)")
@@ -61,7 +65,7 @@ def _rates(p1: float, p2: float, options: argparse.Namespace) -> Iterator[Line]:
     yield Line(f"{first} against {second}: {plural(n, 'case')} per arm", "bold")
     yield Line(f"  power {options.power:g}, two-sided level {options.alpha:g}, unpaired")
     if options.paired:
-        # With unrelated failures; related ones, as usual for one set of cases, need fewer.
+        # For independent failures. Cases usually fail on both sides together, and then need fewer.
         shares = p1 * (1 - p2), p2 * (1 - p1)
         pairs = math.ceil(mcnemar_n(*shares, options.power, options.alpha))
         yield Line(f"  paired by case: {plural(pairs, 'case')} at most (McNemar)")
@@ -88,7 +92,7 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
     first = next(iter(samples.values()))
     if first is None or first.n < 2:
         raise ValueError(f"the pilot has no observations of {options.metric}")
-    if any(each.weights is not None for each in samples.values() if each):
+    if any(sample.weights is not None for sample in samples.values() if sample):
         raise ValueError(f"the pilot was sampled: it does not tell how {options.metric} varies")
     name = experiment.definition.name
     yield Line(f"pilot: {name}, {options.metric}, {plural(first.n, 'observation')}")
@@ -100,24 +104,28 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
             raise ValueError(f"--effect: {rate:.3g} {options.effect:+g} is no rate")
         yield from _rates(rate, rate + options.effect, options)
         return
-    deviation = _deviation([each for each in samples.values() if each], options.paired)
+    deviation = _deviation([sample for sample in samples.values() if sample], options.paired)
     yield from _means(deviation, options.effect, options)
 
 
 def _experiment(options: argparse.Namespace) -> ExperimentResult:
     experiments = {
-        each.definition.name: each for each in analyse(open_recorded(options.pilot)).experiments
+        result.definition.name: result
+        for result in analyse(open_recorded(options.pilot)).experiments
     }
     if options.experiment is None and len(experiments) == 1:
         return next(iter(experiments.values()))
-    found = experiments.get(options.experiment)
-    if found is None:
+    experiment = experiments.get(options.experiment)
+    if experiment is None:
         raise ValueError(f"--experiment: one of {', '.join(map(repr, experiments))}")
-    return found
+    return experiment
 
 
 def _deviation(samples: list[Sample], paired: bool) -> float:
-    """Between cases; for pairs that of the differences, if the pilot has two arms."""
+    """Return the standard deviation between cases, in the metric's unit.
+
+    For pairs, if the pilot has two arms, that of the differences between the arms.
+    """
     first = np.array(list(samples[0].by_case().values()) or samples[0].values)
     if paired and len(samples) > 1:
         base, other = samples[0].by_case(), samples[1].by_case()

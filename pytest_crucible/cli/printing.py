@@ -1,4 +1,4 @@
-"""What every command needs to print: lines, in colour where the terminal has it."""
+"""Printing lines, in colour on terminals, and the summary of a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1"}
 
 
 def summary_of(results: Results, sparklines: bool = True) -> Iterator[Line]:
-    """The summary of a run, as at the end of its session, with the lines of installed plugins."""
+    """Yield the summary of a run, as its session printed it, with lines of installed plugins."""
     yield from render(results, sparklines)
     yield from map(Line, installed().summary(results))
 
 
 def print_lines(lines: Iterable[Line]) -> None:
-    """Print lines, in colour where the terminal has it."""
+    """Print lines; in colour if standard output is a terminal and ``NO_COLOR`` is not set."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     try:
         for line in lines:
@@ -30,5 +30,5 @@ def print_lines(lines: Iterable[Line]) -> None:
             print(f"\033[{code}m{line.text}\033[0m" if code else line.text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # `crucible compare … | head`: nobody reads any more. The exit code still counts.
+        # `crucible compare … | head`: nobody reads the rest, but the exit code still counts.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,7 @@ from pytest_crucible.report.terminal import Line
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``recover``."""
+    """Add ``recover`` to the parser."""
     recovery = commands.add_parser("recover", help="finish runs whose pytest was killed")
     recovery.add_argument(
         "path", type=path_argument, help="run folder, or output folder: all runs in it"

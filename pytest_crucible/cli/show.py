@@ -1,4 +1,4 @@
-"""``crucible show``: the summary of a run, or one of its traces."""
+"""``crucible show``: print the summary of a run, or one of its traces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_crucible.runs.run import RecordedRun, open_recorded
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare ``show``."""
+    """Add ``show`` to the parser."""
     show = commands.add_parser("show", help="print the summary of a run")
     show.add_argument("path", type=path_argument, help=PATH_HELP)
     show.add_argument("--trace", metavar="ID", help="print one trace instead, as a tree")

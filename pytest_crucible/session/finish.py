@@ -38,12 +38,12 @@ class Finished:
     """What the summary prints.
 
     Attributes:
-        results: None if the run could not be read.
-        comparison: with the baseline artifact, if one was given.
+        results: results of the run; None if it could not be read.
+        comparison: comparison with the baseline; None without a baseline.
         folder: the run folder.
-        exports: files written.
-        problems: what went wrong while reading or writing, a sentence each.
-        plugins: those of this session; what they do wrong is among the problems.
+        exports: the exported files.
+        problems: one sentence per failure to read or write, or failure of a plugin.
+        plugins: the plugins of this session.
     """
 
     def __init__(self, folder: Path, config: pytest.Config) -> None:
@@ -61,27 +61,30 @@ def finish(
     """Read the run folder, judge, write manifest and exports, and set the exit status.
 
     Args:
-        session: of the process that prints the summary.
+        session: the session of the process that prints the summary.
         folder: the run folder.
-        notes: what is known to be missing, a sentence each.
-        reported: how many attempts pytest reported; fewer in the record means loss.
+        notes: one sentence per loss that the session noticed.
+        reported: number of attempts that pytest reported; fewer in the record means loss.
+
+    Returns:
+        What the summary prints. Errors are among its ``problems``; none is raised.
     """
     config = session.config
     finished = config.stash[RESULTS] = Finished(folder, config)
     try:
-        run = open_folder(folder, plugins=NO_PLUGINS)  # asked below, after the prices
-        arguments = [str(each) for each in config.invocation_params.args]
+        run = open_folder(folder, plugins=NO_PLUGINS)  # they enrich below, after the prices
+        arguments = [str(argument) for argument in config.invocation_params.args]
         around = surroundings(config.rootpath, ["pytest", *arguments])
         named = _enrichers(config, finished.plugins)
-        enrichers = [each for _, each in named]
+        enrichers = [enricher for _, enricher in named]
         if enrichers:
             run, enrichers = _keep_enriched(run, enrichers, finished)
-        if named and not enrichers:  # what they set is kept
+        if named and not enrichers:  # the run folder has what they set
             around[ENRICHERS] = [name for name, _ in named]
         results = analyse(run, enrichers, plugins=finished.plugins)
-        found = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
-        if found < reported:
-            notes = [*notes, f"{reported} attempts were reported, {found} are in the record"]
+        recorded = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
+        if recorded < reported:
+            notes = [*notes, f"{reported} attempts were reported, {recorded} are in the record"]
         results = finished.results = results.with_notes(notes)
         _compare(config, replace(run, manifest=around), results, finished)
         _export(config, run, enrichers, finished, results)
@@ -89,11 +92,11 @@ def finish(
     except (CrucibleError, OSError) as error:
         finished.problems.append(str(error))
     except Exception as error:
-        # A hook of a conftest, most likely. The record itself is whole and on disk: say so,
-        # instead of losing everybody's summary in a traceback.
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        # Most likely from a hook of a conftest. The record is complete and on disk: say so, instead
+        # of a traceback in place of the summary.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         finished.problems.append(
-            f"{type(error).__name__}: {error} ({place.filename}:{place.lineno}); the record is "
+            f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}); the record is "
             f"complete, `crucible recover` makes its manifest"
         )
     _set_exit_status(session, finished)
@@ -103,7 +106,11 @@ def finish(
 def _keep_enriched(
     run: RecordedRun, enrichers: list[Enricher], finished: Finished
 ) -> tuple[RecordedRun, list[Enricher]]:
-    """Write down what the enrichers set, for later readers, who have none; and read that."""
+    """Write the fields that enrichers set, for later readers without plugins; reopen the run.
+
+    Returns:
+        The run with these fields, and no enrichers; if they cannot be written, the arguments.
+    """
     try:
         for node in run.nodes:
             keep_enriched(node, enrichers)
@@ -127,7 +134,7 @@ def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished
         before = analyse(base, plugins=finished.plugins)
         finished.comparison = compare_runs((base, before), (run, results))
     except (CrucibleError, OSError) as error:
-        # Broken off half-way, most likely: it could be opened when the session began.
+        # Most likely a torn record: it could be opened when the session began.
         finished.problems.append(f"--crucible-baseline: {error}")
 
 
@@ -160,15 +167,15 @@ def _export(
     from pytest_crucible.queries.anomalies import marks
 
     formats = finished.plugins.formats()
-    mark = marks(each for found in results.experiments for each in found.metrics.values())
+    mark = marks(metrics for e in results.experiments for metrics in e.metrics.values())
     for name in config.stash[SETTINGS].export:
         path = finished.folder / f"events.{name}"
         try:
-            found, packed = parse_format(name, formats)
-            path = finished.folder / f"events{found.endings[0]}{packed}"
-            export_events(lambda: run.events, path, found, enrichers, mark)
+            form, compression = parse_format(name, formats)
+            path = finished.folder / f"events{form.endings[0]}{compression}"
+            export_events(lambda: run.events, path, form, enrichers, mark)
         except Exception as error:
-            # A plugin's exporter may raise anything, and the run is worth more than one file of it.
+            # A plugin's exporter may raise anything; the manifest must be written all the same.
             kind = (
                 "" if isinstance(error, (CrucibleError, OSError)) else f"{type(error).__name__}: "
             )
@@ -199,12 +206,12 @@ def _manifest(
 
 
 def _plugins(config: pytest.Config) -> dict[str, str]:
-    found: list[tuple[Any, Any]] = config.pluginmanager.list_plugin_distinfo()
-    return dict(name_and_version(dist) for _, dist in found)
+    plugins: list[tuple[Any, Any]] = config.pluginmanager.list_plugin_distinfo()
+    return dict(name_and_version(dist) for _, dist in plugins)
 
 
 def _seeds(config: pytest.Config) -> dict[str, Any]:
-    """The seeds that were set for this run: pytest-randomly's, and Python's hash seed."""
+    """Return the seeds of this run, if set: that of pytest-randomly, and Python's hash seed."""
     seeds = {
         "randomly_seed": config.getoption("randomly_seed", None),
         "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED"),
@@ -214,16 +221,16 @@ def _seeds(config: pytest.Config) -> dict[str, Any]:
 
 def _enrichers(config: pytest.Config, plugins: Plugins) -> list[tuple[str, Enricher]]:
     settings = config.stash[SETTINGS]
-    found: list[tuple[str, Enricher]] = []
+    prices: list[tuple[str, Enricher]] = []
     if settings.prices is not None or genai_prices_version() is not None:
-        found.append(("prices", settings.pricer()))
-    return [*found, *plugins.enrichers()]
+        prices.append(("prices", settings.pricer()))
+    return [*prices, *plugins.enrichers()]
 
 
 def summary_lines(
     config: pytest.Config, finished: Finished, sparklines: bool = True
 ) -> Iterator[Line]:
-    """Everything that is printed at the end of the session."""
+    """Yield the lines that the session prints at its end."""
     if finished.results is not None:
         yield from render(finished.results, sparklines)
         if finished.comparison is not None:
@@ -239,7 +246,7 @@ def summary_lines(
 
 
 def _shown(path: Path) -> str:
-    """Relative to where the user stands, if that is shorter."""
+    """Return a path relative to the working directory, if that is shorter."""
     try:
         relative = os.path.relpath(path)
     except ValueError:  # another drive
@@ -248,7 +255,7 @@ def _shown(path: Path) -> str:
 
 
 def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the summary, unless the user asked for silence with ``-q -q``."""
+    """Print the summary, unless the user gave ``-q -q``."""
     finished = config.stash.get(RESULTS, None)
     if finished is None or terminal.verbosity < -1:
         return
@@ -256,35 +263,35 @@ def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
     encoding = getattr(config.get_terminal_writer()._file, "encoding", None)
     for line in summary_lines(config, finished, has_sparklines(encoding)):
         terminal.write_line(line.text, **({line.style: True} if line.style else {}))
-    # The closing line must not be green when the session fails: an expectation that was not met
-    # counts there, and in the short summary, like a test that failed.
-    reports = [_failure(each) for each in _unmet(config, finished)]
-    reports += [_regression(each) for each in _regressions(config, finished)]
+    # Pytest's last line must not be green if the session fails: there, and in the short summary, an
+    # expectation that is not met counts as a failed test.
+    reports = [_failure(unmet) for unmet in _unmet(config, finished)]
+    reports += [_regression(reason) for reason in _regressions(config, finished)]
     if reports:
         terminal.stats.setdefault("failed", []).extend(reports)
 
 
 def forget(config: pytest.Config) -> None:
-    """Let go of the results: whatever is left, the collector goes over several times at exit."""
+    """Release the results: Python's collector visits remaining objects several times at exit."""
     if RESULTS in config.stash:
         del config.stash[RESULTS]
 
 
 def print_after_internal_error(session: pytest.Session) -> None:
-    """Pytest prints no summary after an internal error, but what was recorded is still there."""
+    """Print the summary after an internal error, when pytest prints none."""
     terminal = session.config.pluginmanager.getplugin("terminalreporter")
     if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and terminal is not None:
         print_summary(terminal, session.config)
 
 
 def _unmet(config: pytest.Config, finished: Finished) -> list[tuple[str, Verdict]]:
-    """The expectations that fail the session."""
+    """Return the verdicts that fail the session, with the names of their experiments."""
     inconclusive = config.stash[SETTINGS].inconclusive
     return finished.results.unmet(inconclusive) if finished.results else []
 
 
 def _regressions(config: pytest.Config, finished: Finished) -> list[str]:
-    """What of the comparison with the baseline fails the session."""
+    """Return why the comparison with the baseline fails the session, one sentence per reason."""
     if finished.comparison is None:
         return []
     if not finished.comparison.comparable:
@@ -293,7 +300,7 @@ def _regressions(config: pytest.Config, finished: Finished) -> list[str]:
 
 
 class _OneLine(str):
-    """What failed, in a line. Pytest 8.4 looks for it where a traceback has it, pytest 9 here."""
+    """One line that says what failed. Pytest 8.4 reads it from attributes of a traceback."""
 
     __slots__ = ()
 

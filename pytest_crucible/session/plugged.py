@@ -1,4 +1,4 @@
-"""The plugins of a session: what pytest has loaded, and what is installed beside it."""
+"""The plugins of a session: those that pytest has loaded, and other installed packages."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def loaded_plugins(config: pytest.Config, tell: Callable[[str], object]) -> Plugins:
-    """Conftests, and what pytest itself has loaded. Imports nobody."""
+    """Return the conftests and plugins that pytest has loaded. Imports no plugin."""
     from pytest_crucible.hooks.plugins import Plugins
 
     return Plugins([config.pluginmanager], tell)
 
 
 def session_plugins(config: pytest.Config, tell: Callable[[str], object]) -> Plugins:
-    """The same, and installed packages: for sessions that have experiments.
+    """Return loaded plugins and installed packages; for sessions that have experiments.
 
-    Who has told pytest to load no plugin of that name, or none at all, means these, too.
+    ``-p no:NAME`` blocks an installed package, too, and without autoload there are none.
     """
     from pytest_crucible.hooks.installed import installed_names, with_installed
 
@@ -35,7 +35,7 @@ def session_plugins(config: pytest.Config, tell: Callable[[str], object]) -> Plu
 
 
 def more_installed(config: pytest.Config) -> bool:
-    """Whether `session_plugins` may know more than `loaded_plugins`. Imports nobody."""
+    """Return whether `session_plugins` may find more than `loaded_plugins`. Imports no plugin."""
     from pytest_crucible.hooks.installed import installed_names
 
     return bool(installed_names()) and not _switched_off(config)
@@ -47,9 +47,9 @@ def _switched_off(config: pytest.Config) -> bool:
 
 
 def wrong_format(wanted: str, known: Mapping[str, Format]) -> str | None:
-    """Why a session cannot write a format; None if it can."""
-    found = find_format(wanted, known)
-    if found is None:
+    """Return why a session cannot write a format; None if it can."""
+    format_and_compression = find_format(wanted, known)
+    if format_and_compression is None:
         return f"unknown export format {wanted!r}; valid: {', '.join(sorted(known))}"
-    missing = to_install(*found)
+    missing = to_install(*format_and_compression)
     return f"{wanted} needs: pip install '{missing}'" if missing else None

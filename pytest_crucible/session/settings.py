@@ -1,4 +1,4 @@
-"""Command line and ini, settled once into one frozen value."""
+"""Settings: command line options and ini values, checked once and then frozen."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FAIL_ON = ("regression", "inconclusive", "missing")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user asked for.
+    """The options of the user.
 
     Attributes:
-        export: formats to write the run in, besides the run folder itself.
-        output: folder in which each run gets a folder; absolute.
-        inconclusive: what an expectation that stays open does to the session: fail, pass or warn.
-        baseline: artifact to compare this run with.
-        fail_on: what of that comparison fails the session: regression, inconclusive, missing.
+        export: names of the formats to export.
+        output: folder that holds the run folders; absolute.
+        inconclusive: what an inconclusive expectation does to the session: fail, pass or warn.
+        baseline: recorded run to compare this run with.
+        fail_on: verdicts that fail the session: regression, inconclusive, missing.
         instrument: clients whose instrumentors are turned on, or ``auto``.
         prices: file with the user's prices.
-        budget_usd: what the whole session may spend.
+        budget_usd: how much the whole session may spend, in USD.
     """
 
     export: tuple[str, ...]
@@ -40,7 +40,7 @@ class Settings:
     budget_usd: float | None = None
 
     def pricer(self) -> Any:
-        """What tells the costs of calls: the user's prices, and others'."""
+        """Return the pricer of calls: it knows the user's prices, and public ones."""
         from pytest_crucible.events.pricing import Pricer, read_prices
 
         return Pricer(read_prices(self.prices) if self.prices is not None else None)
@@ -50,9 +50,9 @@ SETTINGS = pytest.StashKey[Settings]()
 
 
 def sdk_installed() -> bool:
-    """Whether the ``otel`` extra is there; imports nothing but the namespace package.
+    """Return whether the ``otel`` extra is installed; imports only the namespace package.
 
-    The API alone, which clients bring along, makes no spans.
+    The API without the SDK, which many clients install, makes no spans.
     """
     try:
         return find_spec("opentelemetry.sdk.trace") is not None
@@ -65,7 +65,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("crucible", "experiments (pytest-crucible)")
     group.addoption(
         "--crucible-export", metavar="FORMATS",
-        # Not all of their names: to import the list takes each session milliseconds.
+        # Not all names: the import of the list would cost every session milliseconds.
         help="write the run's events as csv, parquet, … (comma-separated; `crucible export --help` "
         "lists the formats), or compressed: csv.gz, jsonl.zst",
     )  # fmt: skip
@@ -83,7 +83,7 @@ def add_options(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--crucible-fail-on", metavar="WHAT",
-        help="what of the comparison fails the session: regression (default), inconclusive, "
+        help="verdicts that fail the session: regression (default), inconclusive, "
         "missing, none (comma-separated)",
     )  # fmt: skip
     group.addoption(
@@ -111,10 +111,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def settle(config: pytest.Config) -> Settings:
-    """Read options and ini values, and check what can be checked before any test runs.
+    """Read options and ini values, and check them before any test runs.
 
     Raises:
-        pytest.UsageError: names the value, where it stands and the valid ones.
+        pytest.UsageError: one line that names the option, its value and the valid ones.
     """
     return Settings(
         export=_formats(config),
@@ -145,7 +145,7 @@ def _instrument(config: pytest.Config) -> tuple[str, ...]:
 
 
 def _path(config: pytest.Config, text: str, where: str) -> Path:
-    """From where the command was given, or for ini values from the root directory."""
+    """Return an absolute path: options start at the working directory, ini values at the root."""
     if ":" in text:
         from pytest_crucible._errors import DefinitionError
         from pytest_crucible._files import local_path
@@ -193,7 +193,7 @@ def _baseline(config: pytest.Config) -> Path | None:
         return None
     path = _path(config, text, where)
     if not hasattr(config, "workerinput"):
-        # Imported here: a session that asked for nothing must not pay for it.
+        # Imported here: a session without this option must not pay for it.
         from pytest_crucible._errors import CrucibleError
         from pytest_crucible.exports.formats import ARCHIVE, format_of_file
         from pytest_crucible.runs.run import open_recorded
@@ -202,9 +202,9 @@ def _baseline(config: pytest.Config) -> Path | None:
         plugins = loaded_plugins(config, lambda problem: None)
         known = path.name.endswith(ARCHIVE) or format_of_file(path, plugins.formats())
         if path.is_file() and not known and more_installed(config):
-            return path  # may be of a plugin that is imported when there are experiments
+            return path  # a plugin that is imported only with experiments may read it
         try:
-            # The run itself, now: an output folder's newest run will soon be this one.
+            # Find the newest run of an output folder now: later it will be this run.
             return open_recorded(path, plugins=plugins).path
         except CrucibleError as error:
             raise pytest.UsageError(f"{where}: {error}") from error
@@ -241,15 +241,16 @@ def _formats(config: pytest.Config) -> tuple[str, ...]:
     for each in wanted:
         problem = wrong_format(each, known)
         if problem is None or (find_format(each, known) is None and more_installed(config)):
-            continue  # `unknown_format` asks again
+            continue  # `unknown_format` checks it later
         raise pytest.UsageError(f"{where}: {'; '.join([problem, *notes])}")
     return wanted
 
 
 def unknown_format(config: pytest.Config) -> str | None:
-    """What is wrong with formats that only installed plugins may know; None if nothing is.
+    """Return what is wrong with the export formats, in one line; None if nothing is.
 
-    A session without experiments imports none of these: so this is asked when there are some.
+    Imports the installed plugins, which a session without experiments does not: call it only if
+    there are experiments.
     """
     wanted = config.stash[SETTINGS].export
     if not wanted:
@@ -277,7 +278,7 @@ def _output(config: pytest.Config) -> Path:
 
 
 def _check(output: Path, where: str) -> None:
-    # Imported here: a session that asked for nothing must not pay for it.
+    # Imported here: a session without this option must not pay for it.
     from pytest_crucible._errors import OutputError
     from pytest_crucible._files import check_writable
 
@@ -288,7 +289,7 @@ def _check(output: Path, where: str) -> None:
 
 
 def _given(config: pytest.Config, name: str) -> tuple[str, str]:
-    """The value, and where it stands, for messages."""
+    """Return the value of an option, and its name for messages; the value is empty if not given."""
     option = config.getoption(f"crucible_{name}")
     if option is not None:
         return str(option), f"--crucible-{name.replace('_', '-')}"
