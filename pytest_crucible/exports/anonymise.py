@@ -1,8 +1,8 @@
-"""Anonymising: what an export may tell about people and about what they said.
+"""Anonymising: remove from exports what identifies people, and what they said.
 
-Nothing textual is let through unless it is known to be harmless: numbers, truth values and times
-stay, names of events, keys, models and the like stay, and all other text goes. The rules are in
-docs/exports.md.
+Numbers, truth values and times stay. Text stays only if it is known to be harmless, such as names
+of events, keys and models. All other text is removed or replaced by a token. docs/exports.md
+explains the rules.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PERSONAL = (
     "full_name", "first_name", "last_name", "email", "email_address", "user_email", "mail",
     "phone", "phone_number", "mobile", "ssn", "ip", "ip_address", "client_ip", "host", "hostname",
 )  # fmt: skip
-"""Fields that tell who somebody is. Their values are looked for in all other text, too."""
+"""Fields that identify a person. Other text that contains their values does not stay either."""
 
 TEXTUAL = (
     "prompt", "prompts", "response", "completion", "content", "message", "messages", "text",
@@ -50,11 +50,13 @@ _OURS = frozenset(
         "default", "main", "duration", "cost", "tokens", "total", "prompt", "completion",
     }
 )  # fmt: skip
-"""Words of this package: they tell nothing of anybody, and readers need them."""
+"""Words of this package: they say nothing about people, and readers need them."""
 
-_SHOWN = {each.name: each.shown for each in COLUMNS if each.shown}
+_SHOWN = {column.name: column.shown for column in COLUMNS if column.shown}
 _KEY = re.compile(r"[A-Za-z_][\w.:/$-]{0,63}", re.ASCII)
-_PLACE = re.compile(r"[\w.]+( at [\w./\\-]+:\d+)?", re.ASCII)  # of a failed trial: type and place
+_PLACE = re.compile(
+    r"[\w.]+( at [\w./\\-]+:\d+)?", re.ASCII
+)  # of a failed trial: exception and line
 _NODE_ID = re.compile(r"[\w./\\:-]+", re.ASCII)
 _MAIL = re.compile(r"[^@\s]@[^@\s]+\.\w")
 _WORDS = re.compile(r"\W+|_")
@@ -63,13 +65,13 @@ _GONE = object()
 
 
 class Anonymiser:
-    """Takes out of rows what tells of people.
+    """Removes from rows what identifies people.
 
-    It looks at all rows first (`learn`): a user's id that stands in one event only must not stand
-    in the name of another. It holds each such value once.
+    It must see all rows first (`learn`), because the id of a user in one event may be part of the
+    name of another event. It keeps every such value once.
 
     Args:
-        options: with ``anonymize`` set.
+        options: options with ``anonymize`` set.
     """
 
     def __init__(self, options: ExportOptions) -> None:
@@ -84,34 +86,34 @@ class Anonymiser:
         self._token = _tokens(options.anonymize_key or secrets.token_bytes(32))
         self._kinds: dict[str, str] = {}
         self._people: set[str] = set()
-        self._shown: dict[str, bool] = {}  # text that would stay, and whether it may
+        self._shown: dict[str, bool] = {}  # text that stays if it names nobody: whether it does
         self._learning = False
 
     def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Find out, from all rows, who is told of and which text that would stay tells of them."""
+        """Find the people in all rows, and the text that must go because it names them."""
         self._learning = True
         for row in rows:
             self.row(row)
         self._learning = False
-        whole = "\n".join(self._shown).casefold()
-        words = set(_WORDS.split(whole))
-        found = {
-            each
-            for each in map(str.casefold, self._people)
-            if (each in whole if len(each) > 2 else each in words)
+        all_text = "\n".join(self._shown).casefold()
+        words = set(_WORDS.split(all_text))
+        people = {
+            person
+            for person in map(str.casefold, self._people)
+            if (person in all_text if len(person) > 2 else person in words)
         }
         for text in self._shown:
             self._shown[text] = not (
-                _MAIL.search(text) or any(_tells(text.casefold(), each) for each in found)
+                _MAIL.search(text) or any(_names(text.casefold(), person) for person in people)
             )
         self._people.clear()
 
     def of(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows, anonymised."""
+        """Yield the rows, anonymised. `learn` must have seen them all."""
         return map(self.row, rows)
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """One nested row, anonymised."""
+        """Return a nested row, anonymised."""
         clean: dict[str, Any] = {}
         case = row.get("case")
         for key, value in row.items():
@@ -125,17 +127,17 @@ class Anonymiser:
             elif key == "datetime":
                 clean[key] = value
             elif key != "event_id":
-                found = self._value(value, key, "")
-                clean[key] = None if found is _GONE else found
+                shown_value = self._value(value, key, "")
+                clean[key] = None if shown_value is _GONE else shown_value
             else:
-                clean[key] = None  # keeps its place
+                clean[key] = None  # set below; here for the order of the keys
         clean["event_id"] = f"{clean['run']}-{clean['node']}-{row['sequence']}"
         if row["event"] == TRIAL_STOP:
             error = row["metadata"].get("error")
             if isinstance(error, str) and _PLACE.fullmatch(error):
                 clean["metadata"]["error"] = self._show(error)
         elif row["event"] == LOG and isinstance(row["metadata"].get("name"), str):
-            # The name of a metric, as the keys of what is recorded are.
+            # The name of a metric, treated like the keys of recorded numbers.
             clean["metadata"].update(self._log(row["metadata"]))
         return clean
 
@@ -151,10 +153,10 @@ class Anonymiser:
     def _mapping(self, mapping: Mapping[Any, Any], kind: str) -> dict[str, Any]:
         clean: dict[str, Any] = {}
         for key, value in mapping.items():
-            found = self._value(value, str(key), kind)
+            shown = self._value(value, str(key), kind)
             name = self._key(str(key))
-            if found is not _GONE and name is not None:
-                clean[name] = found
+            if shown is not _GONE and name is not None:
+                clean[name] = shown
         return clean
 
     def _key(self, key: str) -> str | None:
@@ -164,11 +166,12 @@ class Anonymiser:
         return self._token(key) if self._hashed else None
 
     def _value(self, value: Any, key: str, kind: str) -> Any:
-        """``value``, or what may be shown of it.
+        """Return what may be shown of ``value``; `_GONE` if nothing may.
 
         Args:
-            key: under which it stands.
-            kind: of the field around it, where that decides: ``personal`` or ``textual``.
+            value: any value of a row.
+            key: its key.
+            kind: ``personal`` or ``textual`` if a field around it is; then its key does not matter.
         """
         kind = kind or self._kind(key)
         if value is None or isinstance(value, (bool, datetime)):
@@ -186,6 +189,7 @@ class Anonymiser:
         return _GONE
 
     def _leaf(self, text: str, kind: str) -> Any:
+        """Return what may be shown of a text in a field of this kind; `_GONE` if nothing may."""
         if kind == "personal":
             if self._learning and text:
                 self._people.add(text)
@@ -199,8 +203,9 @@ class Anonymiser:
         return self._token(text) if self._hashed else _GONE
 
     def _kind(self, key: str) -> str:
-        found = self._kinds.get(key)
-        if found is None:
+        """Return the kind of a field: kept, personal, textual, harmless or other."""
+        kind = self._kinds.get(key)
+        if kind is None:
             parts = key.split(".")
             names = {_plain("".join(parts[start:])) for start in range(len(parts))}
             kinds = {
@@ -210,13 +215,13 @@ class Anonymiser:
                 "harmless": self._harmless,
                 "other": names,
             }
-            found = next(kind for kind, known in kinds.items() if not names.isdisjoint(known))
+            kind = next(kind for kind, fields in kinds.items() if not names.isdisjoint(fields))
             if len(self._kinds) < 65536:
-                self._kinds[key] = found
-        return found
+                self._kinds[key] = kind
+        return kind
 
     def _show(self, value: Any) -> str:
-        """Text that stays, unless it tells of somebody."""
+        """Return a text that stays, or its token if it names somebody."""
         text = str(value)
         if text in _OURS:
             return text
@@ -226,7 +231,7 @@ class Anonymiser:
         return text if self._shown.get(text, False) else self._token(text)
 
     def _node_id(self, value: Any) -> str:
-        """Of a test or case: the place stays, parameters (which may be prompts) become a token."""
+        """Return the id of a test or case with a token for its parameters, which may be prompts."""
         if self._cases_stay:
             return self._show(value)
         head, bracket, parameters = str(value).partition("[")
@@ -237,18 +242,21 @@ class Anonymiser:
 
 
 def _plain(name: str) -> str:
-    """``userId``, ``USER-ID`` and ``user_id`` are one field."""
+    """Return one name for all spellings of a field: ``userId``, ``USER-ID`` and ``user_id``."""
     return name.lower().replace("_", "").replace("-", "").replace(".", "")
 
 
-def _tells(text: str, person: str) -> bool:
+def _names(text: str, person: str) -> bool:
+    """Whether a text names a person. A value of one or two letters must be a word of its own."""
     return person in text if len(person) > 2 else person in _WORDS.split(text)
 
 
 def _tokens(key: bytes) -> Callable[[str], str]:
+    """Return a function from texts to tokens, which depend on the key (HMAC-SHA-256)."""
+
     @lru_cache(maxsize=65536)
     def token(text: str) -> str:
-        # 80 bits: among ten million values two have the same token with a chance of 1 in 10^10.
+        # 80 bits: the chance that two of ten million values share a token is 1 in 10^10.
         data = text.encode("utf-8", "surrogatepass")
         return f"anon-{hmac.digest(key, data, 'sha256').hex()[:20]}"
 

@@ -1,9 +1,9 @@
-"""Batches: the events of one shape among a few hundred, as columns instead of row by row.
+"""Batches: rows of events of one shape, as columns.
 
-Nearly all events of a run have one of a few shapes: the same name, the same keys. What a row says
-of such an event, and where it stands there, is worked out once per batch; per event it is only
-looked up. What is not usual about an event (a weight, what enrichers set) is left to `nested_rows`,
-and property tests hold what comes of batches against what comes of rows.
+Nearly all events of a run have one of a few shapes: the same name, the same keys. A batch works out
+once which columns its events have and where their values are, and then only reads the values.
+Unusual events (with a weight, or with fields that enrichers set) go through `rows.nested_rows`.
+Property tests compare both ways.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ _CONTEXT = Same(ATTRIBUTIONS[0])
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What all rows of an origin have in common.
+    """What the rows of all events of an origin (run, node and scope) have in common.
 
     Attributes:
-        prefix: of their ids.
-        columns, same: by name of the column.
+        prefix: the start of their event ids, ``RUN-NODE-``.
+        columns: their values, by column.
+        same: the same values as `Same`.
     """
 
     prefix: str
@@ -51,9 +52,9 @@ class Batch:
     """Events of one shape.
 
     Attributes:
-        rows: where they stand in their chunk.
-        chunk: they alone.
-        events: the same.
+        rows: their positions in the chunk that they come from.
+        chunk: a chunk of these events only.
+        events: these events as `Alike`.
     """
 
     rows: Sequence[int]
@@ -62,52 +63,52 @@ class Batch:
 
     @property
     def internal(self) -> bool:
-        """Whether they are the plugin's own."""
+        """Whether they are the plugin's own events."""
         return self.events.name.startswith(RESERVED)
 
     def columns(self) -> dict[str, Column]:
-        """`EXPORTED` in order, and those of the events' category."""
+        """Return the columns of `EXPORTED` in order, then the fields of the events' category."""
         chunk, origins = self.chunk, self.chunk.origins
-        found: dict[str, Column] = dict.fromkeys(EXPORTED, NOTHING)
+        columns: dict[str, Column] = dict.fromkeys(EXPORTED, NOTHING)
         head = _head(origins[0])
         heads = [head] * len(origins)
         if origins.count(origins[0]) == len(origins):
-            found.update(head.same)
-            found["event_id"] = [f"{head.prefix}{number}" for number in chunk.sequences]
+            columns.update(head.same)
+            columns["event_id"] = [f"{head.prefix}{number}" for number in chunk.sequences]
         else:
             heads = list(map(_head, origins))
             for name in head.columns:
-                found[name] = [head.columns[name] for head in heads]
-            found["event_id"] = [
+                columns[name] = [head.columns[name] for head in heads]
+            columns["event_id"] = [
                 f"{head.prefix}{number}"
                 for head, number in zip(heads, chunk.sequences, strict=True)
             ]
-        found["sequence"] = chunk.sequences
-        found["event"] = Same(self.events.name)
-        found["time_us"] = chunk.times_us
-        found["datetime"] = list(map(iso_from_us, chunk.times_us))
-        found["attribution"] = _CONTEXT if chunk.attributions is None else chunk.attributions
+        columns["sequence"] = chunk.sequences
+        columns["event"] = Same(self.events.name)
+        columns["time_us"] = chunk.times_us
+        columns["datetime"] = list(map(iso_from_us, chunk.times_us))
+        columns["attribution"] = _CONTEXT if chunk.attributions is None else chunk.attributions
         if not self.internal:
             more = enriched_columns(self.events)
             if "sample_id" in more:
                 more["sample_id"] = [
-                    head.columns["sample_id"] if told is None else told
-                    for head, told in zip(heads, self.events.context["sample_id"], strict=True)
+                    head.columns["sample_id"] if sample is None else sample
+                    for head, sample in zip(heads, self.events.context["sample_id"], strict=True)
                 ]
-            found.update(more)
-        return found
+            columns.update(more)
+        return columns
 
     def category(self) -> dict[str, list[Any]]:
-        """The columns of the events' category."""
+        """Return the fields of the events' category, by name."""
         return {} if self.internal else category_columns(self.events)
 
 
 def batches_of(chunk: Chunk, mark: Mark | None = None) -> tuple[list[Batch], list[int]]:
-    """The batches of a chunk, and the places in it of events that are in none of them.
+    """Return the batches of a chunk, and the positions of the events that are in no batch.
 
     Args:
         chunk: the events.
-        mark: of what it has to say something is in no batch.
+        mark: events that it marks are in no batch.
     """
     batches, odd = _batches(chunk)
     if mark is None:
@@ -118,8 +119,8 @@ def batches_of(chunk: Chunk, mark: Mark | None = None) -> tuple[list[Batch], lis
         if not marked:
             unmarked.append(batch)
             continue
-        odd += [batch.rows[place] for place in marked]
-        rest = [place for place in range(len(batch.rows)) if place not in marked]
+        odd += [batch.rows[position] for position in marked]
+        rest = [position for position in range(len(batch.rows)) if position not in marked]
         fewer = _batch([batch.rows[place] for place in rest], batch.chunk.rows(rest))
         if fewer is not None:
             unmarked.append(fewer)
@@ -135,16 +136,16 @@ def _batches(chunk: Chunk) -> tuple[list[Batch], list[int]]:
     shapes: dict[Any, list[int]] = {}
     odd = []
     columns = zip(chunk.names, chunk.measurements, chunk.metadata, weights, enriched, strict=False)
-    for row, (name, numbers, context, weight, told) in enumerate(columns):
-        if weight is not None or told is not None:
+    for row, (name, numbers, context, weight, fields) in enumerate(columns):
+        if weight is not None or fields is not None:
             odd.append(row)
             continue
         shape = name, tuple(numbers), tuple(context)
-        known = shapes.get(shape)
-        if known is None:
+        rows_so_far = shapes.get(shape)
+        if rows_so_far is None:
             shapes[shape] = [row]
         else:
-            known.append(row)
+            rows_so_far.append(row)
     batches = []
     for rows in shapes.values():
         batch = _batch(rows, chunk.rows(rows))
@@ -163,7 +164,7 @@ def _head(origin: Origin) -> Head:
 
 
 def _batch(rows: Sequence[int], chunk: Chunk) -> Batch | None:
-    """These events as one batch, if they are one."""
+    """Return the events of a chunk as one batch; None if they do not all have the same shape."""
     names = set(chunk.names)
-    found = alike(names.pop(), chunk.measurements, chunk.metadata) if len(names) == 1 else None
-    return None if found is None else Batch(rows, chunk, found)
+    events = alike(names.pop(), chunk.measurements, chunk.metadata) if len(names) == 1 else None
+    return None if events is None else Batch(rows, chunk, events)

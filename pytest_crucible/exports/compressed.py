@@ -1,4 +1,4 @@
-"""Compressed files: ``.gz`` and ``.zst`` endings, for writing and for reading line by line."""
+"""Compressed files (``.gz``, ``.zst``): write bytes, read lines."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _GZIP_LEVEL = 6  # 9 takes three times as long and saves a percent
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write bytes to, compressed as its ending says; in place when the block succeeds.
+    """Open a file to write bytes, which are compressed if its ending says so.
 
-    The same bytes always make the same file: no time, no name in it.
+    The file replaces ``path`` when the block ends without an error. The same bytes always make the
+    same file: it holds neither time nor name.
 
     Raises:
-        MissingExtraError: zstd, and pyarrow is not installed.
+        MissingExtraError: the ending is ``.zst``, and pyarrow is not installed.
     """
     kind = compression_of(path.name)
     with replacing_path(path) as fresh, open(fresh, "wb") as file:
@@ -40,11 +41,11 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, uncompressed, with their ends.
+    """Yield the lines of a file, uncompressed, with their line ends.
 
     Raises:
-        ArtifactError: torn, or not compressed as its ending says; names the line.
-        MissingExtraError: zstd, and pyarrow is not installed.
+        ArtifactError: the file is torn, or not compressed as its ending says; names the line.
+        MissingExtraError: the ending is ``.zst``, and pyarrow is not installed.
     """
     number, kind = 1, compression_of(path.name)
     if not kind:
@@ -58,7 +59,7 @@ def lines(path: Path) -> Iterator[bytes]:
                 line = source.readline()
             except (OSError, EOFError, zlib.error) as error:
                 if isinstance(error, OSError) and error.errno is not None:
-                    raise  # of the disk, not of the data
+                    raise  # an error of the disk, not of the data
                 problem = " ".join(str(error).split())
                 raise ArtifactError(
                     f"{path}:{number}: torn, or no {kind} file: {problem}"
@@ -75,7 +76,7 @@ def _zstd(path: Path) -> Any:
 
 
 def _pyarrow() -> Any:
-    # The extra there is already; the standard library has zstd from Python 3.14 on only.
+    # Of an extra that exists anyway; the standard library has zstd only from Python 3.14 on.
     try:
         import pyarrow
     except ImportError as error:

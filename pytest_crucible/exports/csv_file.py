@@ -1,4 +1,4 @@
-"""CSV: one row per event, one column for everything that any event has."""
+"""CSV: one row per event; a column for every key that any event has."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pytest_crucible.exports.compressed import lines, writing
 from pytest_crucible.exports.rows import unflatten
 from pytest_crucible.exports.table import Table
 
-# A spreadsheet runs cells that start with one of these. Neutralised by an apostrophe, which
-# spreadsheets hide and `read_csv` takes off again; as it does one that was there before.
+# Spreadsheets run cells that start with one of these as formulas, so an apostrophe goes in front.
+# Spreadsheets hide it, and `read_csv` removes it. Texts that start with an apostrophe get one, too.
 _FORMULA = frozenset("=+-@\t\r'")
 _NUMBERS = frozenset({int, float, bool})
 
@@ -24,11 +24,11 @@ _NUMBERS = frozenset({int, float, bool})
 def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
     """Write rows to a CSV file, in two passes and flat memory.
 
-    The first pass gathers the columns: the union over all rows, not those of the first row.
+    The first pass collects the columns of all rows.
 
     Args:
-        rows: called twice; yields nested rows.
-        path: the file; replaced as a whole or not at all, compressed as its ending says.
+        rows: yields nested rows; called twice.
+        path: the file; replaced completely or not at all, compressed if its ending says so.
     """
     table = Table(rows)
     with writing(path) as file:
@@ -38,11 +38,12 @@ def write_csv(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> No
                 text = _by_csv(cells for _, cells in part.others)
             else:
                 lines = [""] * part.size
-                for places, columns in part.batches:
-                    for place, line in zip(places, _lines(table.columns, columns), strict=True):
-                        lines[place] = line
-                for place, cells in part.others:
-                    lines[place] = _by_csv([cells])
+                for positions, columns in part.batches:
+                    batch_lines = _lines(table.columns, columns)
+                    for position, line in zip(positions, batch_lines, strict=True):
+                        lines[position] = line
+                for position, cells in part.others:
+                    lines[position] = _by_csv([cells])
                 text = "".join(lines)
             file.write(text.encode())
 
@@ -54,7 +55,7 @@ def _by_csv(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _lines(names: list[str], columns: Mapping[str, Column]) -> list[str]:
-    """The lines of a batch, as the `csv` module would write them, in a third of the time."""
+    """Return the lines of a batch as the `csv` module writes them, in a third of the time."""
     texts, varying = [], []
     for name in names:
         column = columns.get(name, NOTHING)
@@ -68,14 +69,14 @@ def _lines(names: list[str], columns: Mapping[str, Column]) -> list[str]:
 
 
 def _written(values: Sequence[Any]) -> Sequence[Any]:
-    """Of each cell its text, or what ``%s`` makes its text."""
+    """Return the texts of the cells, or values from which ``%s`` makes these texts."""
     kinds = set(map(type, values))
     if kinds <= _NUMBERS:
         return values
     if kinds == {str}:
-        # Most texts start with a letter: that is asked first, being quicker.
-        usual = min(values) >= "A" or _FORMULA.isdisjoint({each[:1] for each in values})
-        if usual and not _is_special("".join(values)):
+        # The quick test first: most texts start with a letter.
+        harmless = min(values) >= "A" or _FORMULA.isdisjoint({value[:1] for value in values})
+        if harmless and not _is_special("".join(values)):
             return values
     return list(map(_quoted, values))
 
@@ -99,13 +100,13 @@ def _cell(value: Any) -> Any:
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Nested rows of a CSV file that `write_csv` made, with their line numbers.
+    """Yield line number and nested row for every event of a CSV file that `write_csv` made.
 
     Raises:
-        ArtifactError: names the line.
+        ArtifactError: the file cannot be read; names the line.
     """
     csv.field_size_limit(1 << 30)
-    # Decoded line by line: a text file is decoded in blocks, which hides where a bad byte is.
+    # Decoded line by line: a text file is decoded in blocks, so its errors do not name the line.
     reader = csv.reader((line.decode() for line in lines(path)), strict=True)
     try:
         columns = [_text(column) for column in next(reader, ())]
@@ -130,7 +131,9 @@ def _text(cell: str) -> str:
 
 
 def _value(column: str, cell: str) -> Any:
-    """CSV has no types: measurements are numbers, metadata are numbers where nothing is lost."""
+    """Return the value of a cell. CSV has no types: measurements become numbers; metadata do if the
+    number has the same text.
+    """
     if cell == "":
         return None
     kind = KINDS.get(column, str)

@@ -1,4 +1,4 @@
-"""How the events of a run are written in one of the formats."""
+"""Export the events of a run in one of the formats."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ def export_events(
     enrichers: Iterable[Any] = (),
     mark: Mark | None = None,
 ) -> Path:
-    """Write events to ``path``, as they are.
+    """Write events to ``path`` without options.
 
     Args:
-        events: called once per pass.
+        events: returns the events; called once per pass.
         path: the file to make; its folder must exist.
-        format: one of `FORMATS`, or a plugin's.
+        format: one of `FORMATS`, or a plugin's format.
         enrichers: as for `observe`.
-        mark: adds to the rows of anomalies that they are.
+        mark: marks the rows of anomalies.
+
+    Returns:
+        ``path``.
     """
     format.writer()(Rows(events, enrichers, mark=mark), path)
     return path
@@ -47,34 +50,37 @@ def export_as(
     mark: Mark | None = None,
     known: Mapping[str, Format] = FORMATS,
 ) -> Path:
-    """Write events to ``path`` in a format that is told by name, with options.
+    """Write events to ``path`` in a format given by name, with options.
 
     Args:
-        events: called once per pass.
+        events: returns the events; called once per pass.
         path: the file to make; its folder must exist. ``.gz`` and ``.zst`` compress it.
-        format: ``csv``, …, or with a compression as in ``csv.gz``.
-        options: what else was asked for.
-        mark: adds to the rows of anomalies that they are.
-        known: the formats by name, those of plugins among them.
+        format: the name of a format, with or without compression: ``csv``, ``csv.gz``.
+        options: flattening, columns, anonymising and the like.
+        mark: marks the rows of anomalies.
+        known: all formats by name, including those of plugins.
+
+    Returns:
+        ``path``.
 
     Raises:
-        DefinitionError: format, ending and options do not fit, or a column is in no event.
-        MissingExtraError: Parquet or zstd, and pyarrow is not installed.
+        DefinitionError: format, ending and options do not fit, or no event has a wanted column.
+        MissingExtraError: the format is Parquet or zstd, and pyarrow is not installed.
         OutputError: a plugin's format failed.
     """
-    found, packed = parse_format(format, known)
-    check_ending(found, packed, path)
-    exporter = found.pretty_writer() if options.pretty else found.writer()
-    rows = _rows(events, options, mark, flatten=options.flatten and found.nested)
+    chosen, packed = parse_format(format, known)
+    check_ending(chosen, packed, path)
+    exporter = chosen.pretty_writer() if options.pretty else chosen.writer()
+    rows = _rows(events, options, mark, flatten=options.flatten and chosen.nested)
     try:
         exporter(rows, path)
     except (CrucibleError, OSError):
         raise
     except Exception as error:
-        if found is FORMATS.get(found.name):
+        if chosen is FORMATS.get(chosen.name):
             raise
-        told = f"{type(error).__name__}: {error}"
-        raise OutputError(f"{path}: format {found.name!r} failed: {told}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise OutputError(f"{path}: format {chosen.name!r} failed: {reason}") from error
     return path
 
 

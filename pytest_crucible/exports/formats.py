@@ -1,7 +1,7 @@
-"""The formats of exports: one row each, and everything that is asked of a format's name or ending.
+"""The formats of exports: one row per format, and everything about their names and endings.
 
-Light, for the options of every session come from here: a row names its functions, which are
-imported when they are first used.
+Every session imports this module for its options, so it must stay light: a row only names its
+functions, which are imported at first use.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from pytest_crucible._errors import DefinitionError
 
 
 class Exporter(Protocol):
-    """Writes rows to a file. ``rows`` may be called as often as needed; each call starts over."""
+    """Writes rows to a file. ``rows`` may be called several times; every call yields all rows."""
 
     def __call__(self, rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None: ...
 
 
 class Reader(Protocol):
-    """Reads rows back, each with the number of its line (or its own, from 1) for messages."""
+    """Reads rows back: yields the number of the line (or of the row, from 1), for messages, and the
+    row.
+    """
 
     def __call__(self, path: Path) -> Iterable[tuple[int, dict[str, Any]]]: ...
 
@@ -33,23 +35,24 @@ class Reader(Protocol):
 class Format:
     """One format of exports.
 
-    Functions are given themselves, or as ``module:function``, which imports them at first use.
+    A function may also be a text ``module:function``, which is imported at first use.
 
     Attributes:
-        name: what users type: ``csv``.
+        name: the name that users type: ``csv``.
         write: an `Exporter`.
-        read: gives back the rows that ``write`` was given, as ``(number, row)``. None: files of
-            this format cannot be read, and so are no records.
-        endings: of its files; default ``.NAME``. New files get the first one.
-        compression: ``outer``, write and read obey ``.gz`` and ``.zst`` behind the ending; ``own``,
-            it compresses itself; ``none``, neither.
-        nested: whether rows keep their nesting, so that it means something to flatten them.
-        pretty: writes the indented form, where there is one.
+        read: a `Reader`, which yields the rows that ``write`` wrote. None: files of this format
+            cannot be read, so they are no records.
+        endings: endings of its files; default ``.NAME``. New files get the first one.
+        compression: ``outer`` if ``write`` and ``read`` handle another ending ``.gz`` or ``.zst``;
+            ``own`` if the format compresses itself; ``none`` if it has no compression.
+        nested: whether its files keep the nesting of rows, so that the option ``flatten`` has an
+            effect.
+        pretty: an `Exporter` of the indented form; None if there is none.
         needs: module of an optional dependency.
-        install: what to install to get it: ``pytest-crucible[parquet]``.
+        install: what to install for this dependency: ``pytest-crucible[parquet]``.
 
     Raises:
-        DefinitionError: a name or an ending that cannot be one.
+        DefinitionError: the name or an ending is not allowed.
     """
 
     name: str
@@ -67,44 +70,44 @@ class Format:
         object.__setattr__(self, "endings", endings)
         if not self.name.isprintable() or not self.name or set(self.name) & _FORBIDDEN:
             raise DefinitionError(f"a format cannot be named {self.name!r}")
-        for each in endings:
-            if len(each) < 2 or each[0] != "." or "/" in each or each.endswith(_RESERVED):
-                raise DefinitionError(f"format {self.name!r}: {each!r} cannot be its ending")
+        for ending in endings:
+            if len(ending) < 2 or ending[0] != "." or "/" in ending or ending.endswith(_RESERVED):
+                raise DefinitionError(f"format {self.name!r}: {ending!r} cannot be its ending")
 
     def writer(self) -> Exporter:
-        """Its `Exporter`."""
-        found: Exporter = _imported(self.write)
-        return found
+        """Return its `Exporter`."""
+        exporter: Exporter = _imported(self.write)
+        return exporter
 
     def pretty_writer(self) -> Exporter:
-        """The `Exporter` of its indented form.
+        """Return the `Exporter` of its indented form.
 
         Raises:
-            DefinitionError: it has none.
+            DefinitionError: it has no such form.
         """
         if self.pretty is None:
-            names = ", ".join(each.name for each in FORMATS.values() if each.pretty is not None)
+            names = ", ".join(row.name for row in FORMATS.values() if row.pretty is not None)
             raise DefinitionError(
                 f"pretty is for {names} (an indented array), {self.name} has one form only"
             )
-        found: Exporter = _imported(self.pretty)
-        return found
+        exporter: Exporter = _imported(self.pretty)
+        return exporter
 
     def reader(self) -> Reader | None:
-        """Its `Reader`, if it has one."""
-        found: Reader | None = _imported(self.read)
-        return found
+        """Return its `Reader`; None if its files cannot be read."""
+        reader: Reader | None = _imported(self.read)
+        return reader
 
 
 COMPRESSIONS = {".gz": "", ".zst": "pyarrow"}
-"""Endings of compressed files, and the modules they need: the standard library has zstd from
-Python 3.14 on only."""
+"""Endings of compressed files, and the modules that they need. (The standard library has zstd only
+from Python 3.14 on.)"""
 
 ARCHIVE = ".zip"
-"""Ending of a whole run in one file: a record, but no format of exports."""
+"""Ending of a file that holds a complete run: a record, but no format of exports."""
 
 _RESERVED = (*COMPRESSIONS, ARCHIVE)
-_FORBIDDEN = frozenset("/\\, ")  # in names: they are parts of file names, and listed with commas
+_FORBIDDEN = frozenset("/\\, ")  # names are used in file names and in lists with commas
 _PARQUET = "pytest-crucible[parquet]"
 
 _ROWS = (
@@ -151,45 +154,54 @@ def _imported(function: Any) -> Any:
 
 
 def compression_of(name: str) -> str:
-    """The ending that tells how a file or format of this name is compressed, or an empty text."""
-    return next((each for each in COMPRESSIONS if _ends(name, each)), "")
+    """Return the ending of compression in the name of a file or format; empty if it has none."""
+    return next((ending for ending in COMPRESSIONS if _ends(name, ending)), "")
 
 
 def find_format(text: str, known: Mapping[str, Format] = FORMATS) -> tuple[Format, str] | None:
-    """What users type, ``csv.gz``, as a format and the ending of its compression; None if unknown.
+    """Return the format and the ending of compression that a text means; None if unknown.
 
     Args:
-        text: of the option.
-        known: the formats by name.
+        text: the text that the user typed: ``csv``, ``csv.gz``.
+        known: all formats by name.
     """
     if text in known:
         return known[text], ""
     packed = compression_of(text)
-    found = known.get(text.removesuffix(packed))
-    return (found, packed) if found is not None and found.compression == "outer" else None
+    row = known.get(text.removesuffix(packed))
+    return (row, packed) if row is not None and row.compression == "outer" else None
 
 
 def parse_format(text: str, known: Mapping[str, Format] = FORMATS) -> tuple[Format, str]:
-    """The same, where it has to be one.
+    """Return the format and the ending of compression that a text means.
+
+    Args:
+        text: the text that the user typed: ``csv``, ``csv.gz``.
+        known: all formats by name.
 
     Raises:
-        DefinitionError: nobody knows it; names the valid ones.
+        DefinitionError: there is no such format; names the valid ones.
     """
-    found = find_format(text, known)
-    if found is not None:
-        return found
+    parsed = find_format(text, known)
+    if parsed is not None:
+        return parsed
     inner = known.get(text.removesuffix(compression_of(text)))
     if inner is not None:
         raise DefinitionError(f"{text!r}: {_not_packed(inner)}; use {inner.name!r}")
-    told = f"unknown export format {text!r}" if text else "no ending that tells the format"
-    raise DefinitionError(f"{told}; valid: {', '.join(sorted(known))}")
+    problem = f"unknown export format {text!r}" if text else "no ending that tells the format"
+    raise DefinitionError(f"{problem}; valid: {', '.join(sorted(known))}")
 
 
 def check_ending(format: Format, packed: str, path: Path) -> None:
-    """Make sure that a file's ending does not say that it is compressed in another way.
+    """Make sure that the ending of a file fits its format and compression.
+
+    Args:
+        format: the format of the file.
+        packed: the ending of the compression that the user asked for; empty for none.
+        path: the file.
 
     Raises:
-        DefinitionError: it does.
+        DefinitionError: the ending says that the file is compressed in another way.
     """
     if packed and compression_of(path.name) != packed:
         raise DefinitionError(f"{path}: a {format.name}{packed} file ends with {packed}")
@@ -204,12 +216,12 @@ def _not_packed(format: Format) -> str:
 
 
 def format_of_file(path: Path, known: Mapping[str, Format] = FORMATS) -> Format | None:
-    """The format that a file's ending tells, compressed or not; None if it tells none."""
+    """Return the format of a file by its ending, compressed or not; None if no format has it."""
     packed = compression_of(path.name)
-    for each in known.values():
-        packed_too = packed if each.compression == "outer" else ""
-        if any(_ends(path.name, end) or _ends(path.name, end + packed_too) for end in each.endings):
-            return each
+    for row in known.values():
+        packed_too = packed if row.compression == "outer" else ""
+        if any(_ends(path.name, end) or _ends(path.name, end + packed_too) for end in row.endings):
+            return row
     return None
 
 
@@ -218,26 +230,31 @@ def _ends(name: str, ending: str) -> bool:
 
 
 def format_of(path: Path, known: Mapping[str, Format] = FORMATS) -> str:
-    """The name of the format that a file's ending tells, with its compression: ``csv.gz``.
+    """Return the name of a file's format with its compression, by its ending: ``csv.gz``.
 
-    Of an ending that nobody knows, itself, without its dot.
+    If no format has the ending, return the ending itself, without its dot.
     """
     packed = compression_of(path.name)
-    found = format_of_file(path, known)
-    if found is not None:
-        return found.name + (packed if found.compression == "outer" else "")
+    row = format_of_file(path, known)
+    if row is not None:
+        return row.name + (packed if row.compression == "outer" else "")
     inner = Path(path.name.removesuffix(packed))
     return inner.suffix.lstrip(".") + packed
 
 
 def endings_read(known: Mapping[str, Format] = FORMATS) -> list[str]:
-    """The endings of the files that can be read as records, that of archives among them."""
-    read = (each.endings for each in known.values() if each.read is not None)
+    """Return the endings of all files that can be read as records, including `ARCHIVE`."""
+    read = (row.endings for row in known.values() if row.read is not None)
     return [*chain.from_iterable(read), ARCHIVE]
 
 
 def to_install(format: Format, packed: str = "") -> str | None:
-    """What has to be installed before files of this format can be written; None if nothing."""
+    """Return what the user must install to write files of this format; None if nothing is missing.
+
+    Args:
+        format: the format.
+        packed: the ending of the compression; empty for none.
+    """
     if packed and COMPRESSIONS[packed] and find_spec(COMPRESSIONS[packed]) is None:
         return _PARQUET
     return (format.install or format.needs) if format.needs and not _there(format.needs) else None

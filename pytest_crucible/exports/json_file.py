@@ -19,24 +19,24 @@ def write_json(
     """Write rows to a JSON file in one pass and flat memory.
 
     Args:
-        rows: called once; yields nested rows.
-        path: the file; replaced as a whole or not at all, compressed as its ending says.
-        pretty: indented by two.
+        rows: yields nested rows; called once.
+        path: the file; replaced completely or not at all, compressed if its ending says so.
+        pretty: whether to indent the JSON, by two spaces.
     """
     with writing(path) as file:
         before = b"[\n"
-        for some in json_lines(rows):
-            # No line break stands inside a value: JSON escapes them.
-            text = some[:-1].replace(b"\n", b",\n")
+        for batch in json_lines(rows):
+            # Every line break ends a row: JSON escapes those in values.
+            text = batch[:-1].replace(b"\n", b",\n")
             if pretty:
-                text = b",\n".join(map(_indented, some[:-1].split(b"\n")))
+                text = b",\n".join(map(_indented, batch[:-1].split(b"\n")))
             file.write(before + text)
             before = b",\n"
         file.write(b"[\n]\n" if before == b"[\n" else b"\n]\n")
 
 
 def write_pretty_json(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
-    """`write_json`, indented."""
+    """Write rows to a JSON file, indented by two spaces; see `write_json`."""
     write_json(rows, path, pretty=True)
 
 
@@ -45,10 +45,10 @@ def _indented(text: bytes) -> bytes:
 
 
 def read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Nested rows of a JSON file that `write_json` made, with the lines at which they start.
+    """Yield number of the first line and nested row for every event of a file of `write_json`.
 
     Raises:
-        ArtifactError: names the line.
+        ArtifactError: the file cannot be read; names the line.
     """
     parts: list[bytes] = []
     start, closed, number = 0, False, 0
@@ -63,7 +63,7 @@ def read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         start = start if parts else number
         parts.append(text)
-        # Indented, only the brace that ends an event stands this far left.
+        # In indented JSON, only the brace that ends an event has this indent.
         if text.rstrip(b",") == b"  }" or (text.startswith(b"{") and len(parts) == 1):
             yield start, _row(path, start, b"\n".join(parts).rstrip(b","))
             parts.clear()

@@ -1,4 +1,4 @@
-"""Rows as lines of JSON, for the formats that are made of them."""
+"""Rows as lines of JSON, for the formats that consist of them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _BATCH = 128
 
 
 def json_lines(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[bytes]:
-    """Rows as JSON, each in a line of its own, many lines at once; one pass, flat memory.
+    """Yield rows as lines of JSON, many lines at once, in one pass and flat memory.
 
     Args:
-        rows: called once; yields nested rows.
+        rows: yields nested rows; called once.
     """
     if isinstance(rows, Rows) and rows.plain:
         for chunk in rows.chunks():
             yield _lines(chunk, rows.mark)
         return
     rest = iter(rows())
-    while some := list(islice(rest, _BATCH)):
-        yield to_json_lines(some)
+    while batch := list(islice(rest, _BATCH)):
+        yield to_json_lines(batch)
 
 
 def _lines(chunk: Chunk, mark: Mark | None) -> bytes:
-    found, others = batches_of(chunk, mark)
+    batches, others = batches_of(chunk, mark)
     lines: list[Any] = [None] * len(chunk)
-    for batch in found:
+    for batch in batches:
         if len(batch.rows) == len(chunk):
             lines = _structs(batch)
             break
@@ -55,10 +55,10 @@ _encoder = msgspec.json.Encoder()
 
 
 def _structs(batch: Batch) -> list[Any]:
-    """The rows, as objects that msgspec encodes in half the time that dicts take.
+    """Return the rows as structs, which msgspec encodes in half the time that dicts take.
 
-    Columns that are the same in all rows, and beside each other, are one field: the value of the
-    first, already encoded, and after it the names and values of the others.
+    Neighbouring columns with the same value in all rows become one field. Its value is raw JSON:
+    the value of the first column, then names and values of the others.
     """
     names: list[str] = []
     values: list[Any] = []
@@ -90,16 +90,16 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def from_json(text: str | bytes) -> Any:
-    """What a text of JSON holds.
+    """Return the value of a JSON text.
 
-    Not by msgspec, which refuses integers of more than 64 bits.
+    msgspec would be faster, but refuses integers of more than 64 bits.
 
     Raises:
-        ValueError: it is none, or holds half a character, which no other format could.
-        RecursionError: it is too deep.
+        ValueError: it is not JSON, or has a lone surrogate, which other formats cannot hold.
+        RecursionError: it is nested too deep.
     """
     text = text.decode() if isinstance(text, bytes) else text
-    found = json.loads(text)
+    value = json.loads(text)
     if _SURROGATE.search(text):
-        json.dumps(found, ensure_ascii=False).encode()
-    return found
+        json.dumps(value, ensure_ascii=False).encode()
+    return value

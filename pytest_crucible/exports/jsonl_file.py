@@ -1,4 +1,4 @@
-"""JSONL: one event per line, nesting kept."""
+"""JSONL: one JSON object per event and line, with its nesting."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def write_jsonl(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> 
     """Write rows to a JSONL file in one pass and flat memory.
 
     Args:
-        rows: called once; yields nested rows.
-        path: the file; replaced as a whole or not at all, compressed as its ending says.
+        rows: yields nested rows; called once.
+        path: the file; replaced completely or not at all, compressed if its ending says so.
     """
     with writing(path) as file:
-        for some in json_lines(rows):
-            file.write(some)
+        for batch in json_lines(rows):
+            file.write(batch)
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Nested rows of a JSONL file, with their line numbers.
+    """Yield line number and nested row for every event of a JSONL file.
 
     Raises:
-        ArtifactError: names the line.
+        ArtifactError: the file cannot be read; names the line.
     """
-    import jsonlines  # here, for sessions import this module and read no such file
+    import jsonlines  # here, because sessions import this module but do not read such files
 
     try:
         with jsonlines.Reader(lines(path), loads=from_json) as reader:

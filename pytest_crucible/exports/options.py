@@ -1,4 +1,4 @@
-"""What an export may be asked for, beyond its format."""
+"""The options of an export, apart from its format."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class ExportOptions:
     """Options of an export; all may be combined.
 
     Attributes:
-        flatten: dotted keys in JSON and JSONL, as CSV and Parquet always have.
-        pretty: indented JSON; for the format ``json`` only.
-        columns: the only ones to write, by name or with ``*``: ``["event", "metadata.*"]``. They
-            keep their usual order. Empty: all.
-        anonymize: ``hash`` or ``drop``; None writes everything as it is. See docs/exports.md.
-        anonymize_fields: further fields that tell who somebody is, by name, at any depth.
-        anonymize_keep: fields whose text may be shown, besides models, providers and the like.
+        flatten: write dotted keys in JSON and JSONL, as CSV and Parquet always do.
+        pretty: write indented JSON; for the format ``json`` only.
+        columns: the columns to write, by name or with ``*``: ``["event", "metadata.*"]``. Their
+            order does not change. Empty: all columns.
+        anonymize: ``hash`` or ``drop``; None writes everything unchanged. See docs/exports.md.
+        anonymize_fields: names of further fields that identify people, at any depth.
+        anonymize_keep: names of further fields whose text may be shown, like that of models.
         anonymize_key: secret for ``hash``, at least 16 bytes. Exports with the same key can be
-            joined. Default: a random one for each export, which nobody keeps.
+            joined. Default: a random key for every export, which is not stored.
 
     Raises:
-        DefinitionError: options that make no sense.
+        DefinitionError: the options contradict each other, or a value is not allowed.
     """
 
     flatten: bool = False

@@ -1,4 +1,4 @@
-"""Parquet, with the ``parquet`` extra: the columns of the CSV file, typed, in row groups."""
+"""Parquet, with the extra ``parquet``: the columns of CSV with types, in row groups."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ def _pyarrow(feature: str = "Parquet") -> Any:
 
 
 def write_parquet(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -> None:
-    """Write rows to a Parquet file, in two passes, holding one row group at a time.
+    """Write rows to a Parquet file in two passes, with one row group in memory at a time.
 
-    No dictionary columns in the Arrow schema: several engines fail on them.
+    The Arrow schema has no dictionary columns, because several engines fail on them.
 
     Args:
-        rows: called twice; yields nested rows.
-        path: the file; replaced as a whole or not at all.
+        rows: yields nested rows; called twice, and again after every column of integers that turns
+            out too large for 64 bits.
+        path: the file; replaced completely or not at all.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -47,11 +48,13 @@ def write_parquet(rows: Callable[[], Iterable[Mapping[str, Any]]], path: Path) -
         try:
             _write(pyarrow, table, kinds, path)
             return
-        except _TooLargeError as found:  # for 64 bits: as text, then; seldom, so tried first
-            kinds[found.column] = "text"
+        except _TooLargeError as error:  # rare, so it is cheaper to try than to check first
+            kinds[error.column] = "text"
 
 
 class _TooLargeError(Exception):
+    """A column has an integer that does not fit into 64 bits."""
+
     def __init__(self, column: str) -> None:
         self.column = column
 
@@ -64,7 +67,7 @@ def _write(pyarrow: Any, table: Table, kinds: Mapping[str, str], path: Path) -> 
     ):
         tables: list[Any] = []
         for size, columns in _gathered(table):
-            # Arrow's columns are a tenth of the size of Python's objects: turned into them often.
+            # Converted early: columns of Arrow take a tenth of the memory of Python's objects.
             tables.append(_arrow(pyarrow, size, columns, kinds, schema))
             if sum(map(len, tables)) >= ROW_GROUP:
                 joined = pyarrow.concat_tables(tables)
@@ -77,7 +80,7 @@ def _write(pyarrow: Any, table: Table, kinds: Mapping[str, str], path: Path) -> 
 
 
 def _gathered(table: Table) -> Iterator[tuple[int, list[Column]]]:
-    """The columns of some thousand rows at a time, and how many these are."""
+    """Yield the number and the columns of at least `BATCH` rows at a time (fewer at the end)."""
     parts: list[list[Column]] = []
     sizes: list[int] = []
     for part in table.parts():
@@ -91,42 +94,42 @@ def _gathered(table: Table) -> Iterator[tuple[int, list[Column]]]:
 
 
 def _in_order(part: Part, names: Sequence[str]) -> list[Column]:
-    """The columns of a part, whose rows are in several batches."""
+    """Return the columns of a part: its batches and other rows joined, in the order of rows."""
     sizes = [len(rows) for rows, _ in part.batches]
-    places = [row for rows, _ in part.batches for row in rows] + [row for row, _ in part.others]
-    order = sorted(range(part.size), key=places.__getitem__)
+    rows = [row for rows, _ in part.batches for row in rows] + [row for row, _ in part.others]
+    order = sorted(range(part.size), key=rows.__getitem__)
     single = list(zip(*(cells for _, cells in part.others), strict=True))
     if single:
         sizes.append(len(part.others))
-    found: list[Column] = []
+    joined: list[Column] = []
     for position, name in enumerate(names):
         pieces = [columns.get(name, NOTHING) for _, columns in part.batches]
         if single:
             pieces.append(single[position])
         column = _joined(sizes, pieces)
         if not isinstance(column, Same) and len(pieces) > 1:
-            column = [column[place] for place in order]
-        found.append(column)
-    return found
+            column = [column[index] for index in order]
+        joined.append(column)
+    return joined
 
 
 def _joined(sizes: Sequence[int], pieces: Sequence[Column]) -> Column:
-    """Columns below each other as one."""
+    """Return pieces of a column, which have these sizes, as one column."""
     first = pieces[0]
     if len(pieces) == 1:
         return first
     if isinstance(first, Same) and all(
-        isinstance(each, Same) and each.value is first.value for each in pieces
+        isinstance(piece, Same) and piece.value is first.value for piece in pieces
     ):
         return first
-    found: list[Any] = []
+    values: list[Any] = []
     for size, piece in zip(sizes, pieces, strict=True):
-        found += [piece.value] * size if isinstance(piece, Same) else piece
-    return found
+        values += [piece.value] * size if isinstance(piece, Same) else piece
+    return values
 
 
 def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Nested rows as a ``pyarrow.Table``, typed as in a Parquet file.
+    """Return nested rows as a ``pyarrow.Table`` with the types of a Parquet file.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -139,24 +142,25 @@ def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def fitted_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Nested rows as flat columns, each of one type (or None)."""
+    """Return nested rows as flat columns; the values of a column have one type, or are None."""
     return {column: values for column, (_, values) in _fitted(Table(lambda: rows)).items()}
 
 
 def _fitted(table: Table) -> dict[str, tuple[str, list[Any]]]:
+    """Return the columns of a table with their kinds; values are converted to the kind."""
     kinds = _column_kinds(table)
     cells = list(table)
     columns: Iterable[Iterable[Any]] = zip(*cells, strict=True) if cells else ((),) * len(kinds)
-    found = {}
+    fitted = {}
     for (column, kind), given in zip(kinds.items(), columns, strict=True):
         values = list(given)
         if kind == "int" and not all(v is None or _LEAST <= v <= _MOST for v in values):
             kind = "text"
         try:
-            found[column] = kind, [_fit(value, kind) for value in values]
-        except OverflowError:  # an int beyond every float
-            found[column] = "text", [_fit(value, "text") for value in values]
-    return found
+            fitted[column] = kind, [_fit(value, kind) for value in values]
+        except OverflowError:  # an int too large for a float
+            fitted[column] = "text", [_fit(value, "text") for value in values]
+    return fitted
 
 
 def _schema(pyarrow: Any, kinds: Mapping[str, str]) -> Any:
@@ -205,10 +209,10 @@ def _column_kinds(table: Table) -> dict[str, str]:
 
 
 def _kind(types: set[type]) -> str:
-    """The narrowest kind that holds values of all these types."""
+    """Return the narrowest kind that can hold values of all these types."""
     for kind, fitting in (("bool", (bool,)), ("int", (int,)), ("float", (int, float))):
         if types and all(
-            issubclass(each, fitting) and (kind == "bool" or each is not bool) for each in types
+            issubclass(type_, fitting) and (kind == "bool" or type_ is not bool) for type_ in types
         ):
             return kind
     return "text"
@@ -223,7 +227,7 @@ def _fit(value: Any, kind: str) -> Any:
 
 
 def read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Nested rows of a Parquet file, with their row numbers from 1.
+    """Yield row number (from 1) and nested row for every event of a Parquet file.
 
     Raises:
         ArtifactError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Rows: an event as exporters write it, and back."""
+"""Rows: turn events into the rows that exporters write, and rows back into events."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ _to_json = _encoder.encode
 
 
 class Mark(Protocol):
-    """Says something of some events."""
+    """Marks the rows of some events, such as anomalies, with a further column."""
 
     def __call__(self, event: Event, row: dict[str, Any]) -> dict[str, Any]:
-        """Add what is to be said of an event to its row, and return the row."""
+        """Add the mark to the row of an event, if it gets one, and return the row."""
 
     def places(self, events: Alike, origins: Sequence[Origin]) -> list[int]:
-        """Where the events stand that something is to be said of, among events of one shape."""
+        """Return the positions of the events that get a mark, among events of one shape."""
 
 
 @runtime_checkable
 class Chunked(Protocol):
-    """Events that can be had many at once."""
+    """Events that can be read in chunks."""
 
     def chunks(self) -> Iterator[Chunk]: ...
 
 
 class Rows:
-    """The rows of some events, as exporters get them: each call gives all of them anew.
+    """The rows of some events, for exporters. Every call starts a new pass over all rows.
 
     Args:
-        events: called once per pass.
+        events: returns the events; called once per pass.
         enrichers: as for `observe`.
-        change: gets the rows of a pass and gives those to be written.
-        mark: adds to the row of an event what is to be said of it.
+        change: turns the rows of a pass into the rows to write.
+        mark: marks the rows of some events.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Rows:
 
     @property
     def plain(self) -> bool:
-        """Whether the rows say nothing that the events themselves and the mark do not."""
+        """Whether the rows follow from the events and the mark alone."""
         return self._change is None and not self._enrichers
 
     def chunks(self) -> Iterator[Chunk]:
-        """The events of a pass, where the rows are `plain`."""
+        """Yield the events of a pass in chunks; only if the rows are `plain`."""
         events = self._events()
         return events.chunks() if isinstance(events, Chunked) else chunks_of(events)
 
@@ -92,14 +92,20 @@ class Rows:
 
 
 def nested_row(event: Event, enrichers: Iterable[Any] = ()) -> dict[str, Any]:
-    """An event with everything known about it; measurements and metadata keep their nesting."""
+    """Return the row of an event: all columns, with ``measurements`` and ``metadata`` nested."""
     return next(nested_rows((event,), enrichers))
 
 
 def nested_rows(
     events: Iterable[Event], enrichers: Iterable[Any] = (), mark: Mark | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A nested row for each event."""
+    """Yield the nested row of every event.
+
+    Args:
+        events: the events.
+        enrichers: as for `observe`.
+        mark: marks the rows of some events.
+    """
     extra = tuple(enrichers)
     templates: dict[tuple[int, str, str], tuple[Scope | None, str, dict[str, Any]]] = {}
     last: Event | None = None
@@ -115,7 +121,7 @@ def nested_rows(
             if key not in templates:
                 if len(templates) >= _MAX_TEMPLATES:
                     templates.clear()
-                # With the scope itself, so that its id stays its own.
+                # Keeps the scope alive, so that no other scope gets its ``id``.
                 templates[key] = event.scope, f"{event.run}-{event.node}-", _template(event)
             _, prefix, template = templates[key]
         row = template.copy()
@@ -144,7 +150,7 @@ def nested_rows(
 
 
 def _add_enriched(row: dict[str, Any], event: Event, enrichers: Iterable[Any]) -> None:
-    """The same with what enrichers say."""
+    """Set the columns that enrichment and enrichers work out."""
     enriched = enrich(event)
     for enricher in enrichers:
         enricher(event, enriched)
@@ -156,21 +162,21 @@ def _add_enriched(row: dict[str, Any], event: Event, enrichers: Iterable[Any]) -
 
 
 def _template(event: Event) -> dict[str, Any]:
-    """The row of an event as far as it is the same for all events of its scope."""
+    """Return the columns that are the same for all events of a scope in a node."""
     row: dict[str, Any] = dict.fromkeys(EXPORTED)
     return row | origin_columns(event.run, event.node, event.scope)
 
 
 def origin_columns(run: str, node: str, scope: Scope | None) -> dict[str, Any]:
-    """What a row says of where its event comes from."""
-    found: dict[str, Any] = {"run": run, "node": node}
-    found |= {name: getattr(scope, name, None) for name in FROM_SCOPE}
-    found["sample_id"] = found["case"]
-    return found
+    """Return the columns of run, node and scope; ``sample_id`` is the case if metadata lack it."""
+    columns: dict[str, Any] = {"run": run, "node": node}
+    columns |= {name: getattr(scope, name, None) for name in FROM_SCOPE}
+    columns["sample_id"] = columns["case"]
+    return columns
 
 
 def to_json(value: Any) -> bytes:
-    """``value`` as JSON. NaN and infinities become null; keys that JSON cannot hold, text."""
+    """Return a value as JSON. NaN and infinities become null, all keys become texts."""
     try:
         return _to_json(value)
     except (TypeError, ValueError, RecursionError):
@@ -179,7 +185,7 @@ def to_json(value: Any) -> bytes:
 
 
 def to_json_lines(rows: list[Any]) -> bytes:
-    """Each of ``rows`` as by `to_json`, in a line of its own."""
+    """Return rows as lines of JSON, encoded as by `to_json`."""
     try:
         return _encoder.encode_lines(rows)
     except (TypeError, ValueError, RecursionError):
@@ -187,7 +193,7 @@ def to_json_lines(rows: list[Any]) -> bytes:
 
 
 def event_from_row(row: Mapping[str, Any]) -> Event:
-    """The event that a nested row was made from.
+    """Return the event from which a nested row was made.
 
     Raises:
         KeyError, TypeError, ValueError: it is not such a row.
@@ -204,7 +210,7 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
             row.get("role"),
         )
     event = Event(
-        name="" if row["event"] is None else str(row["event"]),  # CSV has no other way
+        name="" if row["event"] is None else str(row["event"]),  # CSV reads an empty name as None
         measurements=_mapping(row.get("measurements")),
         metadata=_mapping(row.get("metadata")),
         time_us=_time_us(row["time_us"]),
@@ -220,24 +226,24 @@ def event_from_row(row: Mapping[str, Any]) -> Event:
 
 
 def _set_by_enrichers(event: Event, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the columns say beyond what the event itself does."""
+    """Return the fields that enrichers set: columns that differ from what the event says itself."""
     plain = enrich(event)
-    said = {name: _measured(name, row[name]) for name in MEASURED if name in row}
+    fields: dict[str, Any] = {name: _measured(name, row[name]) for name in MEASURED if name in row}
     for name in _TEXTS:
         value, own = row.get(name), getattr(plain, name)
         if value is None or value == own:
             continue
         if name == "sample_id" and own is None:
             own = row.get("case")
-        # CSV and Parquet keep texts as texts: a model named 3 is no other than one named "3".
+        # CSV and Parquet write a model that is the number 3 as "3", which is no difference.
         if str(value) != str(own):
-            said[name] = value
+            fields[name] = value
     extra = {
         key: value
         for key, value in row.items()
         if key not in _KNOWN and key not in plain.extra and value is not None
     }
-    return changed(plain, msgspec.structs.replace(plain, **said, extra={**plain.extra, **extra}))
+    return changed(plain, msgspec.structs.replace(plain, **fields, extra={**plain.extra, **extra}))
 
 
 @lru_cache(maxsize=65536)
@@ -250,7 +256,7 @@ def _scope(
     attempt: int | None,
     role: str | None,
 ) -> Scope:
-    """One object per scope, as when reading spools: readers tell scopes apart by identity."""
+    """Return the same object for equal scopes, because readers compare scopes by identity."""
     return Scope(
         experiment=experiment,
         condition=condition,
@@ -267,32 +273,32 @@ def _whole(value: Any) -> int | None:
 
 
 def _int64(value: Any) -> int:
-    found = int(value)
-    if not -(2**63) <= found < 2**63:
-        raise ValueError(f"{found} is beyond 64 bits")
-    return found
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{number} is beyond 64 bits")
+    return number
 
 
 def _measured(name: str, value: Any) -> Any:
     if value is not None and not isinstance(value, bool if KINDS[name] is bool else (int, float)):
         raise TypeError(f"{name} is a {type(value).__name__}")
     if type(value) is int:
-        float(value)  # an int beyond every float: OverflowError
+        float(value)  # OverflowError if the int is too large for a float
     return value
 
 
 def _weight(value: Any) -> float:
-    found = float(value)
-    if not 0 < found < math.inf:
+    number = float(value)
+    if not 0 < number < math.inf:
         raise ValueError(f"{WEIGHT}={value!r} is no weight")
-    return found
+    return number
 
 
 def _time_us(value: Any) -> int:
-    found = int(value)
-    if not _FIRST_US <= found <= _LAST_US:
-        raise ValueError(f"time_us={found} is in none of the years 1 to 9999")
-    return found
+    number = int(value)
+    if not _FIRST_US <= number <= _LAST_US:
+        raise ValueError(f"time_us={number} is in none of the years 1 to 9999")
+    return number
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -304,10 +310,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any], *, absent: bool = True) -> dict[str, Any]:
-    """A flat row as a nested one.
+    """Return a flat row as a nested one.
 
     Args:
-        absent: whether None stands for what is not there (CSV, Parquet) or for itself (JSON).
+        flat: the row, with columns such as ``metadata.model``.
+        absent: whether None means that the event does not have the key (CSV, Parquet) or is its
+            value (JSON).
     """
     row: dict[str, Any] = {"measurements": {}, "metadata": {}}
     for column, value in flat.items():

@@ -1,4 +1,4 @@
-"""Column selection: the parts of rows that somebody asked for."""
+"""Column selection: keep only the wanted columns of rows."""
 
 from __future__ import annotations
 
@@ -16,31 +16,30 @@ class Selection:
     """Chooses columns of nested rows.
 
     Args:
-        wanted: names, or patterns in which ``*`` stands for any characters. ``metadata`` means
-            everything below it.
+        wanted: names of columns, or patterns in which ``*`` stands for any characters. ``metadata``
+            means all columns of metadata.
     """
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = {name: f"{name}.*" if name in NESTED else name for name in wanted}
-        self._matches = [matcher(each).match for each in self._wanted.values()]
-        self._known: dict[str, bool] = dict.fromkeys(EXPORTED, False)
-        for column in EXPORTED:
-            self._known[column] = self._asked(column)
+        self._matches = [matcher(pattern).match for pattern in self._wanted.values()]
+        # Every column seen so far, and whether it is wanted.
+        self._seen: dict[str, bool] = {column: self._matches_any(column) for column in EXPORTED}
 
-    def _asked(self, column: str) -> bool:
+    def _matches_any(self, column: str) -> bool:
         return any(match(column) for match in self._matches)
 
     def _has(self, column: str) -> bool:
-        found = self._known.get(column)
-        if found is None:
-            found = self._known[column] = self._asked(column)
-        return found
+        wanted = self._seen.get(column)
+        if wanted is None:
+            wanted = self._seen[column] = self._matches_any(column)
+        return wanted
 
     def of(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The rows with nothing but what was asked for.
+        """Yield the rows with the wanted columns only.
 
         Raises:
-            DefinitionError: after the last row, if no row has a column of that name.
+            DefinitionError: after the last row, if no row has a wanted column.
         """
         empty = True
         for row in rows:
@@ -48,15 +47,15 @@ class Selection:
             chosen = {}
             for key, value in row.items():
                 if key in NESTED:
-                    part = self._below(key, value)
-                    if part:
-                        chosen[key] = part
+                    inner = self._below(key, value)
+                    if inner:
+                        chosen[key] = inner
                 elif self._has(key):
                     chosen[key] = value
             yield chosen
         for name, pattern in self._wanted.items():
             match = matcher(pattern).match
-            if not any(map(match, self._known)) and not (empty or self._may_be_none(name)):
+            if not any(map(match, self._seen)) and not (empty or self._may_be_none(name)):
                 raise DefinitionError(f"no column {name!r} in this run{self._instead(name)}")
 
     def _below(self, prefix: str, mapping: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -64,21 +63,23 @@ class Selection:
         for key, value in mapping.items():
             column = f"{prefix}.{key}"
             if isinstance(value, Mapping) and value:
-                part = self._below(column, value)
-                if part:
-                    chosen[key] = part
+                inner = self._below(column, value)
+                if inner:
+                    chosen[key] = inner
             elif self._has(column):
                 chosen[key] = value
         return chosen
 
     @staticmethod
     def _may_be_none(name: str) -> bool:
-        """``metadata.*`` of a run without metadata is nothing, and no mistake."""
+        """Whether rows may lack it without a mistake: ``metadata.*`` in a run without metadata."""
         return name.removesuffix(".*") in NESTED
 
     def _instead(self, name: str) -> str:
         last = name.rpartition(".")[2]
-        close = [each for each in self._known if each.rpartition(".")[2] == last]
-        close += [each for each in get_close_matches(name, self._known, 3) if each not in close]
+        close = [column for column in self._seen if column.rpartition(".")[2] == last]
+        close += [
+            column for column in get_close_matches(name, self._seen, 3) if column not in close
+        ]
         hint = f"; close: {', '.join(close[:3])}" if close else ""
-        return f"{hint}; columns: {', '.join(self._known)}"
+        return f"{hint}; columns: {', '.join(self._seen)}"

@@ -1,7 +1,7 @@
-"""Flat rows: nested rows as columns, worked out once per shape.
+"""Tables: nested rows as flat rows of cells.
 
 Nearly all rows of a run have one of a few shapes (the same keys, the same types), so the names of
-columns are put together once per shape, and rows are only taken apart.
+columns are worked out once per shape, and rows only give their values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pytest_crucible.exports.rows import NESTED, Mark, Rows, nested_rows, to_jso
 from pytest_crucible.record.chunks import CHUNK, Chunk
 
 Shape = tuple[tuple[str, ...], tuple[Any, ...]]
-"""The keys of a mapping, as texts; for each either the shape of the mapping below it, or a type."""
+"""The keys of a mapping, as texts; and for every key the type of its value, or its shape if it is a
+mapping."""
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _EMPTY: Mapping[str, Any] = {}
@@ -28,7 +29,7 @@ _plain: dict[tuple[type, ...], bool] = {}
 
 
 def _spread(mapping: Mapping[Any, Any], values: list[Any]) -> Shape:
-    """The shape of a mapping; its leaves are added to ``values``, lists and the like as JSON."""
+    """Return the shape of a mapping; add its leaves to ``values``, lists and the like as JSON."""
     items = mapping.values()
     kinds = tuple(map(type, items))
     plain = _plain.get(kinds)
@@ -59,7 +60,7 @@ def _keys(mapping: Mapping[Any, Any]) -> tuple[str, ...]:
 
 
 def _leaves(prefix: str, shape: Shape) -> Iterator[tuple[str, type]]:
-    """The columns of a shape and their types, in the order of `_spread`."""
+    """Yield the columns of a shape and their types, in the order of `_spread`."""
     for key, part in zip(*shape, strict=True):
         if isinstance(part, tuple):
             yield from _leaves(f"{prefix}.{key}", part)
@@ -68,18 +69,18 @@ def _leaves(prefix: str, shape: Shape) -> Iterator[tuple[str, type]]:
 
 
 def _columns(keys: Iterable[str], shapes: Iterable[Shape]) -> dict[str, type]:
-    """The flat columns of a row, with the types of those that were nested."""
-    found: dict[str, type] = dict.fromkeys(keys, object)
+    """Return the flat columns of a row; with types for those that were nested, ``object`` else."""
+    columns: dict[str, type] = dict.fromkeys(keys, object)
     for prefix, shape in zip(NESTED, shapes, strict=True):
         for column, kind in _leaves(prefix, shape):
-            while column in found:  # {"a.b": 1, "a": {"b": 2}}: both are kept
+            while column in columns:  # {"a.b": 1, "a": {"b": 2}}: both are kept
                 column += "'"
-            found[column] = kind
-    return found
+            columns[column] = kind
+    return columns
 
 
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested row with ``measurements.…`` and ``metadata.…`` as columns of their own."""
+    """Return a nested row with the columns ``measurements.…`` and ``metadata.…`` instead."""
     fixed = {key: value for key, value in row.items() if key not in NESTED}
     values = list(fixed.values())
     shapes = [_spread(row.get(prefix, _EMPTY), values) for prefix in NESTED]
@@ -89,42 +90,43 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def _flat_batches(
     chunk: Chunk, mark: Mark | None
 ) -> tuple[list[tuple[Batch, dict[str, list[Any]]]], list[int]]:
-    """The batches of a chunk with what is nested in them, and the places of the other events."""
+    """Return the batches of a chunk with their flat columns, and the positions of other events."""
     batches, others = batches_of(chunk, mark)
-    found = []
+    flat = []
     for batch in batches:
         columns = _flat_columns(batch)
         if columns is None:
             others += batch.rows
         else:
-            found.append((batch, columns))
-    return found, sorted(others)
+            flat.append((batch, columns))
+    return flat, sorted(others)
 
 
 def _flat_columns(batch: Batch) -> dict[str, list[Any]] | None:
-    """The columns of what is nested in a batch; None if its rows do not all have the same ones."""
-    found: dict[str, list[Any]] = {}
-    alike = _spread_columns(NESTED[0], batch.events.numbers, found)
-    return found if alike and _spread_columns(NESTED[1], batch.events.context, found) else None
+    """Return the flat columns of measurements and metadata; None if they differ between rows."""
+    flat: dict[str, list[Any]] = {}
+    alike = _spread_columns(NESTED[0], batch.events.numbers, flat)
+    return flat if alike and _spread_columns(NESTED[1], batch.events.context, flat) else None
 
 
 def _spread_columns(
-    prefix: str, columns: Mapping[str, list[Any]], found: dict[str, list[Any]]
+    prefix: str, columns: Mapping[str, list[Any]], flat: dict[str, list[Any]]
 ) -> bool:
+    """Add flat columns to ``flat``; return whether all rows have the same ones."""
     for key, values in columns.items():
         column = f"{prefix}.{key}"
         if not _SCALARS.issuperset(map(type, values)):
             if any(isinstance(value, Mapping) for value in values):
                 inner = (
-                    by_key(values) if all(isinstance(each, Mapping) for each in values) else None
+                    by_key(values) if all(isinstance(value, Mapping) for value in values) else None
                 )
-                if inner is None or not _spread_columns(column, inner, found):
+                if inner is None or not _spread_columns(column, inner, flat):
                     return False
                 continue
             values = [_leaf(value) for value in values]
-        if column in found:  # see `_columns`
+        if column in flat:  # see `_columns`
             return False
-        found[column] = values
+        flat[column] = values
     return True
 
 
@@ -139,9 +141,9 @@ class Part:
     """Some rows of a table.
 
     Attributes:
-        size: how many.
-        batches: places of rows, and what these have in the columns that any of them has.
-        others: places of the other rows, and their cells, one per column of the table.
+        size: number of rows.
+        batches: for every batch the positions of its rows in the part, and its columns by name.
+        others: positions of the other rows, and their cells, one per column of the table.
     """
 
     size: int
@@ -150,14 +152,14 @@ class Part:
 
 
 class Table:
-    """Rows as cells of the columns that any of them has.
+    """Rows as a table, whose columns are those of all rows.
 
     Args:
-        rows: called twice: to find the columns, and for the cells.
+        rows: yields nested rows; called here to find the columns, and again for the cells.
 
     Attributes:
-        columns: the fixed ones first, the others by name.
-        kinds: the types that occur in each column that is not a fixed one.
+        columns: those of `EXPORTED` first, then the others by name.
+        kinds: the types of the values in every column that is not in `EXPORTED`, without None.
     """
 
     def __init__(self, rows: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
@@ -172,7 +174,7 @@ class Table:
             for row in rows():
                 self._outline(row)
         fixed = self._fixed
-        empty = not (fixed or self.kinds)  # no rows: the columns that they would have
+        empty = not (fixed or self.kinds)  # a table without rows has all columns of `EXPORTED`
         base = [column for column in EXPORTED if column in fixed or empty]
         self.columns = [*base, *sorted(self.kinds)]
         for kinds in self.kinds.values():
@@ -180,16 +182,17 @@ class Table:
 
     def _find_columns(self, rows: Rows) -> None:
         for chunk in rows.chunks():
-            found, others = _flat_batches(chunk, rows.mark)
-            for batch, columns in found:
+            batches, others = _flat_batches(chunk, rows.mark)
+            for batch, columns in batches:
                 for column, values in (*batch.category().items(), *columns.items()):
                     self.kinds.setdefault(column, set()).update(map(type, values))
-            if found:
+            if batches:
                 self._fixed.update(dict.fromkeys(EXPORTED))
             for row in nested_rows(chunk.rows(others).events(), mark=rows.mark):
                 self._outline(row)
 
     def _outline(self, row: Mapping[str, Any]) -> None:
+        """Add the columns of a row, and the types of its values."""
         values: list[Any] = []
         keys = tuple(key for key in row if key not in NESTED)
         extra = {key: row[key] for key in keys if key not in EXPORTED}
@@ -209,21 +212,21 @@ class Table:
                 self.kinds.setdefault(column, set()).add(kind)
 
     def parts(self) -> Iterator[Part]:
-        """All rows, in parts of a few hundred."""
+        """Yield all rows, in parts of a few hundred."""
         rows = self._rows
         if not (isinstance(rows, Rows) and rows.plain):
             rest = iter(self)
-            while some := list(islice(rest, CHUNK)):
-                yield Part(len(some), [], list(enumerate(some)))
+            while cells := list(islice(rest, CHUNK)):
+                yield Part(len(cells), [], list(enumerate(cells)))
             return
         for chunk in rows.chunks():
-            found, others = _flat_batches(chunk, rows.mark)
-            parts = [(batch.rows, {**batch.columns(), **columns}) for batch, columns in found]
+            flat, others = _flat_batches(chunk, rows.mark)
+            batches = [(batch.rows, {**batch.columns(), **columns}) for batch, columns in flat]
             single = map(self._cells, nested_rows(chunk.rows(others).events(), mark=rows.mark))
-            yield Part(len(chunk), parts, list(zip(others, single, strict=True)))
+            yield Part(len(chunk), batches, list(zip(others, single, strict=True)))
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """One tuple of cells per row; None where a row does not have the column."""
+        """Yield the cells of every row, one per column; None if the row lacks the column."""
         return map(self._cells, self._rows())
 
     def _cells(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -241,12 +244,13 @@ class Table:
     def _picker(
         self, keys: tuple[str, ...], shapes: Iterable[Shape]
     ) -> Callable[[list[Any]], tuple[Any, ...]]:
+        """Return a function from the values of such a row, and None after them, to its cells."""
         fixed = [key for key in keys if key not in NESTED]
-        places = {key: place for place, key in enumerate(keys)}
+        positions = {key: position for position, key in enumerate(keys)}
         nested = list(_columns(fixed, shapes))[len(fixed) :]
-        places.update(zip(nested, range(len(keys), len(keys) + len(nested)), strict=True))
+        positions.update(zip(nested, range(len(keys), len(keys) + len(nested)), strict=True))
         absent = len(keys) + len(nested)
-        wanted = [places.get(column, absent) for column in self.columns]
-        if len(wanted) == 1:  # for which `itemgetter` would give no tuple
+        wanted = [positions.get(column, absent) for column in self.columns]
+        if len(wanted) == 1:  # `itemgetter` of one index returns no tuple
             return lambda values: (values[wanted[0]],)
         return itemgetter(*wanted)

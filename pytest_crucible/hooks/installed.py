@@ -1,7 +1,7 @@
 """Installed plugins: packages that register under the entry point group ``pytest_crucible``.
 
-They need no pytest, and serve the command line and the library. In a session they are asked, too,
-beside what pytest itself has loaded.
+They need no pytest, so they also serve the command line and the library. A session uses them
+together with the plugins that pytest has loaded.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _PREFIX = f"{GROUP}_"
 
 
 class PluginWarning(UserWarning):
-    """A plugin could not be loaded, or a part of it raised and is left out."""
+    """A plugin could not be loaded, or one of its hooks failed and is left out."""
 
 
 class _Manager(PluginManager):
-    """Knows implementations by their names, as pytest does: a marker may add options."""
+    """Finds implementations of hooks by their names, as pytest does; a marker may add options."""
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         is_hook = name.startswith(_PREFIX)
         return {"firstresult": False, "historic": False} if is_hook else None
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        # By the name first: not every attribute of somebody's object may be read without harm.
+        # The name first: reading an attribute of a foreign object may have side effects.
         if not name.startswith(_PREFIX) or not inspect.isroutine(getattr(plugin, name)):
             return None
         marked = super().parse_hookimpl_opts(plugin, name)
@@ -45,10 +45,11 @@ class _Manager(PluginManager):
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """
+    """The installed plugins.
+
     Attributes:
         manager: has the plugins that could be loaded.
-        problems: why others could not, a line each.
+        problems: one line for every other plugin, and for every unknown hook.
     """
 
     manager: PluginManager
@@ -56,7 +57,7 @@ class _Loaded:
 
 
 def installed_names() -> list[str]:
-    """What such plugins are called; imports none."""
+    """Return the names of the installed plugins without importing them."""
     return [entry.name for entry in entry_points(group=GROUP)]
 
 
@@ -77,11 +78,11 @@ def _register(manager: PluginManager, entry: EntryPoint) -> Iterable[str]:
         plugin = entry.load()
         if not manager.is_registered(plugin):
             manager.register(plugin, _name(manager, entry))
-    except (Exception, SystemExit) as error:  # whatever a foreign module does as it is imported
+    except (Exception, SystemExit) as error:  # a foreign module may raise anything on import
         if manager.is_registered(plugin):  # half, in pluggy 1.5
             manager.unregister(plugin)
-        said = " ".join(str(error).split())
-        yield f"plugin {entry.name!r} cannot be loaded: {type(error).__name__}: {said}"
+        message = " ".join(str(error).split())
+        yield f"plugin {entry.name!r} cannot be loaded: {type(error).__name__}: {message}"
         return
     for caller in manager.get_hookcallers(plugin) or ():
         if not caller.has_spec():
@@ -90,7 +91,7 @@ def _register(manager: PluginManager, entry: EntryPoint) -> Iterable[str]:
 
 
 def _name(manager: PluginManager, entry: EntryPoint) -> str:
-    """Of two packages that chose the same name, the second gets its own before it."""
+    """Return the name of an entry point; if it is taken, with the name of its package in front."""
     if not manager.has_plugin(entry.name):
         return entry.name
     return f"{entry.dist.name if entry.dist else entry.value}:{entry.name}"
@@ -102,7 +103,7 @@ def _warn(problem: str) -> None:
 
 @cache
 def installed() -> Plugins:
-    """What installed plugins add. Problems become a `PluginWarning` each."""
+    """Return the installed plugins. Every problem becomes a `PluginWarning`."""
     loaded = _load()
     for problem in loaded.problems:
         _warn(problem)
@@ -112,11 +113,11 @@ def installed() -> Plugins:
 def with_installed(
     manager: PluginManager, tell: Callable[[str], object], skipped: Iterable[str] = ()
 ) -> Plugins:
-    """What the plugins of another manager add, pytest's, and the installed ones that it lacks.
+    """Return the plugins of a manager (that of pytest), and the installed ones that it lacks.
 
     Args:
-        manager: with the specifications of `specs`.
-        tell: gets a line for each problem.
+        manager: a manager that knows the specifications of `specs`.
+        tell: called with one line for every problem.
         skipped: names of plugins that the user has switched off.
     """
     loaded = _load(frozenset(skipped))
@@ -126,5 +127,5 @@ def with_installed(
 
 
 def known_formats() -> Mapping[str, Format]:
-    """All formats of exports by name, those of installed plugins among them."""
+    """Return all formats of exports by name, including those of installed plugins."""
     return installed().formats()

@@ -1,4 +1,4 @@
-"""What plugins add to the reading of a run. One that raises loses its own part, and is named."""
+"""Call the hooks of plugins. A hook that fails is left out, and the user learns which it was."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _SUMMARY = "pytest_crucible_summary"
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One plugin's implementation of one hook; or of several, where one wraps the others."""
+class _Hook:
+    """A plugin's implementation of a hook; or, if one is a wrapper, those of several plugins."""
 
     hook: str
     plugin: str
     function: Callable[..., Any]
-    arguments: tuple[str, ...] | None  # None: pluggy calls several
+    arguments: tuple[str, ...] | None  # None: ``function`` is pluggy's, for several plugins
 
     def __call__(self, **given: Any) -> list[Any]:
         if self.arguments is None:
@@ -50,137 +50,138 @@ class _Part:
 
 
 class Plugins:
-    """The implementations of our hooks that some plugin managers know, each once.
+    """The implementations of our hooks in some plugin managers, without duplicates.
 
     Args:
-        managers: with the specifications of `specs`. The parts of the first are called first.
-        tell: gets a line for each part that raises, or gives what nobody can use.
+        managers: managers that know the specifications of `specs`. The plugins of the first are
+            called first.
+        tell: called with one line for every hook that raises or returns something invalid.
     """
 
     def __init__(self, managers: Sequence[PluginManager], tell: Callable[[str], object]) -> None:
         self._managers = managers
         self._tell = tell
-        self._told: set[_Part] = set()
+        self._reported: set[_Hook] = set()
 
     def formats(self) -> dict[str, Format]:
-        """All formats of exports by name, ours among them.
+        """Return all formats of exports by name, including ours.
 
-        A plugin that gives one of our names replaces how that format is written; what was written
-        before can still be read.
+        A plugin's format with one of our names replaces how we write that format, but not how we
+        read it.
         """
-        found = dict(FORMATS)
-        for part in self._parts(_EXPORTERS):
-            for name, given in self._mapping(part).items():
+        formats = dict(FORMATS)
+        for impl in self._impls(_EXPORTERS):
+            for name, given in self._mapping(impl).items():
                 try:
                     row = _format(name, given)
                     if name in FORMATS:
-                        found[name] = replace(FORMATS[name], write=row.write)
+                        formats[name] = replace(FORMATS[name], write=row.write)
                     else:
-                        _check_endings(row, found.values())
-                        found[name] = row
+                        _check_endings(row, formats.values())
+                        formats[name] = row
                 except DefinitionError as error:
-                    self._complain(part, str(error))
-        return found
+                    self._complain(impl, str(error))
+        return formats
 
     def enrichers(self) -> list[tuple[str, Enricher]]:
-        """What plugins say about events: functions that never raise, and their names.
+        """Return names and functions of the enrichers of plugins; the functions never raise.
 
-        A name is the same in each process, under whatever name the plugin was registered: by it a
-        manifest tells who was asked when the run was made.
+        A name does not depend on the process or on how the plugin was registered, because the
+        manifest of a run lists the enrichers by name.
         """
-        return [(part.name, self._enricher(part)) for part in self._parts(_ENRICH)]
+        return [(impl.name, self._enricher(impl)) for impl in self._impls(_ENRICH)]
 
-    def _enricher(self, part: _Part) -> Enricher:
+    def _enricher(self, impl: _Hook) -> Enricher:
         def enricher(event: Event, enriched: Enriched) -> None:
             try:
-                part(event=event, enriched=enriched)
+                impl(event=event, enriched=enriched)
             except Exception as error:
-                self._failed(part, error)
+                self._failed(impl, error)
             problem = _make_sound(enriched)
             if problem is not None:
-                self._complain(part, problem)
+                self._complain(impl, problem)
 
         return enricher
 
     def metrics(self, observations: Group, metrics: Metrics) -> dict[str, float]:
-        """More numbers of one condition, by name."""
-        found: dict[str, float] = {}
-        for part in self._parts(_METRICS):
-            given = self._mapping(part, observations=observations, metrics=metrics)
+        """Return the numbers that plugins work out for one condition, by name."""
+        numbers: dict[str, float] = {}
+        for impl in self._impls(_METRICS):
+            given = self._mapping(impl, observations=observations, metrics=metrics)
             for name, value in given.items():
                 number = _number(value)
                 if number is not None:
-                    found[str(name)] = number
+                    numbers[str(name)] = number
                 elif value is not None:
-                    self._complain(part, f"{name!r}: {value!r:.80} is no number")
-        return found
+                    self._complain(impl, f"{name!r}: {value!r:.80} is no number")
+        return numbers
 
     def declared(self) -> list[Metric]:
-        """What plugins know of metrics: their unit, direction, range and margin."""
+        """Return the metrics that plugins declare."""
         found: list[Metric] = []
-        for part in self._parts(_DECLARE):
+        for impl in self._impls(_DECLARE):
             try:
-                given = [metric for metrics in part() for metric in metrics or ()]
+                given = [metric for metrics in impl() for metric in metrics or ()]
             except Exception as error:
-                self._failed(part, error)
+                self._failed(impl, error)
                 continue
             for metric in given:
                 try:
                     found.append(declared(metric, by=_DECLARE))
                 except DefinitionError as error:
-                    self._complain(part, str(error))
+                    self._complain(impl, str(error))
         return found
 
     def summary(self, results: object) -> list[str]:
-        """Lines below the summary. ``results`` is a `Results`."""
-        found: list[str] = []
-        for part in self._parts(_SUMMARY):
+        """Return the lines that plugins add below the summary. ``results`` is a `Results`."""
+        added: list[str] = []
+        for impl in self._impls(_SUMMARY):
             try:
-                for lines in part(results=results):
-                    found += [lines] if isinstance(lines, str) else map(str, lines or ())
+                for lines in impl(results=results):
+                    added += [lines] if isinstance(lines, str) else map(str, lines or ())
             except Exception as error:
-                self._failed(part, error)
-        return found
+                self._failed(impl, error)
+        return added
 
-    def _mapping(self, part: _Part, **given: Any) -> Mapping[Any, Any]:
+    def _mapping(self, impl: _Hook, **given: Any) -> Mapping[Any, Any]:
         try:
-            found: dict[Any, Any] = {}
-            for each in part(**given):
-                found.update(each or {})
+            merged: dict[Any, Any] = {}
+            for mapping in impl(**given):
+                merged.update(mapping or {})
         except Exception as error:
-            self._failed(part, error)
+            self._failed(impl, error)
             return {}
-        return found
+        return merged
 
-    def _parts(self, hook: str) -> Iterator[_Part]:
-        """In the order in which pluggy calls them: the last that was registered comes first."""
-        seen: list[Callable[..., Any]] = []
+    def _impls(self, hook: str) -> Iterator[_Hook]:
+        """Yield implementations as pluggy calls them: the last that was registered comes first."""
+        seen: list[Callable[..., Any]] = []  # several managers may have the same plugin
         for manager in self._managers:
             every = getattr(manager.hook, hook).get_hookimpls()[::-1]
-            new = [each for each in every if each.function not in seen]  # known to several managers
-            seen += [each.function for each in new]
-            if any(each.wrapper or each.hookwrapper for each in new):
-                # A wrapper has to do with all others: they stand or fall together.
-                names = ", ".join(each.plugin_name for each in new)
-                known = [each.plugin for each in every if each not in new]
-                yield _Part(hook, names, manager.subset_hook_caller(hook, known), None)
+            new = [impl for impl in every if impl.function not in seen]
+            seen += [impl.function for impl in new]
+            if any(impl.wrapper or impl.hookwrapper for impl in new):
+                # A wrapper runs around all others, so one that fails fails for all.
+                names = ", ".join(impl.plugin_name for impl in new)
+                repeated = [impl.plugin for impl in every if impl not in new]
+                yield _Hook(hook, names, manager.subset_hook_caller(hook, repeated), None)
                 continue
-            for each in new:
-                yield _Part(hook, each.plugin_name, each.function, each.argnames)
+            for impl in new:
+                yield _Hook(hook, impl.plugin_name, impl.function, impl.argnames)
 
-    def _failed(self, part: _Part, error: Exception) -> None:
+    def _failed(self, impl: _Hook, error: Exception) -> None:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        said = " ".join(str(error).split())
-        self._complain(part, f"{type(error).__name__}: {said} ({frame.filename}:{frame.lineno})")
+        message = " ".join(str(error).split())
+        self._complain(impl, f"{type(error).__name__}: {message} ({frame.filename}:{frame.lineno})")
 
-    def _complain(self, part: _Part, problem: str) -> None:
-        if part not in self._told:  # once is enough: it may go wrong for every event
-            self._told.add(part)
-            self._tell(f"{problem}: left out {part.hook} of plugin {part.plugin!r}")
+    def _complain(self, impl: _Hook, problem: str) -> None:
+        if impl not in self._reported:  # once: it may fail for every event
+            self._reported.add(impl)
+            self._tell(f"{problem}: left out {impl.hook} of plugin {impl.plugin!r}")
 
 
 NO_PLUGINS = Plugins((), lambda problem: None)
-"""For who asks them in another way."""
+"""No plugins at all."""
 
 
 def _format(name: object, given: object) -> Format:
@@ -203,7 +204,10 @@ def _check_endings(row: Format, others: Iterable[Format]) -> None:
 
 
 def _make_sound(enriched: Enriched) -> str | None:
-    """Take out what would break a column later, while it is known who set it; tell the first."""
+    """Remove values that would break a column later; return the first problem, or None.
+
+    Done right after an enricher has run, when it is clear who set the value.
+    """
     problem = None
     for field in NUMBERS:
         value = getattr(enriched, field)
@@ -227,7 +231,7 @@ def _number(value: object) -> float | None:
     if type(value) is float:
         return value
     try:
-        # Of NumPy, too; not a text, which `float` would read.
+        # Numbers of NumPy count; texts do not, though `float` would read them.
         number = None if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None

@@ -1,8 +1,8 @@
 """Hooks that a conftest, a pytest plugin or an installed package may implement.
 
-In a session they are called in the process that prints the summary (under xdist: the controller),
-so a conftest below the root directory is seen only if pytest loads it there. Everywhere else they
-are those of packages with the entry point group ``pytest_crucible``, see `installed`.
+A session calls them in the process that prints the summary (under xdist: the controller), so hooks
+in a conftest below the root directory only count if pytest loads it there. The command line and the
+library only call hooks of packages with the entry point group ``pytest_crucible``, see `installed`.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
 
 
 def pytest_crucible_enrich(event: Event, enriched: Enriched) -> None:
-    """Add to, or correct, what was worked out about an event.
+    """Add columns to an event, or correct them.
 
     Called for every event of the code under test when the run is read. Set attributes of
-    ``enriched``, or keys of ``enriched.extra``: those become columns of the exports.
+    ``enriched``, or keys of ``enriched.extra``, which become columns of exports.
     """
 
 
 def pytest_crucible_metrics(observations: Group, metrics: Metrics) -> Mapping[str, float] | None:
-    """More numbers for one experiment under one condition, by name.
+    """Return more numbers for one experiment under one condition, by name.
 
-    They appear in the summary and can be used in expectations by that name.
+    The summary shows them, and expectations can use them by name.
     """
 
 
 def pytest_crucible_declare() -> Sequence[Metric] | None:
-    """What is known of metrics: their unit, which way is better, their range and margin.
+    """Return metrics with their unit, direction, range and margin.
 
-    Of numbers that tests record; or, with ``values``, of metrics that the plugin works out itself:
-    these have an interval, and are compared like built-in ones.
+    They describe numbers that tests record; or, with ``values``, metrics that the plugin works out
+    itself, which have an interval and are compared like built-in ones.
     """
 
 
 def pytest_crucible_exporters() -> Mapping[str, Exporter | Format] | None:
-    """Export formats by name; ``exporter(rows, path)`` writes ``path``.
+    """Return export formats by name; ``exporter(rows, path)`` writes ``path``.
 
-    ``rows()`` yields one nested mapping per event and can be called as often as needed. A
-    `pytest_crucible.Format` in place of the exporter may say more: how files are read back.
+    ``rows()`` yields one nested mapping per event and can be called several times. Instead of an
+    exporter, a `pytest_crucible.Format` can also say how to read files back.
     """
 
 
 def pytest_crucible_summary(results: object) -> Sequence[str] | None:
-    """Lines to add below the summary. ``results`` is a `pytest_crucible.Results`."""
-    # Not so in the signature: this file stands below the room that makes them.
+    """Return lines to add below the summary. ``results`` is a `pytest_crucible.Results`."""
+    # Not typed in the signature, because the room of `Results` is above this one.

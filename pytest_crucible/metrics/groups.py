@@ -138,6 +138,11 @@ class Group(Measured["array[float]"]):
         return f"<observations of {self.experiment!r} {self.condition!r}: {sizes}>"
 
     def measured(self, column: str) -> array[float]:
+        """Return a column of numbers by its name, ``latency_ms``; NaN where an event has none.
+
+        Raises:
+            KeyError: there is no such column.
+        """
         return self.numbers[column]
 
     def case_index(self, case: str | None) -> int:

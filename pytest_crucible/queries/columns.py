@@ -253,19 +253,19 @@ def _with_texts(
     columns: dict[str, Column], name: str, origins: Sequence[Origin]
 ) -> dict[str, Column]:
     """Return the columns with those of `TEXTS`, all of whose values are texts or None."""
-    found = {**columns, "name": Same(name)}
+    joined = {**columns, "name": Same(name)}
     for column in OF_SCOPES:
         if origins.count(origins[0]) == len(origins):
-            found[column] = Same(getattr(origins[0].scope, column, None))
+            joined[column] = Same(getattr(origins[0].scope, column, None))
         else:
-            found[column] = [getattr(origin.scope, column, None) for origin in origins]
+            joined[column] = [getattr(origin.scope, column, None) for origin in origins]
     for column in OF_EVENTS:
-        values = found.setdefault(column, NOTHING)
+        values = joined.setdefault(column, NOTHING)
         if isinstance(values, Same):
-            found[column] = Same(_text(values.value))
+            joined[column] = Same(_text(values.value))
         elif not _TEXTS.issuperset(map(type, values)):
-            found[column] = [_text(value) for value in values]
-    return found
+            joined[column] = [_text(value) for value in values]
+    return joined
 
 
 def _fixed(column: NDArray[Number]) -> NDArray[Number]:

@@ -3,7 +3,7 @@
 import pytest_crucible as crucible
 from pytest_crucible import Experiment, Run, telemetry
 
-print(crucible.Experiment)  # wrong
+print(crucible.ExperimentHandle)  # wrong
 crucible.experimnt("prompt")  # wrong
 crucible.calculate_metrics("id")  # wrong
 print(crucible.Metrc)  # wrong
