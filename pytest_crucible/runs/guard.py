@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_crucible._errors import ArtifactError
+from pytest_crucible._files import SPECIAL, is_special
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.events.schema import REQUIRED
 from pytest_crucible.exports.formats import ARCHIVE, FORMATS, Format, format_of_file
@@ -46,6 +47,8 @@ def obstacle_at(
     """
     if target.is_dir():
         return Obstacle("a folder")
+    if is_special(target):
+        return Obstacle(SPECIAL, elsewhere=True)
     run = run_folder_around(target)
     if run is not None:
         return Obstacle(f"in the run folder {str(run)!r}", elsewhere=True)
@@ -71,12 +74,15 @@ def run_folder_around(target: Path) -> Path | None:
 def has_record_ending(target: Path, known: Mapping[str, Format]) -> bool:
     """Whether a file of this name is a record, or would be taken for one.
 
-    Not so ``.json``, an ending that reports have, too.
+    Upper case is as good: a record that was renamed is one still. Not so ``.json``, an ending that
+    reports have, too.
     """
-    if target.suffix == ARCHIVE:
-        return True
-    found = format_of_file(target, known)
-    return found is not None and found.read is not None and not _is_plain_json(target)
+    for name in (target, _in_lower_case(target)):
+        found = format_of_file(name, known)
+        readable = found is not None and found.read is not None and not _is_plain_json(name)
+        if readable or name.suffix == ARCHIVE:
+            return True
+    return False
 
 
 def _is_record(target: Path, known: Mapping[str, Format]) -> bool:
@@ -90,7 +96,11 @@ def _is_record(target: Path, known: Mapping[str, Format]) -> bool:
 
 
 def _is_plain_json(target: Path) -> bool:
-    return target.name.endswith(_JSON.endings)
+    return target.name.lower().endswith(_JSON.endings)
+
+
+def _in_lower_case(target: Path) -> Path:
+    return target.parent / target.name.lower()
 
 
 def _is_json_record(target: Path) -> bool:
