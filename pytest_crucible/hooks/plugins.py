@@ -26,6 +26,7 @@ _METRICS = "pytest_crucible_metrics"
 _DECLARE = "pytest_crucible_declare"
 _EXPORTERS = "pytest_crucible_exporters"
 _SUMMARY = "pytest_crucible_summary"
+_RAISED = (Exception, SystemExit)  # a plugin that exits must not end the command without a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Plugins:
         def enricher(event: Event, enriched: Enriched) -> None:
             try:
                 part(event=event, enriched=enriched)
-            except Exception as error:
+            except _RAISED as error:
                 self._failed(part, error)
             problem = _make_sound(enriched)
             if problem is not None:
@@ -121,7 +122,7 @@ class Plugins:
         for part in self._parts(_DECLARE):
             try:
                 given = [metric for metrics in part() for metric in metrics or ()]
-            except Exception as error:
+            except _RAISED as error:
                 self._failed(part, error)
                 continue
             for metric in given:
@@ -138,7 +139,7 @@ class Plugins:
             try:
                 for lines in part(results=results):
                     found += [lines] if isinstance(lines, str) else map(str, lines or ())
-            except Exception as error:
+            except _RAISED as error:
                 self._failed(part, error)
         return found
 
@@ -147,7 +148,7 @@ class Plugins:
             found: dict[Any, Any] = {}
             for each in part(**given):
                 found.update(each or {})
-        except Exception as error:
+        except _RAISED as error:
             self._failed(part, error)
             return {}
         return found
@@ -168,7 +169,7 @@ class Plugins:
             for each in new:
                 yield _Part(hook, each.plugin_name, each.function, each.argnames)
 
-    def _failed(self, part: _Part, error: Exception) -> None:
+    def _failed(self, part: _Part, error: BaseException) -> None:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         said = " ".join(str(error).split())
         self._complain(part, f"{type(error).__name__}: {said} ({frame.filename}:{frame.lineno})")
