@@ -60,7 +60,7 @@ def export_as(
     Raises:
         DefinitionError: format, ending and options do not fit, or a column is in no event.
         MissingExtraError: Parquet or zstd, and pyarrow is not installed.
-        OutputError: a plugin's format failed.
+        OutputError: a plugin's format failed, or wrote nothing.
     """
     found, packed = parse_format(format, known)
     check_ending(found, packed, path)
@@ -75,6 +75,8 @@ def export_as(
             raise
         told = f"{type(error).__name__}: {error}"
         raise OutputError(f"{path}: format {found.name!r} failed: {told}") from error
+    if not path.exists():
+        raise OutputError(f"{path}: format {found.name!r} wrote no file")
     return path
 
 
