@@ -30,6 +30,7 @@ USES = {
     "gate": [[ADDRESS], [RUN, "--markdown", ADDRESS]],
     "plan": [["--pilot", ADDRESS, "--effect", "0.1"]],
     "events": [["--load", ADDRESS]],
+    "metrics": [],  # takes no path
 }  # fmt: skip
 """Every place of every command that takes a path."""
 
