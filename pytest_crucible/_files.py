@@ -20,6 +20,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")  # devices on Windows
 _HASHED = re.compile(r"-[0-9a-f]{8}$")  # a name that looks like a slug with a hash
 _MAX_SLUG = 60
+SPECIAL = "a device or a pipe"
 # Of more than one letter: Windows has drives. `Path` makes one slash of two.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
 _SECRETS = re.compile(r"(?<=://)[^/]*@|\?.*")
@@ -69,7 +70,12 @@ def new_run_id() -> str:
 
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[str]]:
-    """Open a new text file next to ``path``; if the block succeeds, rename it to ``path``."""
+    """Open a new text file next to ``path``; if the block succeeds, rename it to ``path``.
+
+    Raises:
+        OutputError: ``path`` is a device or a pipe, which a rename would take away from everybody.
+    """
+    _check_replaceable(path)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(fresh, mode, encoding="utf-8", newline="") as file:
@@ -83,6 +89,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[str]]:
 @contextmanager
 def replacing_path(path: Path) -> Iterator[Path]:
     """Like `replacing`, for writers that open the file themselves."""
+    _check_replaceable(path)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield fresh
@@ -90,6 +97,16 @@ def replacing_path(path: Path) -> Iterator[Path]:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is a device, a pipe or a socket: it may be written to, but not replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _check_replaceable(path: Path) -> None:
+    if is_special(path):
+        raise OutputError(f"{path} is {SPECIAL}; write it elsewhere")
 
 
 def check_writable(folder: Path) -> None:

@@ -216,3 +216,14 @@ def test_the_address_of_a_storage_is_no_path(address: str | Path, shown: str) ->
 def test_other_paths_are_what_they_are(path: str | Path) -> None:
     """A drive, a colon, a folder that is named like a scheme."""
     assert local_path(path) == Path(path)
+
+
+def test_a_pipe_is_never_replaced(tmp_path: Path) -> None:
+    """By no writer: whoever reads from it would wait for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for block in (replacing(pipe), replacing_path(pipe)):
+        with pytest.raises(OutputError, match="is a device or a pipe; write it elsewhere"), block:
+            pass
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -18,7 +18,7 @@ WITHOUT = {
     "_forks": "one call: record/test_spool_faults and experiments/test_recording fork",
     "_layout": "names of folders and endings: whoever writes or reads a run uses them",
     "metrics/distribution": "a value: metrics/test_summary works it out",
-    "session/plugged": "who is asked: hooks/test_installed runs sessions with and without them",
+    "session/plugins": "who is asked: hooks/test_installed runs sessions with and without them",
     "plugin": "hooks of a few lines: session/test_inert says what they cost, all others use them",
     "telemetry": "names only: capture/test_bus and capture/test_span test what they name",
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from pytest_crucible.metrics.catalog import Catalog
+from pytest_crucible.metrics.catalog import BUILT_IN, Catalog
 from pytest_crucible.metrics.groups import Group, series_of
-from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.estimates import point
@@ -25,11 +25,17 @@ def summarise_all(
         group: the observations of the condition.
         catalog: the metrics of the experiment.
         custom: returns the numbers that have no observations.
-        problems: this function appends a sentence for every declared metric that raises, and
-            leaves the metric out.
+        problems: this function appends a sentence for every declared metric that raises, and for
+            every number whose name is taken, and leaves them out.
     """
     metrics = summarise(group, catalog)
-    numbers = {**_declared(group, catalog, problems), **custom(group, metrics)}
+    numbers = {**_declared(group, catalog, problems)}
+    taken = {*BUILT_IN, *(path for path, _ in flatten(metrics))}
+    for name, number in custom(group, metrics).items():
+        if name in taken:  # a claim about it would be judged by the plugin's word, not the record
+            problems.append(f"a plugin's number {name!r} is left out: the record has one")
+        else:
+            numbers[name] = number
     return replace(metrics, custom=numbers) if numbers else metrics
 
 

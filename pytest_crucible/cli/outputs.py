@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible._files import local_path, replacing
+from pytest_crucible._files import is_special, local_path, replacing
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.exports.rows import to_json
 from pytest_crucible.hooks.installed import known_formats
@@ -69,7 +69,7 @@ def check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
         if (target := getattr(options, name)) not in (None, "-")
     }
     summary = os.environ.get(SUMMARY)
-    if options.markdown is not None and summary:
+    if options.markdown is not None and summary and not is_special(Path(summary)):
         targets[SUMMARY] = Path(summary)
     known = known_formats() if targets else {}
     written: dict[str, str] = {}

@@ -130,6 +130,8 @@ def _deviation(samples: list[Sample], paired: bool) -> float:
     if paired and len(samples) > 1:
         base, other = samples[0].by_case(), samples[1].by_case()
         first = np.array([other[case] - base[case] for case in base if case in other])
-    if first.size < 2 or float(np.ptp(first)) == 0:
+    # Differences of equal numbers are as large as what rounding left of them.
+    noise = 1e-12 * max(float(np.abs(each.values).max()) for each in samples)
+    if first.size < 2 or float(np.ptp(first)) <= noise:
         raise ValueError("the pilot's cases do not vary: no deviation to plan with")
     return float(first.std(ddof=1))

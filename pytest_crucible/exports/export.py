@@ -66,7 +66,7 @@ def export_as(
     Raises:
         DefinitionError: format, ending and options do not fit, or no event has a wanted column.
         MissingExtraError: the format is Parquet or zstd, and pyarrow is not installed.
-        OutputError: a plugin's format failed.
+        OutputError: a plugin's format failed, or wrote nothing.
     """
     chosen, packed = parse_format(format, known)
     check_ending(chosen, packed, path)
@@ -81,6 +81,8 @@ def export_as(
             raise
         reason = f"{type(error).__name__}: {error}"
         raise OutputError(f"{path}: format {chosen.name!r} failed: {reason}") from error
+    if not path.exists():
+        raise OutputError(f"{path}: format {chosen.name!r} wrote no file")
     return path
 
 

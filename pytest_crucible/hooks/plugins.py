@@ -26,6 +26,7 @@ _METRICS = "pytest_crucible_metrics"
 _DECLARE = "pytest_crucible_declare"
 _EXPORTERS = "pytest_crucible_exporters"
 _SUMMARY = "pytest_crucible_summary"
+_RAISED = (Exception, SystemExit)  # a plugin that exits must not end the command without a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Plugins:
         def enricher(event: Event, enriched: Enriched) -> None:
             try:
                 impl(event=event, enriched=enriched)
-            except Exception as error:
+            except _RAISED as error:
                 self._failed(impl, error)
             problem = _make_sound(enriched)
             if problem is not None:
@@ -120,9 +121,11 @@ class Plugins:
         """Return the metrics that plugins declare."""
         found: list[Metric] = []
         for impl in self._impls(_DECLARE):
+            given: list[object] = []
             try:
-                given = [metric for metrics in impl() for metric in metrics or ()]
-            except Exception as error:
+                for metrics in impl():
+                    given += [metrics] if isinstance(metrics, Metric) else metrics or ()
+            except _RAISED as error:
                 self._failed(impl, error)
                 continue
             for metric in given:
@@ -139,7 +142,7 @@ class Plugins:
             try:
                 for lines in impl(results=results):
                     added += [lines] if isinstance(lines, str) else map(str, lines or ())
-            except Exception as error:
+            except _RAISED as error:
                 self._failed(impl, error)
         return added
 
@@ -148,7 +151,7 @@ class Plugins:
             merged: dict[Any, Any] = {}
             for mapping in impl(**given):
                 merged.update(mapping or {})
-        except Exception as error:
+        except _RAISED as error:
             self._failed(impl, error)
             return {}
         return merged
@@ -169,7 +172,7 @@ class Plugins:
             for impl in new:
                 yield _Hook(hook, impl.plugin_name, impl.function, impl.argnames)
 
-    def _failed(self, impl: _Hook, error: Exception) -> None:
+    def _failed(self, impl: _Hook, error: BaseException) -> None:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         message = " ".join(str(error).split())
         self._complain(impl, f"{type(error).__name__}: {message} ({frame.filename}:{frame.lineno})")

@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible.metrics.catalog import HIGHER, LOWER, RESERVED_NAMES, Metric
+from pytest_crucible.metrics.catalog import (
+    CURVE_STATISTICS,
+    HIGHER,
+    LOWER,
+    RESERVED_NAMES,
+    STATISTICS,
+    Metric,
+)
 
 _FIELDS = ("unit", "better", "range", "margin")
 _MAX_UNIT = 12
@@ -36,6 +43,9 @@ def declared(metric: object, *, by: str = "metrics") -> Metric:
         raise DefinitionError(f"{by}: a metric's name must be printable text, not {name!r}")
     if name.partition(".")[0] in RESERVED_NAMES:
         raise DefinitionError(f"{by}: {name!r} is a built-in metric; use another name")
+    if name.rpartition(".")[2] in (*STATISTICS, *CURVE_STATISTICS) and "." in name:
+        number = name.rpartition(".")[0]
+        raise DefinitionError(f"{by}: {name!r} is a statistic; declare the number: {number!r}")
     if metric.better not in (None, LOWER, HIGHER):
         raise DefinitionError(f"{by}: {name}: better={metric.better!r} is not lower or higher")
     unit: object = metric.unit

@@ -160,7 +160,11 @@ def series_of(group: Group, values: Iterable[tuple[str | None, float]]) -> Serie
         values: pairs of case (None outside trials) and value.
     """
     series = Series()
-    for case, value in values:
+    for pair in values:
+        given: object = pair
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise TypeError(f"values= must give pairs of case and value, not {pair!r:.80}")
+        case, value = pair
         number = float(value)
         if math.isfinite(number):
             series.values.append(number)

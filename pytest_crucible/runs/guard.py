@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_crucible._errors import ArtifactError
+from pytest_crucible._files import SPECIAL, is_special
 from pytest_crucible._layout import NODES, SUFFIX
-from pytest_crucible.events.schema import REQUIRED
 from pytest_crucible.exports.formats import ARCHIVE, FORMATS, Format, format_of_file
 from pytest_crucible.runs.manifest import read_manifest
 
 _JSON = FORMATS["json"]
+_RECORD_BEGINS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[?\s*\{\s*"run"\s*:\s*"')
+_ENOUGH = 256  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ def obstacle_at(
     """
     if target.is_dir():
         return Obstacle("a folder")
+    if is_special(target):
+        return Obstacle(SPECIAL, elsewhere=True)
     run = run_folder_around(target)
     if run is not None:
         return Obstacle(f"in the run folder {str(run)!r}", elsewhere=True)
@@ -71,12 +76,15 @@ def run_folder_around(target: Path) -> Path | None:
 def has_record_ending(target: Path, known: Mapping[str, Format]) -> bool:
     """Return whether the ending of a file is that of a record.
 
-    False for ``.json``: reports have that ending, too.
+    Upper case counts, too: a record that was renamed is still one. False for ``.json``: reports
+    have that ending, too.
     """
-    if target.suffix == ARCHIVE:
-        return True
-    form = format_of_file(target, known)
-    return form is not None and form.read is not None and not _is_plain_json(target)
+    for name in (target, _in_lower_case(target)):
+        form = format_of_file(name, known)
+        readable = form is not None and form.read is not None and not _is_plain_json(name)
+        if readable or name.suffix == ARCHIVE:
+            return True
+    return False
 
 
 def _is_record(target: Path, known: Mapping[str, Format]) -> bool:
@@ -90,17 +98,17 @@ def _is_record(target: Path, known: Mapping[str, Format]) -> bool:
 
 
 def _is_plain_json(target: Path) -> bool:
-    return target.name.endswith(_JSON.endings)
+    return target.name.lower().endswith(_JSON.endings)
+
+
+def _in_lower_case(target: Path) -> Path:
+    return target.parent / target.name.lower()
 
 
 def _is_json_record(target: Path) -> bool:
-    reader = _JSON.reader()
-    assert reader is not None
-    try:
-        _, row = next(iter(reader(target)), (0, {}))
-    except ArtifactError:
-        return False
-    return all(column in row for column in REQUIRED)
+    """Look at the beginning, which a torn record still has. Our reports begin otherwise."""
+    with open(target, "rb") as file:
+        return _RECORD_BEGINS.match(file.read(_ENOUGH)) is not None
 
 
 def _is_run_folder(folder: Path) -> bool:

@@ -24,7 +24,7 @@ from pytest_crucible.runs.enriched import enriched_path, keep_enriched
 from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
-from pytest_crucible.session.plugged import session_plugins
+from pytest_crucible.session.plugins import session_plugins
 from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.stats.expectations import Verdict
 

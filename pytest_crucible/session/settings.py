@@ -197,7 +197,7 @@ def _baseline(config: pytest.Config) -> Path | None:
         from pytest_crucible._errors import CrucibleError
         from pytest_crucible.exports.formats import ARCHIVE, format_of_file
         from pytest_crucible.runs.run import open_recorded
-        from pytest_crucible.session.plugged import loaded_plugins, more_installed
+        from pytest_crucible.session.plugins import loaded_plugins, more_installed
 
         plugins = loaded_plugins(config, lambda problem: None)
         known = path.name.endswith(ARCHIVE) or format_of_file(path, plugins.formats())
@@ -234,7 +234,7 @@ def _formats(config: pytest.Config) -> tuple[str, ...]:
     if not wanted:
         return ()
     from pytest_crucible.exports.formats import find_format
-    from pytest_crucible.session.plugged import loaded_plugins, more_installed, wrong_format
+    from pytest_crucible.session.plugins import loaded_plugins, more_installed, wrong_format
 
     notes: list[str] = []
     known = loaded_plugins(config, notes.append).formats()
@@ -256,7 +256,7 @@ def unknown_format(config: pytest.Config) -> str | None:
     if not wanted:
         return None
     from pytest_crucible.exports.formats import find_format
-    from pytest_crucible.session.plugged import loaded_plugins, session_plugins, wrong_format
+    from pytest_crucible.session.plugins import loaded_plugins, session_plugins, wrong_format
 
     notes: list[str] = []
     known = loaded_plugins(config, notes.append).formats()

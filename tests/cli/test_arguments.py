@@ -30,7 +30,7 @@ USES = {
     "gate": [[ADDRESS], [RUN, "--markdown", ADDRESS]],
     "plan": [["--pilot", ADDRESS, "--effect", "0.1"]],
     "events": [["--load", ADDRESS]],
-    "metrics": [],
+    "metrics": [],  # takes no path
 }  # fmt: skip
 """Every place of every command that takes a path."""
 

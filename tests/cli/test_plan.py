@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible.cli.main import main
-from tests.made_events import event, write_run
+from tests.made_events import event, recorded, trial_scope, write_run
 from tests.report.support import made, observed
 
 
@@ -161,3 +161,16 @@ def test_a_pilot_that_does_not_vary(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert refused(capsys, "--pilot", pilot, "--metric", "latency", "--effect", 1) == (
         "the pilot's cases do not vary: no deviation to plan with"
     )
+
+
+def test_equal_differences_do_not_vary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What rounding leaves of differences that are all 0.2 is no deviation to plan with."""
+    events = [
+        recorded({"score": 0.1 * number + more}, trial_scope(f"q{number}", condition=arm))
+        for arm, more in (("a", 0.0), ("b", 0.2))
+        for number in range(1, 9)
+    ]
+    pilot = made(tmp_path / "pilot", events)
+    given = ["--pilot", pilot, "--metric", "score.mean", "--effect", 0.05, "--paired"]
+    assert main(["plan", *map(str, given)]) == 2
+    assert "do not vary" in capsys.readouterr().err

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pytest_crucible as crucible
+from pytest_crucible._errors import OutputError
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import Event
-from pytest_crucible.exports.export import export_events
+from pytest_crucible.exports.export import export_as, export_events
 from pytest_crucible.exports.formats import FORMATS, Format
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
@@ -181,3 +182,10 @@ def test_plugins_exporters_get_rows_as_often_as_they_ask(tmp_path: Path) -> None
     counts = Format(name="counts", write=write_counts)
     path = export_events(lambda: iter([event(), event()]), tmp_path / "n.txt", counts)
     assert path.read_text() == "2 2"
+
+
+def test_a_format_that_wrote_no_file_is_told(tmp_path: Path) -> None:
+    """Else the name of a file that does not exist is printed as if it were there."""
+    known = {**FORMATS, "csv": Format(name="csv", write=lambda rows, path: None)}
+    with pytest.raises(OutputError, match=r"e\.csv: format 'csv' wrote no file"):
+        export_as(list, tmp_path / "e.csv", "csv", known=known)

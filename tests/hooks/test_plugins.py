@@ -263,3 +263,31 @@ def test_a_text_is_one_line() -> None:
             return "one line"
 
     assert Told(manager(Text())).plugins.summary(None) == ["one line"]
+
+
+class Exits:
+    def pytest_crucible_enrich(self) -> None:
+        raise SystemExit(3)
+
+    def pytest_crucible_metrics(self) -> None:
+        raise SystemExit(3)
+
+    def pytest_crucible_declare(self) -> None:
+        raise SystemExit(3)
+
+    def pytest_crucible_exporters(self) -> None:
+        raise SystemExit(3)
+
+    def pytest_crucible_summary(self) -> None:
+        raise SystemExit(3)
+
+
+def test_a_plugin_that_exits_ends_nothing_else() -> None:
+    """Else ``crucible show`` would end without a word, with the exit code of the plugin."""
+    told = Told(manager(Exits()))
+    assert told.metrics() == {}
+    assert told.enriched() == enrich(event())
+    assert told.plugins.declared() == []
+    assert told.plugins.formats() == FORMATS
+    assert told.plugins.summary(None) == []
+    assert [each.partition(":")[0] for each in told.problems] == ["SystemExit"] * 5

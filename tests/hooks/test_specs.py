@@ -167,3 +167,26 @@ def test_an_unknown_hook_is_refused(pytester: pytest.Pytester) -> None:
     result = support.run(pytester)
     assert result.ret != 0
     assert "evnt" in result.stdout.str() + result.stderr.str()
+
+
+def test_a_number_of_the_record_is_not_taken_over(
+    pytester: pytest.Pytester, mode: tuple[str, ...]
+) -> None:
+    """A claim is judged by what was recorded, also where a plugin has a number of that name."""
+    pytester.makeconftest("""
+        def pytest_crucible_metrics(observations, metrics):
+            return {"tests.failed": 3, "score.mean": 99, "mine": 1}
+    """)
+    pytester.makepyfile(SUITE.format(more=', expect=["tests.failed < 1", "score.mean < 1"]'))
+    result = support.run(pytester, *mode)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED  # as with every problem of a plugin
+    result.stdout.fnmatch_lines(
+        [
+            "*CONFIRMED *tests.failed < 1 *0",
+            "problem: a plugin's number 'tests.failed' is left out: the record has one",
+            "problem: a plugin's number 'score.mean' is left out: the record has one",
+        ]
+    )
+    found = support.newest(pytester).manifest
+    assert found is not None
+    assert found["experiments"]["e"]["conditions"]["a"]["custom"] == {"mine": 1}

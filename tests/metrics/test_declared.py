@@ -40,6 +40,7 @@ def test_plain_data_give_the_same_metric(
         (7, 'must hold metrics such as Metric("score", better="higher"), not 7'),
         ({}, "a metric's name must be printable text, not ''"),
         (Metric("latency"), "'latency' is a built-in metric; use another name"),
+        (Metric("score.mean"), "'score.mean' is a statistic; declare the number: 'score'"),
         (Metric("latency.p95"), "'latency.p95' is a built-in metric; use another name"),
         ({"name": "a", "range": "01"}, "a: range='01' is not (lowest, highest); None: no limit"),
         ({"name": "a", "range": [1]}, "a: range=[1] is not (lowest, highest); None: no limit"),

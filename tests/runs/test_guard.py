@@ -227,3 +227,65 @@ def test_a_merge_replaces_nothing_but_a_merge(
     line = failure(capsys, "merge", base, "-o", base / "merged")
     assert line == f"{base / 'merged'} is in the run folder {str(base)!r}; write it elsewhere"
     assert everything(tmp_path) == before
+
+
+# --- what is not ours at all -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["markdown", "json", "junit"])
+def test_a_pipe_is_not_replaced(
+    option: str, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rename onto ``/dev/stdout`` or ``/dev/null`` would take it away from the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    line = f"--{option}: {str(pipe)!r} is a device or a pipe; write it elsewhere"
+    assert failure(capsys, "gate", base, f"--{option}={pipe}") == line
+    line = f"{pipe} is a device or a pipe; write it elsewhere"
+    for more in ([], ["--force"]):
+        assert failure(capsys, "export", base, "-f", "jsonl", "-o", pipe, *more) == line
+    assert pipe.is_fifo()
+
+
+def test_the_summary_of_a_job_may_be_a_device(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is added to, never replaced."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", os.devnull)
+    assert run("gate", base, "--expect=success_rate >= 0", "--markdown") == 0
+
+
+@pytest.mark.parametrize("name", ["E.CSV", "E.Jsonl.GZ", "E.ZIP", "E.Parquet", "E.JSON"])
+def test_an_ending_in_upper_case_guards_as_well(
+    name: str, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record that somebody renamed is not lost, by a report nor by an export."""
+    record = tmp_path / name
+    assert run("export", base, "-f", "json", "-o", tmp_path / "e.json") == 0
+    capsys.readouterr()
+    (tmp_path / "e.json").rename(record)
+    before = record.read_bytes()
+    assert "is an artifact" in failure(capsys, "gate", base, f"--json={record}")
+    assert "--force" in failure(capsys, "export", base, "-f", "jsonl", "-o", record)
+    assert record.read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [[], ["--pretty"], ["--flatten"]])
+@pytest.mark.parametrize("kept", [40, 100, None])
+def test_half_a_json_record_is_still_one(
+    kept: int | None, options: list[str], base: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """However much of it is left; a report of ours is none, and is replaced."""
+    target = tmp_path / "e.json"
+    assert run("export", base, "-o", target, *options) == 0
+    target.write_bytes(target.read_bytes()[:kept])
+    before = target.read_bytes()
+    capsys.readouterr()
+    assert "is an artifact, not a file to write" in failure(capsys, "gate", base, "--json", target)
+    assert target.read_bytes() == before
+    for _ in range(2):
+        assert run("gate", base, "--expect=latency.p50 < 1e9", "--json", tmp_path / "r.json") in (
+            0,
+            1,
+        )

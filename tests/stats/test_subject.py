@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.metrics.groups import series_of
@@ -42,3 +45,10 @@ def test_values_of_plugins_keep_their_cases() -> None:
     assert series.values == array("d", [1, 2.5, 3])
     assert list(series.cases) == [each.cases["a"], each.cases["new"], -1]
     assert series.invalid == 1
+
+
+def test_values_without_cases_are_refused() -> None:
+    """A plain array of numbers does not say what each belongs to."""
+    values: Any = [1.0, 2.0]
+    with pytest.raises(TypeError, match=r"values= must give pairs of case and value, not 1\.0"):
+        series_of(scored().group, values)
