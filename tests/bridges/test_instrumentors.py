@@ -79,8 +79,8 @@ def test_names_are_read(text: str, names: tuple[str, ...]) -> None:
     ("text", "problem"),
     [
         ("opnai", "unknown client 'opnai'; valid: auto, none, openai, anthropic, litellm, "),
-        ("auto,openai", "'auto' stands alone, without names of clients"),
-        ("openai,none", "'none' stands alone, without names of clients"),
+        ("auto,openai", "'auto' cannot be combined with other names"),
+        ("openai,none", "'none' cannot be combined with other names"),
     ],
 )
 def test_a_wrong_name_is_refused(text: str, problem: str) -> None:

@@ -111,7 +111,7 @@ PLAIN = {"crucible-recorder", TRIALS}
         (", budget_usd=1", {"crucible-budget"}),
         (", validate='warn'", {"crucible-validation"}),
         (", failures='record'", {"crucible-recorded"}),
-        (", scope='module'", {"crucible-stretches"}),
+        (", scope='module'", {"crucible-scope-capture"}),
     ],
 )
 def test_hooks_that_no_test_needs_are_not_there(
