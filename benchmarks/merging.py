@@ -29,7 +29,7 @@ def record(folder: Path, node: str, events: int) -> None:
     from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
     from pytest_crucible.events.scope import Scope
     from pytest_crucible.experiments.recording import NodeRecording
-    from pytest_crucible.runs.definition import define
+    from pytest_crucible.runs.experiment_definition import define
 
     recording = NodeRecording(folder, "run", node)
     recording.announce({"bench": define("bench")}, [])

@@ -142,11 +142,9 @@ def group(design: Design, values: Floats, side: str) -> Group:
     zeros, ones, nans = np.zeros(design.n), np.ones(design.n), np.full(design.n, np.nan)
     for name, column in (("name", zeros), ("case", cases), ("trial", trials), ("time_us", zeros)):
         getattr(made, name).frombytes(column.astype(np.int64).tobytes())
-    for name, column in (
-        ("latency_ms", values), ("cost_usd", nans), ("success", ones), ("input_tokens", nans),
-        ("output_tokens", nans), ("total_tokens", nans),
-    ):  # fmt: skip
-        setattr(made, name, array("d", column.tobytes()))
+    measured = {"latency_ms": values, "success": ones}
+    for name, numbers in made.numbers.items():
+        numbers.frombytes(measured.get(name, nans).astype(np.float64).tobytes())
     made.counted.frombytes(ones.astype(np.int8).tobytes())
     made.counted_cost = made.counted_tokens = array("b", bytes(design.n))
     done = [Attempt(("run", "main"), 1, "passed", 1.0)]

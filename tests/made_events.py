@@ -25,7 +25,7 @@ from pytest_crucible.events.event import CONTEXT, RECORD, TRIAL_START, TRIAL_STO
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.record.node_reader import TrialKey
 from pytest_crucible.record.spool import SpoolStore
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 
 
 def set_clock(

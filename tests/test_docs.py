@@ -15,7 +15,7 @@ import pytest_crucible
 from pytest_crucible.cli.main import main
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.hooks import specs
-from pytest_crucible.runs.definition import KEYWORDS
+from pytest_crucible.runs.experiment_definition import KEYWORDS
 from tests.session import support
 
 ROOT = Path(__file__).parents[1]

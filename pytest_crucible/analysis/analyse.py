@@ -30,7 +30,7 @@ from pytest_crucible.metrics.observations import (
 from pytest_crucible.metrics.spending import summarise_spending
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.runs.definition import ERROR, VALIDATE, Definition
+from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pytest_crucible.metrics.catalog import HIGHER, LOWER, RESERVED_NAMES, Catalog, Metric
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.stats.expression import parse
 
 

@@ -9,8 +9,8 @@ from pytest_crucible.metrics.catalog import BUILT_IN, Catalog
 from pytest_crucible.metrics.groups import Group, series_of
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.estimates import point
+from pytest_crucible.stats.metric_samples import sample_of
 
 CustomMetrics = Callable[[Group, Metrics], Mapping[str, float]]
 """Takes the observations and the metrics of one condition; returns further numbers by name."""

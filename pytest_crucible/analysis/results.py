@@ -18,7 +18,7 @@ from pytest_crucible.metrics.spending import Spending
 from pytest_crucible.metrics.summary import flatten
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.expectations import (
     CONFIRMED,

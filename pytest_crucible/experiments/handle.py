@@ -29,7 +29,7 @@ from pytest_crucible.experiments.step_log import (
 )
 from pytest_crucible.metrics.catalog import RESERVED_NAMES
 from pytest_crucible.record.store import Store
-from pytest_crucible.runs.definition import JOIN, Definition, obeyed
+from pytest_crucible.runs.experiment_definition import JOIN, Definition, obeyed
 
 if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import MetricsAdapter

@@ -13,7 +13,7 @@ from pytest_crucible._errors import DefinitionError, LifecycleError, OutputError
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import TICKET, Experiment
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.runs.definition import JOIN, check_keywords, define
+from pytest_crucible.runs.experiment_definition import JOIN, check_keywords, define
 
 
 @contextmanager

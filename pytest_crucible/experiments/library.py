@@ -36,7 +36,7 @@ from pytest_crucible.record.merge import by_time, merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
-from pytest_crucible.runs.definition import (
+from pytest_crucible.runs.experiment_definition import (
     ERROR,
     LIBRARY,
     LibraryKeywords,

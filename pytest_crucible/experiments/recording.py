@@ -31,7 +31,7 @@ from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.record.node_reader import TrialKey
 from pytest_crucible.record.spool import SpoolStore
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 
 if TYPE_CHECKING:
     from pytest_crucible.capture.sampler import NodeSampler

@@ -19,7 +19,7 @@ from pytest_crucible.events.schema import MEASURED, Measured
 from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.metrics.counting.ensembles import Whole, Wholes, concerns
 from pytest_crucible.metrics.counting.model_calls import CallCounts, Calls
-from pytest_crucible.metrics.counting.spans import Nesting
+from pytest_crucible.metrics.counting.nesting import Nesting
 from pytest_crucible.metrics.curves import LoggedSeries
 from pytest_crucible.metrics.trials import Trial
 

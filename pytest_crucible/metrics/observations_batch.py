@@ -35,7 +35,7 @@ from pytest_crucible.events.pricing import reason_unpriced
 from pytest_crucible.events.schema import MEASURED, Measured
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.counting.ensembles import concerns
-from pytest_crucible.metrics.counting.spans import MAX_PARTS
+from pytest_crucible.metrics.counting.nesting import MAX_PARTS
 from pytest_crucible.metrics.groups import Group, Observations, Place, name_index
 from pytest_crucible.record.node_reader import Node, as_mapping
 

@@ -20,7 +20,7 @@ from pytest_crucible.events.event import LOG, RECORD, TRIAL_START, TRIAL_STOP, E
 from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.metrics.counting.ensembles import concerns
 from pytest_crucible.metrics.counting.model_calls import MAX_RECENT, CallCounts, Calls
-from pytest_crucible.metrics.counting.spans import MAX_PARTS, Nesting
+from pytest_crucible.metrics.counting.nesting import MAX_PARTS, Nesting
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged, summarise_logged
 from pytest_crucible.metrics.running import EXACT
 from pytest_crucible.metrics.streaming_sums import Row, Sums

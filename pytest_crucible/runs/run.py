@@ -24,8 +24,8 @@ from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node, TrialKey
 from pytest_crucible.record.spool_reader import SpoolReader
 from pytest_crucible.runs import archive
-from pytest_crucible.runs.definition import Definition
 from pytest_crucible.runs.enriched import EnrichedReader, enriched_path
+from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.runs.late_enrichment import enrich_nodes_late, events_enriched_late
 from pytest_crucible.runs.manifest import NAME, read_manifest
 

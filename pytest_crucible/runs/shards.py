@@ -14,9 +14,9 @@ from typing import Any
 from pytest_crucible._errors import ArtifactError, OutputError
 from pytest_crucible._layout import NODES, SUFFIX
 from pytest_crucible.runs.enriched import enriched_path
-from pytest_crucible.runs.guard import run_folder_around
 from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import NAME, manifest_notes, read_manifest, write_manifest
+from pytest_crucible.runs.overwrite_guard import run_folder_around
 from pytest_crucible.runs.run import distinct_spools, is_run
 
 _SHARED = (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible.runs.definition import KEYWORDS, VALIDATE, Definition, define
+from pytest_crucible.runs.experiment_definition import KEYWORDS, VALIDATE, Definition, define
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.stats.expression import parse
 

@@ -19,7 +19,7 @@ import pytest
 from pytest_crucible._files import check_writable, make_run_folder, new_run_id
 from pytest_crucible.experiments.own_record import load_readers
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.session.controller import (
     NOTES,
     RESCUED,

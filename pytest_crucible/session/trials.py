@@ -18,7 +18,7 @@ from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.runs.definition import ERROR
+from pytest_crucible.runs.experiment_definition import ERROR
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.outcome import (
     RECORDED,

@@ -17,8 +17,8 @@ import numpy as np
 from pytest_crucible.metrics.catalog import LOWER, Metric
 from pytest_crucible.stats import changes, percentiles
 from pytest_crucible.stats.changes import DIFFERENCE, RATIO, Change
-from pytest_crucible.stats.draws import PER_TRIAL, sample_of
 from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.metric_samples import PER_TRIAL, sample_of
 from pytest_crucible.stats.samples import (
     QUANTILE,
     RATE,

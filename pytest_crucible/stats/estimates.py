@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, Metric
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
@@ -17,6 +16,7 @@ from pytest_crucible.stats.intervals import (
     rate_size,
     wilson,
 )
+from pytest_crucible.stats.metric_samples import sample_of
 from pytest_crucible.stats.samples import QUANTILE, RATE, SAMPLED, Sample, refuse_sampled
 
 ALPHA = 0.05

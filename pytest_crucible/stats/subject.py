@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pytest_crucible.metrics.catalog import BUILT_IN, PLAIN, Catalog, Numbers
 from pytest_crucible.metrics.groups import Group
-from pytest_crucible.stats.draws import sample_of
 from pytest_crucible.stats.estimates import Estimate, estimate
+from pytest_crucible.stats.metric_samples import sample_of
 from pytest_crucible.stats.samples import Sample
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_crucible.analysis.run import Run, open_run
 from pytest_crucible.events.event import Event
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 from tests.made_events import trial, trial_scope, write_run
 
 

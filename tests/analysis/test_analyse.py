@@ -17,7 +17,7 @@ from pytest_crucible.exports.export import export_events
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED
 from pytest_crucible.stats.expectations import CONFIRMED, REJECTED

@@ -7,7 +7,7 @@ import pytest
 from pytest_crucible._errors import ExpectationError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 
 PLUGIN = Metric("score", unit="pt", better="lower", values=lambda _: [("a", 1.0)])
 

@@ -8,7 +8,7 @@ import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from tests.made_events import MS, event, recorded, trial, trial_scope, write_run
 from tests.test_html import ELEMENTS, HOSTILE, Tags

@@ -21,7 +21,7 @@ from pytest_crucible.analysis.run_comparison import (
 from pytest_crucible.exports.export import export_events
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.exports.rows import to_json
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.stats.comparison import (
     ADDED,

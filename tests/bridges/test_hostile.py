@@ -277,7 +277,7 @@ def test_the_canary_uses_nothing_up() -> None:
 
 def test_a_judges_threads() -> None:
     """OpenTelemetry's own context, as its threading instrumentor carries it, knows the judge."""
-    from pytest_crucible.runs.definition import define
+    from pytest_crucible.runs.experiment_definition import define
 
     with capturing() as captured:
         handle = Experiment(define("exp"), captured.opened, captured.store, "run", "main")

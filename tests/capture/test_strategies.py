@@ -18,7 +18,7 @@ from pytest_crucible.capture.strategies import (
     parse_sampling,
     strategy_of,
 )
-from pytest_crucible.runs.definition import Definition, define
+from pytest_crucible.runs.experiment_definition import Definition, define
 
 FINE = Outcome("op", latency_ms=10.0)
 

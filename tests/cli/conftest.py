@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from tests.cli.support import MANY
 from tests.made_events import reference_events, write_run
 from tests.report.support import made, observed

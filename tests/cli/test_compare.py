@@ -12,7 +12,7 @@ import pytest
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.exports.export import export_events
 from pytest_crucible.exports.formats import FORMATS
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from tests.cli.support import MANY, failure, run
 from tests.made_events import trial, trial_scope, write_run

@@ -13,7 +13,7 @@ import pytest
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
 from pytest_crucible.analysis.run import open_run
-from pytest_crucible.runs.definition import KEYWORDS, LIBRARY, OBEYED_BY, define
+from pytest_crucible.runs.experiment_definition import KEYWORDS, LIBRARY, OBEYED_BY, define
 from tests.made_events import set_clock
 from tests.test_html import ELEMENTS, Tags
 

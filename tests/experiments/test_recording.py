@@ -26,7 +26,7 @@ from pytest_crucible.capture.recorder import listening, record_into
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.record.spool_reader import SpoolReader
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 
 SCOPE = Scope(experiment="e", condition="c", test="t[a]", case="a", trial=1, attempt=1)
 

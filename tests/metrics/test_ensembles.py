@@ -11,7 +11,7 @@ from pytest_crucible.events.event import Event
 from pytest_crucible.metrics.catalog import PLAIN
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import flatten
-from pytest_crucible.stats.draws import sample_of
+from pytest_crucible.stats.metric_samples import sample_of
 from tests.made_events import MS, event, trial_scope
 from tests.metrics.support import MODELS, call, ensemble, hedge, hedging, metrics
 

@@ -14,7 +14,7 @@ from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 from tests.made_events import MS, event, recorded, write_run
 
 LINE = 12

@@ -10,7 +10,7 @@ import pytest
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.report.annotations import comparison_annotations, results_annotations
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from tests.made_events import trial, trial_scope
 from tests.report.support import LINE, compared, made, observed
 

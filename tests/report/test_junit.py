@@ -12,7 +12,7 @@ from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison
 from pytest_crucible.report.junit import comparison_junit, results_junit
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from tests.report.support import compared, made, observed
 
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.report.markdown import compare_markdown, escape, results_markdown
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from tests.report.support import compared, made, observed
 
 HOSTILE = "a|b <script>x</script> @octocat `c` #1 [d](e) *f*"

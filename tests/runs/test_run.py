@@ -10,7 +10,7 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible.exports.export import export_events
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.exports.rows import nested_row, to_json_lines
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.runs.run import RecordedRun, is_run, open_recorded
 from tests.made_events import event, trial_scope, write_run

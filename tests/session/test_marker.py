@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_crucible.runs.definition import KEYWORDS, define
+from pytest_crucible.runs.experiment_definition import KEYWORDS, define
 from tests.session import support
 
 VALID = ", ".join(KEYWORDS)

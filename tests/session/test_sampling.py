@@ -17,7 +17,7 @@ from pytest_crucible.events.pricing import Pricer
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.report.terminal import render
-from pytest_crucible.runs.definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.runs.run import open_folder
 from pytest_crucible.session.budget import Budget
 from tests.session.support import OUTPUT, newest, only, refused, results, run

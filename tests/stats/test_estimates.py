@@ -15,7 +15,7 @@ from pytest_crucible.analysis.run import open_run
 from pytest_crucible.metrics.catalog import PLAIN
 from pytest_crucible.metrics.summary import distribution
 from pytest_crucible.report.terminal import render
-from pytest_crucible.runs.definition import define
+from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.stats.estimates import Estimate, estimate, interval_for_gate
 from pytest_crucible.stats.intervals import clopper_pearson, mean_t, quantile, wilson
 from tests.made_events import write_run

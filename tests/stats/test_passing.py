@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_crucible.metrics.catalog import PLAIN
 from pytest_crucible.metrics.groups import Group
-from pytest_crucible.stats.draws import sample_of
+from pytest_crucible.stats.metric_samples import sample_of
 from pytest_crucible.stats.passing import (
     counts_by_case,
     failing_cases,

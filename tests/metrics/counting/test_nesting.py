@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pytest_crucible.events.enrichment import enrich
 from pytest_crucible.events.event import Event
-from pytest_crucible.metrics.counting.spans import MAX_PARTS, Counted, Nesting
+from pytest_crucible.metrics.counting.nesting import MAX_PARTS, Counted, Nesting
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from tests.made_events import MS, T0_US, event, trial_scope

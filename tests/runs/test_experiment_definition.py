@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.runs.definition import (
+from pytest_crucible.runs.experiment_definition import (
     FAILURES,
     INCONCLUSIVE,
     KEYWORDS,

@@ -10,7 +10,7 @@ import pytest
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.catalog import PLAIN
 from pytest_crucible.metrics.groups import Group
-from pytest_crucible.stats.draws import sample_of
+from pytest_crucible.stats.metric_samples import sample_of
 from pytest_crucible.stats.samples import (
     MEAN,
     QUANTILE,
