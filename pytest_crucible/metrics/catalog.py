@@ -52,7 +52,7 @@ class Metric:
         values: only for metrics of plugins: a function from the observations of a condition
             (`Group`) to pairs of case and value; the metric is the mean of the values. None for
             numbers given to ``record`` or ``log`` under this name.
-        drawn: how to draw the observations of a built-in metric (a key in `stats.metric_samples`); None for
+        drawn: how to draw the observations of a built-in metric (a key there); None for
             facts about the run (totals, counts, extremes), which have no interval.
         statistic: which statistic of its observations a built-in metric is.
         shown: whether the summary shows it, given the numbers of all conditions; None for never.
