@@ -117,7 +117,7 @@ def test_paired_t_is_scipys(differences: Floats) -> None:
 @given(distinct(2, 30), st.integers(1, 29))
 def test_mann_whitney_without_ties_is_scipys(values: Floats, cut: int) -> None:
     """Without ties and with few values it is SciPy's exact test."""
-    assume(cut < values.size)
+    cut = 1 + cut % (values.size - 1)  # some on either side, whatever the size
     x, y = values[:cut], values[cut:]
     expected = stats.mannwhitneyu(x, y, method="exact").pvalue
     if max(x.size, y.size) > tests.EXACT_TIES_N:
