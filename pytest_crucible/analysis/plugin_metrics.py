@@ -29,7 +29,7 @@ def summarise_all(
             every number whose name is taken, and leaves them out.
     """
     metrics = summarise(group, catalog)
-    numbers = {**_declared(group, catalog, problems)}
+    numbers = _declared(group, catalog, problems)
     taken = {*BUILT_IN, *(path for path, _ in flatten(metrics))}
     for name, number in custom(group, metrics).items():
         if name in taken:  # a claim about it would be judged by the plugin's word, not the record

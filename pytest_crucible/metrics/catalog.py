@@ -52,8 +52,8 @@ class Metric:
         values: only for metrics of plugins: a function from the observations of a condition
             (`Group`) to pairs of case and value; the metric is the mean of the values. None for
             numbers given to ``record`` or ``log`` under this name.
-        drawn: how to draw the observations of a built-in metric (a key there); None for
-            facts about the run (totals, counts, extremes), which have no interval.
+        drawn: how its observations are drawn, by the name that `metric_samples` has for it; None
+            for facts about the run (totals, counts, extremes), which have no interval.
         statistic: which statistic of its observations a built-in metric is.
         shown: whether the summary shows it, given the numbers of all conditions; None for never.
         compared: whether comparisons have a row for it, given the observations of one side; None
@@ -277,11 +277,6 @@ def better_by_name(name: str) -> str:
     return LOWER if _LOWER_NAMES.search(name) else HIGHER
 
 
-def best_by_name(name: str) -> str:
-    """Guess from a name whether the best value of a curve is its ``min`` or its ``max``."""
-    return MIN if better_by_name(name) == LOWER else MAX
-
-
 def _unit_by_name(name: str) -> str:
     return "ms" if name.endswith("_ms") else "$" if name.endswith("_usd") else ""
 
@@ -314,6 +309,12 @@ class Catalog:
         drawn = "recorded" if statistic in (*_ESTIMATED, *CURVE_STATISTICS) else None
         return replace(metric, path=path, unit=unit, drawn=drawn, statistic=statistic)
 
+    def _in_order(self, recorded: Iterable[str]) -> Iterator[Metric]:
+        """Yield the metrics of trials, the means of recorded numbers, then those of events."""
+        yield from _OF_TRIALS
+        yield from (self[f"{name}.mean"] for name in recorded)
+        yield from _OF_EVENTS
+
     def shown(self, arms: Sequence[Numbers], recorded: Iterable[str]) -> Iterator[Metric]:
         """Yield the metrics that the summary shows, in order.
 
@@ -321,10 +322,9 @@ class Catalog:
             arms: the numbers of every condition.
             recorded: names given to ``record``.
         """
-        for metrics in (_OF_TRIALS, [self[f"{name}.mean"] for name in recorded], _OF_EVENTS):
-            for metric in metrics:
-                if metric.path not in BUILT_IN or (metric.shown is not None and metric.shown(arms)):
-                    yield metric
+        for metric in self._in_order(recorded):
+            if metric.path not in BUILT_IN or (metric.shown is not None and metric.shown(arms)):
+                yield metric
 
     def compared(self, sides: Sequence[Observed], recorded: Iterable[str]) -> Iterator[Metric]:
         """Yield the metrics that comparisons may have a row for, in order.
@@ -333,11 +333,10 @@ class Catalog:
             sides: the observations of baseline and candidate.
             recorded: names given to ``record``.
         """
-        for metrics in (_OF_TRIALS, [self[f"{name}.mean"] for name in recorded], _OF_EVENTS):
-            for metric in metrics:
-                wanted = metric.compared
-                if metric.path not in BUILT_IN or (wanted is not None and any(map(wanted, sides))):
-                    yield metric
+        for metric in self._in_order(recorded):
+            wanted = metric.compared
+            if metric.path not in BUILT_IN or (wanted is not None and any(map(wanted, sides))):
+                yield metric
         yield from (
             self[path] for path, metric in self.declared.items() if metric.values is not None
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible.analysis.run import open_run
-from pytest_crucible.cli.main import main
+from tests.cli.support import failure, run
 from tests.made_events import event, write_run
 from tests.report.support import made, observed
 
@@ -23,20 +23,6 @@ def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     return made(tmp_path / "runs" / "base", observed(range(8)))
-
-
-def run(*arguments: object) -> int:
-    return main([str(each) for each in arguments])
-
-
-def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one line of a command that exits with 2."""
-    assert run(*arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("crucible: ")
-    assert err.count("\n") == 1
-    return err.removeprefix("crucible: ").rstrip()
 
 
 def everything(folder: Path) -> dict[Path, bytes]:
