@@ -28,7 +28,7 @@ from pytest_crucible.metrics.observations import (
     observe_nodes,
 )
 from pytest_crucible.metrics.spending import summarise_spending
-from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
+from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
@@ -79,7 +79,7 @@ def analyse(
     definitions = run.definitions()
     custom = custom or _custom_of(run, plugins)
     experiments = []
-    problems: list[str] = []
+    problems = list(observations.problems)
     for name in dict.fromkeys([*definitions, *(key[0] for key in observations.groups)]):
         groups = {
             condition: group
@@ -105,7 +105,9 @@ def analyse(
         capture=observations.capture,
         budgets=tuple(observations.budgets),
         problems=tuple(dict.fromkeys(problems)),
-        noted=any(node.notes for node in run.nodes) or bool(run.torn()),
+        noted=any(node.notes for node in run.nodes)
+        or bool(run.torn())
+        or any(map(_broke_off, observations.enclosing)),
     )
     return results.with_notes(manifest_notes(run.manifest))
 
@@ -237,8 +239,16 @@ def _incomplete(run: RecordedRun, observations: Observations) -> list[str]:
     reasons += observations.failures
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     for outcomes, verb in (({MISSING}, "never ran"), (BROKEN_OFF, "crashed")):
-        tests = [trial.test for trial in trials if trial.outcome in outcomes]
+        tests = [trial.name for trial in trials if trial.outcome in outcomes]
         if tests:
             more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
             reasons.append(f"{len(tests)} trial{'s'[: len(tests) > 1]} {verb}: {tests[0]}{more}")
+    for test in filter(_broke_off, observations.enclosing):
+        error = test.attempts[-1].error
+        reasons.append(f"{test.test} {test.outcome} outside its cases" + (f": {error}" if error else ""))
     return list(dict.fromkeys(reasons))
+
+
+def _broke_off(test: Trial) -> bool:
+    """Whether a test that consists of blocks ended otherwise than it should: some may be missing."""
+    return test.outcome in FAILURES

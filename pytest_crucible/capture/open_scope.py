@@ -107,11 +107,14 @@ class OpenScope:
             path makes one truth test.
         sampler: decides which events are kept; None if all are.
         timeline: when the scope was opened, paused and closed.
-        judging: scopes of the judges that run inside this one; they share its state.
+        inside: scopes of the judges and cases that run inside this one; they share its state.
+        parent: the scope inside which this one runs; None for that of an experiment or a test.
+        handle: returns the handle of this scope; None if it has none.
     """
 
     __slots__ = (
-        "id", "judging", "keep", "sampler", "scope", "sink", "state", "take", "timeline",
+        "handle", "id", "inside", "keep", "parent", "sampler", "scope", "sink", "state", "take",
+        "timeline",
     )  # fmt: skip
 
     def __init__(
@@ -128,13 +131,32 @@ class OpenScope:
         self.sampler = sampler
         self.state = OPEN if sampler is None else SAMPLED
         self.timeline = Timeline()
-        self.judging: list[OpenScope] = []
+        self.inside: list[OpenScope] = []
+        self.parent: OpenScope | None = None
+        self.handle: Callable[[], Any] | None = None
 
     def change(self, state: int) -> None:
-        """Set the state of this scope and of the judges' scopes inside it."""
+        """Set the state of this scope and of those inside it."""
         self.state = state
-        for judge in self.judging:
-            judge.state = state
+        for inner in list(self.inside):
+            inner.change(state)
+
+    def enclose(self, inner: OpenScope) -> None:
+        """Note that another scope runs inside this one."""
+        inner.parent = self
+        inner.state = self.state
+        self.inside.append(inner)
+
+    def release(self, inner: OpenScope) -> None:
+        """Note that a scope inside this one has ended."""
+        if inner in self.inside:  # a forked child does not have those of its parent's threads
+            self.inside.remove(inner)
+
+    @property
+    def of_code_under_test(self) -> OpenScope:
+        """This scope, or for that of a judge the one around it."""
+        judge = self.scope.role is not None and self.parent is not None
+        return self.parent if judge and self.parent is not None else self
 
     def tell_sampled(self) -> dict[tuple[str, str], Any]:
         """Write to the record how many operations were seen, before somebody reads the record.

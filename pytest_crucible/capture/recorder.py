@@ -109,8 +109,21 @@ def locate() -> tuple[OpenScope | None, int]:
     candidates = [opened for opened in list(_open) if opened.state != CLOSED]
     owners = {(opened.sink, opened.scope.experiment) for opened in candidates}
     if len(owners) == 1:
-        return candidates[-1], SOLE
+        return _innermost(candidates), SOLE
     return None, UNATTRIBUTED if owners else CONTEXT
+
+
+def _innermost(candidates: list[OpenScope]) -> OpenScope:
+    """Return the innermost of the open scopes of one experiment.
+
+    If several cases run at the same time, nobody knows which of them: then it is the scope that
+    encloses them.
+    """
+    blocks = [opened for opened in candidates if opened.parent is not None]
+    if len(blocks) == 1:
+        return blocks[0]
+    outer = [opened for opened in candidates if opened.parent is None]
+    return outer[-1] if outer else candidates[-1]
 
 
 def record_located(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -19,6 +20,14 @@ from pytest_crucible.capture.recorder import pause_scope, record_into, resume_sc
 from pytest_crucible.capture.span import Span
 from pytest_crucible.events.event import INVALID, LOG, RECORD
 from pytest_crucible.events.scope import JUDGE
+from pytest_crucible.experiments.case_block import (
+    CaseBlock,
+    Library,
+    OnFailure,
+    Referee,
+    Scopes,
+    check_block,
+)
 from pytest_crucible.experiments.own_record import OwnRecord
 from pytest_crucible.experiments.step_log import (
     StepLog,
@@ -54,6 +63,9 @@ class Experiment:
     Attributes:
         definition: the experiment as its author described it.
         scope: condition, test, case, trial and attempt.
+        opened: the scope that it records into, and ``scopes``, which opens others in its record.
+            For this package's use.
+        referee: says what becomes of a `case` that raises. For this package's use.
         id: id of the run that holds the record.
         node: name of the process that records.
         folder: folder of the run; None for a run in memory.
@@ -69,11 +81,20 @@ class Experiment:
         node: str,
         folder: Path | None = None,
         since: int | None = None,
+        *,
+        scopes: Scopes,
+        referee: Referee | None = None,
     ) -> None:
         self.definition = definition
         self.scope = opened.scope
-        self._opened = opened
+        self.opened = opened
+        opened.handle = lambda: self
+        self._store = store
         self._record = OwnRecord(opened, store, run, node, since)
+        self.scopes = scopes
+        self.referee = referee or Library()
+        self._seen: dict[str, int] = {}
+        self._lock = threading.Lock()
         self.id = run
         self.node = node
         self.folder = folder
@@ -91,7 +112,7 @@ class Experiment:
         return self.scope.condition
 
     @property
-    def case(self) -> str | None:
+    def case_id(self) -> str | None:
         """Id of the case under test (``sample_id``)."""
         return self.scope.case
 
@@ -112,17 +133,89 @@ class Experiment:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Emit an event as `telemetry.execute` does, but always for this experiment."""
-        if (
-            current_scope.get() is self._opened
-        ):  # the usual case in a test: the scope is set already
+        here = self._here()
+        if current_scope.get() is here:  # the usual case in a test: the scope is set already
             telemetry.execute(name, measurements, metadata)
             return
-        with self.active():
+        token = current_scope.set(here)
+        try:
             telemetry.execute(name, measurements, metadata)
+        finally:
+            current_scope.reset(token)
 
     def span(self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any) -> Span:
         """Open a span as `telemetry.span` does, but always for this experiment."""
-        return Span(name, {**metadata, **more} if metadata else more, self._opened)
+        return Span(name, {**metadata, **more} if metadata else more, self._here())
+
+    def case(
+        self,
+        case: object,
+        /,
+        *,
+        cluster: object = None,
+        on_failure: OnFailure | None = None,
+        **metadata: Any,
+    ) -> CaseBlock:
+        """Make a trial of a block: ``with experiment.case("q17", cluster="doc3") as case:``.
+
+        The trial has its own events, numbers and outcome; what is recorded in the block, also
+        through this handle, belongs to it. A second block with the same id is its second trial.
+        Under pytest an error is recorded and the code behind the block goes on, as with
+        ``subtests.test``, and the test is no trial itself. Outside, the error is raised, too.
+
+        Args:
+            case: the id of the case, a text or a number; the same in every run.
+            cluster: the group that the case belongs to (questions on one document).
+            on_failure: ``raise`` or ``record``: whether an error goes on; default as above.
+            metadata: describes the content of the case, for ``slices`` and to notice in a
+                comparison that an id stands for another case. Only a hash of it is kept.
+
+        Raises:
+            DefinitionError: an id is no plain value.
+            LifecycleError: the experiment has ended, or this is the handle of a case.
+        """
+        self._check_open("case")
+        if self.opened.parent is not None:
+            raise LifecycleError(f"case {self.case_id!r}: a case cannot contain other cases")
+        name, group = check_block(case, cluster, on_failure)
+        if self._here() is not self.opened:
+            raise LifecycleError(f"case {name!r}: another case is still open here; end it first")
+        return CaseBlock(self, name, group, on_failure, metadata)
+
+    def enter(self, case: str) -> Experiment:
+        """Open the scope of a `case`, and return its handle. For this package's use."""
+        with self._lock:
+            seen = self._seen[case] = self._seen.get(case, 0) + 1
+        trial = (self.scope.trial or 1) + (seen - 1) * self.definition.trials
+        scope = replace(self.scope, case=case, trial=trial)
+        since = self._store.position()
+        opened = self.scopes.open(scope, self.definition.sampling)
+        self.opened.enclose(opened)
+        inner = Experiment(
+            self.definition, opened, self._store, self.id, self.node, self.folder, since,
+            scopes=self.scopes, referee=self.referee,
+        )  # fmt: skip
+        inner._steps.adapters = self._steps.adapters
+        return inner
+
+    def leave(self, inner: Experiment) -> None:
+        """Close the scope of a `case`. For this package's use."""
+        self.scopes.close_scope(inner.opened)
+        self.opened.release(inner.opened)
+
+    def _here(self) -> OpenScope:
+        """Return where this handle records now: into its scope, or into a case inside of it."""
+        current = current_scope.get()
+        if current is None or current is self.opened:
+            return self.opened
+        current = current.of_code_under_test
+        return current if current.parent is self.opened else self.opened
+
+    def _in_case(self) -> Experiment:
+        """Return the handle of the case that runs here; this one if none does."""
+        here = self._here()
+        handle: Experiment = self if here.handle is None else here.handle()
+        return handle
 
     def record(self, **numbers: SupportsFloat) -> None:
         """Record numbers of this trial; each name becomes a metric: ``record(score=0.9)``.
@@ -176,12 +269,13 @@ class Experiment:
             raise ValueError(f"log({name!r}, …): {name} is a built-in metric; use another name")
         check_log(name, best)
         number = plain_number(f"log({name!r}, ", value)
-        position = self._steps.place(name, step_number(name, step))
+        of_case = self._in_case()
+        position = of_case._steps.place(name, step_number(name, step))
         metadata = {"name": name, **more} if best is None else {"name": name, "best": best, **more}
         self.execute(LOG, {"value": number, "step": position}, metadata)
-        if self._steps.adapters and not self._opened.state:
+        if self._steps.adapters and not self.opened.state:
             with self.active():
-                self._steps.tell(self.id, self.scope, name, number, position, more)
+                self._steps.tell(self.id, of_case.scope, name, number, position, more)
         return number
 
     def logged(self, name: str) -> Curve:
@@ -191,7 +285,7 @@ class Experiment:
         """
         from pytest_crucible.metrics.curves import curve_of
 
-        return curve_of(self._record, name)
+        return curve_of(self._in_case()._record, name)
 
     def log_to(self, adapter: MetricsAdapter) -> None:
         """Give ``adapter`` every number that is logged from now on, in addition to the record.
@@ -226,17 +320,17 @@ class Experiment:
         problems = problems_of(event for event in self._record if not event.internal)
         for problem, count in problems.items():
             metadata = {"problem": problem, "validate": level}
-            record_into(self._opened, INVALID, {"count": count}, metadata)
+            record_into(self.opened, INVALID, {"count": count}, metadata)
         return problems
 
     def _check_open(self, what: str) -> None:
-        if self._opened.state == CLOSED and self.folder is None:
+        if self.opened.state == CLOSED and self.folder is None:
             raise LifecycleError(f"experiment {self.name!r} is {self.status}: {what} came too late")
 
     @contextmanager
     def active(self) -> Iterator[Experiment]:
         """Attribute all events that this thread or task emits in this block to this handle."""
-        token = current_scope.set(self._opened)
+        token = current_scope.set(self.opened)
         try:
             yield self
         finally:
@@ -249,12 +343,11 @@ class Experiment:
         A judge is a model that grades answers. Its calls belong to the experiment, but the summary
         shows their cost apart from that of the application.
         """
-        opened = self._opened
+        around = self._here()
         # A negative number marks the scope of a judge: readers need no frame that describes it.
-        scope = replace(self.scope, role=JUDGE)
-        judging = OpenScope(-abs(opened.id), scope, opened.sink, opened.sampler)
-        judging.state = opened.state
-        opened.judging.append(judging)
+        scope = replace(around.scope, role=JUDGE)
+        judging = OpenScope(-abs(around.id), scope, around.sink, around.sampler)
+        around.enclose(judging)
         token = current_scope.set(judging)
         # If spans are captured, OpenTelemetry's context must hold the same scope.
         bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
@@ -265,7 +358,7 @@ class Experiment:
             if bridge is not None:
                 bridge.drop(carried)
             current_scope.reset(token)
-            opened.judging.remove(judging)
+            around.release(judging)
             judging.state = CLOSED
 
     @property
@@ -286,7 +379,7 @@ class Experiment:
                     "name": self.name,
                     **{key: getattr(self.definition, key) for key in obeyed(JOIN)},
                 },
-                "scope": asdict(self.scope),
+                "scope": asdict(self._here().scope),
             }
         )
 
@@ -332,9 +425,9 @@ class Experiment:
         Raises:
             LifecycleError: the experiment is paused or stopped.
         """
-        if self._opened.state in (PAUSED, CLOSED):
+        if self.opened.state in (PAUSED, CLOSED):
             raise LifecycleError(f"experiment {self.name!r} cannot be paused: it is {self.status}")
-        pause_scope(self._opened)
+        pause_scope(self.opened)
 
     def resume(self) -> None:
         """Record again after `pause`.
@@ -342,9 +435,9 @@ class Experiment:
         Raises:
             LifecycleError: the experiment is not paused.
         """
-        if self._opened.state != PAUSED:
+        if self.opened.state != PAUSED:
             raise LifecycleError(f"experiment {self.name!r} cannot be resumed: it is {self.status}")
-        resume_scope(self._opened)
+        resume_scope(self.opened)
 
     @contextmanager
     def paused(self) -> Iterator[Experiment]:
@@ -353,13 +446,13 @@ class Experiment:
         try:
             yield self
         finally:
-            if self._opened.state == PAUSED:  # the block may have resumed or stopped it
+            if self.opened.state == PAUSED:  # the block may have resumed or stopped it
                 self.resume()
 
     @property
     def status(self) -> Status:
         """running, paused, stopped or archived (stopped, and written to an archive)."""
-        state = self._opened.state
+        state = self.opened.state
         if state == CLOSED:
             return "stopped" if self.archived_to is None else "archived"
         return "paused" if state == PAUSED else "running"
@@ -367,50 +460,50 @@ class Experiment:
     @property
     def is_paused(self) -> bool:
         """Whether the experiment is paused: it records nothing until `resume`."""
-        return self._opened.state == PAUSED
+        return self.opened.state == PAUSED
 
     @property
     def reason(self) -> str | None:
         """Why it was stopped: the argument of `stop`, or the type of the exception."""
-        return self._opened.timeline.reason
+        return self.opened.timeline.reason
 
     @property
     def started_at(self) -> datetime:
         """When it began, in UTC."""
-        return _moment(self._opened.timeline.began_wall_ns)
+        return _moment(self.opened.timeline.began_wall_ns)
 
     @property
     def paused_at(self) -> datetime | None:
         """When the present pause began, in UTC; None if it is not paused."""
-        since = self._opened.timeline.paused_wall_ns
+        since = self.opened.timeline.paused_wall_ns
         return None if since is None else _moment(since)
 
     @property
     def stopped_at(self) -> datetime | None:
         """When it ended, in UTC; None if it has not."""
-        ended = self._opened.timeline.ended_wall_ns
+        ended = self.opened.timeline.ended_wall_ns
         return None if ended is None else _moment(ended)
 
     @property
     def duration_s(self) -> float:
         """Seconds from the start to the end, or until now; by a monotonic clock."""
-        return self._opened.timeline.durations()[0] / 1e9
+        return self.opened.timeline.durations()[0] / 1e9
 
     @property
     def active_s(self) -> float:
         """Seconds of `duration_s` in which it recorded."""
-        duration, paused = self._opened.timeline.durations()
+        duration, paused = self.opened.timeline.durations()
         return (duration - paused) / 1e9
 
     @property
     def paused_s(self) -> float:
         """Seconds of `duration_s` in which it was paused."""
-        return self._opened.timeline.durations()[1] / 1e9
+        return self.opened.timeline.durations()[1] / 1e9
 
     @property
     def pause_count(self) -> int:
         """How often it was paused."""
-        return self._opened.timeline.pauses
+        return self.opened.timeline.pauses
 
     def __repr__(self) -> str:
         return f"<experiment {self.name!r} {self.condition!r} {self.status}>"

@@ -61,7 +61,7 @@ def join(ticket: str | None = None) -> Iterator[Experiment | None]:
     except OSError as error:
         raise OutputError(f"cannot join the run in {folder}: {error.strerror}") from error
     opened = recording.open(scope, definition.sampling)
-    handle = Experiment(definition, opened, recording.store, run, node, folder)
+    handle = recording.handle(definition, opened)
     try:
         with handle.active():
             yield handle

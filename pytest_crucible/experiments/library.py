@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Unpack, get_args
 
@@ -60,6 +61,23 @@ class _Started:
 _started: dict[str, _Started] = {}
 
 
+class MemoryScopes:
+    """Opens scopes in a record in memory; all of them share one sampler."""
+
+    def __init__(self, store: MemoryStore, sampler: NodeSampler | None) -> None:
+        self._store = store
+        self._sampler = sampler
+        self._numbers = count(1)
+
+    def open(self, scope: Scope, sampling: str | None = None) -> OpenScope:
+        """Open a scope."""
+        return open_scope(scope, self._store, next(self._numbers), self._sampler)
+
+    def close_scope(self, opened: OpenScope) -> None:
+        """Close a scope."""
+        close_scope(opened)
+
+
 def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
     """Start an experiment; it records until `stop`.
 
@@ -81,8 +99,9 @@ def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
     sampler = None
     if checked.sampling is not None:
         sampler = NodeSampler(name, scope.condition, checked.sampling, store.append)
-    opened = open_scope(scope, store, 1, sampler)
-    handle = Experiment(checked, opened, store, run, "main")
+    scopes = MemoryScopes(store, sampler)
+    opened = scopes.open(scope)
+    handle = Experiment(checked, opened, store, run, "main", scopes=scopes)
     _started[run] = _Started(handle, opened, store)
     return handle
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.events.event import Event
-from pytest_crucible.events.scope import JUDGE
+from pytest_crucible.events.scope import Scope
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded, Store
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OwnRecord:
-    """The events of a scope and of its judges, in the store of this process.
+    """The events of a scope, of its judges and of its cases, in the store of this process.
 
     Args:
         opened: the scope.
@@ -65,9 +65,11 @@ class OwnRecord:
             live.position = self._start()
         with live.lock:
             until = self._store.position()
-            events = self._events(live.position)
+            reader = self._reader(live.position, live.scopes)
+            events = self._own(reader)
             live.add(takewhile(lambda event: event.sequence < until, events))
             live.position = until
+            live.scopes = {n: scope for n, scope in reader.learned.items() if scope is not None}
             return self._metrics_of_all() if live.partial else live.metrics()
 
     def _metrics_of_all(self) -> Metrics:
@@ -102,21 +104,39 @@ class OwnRecord:
     def _events(self, since: int) -> Iterator[Event]:
         return self._own(self._reader(since))
 
-    def _reader(self, since: int) -> Node:
+    def _reader(self, since: int, scopes: Mapping[int, Scope] | None = None) -> Node:
+        """Read from a position.
+
+        Args:
+            since: the position.
+            scopes: the scopes that were opened before it, by number.
+        """
         opened = self._opened
         return Node(
             self._node,
             Recorded(self._store, since),
             run=self._run,
-            scopes={opened.id: opened.scope},
+            scopes={opened.id: opened.scope, **(scopes or {})},
             samplings=opened.tell_sampled(),
         )
 
     def _own(self, node: Node) -> Iterator[Event]:
-        """Pick the events of this scope and of its judges from those of the process."""
-        scope = self._opened.scope
-        scopes = scope, replace(scope, role=JUDGE)
-        return (event for event in node if event.scope in scopes)
+        """Pick the events of this scope and of those inside it from those of the process."""
+        own: dict[int, tuple[Scope | None, bool]] = {}  # keeps the scopes, so that ids stay theirs
+        for event in node:
+            known = own.get(id(event.scope))
+            if known is None:
+                known = own[id(event.scope)] = event.scope, self._owns(event.scope)
+            if known[1]:
+                yield event
+
+    def _owns(self, scope: Scope | None) -> bool:
+        mine = self._opened.scope
+        if scope is None:
+            return False
+        if self._opened.parent is None:  # its cases belong to it
+            scope = replace(scope, case=mine.case, trial=mine.trial)
+        return replace(scope, role=None) == mine
 
 
 def load_readers() -> None:

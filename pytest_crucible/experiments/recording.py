@@ -28,6 +28,7 @@ from pytest_crucible.capture.frames import (
 from pytest_crucible.capture.open_scope import OpenScope
 from pytest_crucible.capture.recorder import close_scope, open_scope, scope_frame, stop_listening
 from pytest_crucible.events.scope import Scope
+from pytest_crucible.experiments.case_block import Referee
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.record.node_reader import TrialKey
 from pytest_crucible.record.spool import SpoolStore
@@ -119,7 +120,11 @@ class NodeRecording:
         return self._samplers[key]
 
     def handle(
-        self, definition: Definition, opened: OpenScope, since: int | None = None
+        self,
+        definition: Definition,
+        opened: OpenScope,
+        since: int | None = None,
+        referee: Referee | None = None,
     ) -> Experiment:
         """Return a handle for a scope that `open` opened.
 
@@ -127,8 +132,12 @@ class NodeRecording:
             definition: definition of the experiment.
             opened: the scope.
             since: position in the store where the handle begins to read; None: the present one.
+            referee: says what becomes of cases that raise; None: as outside pytest.
         """
-        return Experiment(definition, opened, self.store, self.run, self.node, self.folder, since)
+        return Experiment(
+            definition, opened, self.store, self.run, self.node, self.folder, since,
+            scopes=self, referee=referee,
+        )  # fmt: skip
 
     def close_scope(self, opened: OpenScope) -> None:
         """Close a scope that `open` opened; does nothing if it is closed already."""

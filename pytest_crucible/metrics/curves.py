@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pytest_crucible.events.enrichment import number
 from pytest_crucible.events.event import LOG, Event
-from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, PLAIN, Catalog
 
 _MAX_STEP = 2**63
@@ -102,15 +101,15 @@ class TrialCurve:
 
 
 def add_logged(
-    logged: dict[str, LoggedSeries], event: Event, scope: Scope, case: int, attempt: int
+    logged: dict[str, LoggedSeries], event: Event, case: int, trial: int, attempt: int
 ) -> None:
     """Add one `LOG` event to the series of its name.
 
     Args:
         logged: the series by name.
         event: the event.
-        scope: its scope.
         case: index of its case in the group.
+        trial: number of its trial; 0 outside trials.
         attempt: number of its attempt.
     """
     name = str(event.metadata.get("name"))
@@ -130,7 +129,7 @@ def add_logged(
     series.values.append(value)
     series.steps.append(step)
     series.cases.append(case)
-    series.trials.append(scope.trial or 0)
+    series.trials.append(trial)
     series.attempts.append(attempt)
 
 
@@ -139,7 +138,7 @@ def curve_of(events: Iterable[Event], name: str) -> Curve:
     logged: dict[str, LoggedSeries] = {}
     for event in events:
         if event.name == LOG and event.scope is not None and event.metadata.get("name") == name:
-            add_logged(logged, event, event.scope, 0, 0)
+            add_logged(logged, event, 0, 0, 0)
     for curve in trial_curves(logged.get(name, LoggedSeries())):
         return Curve(curve.steps.tolist(), curve.values.tolist())
     return Curve([], [])

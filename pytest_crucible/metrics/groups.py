@@ -63,6 +63,7 @@ class Group(Measured["array[float]"]):
     Attributes:
         names: index of every event name; ``name`` holds these indices.
         cases: index of every case id; ``case`` holds these indices, `NO_CASE` outside trials.
+        clusters: the cluster of every case that has one, by case id.
         trial: number of the trial, 0 outside trials.
         time_us: µs since the epoch.
         numbers: the columns of `MEASURED`, which are also attributes: ``latency_ms``, ….
@@ -92,6 +93,7 @@ class Group(Measured["array[float]"]):
     condition: str
     names: dict[str, int] = field(default_factory=dict)
     cases: dict[str, int] = field(default_factory=dict)
+    clusters: dict[str, str] = field(default_factory=dict)
     name: array[int] = field(default_factory=_longs)
     case: array[int] = field(default_factory=_longs)
     trial: array[int] = field(default_factory=_longs)
@@ -151,6 +153,15 @@ class Group(Measured["array[float]"]):
             return NO_CASE
         return self.cases.setdefault(case, len(self.cases))
 
+    def sample(self, sample_id: object, cluster: object = None) -> int:
+        """Return the index of the case that an event outside trials names in its metadata."""
+        if sample_id is None or sample_id == "":
+            return NO_CASE
+        case = str(sample_id)
+        if cluster is not None:
+            self.clusters.setdefault(case, str(cluster))
+        return self.case_index(case)
+
 
 def series_of(group: Group, values: Iterable[tuple[str | None, float]]) -> Series:
     """Return pairs of case and value as a series; count the values that are not finite.
@@ -188,6 +199,8 @@ class Observations:
         failures: handlers that raised and so were detached, one sentence each.
         capture: reasons why spans were not captured, one sentence each, with their nodes.
         budgets: budgets that were used up, one sentence each.
+        enclosing: tests that consist of blocks (`Experiment.case`), which are the trials.
+        problems: what cannot be right about the cases, one sentence each.
     """
 
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
@@ -199,6 +212,8 @@ class Observations:
     failures: list[str] = field(default_factory=list)
     capture: dict[str, list[str]] = field(default_factory=dict)
     budgets: dict[str, None] = field(default_factory=dict)
+    enclosing: list[Trial] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def group(self, experiment: str, condition: str) -> Group:
         """Return the group of an experiment and a condition, which is made if it is new."""
@@ -215,12 +230,12 @@ class Place:
     It keeps the scope alive, because places are looked up by the scope's ``id``.
     """
 
-    def __init__(self, scope: Scope, group: Group, run: str | None) -> None:
+    def __init__(self, scope: Scope, group: Group, run: str | None, trial: int) -> None:
         self.scope = scope
         self.run = run
         self.group = group
         self.case = group.case_index(scope.case)
-        self.trial = scope.trial or 0
+        self.trial = trial
         self.nesting = Nesting()
         self.judge = scope.role == JUDGE
         self.calls = Calls(group, group.calls, self.judge)
@@ -240,7 +255,10 @@ def add_row(place: Place, event: Event, enriched: Enriched) -> None:
     row = len(group.counted)
     index = group.names.get(event.name)
     group.name.append(name_index(group, event.name) if index is None else index)
-    group.case.append(place.case)
+    case = place.case
+    if case == NO_CASE and "sample_id" in event.metadata:
+        case = group.sample(event.metadata["sample_id"], event.metadata.get("cluster"))
+    group.case.append(case)
     group.trial.append(place.trial)
     group.time_us.append(event.time_us)
     for name, append in group.appends:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from pytest_crucible.capture.bus import HANDLER_FAILURE
 from pytest_crucible.events.enrichment import Enriched, enrich, number
 from pytest_crucible.events.event import (
@@ -107,7 +109,10 @@ class _Observer:
         place = self._places.get(id(scope))
         if place is None:
             group = self.observations.group(scope.experiment, scope.condition)
-            place = self._places[id(scope)] = Place(scope, group, self._book.run_of(scope))
+            trial = self._book.trial_of(scope)
+            place = self._places[id(scope)] = Place(
+                scope, group, self._book.run_of(scope), trial.trial if trial else scope.trial or 0
+            )
         return None if place.run is not None and place.run != run else place
 
     def _add_internal(self, event: Event, scope: Scope | None) -> None:
@@ -121,17 +126,37 @@ class _Observer:
             group = self.observations.group(scope.experiment, scope.condition)
             attempt = self._book.current_attempt(event)
             if attempt >= 0:
-                _add_internal(group, event, scope, attempt)
+                trial = self._book.trial_of(scope)
+                number = trial.trial if trial else scope.trial or 0
+                _add_internal(group, event, group.case_index(scope.case), number, attempt)
 
     def finish(self, plan: Iterable[tuple[str, str, str, str, int]]) -> Observations:
         """Add the trials to their groups, after the last event."""
         observations = self.observations
         self._book.plan(plan)
         for trial in self._book.all():
-            observations.group(trial.experiment, trial.condition).trials.append(trial)
+            group = observations.group(trial.experiment, trial.condition)
+            group.trials.append(trial)
+            if trial.cluster is not None:
+                group.clusters[trial.case] = trial.cluster
         for group in observations.groups.values():
             _keep_last_attempts(group)
+        for trial in self._book.enclosing():
+            observations.enclosing.append(trial)
+            _take_out(observations.group(trial.experiment, trial.condition), trial.case)
+        observations.problems.extend(self._book.problems)
         return observations
+
+
+def _take_out(group: Group, case: str) -> None:
+    """Treat what a test did outside its blocks as outside trials: it belongs to no case."""
+    index = group.cases.get(case)
+    if index is None:
+        return
+    all_series: list[Series | LoggedSeries] = [*group.recorded.values(), *group.logged.values()]
+    for cases in (group.case, *(series.cases for series in all_series)):
+        column = np.frombuffer(cases, dtype=np.int64)
+        column[column == index] = NO_CASE
 
 
 def _keep_last_attempts(group: Group) -> None:
@@ -193,18 +218,17 @@ def _handler_failure(event: Event) -> str:
     )
 
 
-def _add_internal(group: Group, event: Event, scope: Scope, attempt: int) -> None:
+def _add_internal(group: Group, event: Event, case: int, trial: int, attempt: int) -> None:
     if event.name == RECORD:
-        _add_recorded(group, event, scope, attempt)
+        _add_recorded(group, event, case, trial, attempt)
     elif event.name == LOG:
-        add_logged(group.logged, event, scope, group.case_index(scope.case), attempt)
+        add_logged(group.logged, event, case, trial, attempt)
     else:
         problem = str(event.metadata.get("problem")), str(event.metadata.get("validate"))
         group.invalid[problem] += int(number(event.measurements.get("count")) or 1)
 
 
-def _add_recorded(group: Group, event: Event, scope: Scope, attempt: int) -> None:
-    case = group.case_index(scope.case)
+def _add_recorded(group: Group, event: Event, case: int, trial: int, attempt: int) -> None:
     for name, value in event.measurements.items():
         series = group.recorded.get(name)
         if series is None:
@@ -215,5 +239,5 @@ def _add_recorded(group: Group, event: Event, scope: Scope, attempt: int) -> Non
         else:
             series.values.append(numeric)
             series.cases.append(case)
-            series.trials.append(scope.trial or 0)
+            series.trials.append(trial)
             series.attempts.append(attempt)

@@ -36,7 +36,7 @@ from pytest_crucible.events.schema import MEASURED, Measured
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.counting.ensembles import concerns
 from pytest_crucible.metrics.counting.nesting import MAX_PARTS
-from pytest_crucible.metrics.groups import Group, Observations, Place, name_index
+from pytest_crucible.metrics.groups import NO_CASE, Group, Observations, Place, name_index
 from pytest_crucible.record.node_reader import Node, as_mapping
 
 Frames = list[EventFrame]
@@ -55,6 +55,7 @@ class _Columns(Measured[Floats]):
 
     time_us: Ints
     name: Ints
+    case: Ints
     numbers: Mapping[str, Floats]
     starts: Bools
     errors: list[tuple[int, str]]
@@ -163,7 +164,7 @@ def _is_plain(name: str, context: Collection[str]) -> bool:
 def _add_columns(place: Place, node: Node, shapes: list[_Shape]) -> None:
     """Add the events of all shapes to the place's group, in order of time."""
     group = place.group
-    batches = [_columns(group, node, shape) for shape in shapes]
+    batches = [_columns(place, node, shape) for shape in shapes]
     for shape, batch in zip(shapes, batches, strict=True):
         _count_calls(place, shape.events, batch)
         _count_models(group, shape.events)
@@ -175,7 +176,7 @@ def _add_columns(place: Place, node: Node, shapes: list[_Shape]) -> None:
     }
     joined = {
         name: np.concatenate([getattr(batch, name) for batch in batches])
-        for name in ("time_us", "name", "starts", *MEASURED)
+        for name in ("time_us", "name", "case", "starts", *MEASURED)
     }
     if len(batches) > 1:
         order = np.argsort(joined["time_us"], kind="stable")
@@ -191,9 +192,8 @@ def _append(place: Place, columns: Mapping[str, NDArray[Any]], errors: Mapping[i
     measured = ~np.isnan(columns["latency_ms"]) | ~np.isnan(columns["success"])
     operation = measured & ~columns["starts"]
     cost, tokens = ~np.isnan(columns["cost_usd"]), ~np.isnan(columns["total_tokens"])
-    for name in ("time_us", "name", *MEASURED):
+    for name in ("time_us", "name", "case", *MEASURED):
         _extend(getattr(group, name), columns[name])
-    _extend(group.case, np.full(size, place.case, dtype=np.int64))
     _extend(group.trial, np.full(size, place.trial, dtype=np.int64))
     _extend(group.judge, np.full(size, place.judge, dtype=np.int8))
     _extend(group.counted, operation.astype(np.int8))
@@ -212,18 +212,28 @@ def _extend(column: array[Any], values: NDArray[Any]) -> None:
     column.frombytes(values.view(np.uint8).data)
 
 
-def _columns(group: Group, node: Node, shape: _Shape) -> _Columns:
+def _columns(place: Place, node: Node, shape: _Shape) -> _Columns:
     events, size = shape.events, len(shape.times_ns)
     enriched = enriched_columns(events)
     numbers = {name: _floats(enriched.get(name, NOTHING), size) for name in MEASURED}
     starts = is_start(events.name)
     return _Columns(
         time_us=(np.array(shape.times_ns) - node.offset_ns) // 1000,
-        name=np.full(size, name_index(group, events.name), dtype=np.int64),
+        name=np.full(size, name_index(place.group, events.name), dtype=np.int64),
+        case=_cases(place, events.context, size),
         numbers=numbers,
         starts=np.full(size, starts),
         errors=[] if starts else _errors(numbers["success"], events.metadata),
     )
+
+
+def _cases(place: Place, context: Mapping[str, Sequence[Any]], size: int) -> Ints:
+    """Return the case of every event; outside trials the one that its metadata name."""
+    if place.case != NO_CASE or "sample_id" not in context:
+        return np.full(size, place.case, dtype=np.int64)
+    clusters = context.get("cluster") or [None] * size
+    pairs = zip(context["sample_id"], clusters, strict=True)
+    return np.array([place.group.sample(*pair) for pair in pairs], dtype=np.int64)
 
 
 def _floats(column: Column, size: int) -> Floats:

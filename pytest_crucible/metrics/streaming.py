@@ -291,6 +291,7 @@ class LiveMetrics:
     Attributes:
         pid: id of the process that these metrics belong to.
         position: the position in the record from which to read on.
+        scopes: the scopes that were opened before it, by number.
         lock: hold it while you add events.
         partial: an event was about ensembles or hedging, so that the metrics need the whole record.
     """
@@ -298,11 +299,13 @@ class LiveMetrics:
     def __init__(self, scope: Scope, pid: int) -> None:
         self.pid = pid
         self.position = 0
+        self.scopes: dict[int, Scope] = {}
         self.partial = False
         self.lock = threading.Lock()
         self._streaming = StreamingMetrics(scope.experiment, scope.condition)
         self._book = TrialBook()
         self._logged: dict[str, LoggedSeries] = {}
+        self._cases: dict[str | None, int] = {}
 
     def add(self, events: Iterable[Event]) -> None:
         """Add events, in order within their node."""
@@ -310,10 +313,13 @@ class LiveMetrics:
             if event.name in (TRIAL_START, TRIAL_STOP):
                 self._book.add(event)
             elif event.name == LOG and event.scope is not None:
-                add_logged(self._logged, event, event.scope, 0, 0)
+                add_logged(self._logged, event, self._case(event.scope), event.scope.trial or 0, 0)
             else:
                 self.partial = self.partial or concerns(event.name)
                 self._streaming.add(event)
+
+    def _case(self, scope: Scope) -> int:
+        return self._cases.setdefault(scope.case, len(self._cases))
 
     def metrics(self) -> Metrics:
         """Return the metrics so far, with trials and curves."""

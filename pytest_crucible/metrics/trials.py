@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_crucible.events.enrichment import number
@@ -19,8 +19,8 @@ BROKEN_OFF = frozenset({UNFINISHED, "interrupted"})
 
 MISSING = "missing"
 
-Key = tuple[str, str, str, int]
-"""experiment, condition, case, trial"""
+Key = tuple[str, str, str, int, str]
+"""experiment, condition, case, trial, test"""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,13 @@ class Trial:
     """One repetition of one case under one condition, with all its attempts.
 
     Attributes:
+        trial: its number: no other trial of the case has it.
+        test: node id of the test; empty outside pytest.
         location: file and line (from 1) of the test; None if unknown.
+        block: whether it is a block of a test, or of other code, see `Experiment.case`.
+        cluster: the group that the case belongs to; None if it is on its own.
+        fingerprint: hash of the content of the case; None if that is unknown.
+        slices: the parts of the cases that the case belongs to, by name of the slices.
         duplicates: attempts in other runs of a merged artifact; only the earliest run counts.
     """
 
@@ -59,7 +65,18 @@ class Trial:
     test: str
     attempts: list[Attempt] = field(default_factory=list)
     location: tuple[str, int] | None = None
+    block: bool = False
+    cluster: str | None = None
+    fingerprint: str | None = None
+    slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     duplicates: int = 0
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the test; for a block also the case."""
+        if not self.block:
+            return self.test
+        return f"{self.test} case {self.case}" if self.test else f"case {self.case}"
 
     @property
     def outcome(self) -> str:
@@ -73,15 +90,23 @@ class Trial:
 
 
 class TrialBook:
-    """Gathers trials from their start and stop events and from the plan."""
+    """Gathers trials from their start and stop events and from the plan.
+
+    Attributes:
+        problems: what cannot be right about the cases, a sentence each.
+    """
 
     def __init__(self) -> None:
         self._trials: dict[Key, Trial] = {}
+        self._numbers: dict[tuple[str, str, str], set[int]] = {}
+        self._cases: dict[tuple[str, str], Trial] = {}
+        self._tests_of_blocks: set[tuple[str, str, str]] = set()
+        self.problems: dict[str, None] = {}
 
     def plan(self, trials: Iterable[tuple[str, str, str, str, int]]) -> None:
         """Add trials that were selected to run, whether or not they did."""
         for experiment, condition, test, case, trial in trials:
-            self._trial(experiment, condition, case, trial, test)
+            self._trial((experiment, condition, case, trial, test))
 
     def add(self, event: Event) -> None:
         """Add a `TRIAL_START` or `TRIAL_STOP` event; ignore it if it belongs to no trial."""
@@ -97,6 +122,10 @@ class TrialBook:
         error = event.metadata.get("error")
         attempt.error = None if error is None else str(error)
 
+    def trial_of(self, scope: Scope) -> Trial | None:
+        """Return the trial of a scope; None outside trials."""
+        return self._trials.get(_key(scope))
+
     def current_attempt(self, event: Event) -> int:
         """Return the attempt that an event belongs to: its number over all nodes, from 1.
 
@@ -105,7 +134,7 @@ class TrialBook:
         scope = event.scope
         if scope is None or scope.case is None or scope.trial is None:
             return 0
-        trial = self._trials.get((scope.experiment, scope.condition, scope.case, scope.trial))
+        trial = self._trials.get(_key(scope))
         for position, attempt in enumerate(trial.attempts if trial else (), 1):
             if attempt.node == (event.run, event.node) and attempt.number == scope.attempt:
                 return position
@@ -116,29 +145,28 @@ class TrialBook:
 
     def run_of(self, scope: Scope) -> str | None:
         """Return the run whose attempts at the trial of ``scope`` count; None outside trials."""
-        trial = self._trials.get(
-            (scope.experiment, scope.condition, scope.case or "", scope.trial or 0)
-        )
+        trial = self._trials.get(_key(scope))
         return trial.attempts[0].node[0] if trial and trial.attempts else None
 
-    def _trial(self, experiment: str, condition: str, case: str, trial: int, test: str) -> Trial:
-        key = (experiment, condition, case, trial)
+    def _trial(self, key: Key) -> Trial:
         entry = self._trials.get(key)
         if entry is None:
-            entry = self._trials[key] = Trial(experiment, condition, case, trial, test)
+            experiment, condition, case, trial, test = key
+            # The same case may have a first trial in several tests.
+            taken = self._numbers.setdefault((experiment, condition, case), set())
+            number = trial if trial not in taken else max(taken) + 1
+            taken.add(number)
+            entry = self._trials[key] = Trial(experiment, condition, case, number, test)
         return entry
 
     def _attempt(self, event: Event, scope: Scope) -> Attempt | None:
         """Return the attempt that an event starts or stops; None for a duplicate."""
-        trial = self._trial(
-            scope.experiment, scope.condition, scope.case or "", scope.trial or 0, scope.test or ""
-        )
-        file, line = event.metadata.get("file"), event.metadata.get("line")
-        if isinstance(file, str) and isinstance(line, int):
-            trial.location = (file, line)
+        trial = self._trial(_key(scope))
+        if event.name == TRIAL_START:
+            self._describe(trial, event)
         node = (event.run, event.node)
         for attempt in reversed(trial.attempts):
-            if attempt.node == node and attempt.number == scope.attempt:
+            if attempt.node == node and attempt.number == (scope.attempt or 1):
                 return attempt
         if trial.attempts and trial.attempts[0].node[0] != event.run:
             trial.duplicates += event.name == TRIAL_START
@@ -147,6 +175,56 @@ class TrialBook:
         trial.attempts.append(attempt)
         return attempt
 
+    def _describe(self, trial: Trial, event: Event) -> None:
+        """Keep what a start says about the trial, and check it against others of the case."""
+        said = event.metadata
+        file, line = said.get("file"), said.get("line")
+        if isinstance(file, str) and isinstance(line, int):
+            trial.location = (file, line)
+        trial.cluster, trial.fingerprint = _text(said, "cluster"), _text(said, "fingerprint")
+        slices = said.get("slices")
+        if isinstance(slices, Mapping):
+            trial.slices = {str(name): _texts(each) for name, each in slices.items()}
+        if said.get("block") is True:
+            trial.block = True
+            self._tests_of_blocks.add((trial.experiment, trial.condition, trial.test))
+        first = self._cases.setdefault((trial.experiment, trial.case), trial)
+        if first.fingerprint != trial.fingerprint and first.fingerprint and trial.fingerprint:
+            self.problems[
+                f"case {trial.case!r} of {trial.experiment!r} stands for different content: "
+                "give every case an id of its own"
+            ] = None
+        if first.cluster != trial.cluster:
+            self.problems[
+                f"case {trial.case!r} of {trial.experiment!r} is in cluster {first.cluster!r} and "
+                f"in {trial.cluster!r}: a case belongs to one"
+            ] = None
+
     def all(self) -> list[Trial]:
         """Return all trials, in the order in which they were planned or first seen."""
-        return list(self._trials.values())
+        return [trial for trial in self._trials.values() if not self.encloses(trial)]
+
+    def enclosing(self) -> list[Trial]:
+        """Return the tests that consist of blocks: they are no trials themselves."""
+        return [trial for trial in self._trials.values() if self.encloses(trial)]
+
+    def encloses(self, trial: Trial) -> bool:
+        """Whether a trial is a test that consists of blocks."""
+        if trial.block or not self._tests_of_blocks:
+            return False
+        return (trial.experiment, trial.condition, trial.test) in self._tests_of_blocks
+
+
+def _key(scope: Scope) -> Key:
+    return (
+        scope.experiment, scope.condition, scope.case or "", scope.trial or 0, scope.test or "",
+    )  # fmt: skip
+
+
+def _text(said: Mapping[str, object], key: str) -> str | None:
+    value = said.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -32,6 +32,12 @@ class Definition:
         conditions: arms; each case runs once per arm. The first is the baseline.
         tags, metadata: stored with the record.
         sample_size: number of cases that the author meant to measure.
+        case: where a test's parameters have the id of the case: ``"row.id"`` (a parameter, then
+            attributes, keys or indices), or a function of parameters. Default: pytest's id.
+        cluster: the same for the group that the case belongs to (questions on one passage).
+            Cases of one cluster are not independent. Default: each case is on its own.
+        slices: parts of the cases to look at alone: names of parameters (``"row.lang"``), of keys
+            of the metadata of the test or of an `Experiment.case`, or ``tags``.
         scope: how long events are captured: for one test, class, module or session.
         trials: repetitions of each case.
         expect: expectations over metrics, e.g. ``success_rate > 0.9``.
@@ -59,6 +65,9 @@ class Definition:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     sample_size: int | None = None
+    case: str | Callable[..., object] | None = None
+    cluster: str | Callable[..., object] | None = None
+    slices: tuple[str, ...] = ()
     scope: str = "test"
     trials: int = 1
     expect: tuple[str, ...] = ()
@@ -75,6 +84,9 @@ class Definition:
         """Return the definition as a dictionary, for records and manifests."""
         # Not `asdict`: it copies deeply, and metadata may hold objects that cannot be copied.
         values = {key: getattr(self, key) for key in ("name", *KEYWORDS)}
+        for key in ("case", "cluster"):
+            if callable(values[key]):
+                values[key] = getattr(values[key], "__qualname__", type(values[key]).__qualname__)
         metrics = [plain(metric) for metric in self.metrics]
         return {**values, "metadata": dict(self.metadata), "metrics": metrics}
 
@@ -98,6 +110,9 @@ OBEYED_BY: Mapping[str, tuple[str, ...]] = {
     "tags": (MARKER, LIBRARY),
     "metadata": (MARKER, LIBRARY),
     "sample_size": (MARKER, LIBRARY),
+    "case": (MARKER,),
+    "cluster": (MARKER,),
+    "slices": (MARKER, LIBRARY, JOIN),
     "scope": (MARKER,),
     "trials": (MARKER,),
     "expect": (MARKER,),
@@ -126,6 +141,7 @@ class LibraryKeywords(TypedDict, total=False):
     tags: Texts
     metadata: Mapping[str, Any]
     sample_size: int | None
+    slices: Texts
     metrics: Sequence[Metric]
     validate: Literal["warn", "error"] | None
     sampling: str | None
@@ -134,6 +150,8 @@ class LibraryKeywords(TypedDict, total=False):
 class Keywords(LibraryKeywords, total=False):
     """Keywords of the marker; `Definition` describes them."""
 
+    case: str | Callable[..., object] | None
+    cluster: str | Callable[..., object] | None
     conditions: OrderedTexts
     scope: Literal["test", "class", "module", "session"]
     trials: int
@@ -188,7 +206,10 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
         given["hypothesis"] = " ".join(given["hypothesis"].split())  # prose may be wrapped
     _check_text("hypothesis", given.get("hypothesis"))
     _check_text("condition", given.get("condition"))
-    for key in ("conditions", "tags", "expect"):
+    for key in ("case", "cluster"):
+        if not callable(given.get(key)):
+            _check_text(key, given.get(key))
+    for key in ("conditions", "tags", "expect", "slices"):
         given[key] = _texts(key, given.get(key, ()))
     _check_conditions(given.get("condition"), given["conditions"])
     _check_choice("scope", given.get("scope", "test"), SCOPES)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 import pytest
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.runs.experiment_definition import KEYWORDS, VALIDATE, Definition, define
+from pytest_crucible.session.case_facts import case_of, facts_of
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.stats.expression import parse
 
 _REPEAT_PARAM = "__pytest_repeat_step_number"  # of pytest-repeat; its repetitions are trials, too
+_OURS = (CONDITION_PARAM, TRIAL_PARAM, _REPEAT_PARAM)
 
 
 def marker_line() -> str:
@@ -38,6 +40,7 @@ class TrialIdentity:
         test: node id, before other plugins append to it.
         case: node id without condition and trial.
         trial: number of the trial, from 1.
+        facts: what the record says about the case: fingerprint, cluster, slices.
     """
 
     definition: Definition
@@ -45,6 +48,7 @@ class TrialIdentity:
     test: str
     case: str
     trial: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
@@ -167,11 +171,19 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
         trial += step * definition.trials
         # First: a condition "2" must not match a part of the repetition "1-2".
         ours.insert(0, f"{step + 1}-{_repetitions(item)}")
-    case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
+    own = {name: value for name, value in params.items() if name not in _OURS}
+    case = case_of(item, definition, own)
+    if case is None:
+        case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
     if worker is not None:
         case = f"{case}@{worker}"
     return TrialIdentity(
-        definition=definition, condition=condition, test=item.nodeid, case=case, trial=trial
+        definition=definition,
+        condition=condition,
+        test=item.nodeid,
+        case=case,
+        trial=trial,
+        facts=facts_of(item, definition, own),
     )
 
 

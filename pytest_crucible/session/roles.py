@@ -40,6 +40,7 @@ from pytest_crucible.session.transport import (
     same_place,
 )
 from pytest_crucible.session.trials import (
+    BUDGET,
     AsyncTrials,
     ScopeCaptureHooks,
     TrialHooks,
@@ -152,7 +153,7 @@ class Recorder:
             from pytest_crucible.session.budget import Budget  # imports NumPy, to price events
 
             budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
-            register(budget, "crucible-budget")
+            register(budget, BUDGET)
         if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
         if any(definition.validate is not None for definition in definitions):

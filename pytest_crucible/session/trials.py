@@ -19,6 +19,7 @@ from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.runs.experiment_definition import ERROR
+from pytest_crucible.session.case_referee import CaseReferee
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.outcome import (
     RECORDED,
@@ -30,6 +31,9 @@ from pytest_crucible.session.outcome import (
 from pytest_crucible.session.scope_capture import ScopeCapture
 from pytest_crucible.session.span_capture import Capture
 
+BUDGET = "crucible-budget"
+"""Plugin name of `session.budget.Budget`."""
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -39,6 +43,7 @@ class _Attempt:
     opened: OpenScope
     since: int  # position in the store
     began_ns: int
+    referee: CaseReferee
     handle: Experiment | None = None
     outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
     error: str | None = None
@@ -93,6 +98,9 @@ class TrialHooks:
         setattr(report, TRIAL, True)
         if attempt.outcomes.get(call.when) != "failed":  # else a subtest has failed before
             attempt.outcomes[call.when] = phase_outcome(report)
+        if report.passed and call.when == "call" and attempt.referee.failed:
+            # Only here, behind the outcome of the trial: it is that of the code around the blocks.
+            report.outcome, report.longrepr = "failed", attempt.referee.report()
         if report.failed:
             if call.excinfo is not None:
                 attempt.error = error_of(call.excinfo, self._config)
@@ -114,7 +122,9 @@ class TrialHooks:
             return None
         if attempt.handle is None:
             definition = attempt.identity.definition
-            attempt.handle = self.recording.handle(definition, attempt.opened, attempt.since)
+            attempt.handle = self.recording.handle(
+                definition, attempt.opened, attempt.since, attempt.referee
+            )
         return attempt.handle
 
     def interrupt(self) -> None:
@@ -138,14 +148,23 @@ class TrialHooks:
             attempt=number,
         )
         opened = self.recording.open(scope, identity.definition.sampling)
+        opened.handle = self.handle
         file, line, _ = item.location
-        record_into(opened, TRIAL_START, {}, {"file": file, "line": (line or 0) + 1})
+        facts = {"file": file, "line": (line or 0) + 1, **identity.facts}
+        record_into(opened, TRIAL_START, {}, facts)
         since = self.recording.store.position()
-        self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns())
+        referee = CaseReferee(self._config.rootpath, lambda: self._refusal(identity))
+        self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns(), referee)
         current_scope.set(opened)
         self._capture.enter(opened)
         if self.flush is not None:
             self.flush()
+
+    def _refusal(self, identity: TrialIdentity) -> str | None:
+        """Return why no further case of a test may run; None if one may."""
+        budget: Any = self._config.pluginmanager.getplugin(BUDGET)
+        definition = identity.definition
+        return None if budget is None else budget.refusal(definition.name, definition.budget_usd)
 
     def _end(self, outcome: str | None) -> None:
         attempt, self._attempt = self._attempt, None

@@ -182,7 +182,7 @@ def test_judges_follow_the_state_of_what_they_judge(state: int) -> None:
     """While a scope is paused nobody records for it; those who have left are left alone."""
     scope, judge, gone = opened(), opened(), opened()
     gone.change(PAUSED)
-    scope.judging.append(judge)
+    scope.enclose(judge)
     scope.change(state)
     assert (scope.state, judge.state, gone.state) == (state, state, PAUSED)
 

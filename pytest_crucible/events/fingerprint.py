@@ -1,0 +1,139 @@
+"""Fingerprints: a short hash of the content of a case, the same on every machine and in every run.
+
+Two runs compare a case only if it has the same content in both, whatever pytest called it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from os import PathLike, fspath
+from types import MethodType
+from typing import Any
+
+_MOST_DEPTH = 20
+_LENGTH = 16
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+
+Write = Callable[[bytes], object]
+
+
+def fingerprint(content: Mapping[str, object]) -> str | None:
+    """Return a hash of named values: 16 hexadecimal digits; None if there are none.
+
+    Numbers, texts, bytes, containers, dataclasses, attrs classes, enums, paths, patterns, arrays
+    and models with ``model_dump`` (pydantic) count by their values; functions and classes by their
+    names; other objects by their type and public plain attributes. What differs from process to
+    process (an address in memory, the order of a set, the state of a client) does not count.
+
+    Args:
+        content: the values by name, in any order.
+    """
+    if not content:
+        return None
+    digest = hashlib.sha256()
+    _feed(digest.update, dict(content), ())
+    return digest.hexdigest()[:_LENGTH]
+
+
+def _feed(write: Write, value: Any, above: tuple[int, ...]) -> None:
+    """Write a value as bytes that tell it apart from every other value.
+
+    Args:
+        write: takes the bytes.
+        value: the value.
+        above: ids of the containers around it: a value may contain itself.
+    """
+    if isinstance(value, Enum):
+        _tell(write, "enum", f"{type(value).__qualname__}.{value.name}")
+    elif value is None or isinstance(value, (bool, str)):
+        _tell(write, type(value).__name__, str(value))
+    elif isinstance(value, (bytes, bytearray)):
+        _tell(write, "bytes", bytes(value))
+    elif isinstance(value, (int, float, complex)):
+        _tell(write, "number", _number(value))
+    elif id(value) in above or len(above) >= _MOST_DEPTH:
+        _tell(write, "deep", type(value).__qualname__)
+    else:
+        _feed_object(write, value, (*above, id(value)))
+
+
+def _feed_object(write: Write, value: Any, above: tuple[int, ...]) -> None:
+    if isinstance(value, Mapping):
+        pairs = sorted((_hash(key, above), _hash(item, above)) for key, item in value.items())
+        _feed_all(write, "mapping", (part for pair in pairs for part in pair), above)
+    elif isinstance(value, AbstractSet):
+        _feed_all(write, "set", sorted(_hash(item, above) for item in value), above)
+    elif isinstance(value, (list, tuple)):
+        _feed_all(write, "sequence", value, above)
+    elif isinstance(value, re.Pattern):
+        _feed_all(write, "pattern", (value.pattern, value.flags), above)
+    elif isinstance(value, PathLike):
+        _tell(write, "path", str(fspath(value)))
+    elif isinstance(value, MethodType):
+        _feed_all(write, "method", (value.__qualname__, type(value.__self__)), above)
+    elif isinstance(value, type) or hasattr(value, "__qualname__"):
+        _tell(write, "name", f"{getattr(value, '__module__', '')}.{value.__qualname__}")
+    else:
+        _feed_all(write, type(value).__qualname__, (_state(value),), above)
+
+
+def _feed_all(write: Write, kind: str, parts: Iterable[Any], above: tuple[int, ...]) -> None:
+    _tell(write, "begin", kind)
+    for part in parts:
+        _feed(write, part, above)
+    _tell(write, "end", kind)
+
+
+def _tell(write: Write, kind: str, value: str | bytes) -> None:
+    data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+    write(f"{kind}:{len(data)}:".encode("utf-8", "surrogatepass"))
+    write(data)
+
+
+def _hash(value: object, above: tuple[int, ...]) -> str:
+    digest = hashlib.sha256()
+    _feed(digest.update, value, above)
+    return digest.hexdigest()
+
+
+def _number(value: complex) -> str:
+    """Return a number as text: 1 and 1.0 are one content (JSON and CSV do not tell them apart)."""
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    return repr(float(value) if isinstance(value, float) else complex(value))
+
+
+def _state(value: Any) -> object:
+    """Return what an object holds."""
+    try:
+        if callable(dump := getattr(value, "model_dump", None)):
+            return dump()
+        if callable(getattr(value, "tobytes", None)) and hasattr(value, "shape"):  # an array
+            if value.shape == ():
+                return value.item()
+            return str(getattr(value, "dtype", "")), tuple(value.shape), value.tobytes()
+        if is_dataclass(value):
+            return {field.name: getattr(value, field.name, None) for field in fields(value)}
+        if (attributes := getattr(type(value), "__attrs_attrs__", None)) is not None:
+            return {each.name: getattr(value, each.name, None) for each in attributes}
+        held = getattr(value, "__dict__", None)
+        if held:
+            return {name: _plain(part) for name, part in held.items() if not name.startswith("_")}
+        return _ADDRESS.sub("", repr(value))  # a date, a UUID, a decimal number
+    except Exception as error:
+        # An object of the code under test, which may raise anything: its type has to do.
+        return type(error).__name__
+
+
+def _plain(part: object) -> object:
+    """Return an attribute; of one that is no plain value only the type.
+
+    A client, a session or a lock hangs together with half of the process, and changes all the time.
+    """
+    plain = (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, type(None))
+    return part if isinstance(part, plain) else type(part).__qualname__

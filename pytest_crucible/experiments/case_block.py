@@ -1,0 +1,197 @@
+"""Cases in a loop: ``with experiment.case("q17", cluster="doc3"):`` makes a trial of a block."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextvars import Token
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pytest_crucible import _clock
+from pytest_crucible._errors import DefinitionError
+from pytest_crucible._text import one_line
+from pytest_crucible.capture.open_scope import OpenScope, current_scope
+from pytest_crucible.capture.recorder import record_into
+from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
+from pytest_crucible.events.fingerprint import fingerprint
+from pytest_crucible.events.scope import Scope
+from pytest_crucible.experiments.raised import outcome_of, raised_at
+
+if TYPE_CHECKING:
+    from pytest_crucible.experiments.handle import Experiment
+
+OnFailure = Literal["raise", "record"]
+RAISE, KEEP = "raise", "record"
+
+TAGS = "tags"
+"""Name of the slices by the tags of the marker."""
+
+BLOCK = "block"
+"""Key in the metadata of `TRIAL_START` that marks the trials of blocks."""
+
+_LONGEST = 500
+_LONGEST_SLICE = 80
+
+
+class Scopes(Protocol):
+    """Opens and closes scopes in a record."""
+
+    def open(self, scope: Scope, sampling: str | None = None) -> OpenScope: ...
+    def close_scope(self, opened: OpenScope) -> None: ...
+
+
+class Referee(Protocol):
+    """Says what becomes of a block; pytest has one of its own."""
+
+    def admit(self) -> None:
+        """Raise if no further block may begin."""
+
+    def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
+        """Return the outcome of a block, its error as text, and whether the error goes no further.
+
+        Args:
+            case: id of the case.
+            error: what the block raised; None if it ended normally.
+        """
+
+
+class Library:
+    """The referee outside pytest: errors are recorded and raised."""
+
+    def admit(self) -> None:
+        """Every block may begin."""
+
+    def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
+        """See `Referee`."""
+        return outcome_of(error), None if error is None else raised_at(error), False
+
+
+class CaseBlock:
+    """The context manager that `Experiment.case` returns.
+
+    Args:
+        outer: the handle whose method was called.
+        case: id of the case.
+        cluster: the group that the case belongs to; None: it is on its own.
+        on_failure: ``raise`` or ``record``; None: as the referee says.
+        metadata: describes the case.
+    """
+
+    def __init__(
+        self,
+        outer: Experiment,
+        case: str,
+        cluster: str | None,
+        on_failure: OnFailure | None,
+        metadata: Mapping[str, Any],
+    ) -> None:
+        self._outer = outer
+        self._case = case
+        self._cluster = cluster
+        self._on_failure = on_failure
+        self._metadata = metadata
+        self._handle: Experiment | None = None
+        self._token: Token[OpenScope | None] | None = None
+        self._carried: Any = None
+        self._began_ns = 0
+
+    def __enter__(self) -> Experiment:
+        if self._handle is not None:
+            raise DefinitionError(f"case {self._case!r}: call case() again for another block")
+        outer = self._outer
+        outer.referee.admit()
+        handle = self._handle = outer.enter(self._case)
+        opened = handle.opened
+        record_into(opened, TRIAL_START, {}, self._facts())
+        self._token = current_scope.set(opened)
+        # If spans are captured, OpenTelemetry's context must hold the same scope.
+        bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
+        self._carried = bridge.carry(opened) if bridge is not None else None
+        self._began_ns = _clock.monotonic_ns()
+        return handle
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        duration = _clock.monotonic_ns() - self._began_ns
+        handle = self._handle
+        assert handle is not None
+        assert self._token is not None
+        bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
+        if bridge is not None and self._carried is not None:
+            bridge.drop(self._carried)
+        try:
+            current_scope.reset(self._token)
+        except ValueError:  # a generator that is closed in another context
+            pass
+        outcome, text, swallowed = self._outer.referee.judge(self._case, error)
+        if self._on_failure is not None:
+            swallowed = self._on_failure == KEEP and isinstance(error, Exception)
+        metadata = {"outcome": outcome} if text is None else {"outcome": outcome, "error": text}
+        handle.flush()
+        record_into(handle.opened, TRIAL_STOP, {"duration": duration}, metadata)
+        self._outer.leave(handle)
+        return swallowed
+
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {BLOCK: True}
+        if self._cluster is not None:
+            facts["cluster"] = self._cluster
+        content = fingerprint(self._metadata)
+        if content is not None:
+            facts["fingerprint"] = content
+        slices = {}
+        definition = self._outer.definition
+        for name in definition.slices:
+            value = self._metadata.get(name, definition.metadata.get(name))
+            texts = slice_texts(list(definition.tags) if name == TAGS else value)
+            if texts:
+                slices[name] = texts
+        if slices:
+            facts["slices"] = slices
+        return facts
+
+
+def case_text(what: str, value: object) -> str:
+    """Return the id of a case, or of a cluster, as text.
+
+    Args:
+        what: ``case`` or ``cluster``, for the message.
+        value: a text, a number or another plain value.
+
+    Raises:
+        DefinitionError: it is None, empty, too long, not printable, or no plain value.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    plain = value is not None and type(value).__str__ is not object.__str__
+    if not plain or isinstance(value, (Mapping, list, tuple, set, frozenset, bytes)):
+        raise DefinitionError(f"{what} must be a text or a number, not {value!r:.80}")
+    text = str(value)
+    if not text.strip() or not text.isprintable() or len(text) > _LONGEST:
+        raise DefinitionError(
+            f"{what} must be printable text of up to {_LONGEST} characters, not {text!r:.80}"
+        )
+    return text
+
+
+def slice_texts(value: object) -> list[str]:
+    """Return the slices that a value puts a case into: none for None, several for a list."""
+    if value is None:
+        return []
+    several = isinstance(value, (list, tuple, set, frozenset))
+    values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+    if several:
+        values = sorted(values, key=str)
+    texts = (str(each.value if isinstance(each, Enum) else each) for each in values)
+    return [one_line(text)[:_LONGEST_SLICE] for text in texts]
+
+
+def check_block(case: object, cluster: object, on_failure: object) -> tuple[str, str | None]:
+    """Return case and cluster as texts.
+
+    Raises:
+        DefinitionError: one of them is no plain value, or ``on_failure`` is neither of its values.
+    """
+    if on_failure not in (None, RAISE, KEEP):
+        raise DefinitionError(f"on_failure={on_failure!r} is not one of {RAISE}, {KEEP}")
+    return case_text("case", case), None if cluster is None else case_text("cluster", cluster)

@@ -1,0 +1,81 @@
+"""Blocks of `Experiment.case` under pytest: they fail as subtests do, and the test goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from _pytest.outcomes import Failed, Skipped, XFailed
+
+from pytest_crucible._text import one_line, plural, text_of
+from pytest_crucible.experiments.raised import FAILED, outcome_of, raised_at
+
+SKIPPED, XFAILED = "skipped", "xfailed"
+_MOST_SHOWN = 10
+_LONGEST = 200
+
+
+class CaseReferee:
+    """Notes the failed blocks of one test.
+
+    Args:
+        root: paths are shown relative to this folder.
+        refusal: returns why no further block may begin, because the budget is spent; None: it may.
+    """
+
+    def __init__(self, root: Path, refusal: Callable[[], str | None]) -> None:
+        self._root = root
+        self._refusal = refusal
+        self.ended = 0
+        self.failures: list[str] = []
+        self.failed = 0
+
+    def admit(self) -> None:
+        """Skip the rest of the test if the budget is spent.
+
+        Raises:
+            pytest.skip.Exception: it is.
+        """
+        reason = self._refusal()
+        if reason is not None:
+            raise pytest.skip.Exception(reason, _use_item_location=True)
+
+    def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
+        """See `Referee`: errors of the block are swallowed, what stops the session is not."""
+        self.ended += 1
+        if error is None:
+            return outcome_of(None), None, False
+        text = raised_at(error, self._root)
+        if isinstance(error, Skipped):
+            return SKIPPED, None, True
+        if isinstance(error, XFailed):
+            return XFAILED, text, True
+        if isinstance(error, Failed):
+            self._note(case, text, error)
+            return FAILED, text, not _timed_out(error)
+        if isinstance(error, Exception):
+            self._note(case, text, error)
+        return outcome_of(error), text, isinstance(error, Exception)
+
+    def _note(self, case: str, text: str, error: BaseException) -> None:
+        self.failed += 1
+        if len(self.failures) < _MOST_SHOWN:
+            message = one_line(text_of(error))[:_LONGEST]
+            self.failures.append(f"{case}: {text}" + (f": {message}" if message else ""))
+
+    def report(self) -> str:
+        """Return what the test's report says: which blocks failed, and why."""
+        lines = [f"{self.failed} of {plural(self.ended, 'case')} failed:", *self.failures]
+        more = self.failed - len(self.failures)
+        return "\n  ".join([*lines, f"and {more} more"] if more else lines)
+
+
+def _timed_out(error: BaseException) -> bool:
+    """Whether pytest-timeout raised: it stops the whole test, and does not come a second time."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "pytest_timeout":
+            return True
+        trace = trace.tb_next
+    return False
