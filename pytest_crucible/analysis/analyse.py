@@ -245,10 +245,12 @@ def _incomplete(run: RecordedRun, observations: Observations) -> list[str]:
             reasons.append(f"{len(tests)} trial{'s'[: len(tests) > 1]} {verb}: {tests[0]}{more}")
     for test in filter(_broke_off, observations.enclosing):
         error = test.attempts[-1].error
-        reasons.append(f"{test.test} {test.outcome} outside its cases" + (f": {error}" if error else ""))
+        reasons.append(
+            f"{test.test} {test.outcome} outside its cases" + (f": {error}" if error else "")
+        )
     return list(dict.fromkeys(reasons))
 
 
 def _broke_off(test: Trial) -> bool:
-    """Whether a test that consists of blocks ended otherwise than it should: some may be missing."""
+    """Whether a test that consists of blocks did not end well: some blocks may be missing."""
     return test.outcome in FAILURES

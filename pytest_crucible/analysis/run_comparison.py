@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytest_crucible._html import table
@@ -23,7 +23,9 @@ from pytest_crucible.stats.comparison import (
     Comparison,
     Options,
     compare_subjects,
+    numbers_of,
 )
+from pytest_crucible.stats.matching import match
 from pytest_crucible.stats.subject import Subject
 
 _FAILING = {"regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE}
@@ -41,7 +43,10 @@ class ArmComparison:
     Attributes:
         comparisons: one per metric.
         matched: number of cases that both runs have.
+        moved: how many of them have another id than before, and were matched by their content.
+        conflicts: ids that stand for different content in the two runs; they are not compared.
         removed_cases, added_cases: cases only in the baseline, and only in the candidate.
+        removed_numbers, added_numbers: value and unit of every metric, of these cases alone.
         location: file and line of the first test; None if unknown.
         reason: why the arm could not be compared: only one run has it. None if both have it.
     """
@@ -50,8 +55,12 @@ class ArmComparison:
     condition: str
     comparisons: tuple[Comparison, ...] = ()
     matched: int = 0
+    moved: int = 0
+    conflicts: tuple[str, ...] = ()
     removed_cases: tuple[str, ...] = ()
     added_cases: tuple[str, ...] = ()
+    removed_numbers: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    added_numbers: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     location: tuple[str, int] | None = None
     reason: str | None = None
 
@@ -238,14 +247,19 @@ def _compare_arm(
             reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
         )
     options = adjust(comparison_options(after[0].definition.margin))
-    old, new = _cases(before[1]), _cases(after[1])
+    matching = match(before[1], after[1])
+    old, new = _subject(before), _subject(after)
     return ArmComparison(
         experiment=experiment,
         condition=condition,
-        comparisons=tuple(compare_subjects(_subject(before), _subject(after), options)),
-        matched=len(old & new),
-        removed_cases=tuple(sorted(old - new)),
-        added_cases=tuple(sorted(new - old)),
+        comparisons=tuple(compare_subjects(old, new, options, matching)),
+        matched=len(matching.names),
+        moved=matching.moved,
+        conflicts=matching.conflicts,
+        removed_cases=matching.removed,
+        added_cases=matching.added,
+        removed_numbers=numbers_of(old, new, matching.removed),
+        added_numbers=numbers_of(new, old, matching.added),
         location=_location(after[1]),
     )
 
@@ -253,10 +267,6 @@ def _compare_arm(
 def _subject(arm: _Arm) -> Subject:
     result, group = arm
     return result.subject(group.condition)
-
-
-def _cases(group: Group) -> set[str]:
-    return {*group.cases, *(trial.case for trial in group.trials)}
 
 
 def _location(group: Group) -> tuple[str, int] | None:

@@ -9,10 +9,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_crucible import _clock
-from pytest_crucible._errors import DefinitionError
+from pytest_crucible._errors import DefinitionError, LifecycleError
 from pytest_crucible._text import one_line
 from pytest_crucible.capture.open_scope import OpenScope, current_scope
-from pytest_crucible.capture.recorder import record_into
+from pytest_crucible.capture.recorder import locate, record_into
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.events.fingerprint import fingerprint
 from pytest_crucible.events.scope import Scope
@@ -149,6 +149,31 @@ class CaseBlock:
         if slices:
             facts["slices"] = slices
         return facts
+
+
+def case(
+    case: object,
+    /,
+    *,
+    cluster: object = None,
+    on_failure: OnFailure | None = None,
+    **metadata: Any,
+) -> CaseBlock:
+    """Make a trial of a block in the experiment that is open here; see `Experiment.case`.
+
+    Raises:
+        DefinitionError: an id is no plain value.
+        LifecycleError: no experiment is open here, or several are and nothing says which is meant.
+    """
+    opened, attribution = locate()
+    around = None if opened is None else opened.of_code_under_test
+    if around is None or around.handle is None:
+        several = "several experiments are open" if attribution else "no experiment is open"
+        raise LifecycleError(
+            f"case({case!r:.80}): {several} here; use experiment.case(…) of the one that you mean"
+        )
+    handle: Experiment = around.handle()
+    return handle.case(case, cluster=cluster, on_failure=on_failure, **metadata)
 
 
 def case_text(what: str, value: object) -> str:

@@ -132,14 +132,22 @@ class Anonymiser:
             else:
                 clean[key] = None  # set below; here for the order of the keys
         clean["event_id"] = f"{clean['run']}-{clean['node']}-{row['sequence']}"
-        if row["event"] == TRIAL_STOP:
-            error = row["metadata"].get("error")
-            if isinstance(error, str) and _PLACE.fullmatch(error):
-                clean["metadata"]["error"] = self._show(error)
-        elif row["event"] == LOG and isinstance(row["metadata"].get("name"), str):
-            # The name of a metric, treated like the keys of recorded numbers.
-            clean["metadata"].update(self._log(row["metadata"]))
+        clean["metadata"].update(self._of_plugin(row["event"], row["metadata"]))
         return clean
+
+    def _of_plugin(self, event: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what may be shown of the metadata of the plugin's own events."""
+        if event == TRIAL_STOP:
+            error = metadata.get("error")
+            shown = isinstance(error, str) and _PLACE.fullmatch(error)
+            return {"error": self._show(error)} if shown else {}
+        if event == TRIAL_START:
+            # Like the case: without them, dependent cases would count as independent.
+            texts = {key: metadata.get(key) for key in ("cluster", "fingerprint")}
+            return {k: self._token(text) for k, text in texts.items() if isinstance(text, str)}
+        if event == LOG and isinstance(metadata.get("name"), str):
+            return self._log(metadata)  # the name of a metric, like the keys of recorded numbers
+        return {}
 
     def _log(self, metadata: Mapping[str, Any]) -> dict[str, str]:
         name = metadata["name"]

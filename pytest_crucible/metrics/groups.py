@@ -64,6 +64,7 @@ class Group(Measured["array[float]"]):
         names: index of every event name; ``name`` holds these indices.
         cases: index of every case id; ``case`` holds these indices, `NO_CASE` outside trials.
         clusters: the cluster of every case that has one, by case id.
+        enclosing: tests that consist of blocks; they are among ``cases``, but are none.
         trial: number of the trial, 0 outside trials.
         time_us: µs since the epoch.
         numbers: the columns of `MEASURED`, which are also attributes: ``latency_ms``, ….
@@ -94,6 +95,7 @@ class Group(Measured["array[float]"]):
     names: dict[str, int] = field(default_factory=dict)
     cases: dict[str, int] = field(default_factory=dict)
     clusters: dict[str, str] = field(default_factory=dict)
+    enclosing: set[str] = field(default_factory=set)
     name: array[int] = field(default_factory=_longs)
     case: array[int] = field(default_factory=_longs)
     trial: array[int] = field(default_factory=_longs)

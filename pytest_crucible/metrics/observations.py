@@ -150,6 +150,7 @@ class _Observer:
 
 def _take_out(group: Group, case: str) -> None:
     """Treat what a test did outside its blocks as outside trials: it belongs to no case."""
+    group.enclosing.add(case)
     index = group.cases.get(case)
     if index is None:
         return

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, RunComparison, failing
-from pytest_crucible.report.compare_text import some
+from pytest_crucible.report.compare_text import case_notes
 from pytest_crucible.report.junit import change_text
 from pytest_crucible.report.terminal import verdict_text
-from pytest_crucible.stats.comparison import INCONCLUSIVE, REGRESSED, REMOVED
+from pytest_crucible.stats.comparison import ADDED, INCONCLUSIVE, REGRESSED, REMOVED
 from pytest_crucible.stats.expectations import REJECTED
 
 
@@ -28,9 +27,9 @@ def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) ->
     for arm in comparison.arms:
         if arm.removed:
             yield _command(REMOVED in errors, REMOVED, arm.location, arm.name, ONLY_BASELINE)
-        if arm.removed_cases:
-            text = f"{plural(len(arm.removed_cases), 'case')}: {some(arm.removed_cases)}"
-            yield _command(REMOVED in errors, REMOVED, arm.location, arm.name, text)
+        for word, text in case_notes(arm):
+            if word != ADDED:
+                yield _command(word in errors, word, arm.location, arm.name, text)
         for row in arm.comparisons:
             if row.verdict in (REGRESSED, REMOVED):
                 text = f"{row.metric} {change_text(row)}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_crucible._text import plural
+from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
+from pytest_crucible.report.numbers import decimals, show
 from pytest_crucible.report.terminal import STYLES, Line, comparison_lines
 from pytest_crucible.stats.comparison import (
     ADDED,
@@ -16,6 +17,7 @@ from pytest_crucible.stats.comparison import (
     REMOVED,
 )
 
+CHANGED_CASES = "CHANGED"
 _MAX_CASES = 3
 
 
@@ -61,14 +63,36 @@ def _arm(arm: ArmComparison) -> Iterator[Line]:
         yield Line(f"{arm.verdict}  {arm.name}: {arm.reason}", STYLES[arm.verdict])
         return
     cases = f", {plural(arm.matched, 'matched case')}" if arm.matched else ""
-    yield Line(f"{arm.name}{cases}", "bold")
-    for word, names in ((REMOVED, arm.removed_cases), (ADDED, arm.added_cases)):
-        if names:
-            yield Line(f"  {word}  {plural(len(names), 'case')}: {some(names)}", STYLES[word])
+    moved = f" ({arm.moved} of them by content, under another id)" if arm.moved else ""
+    yield Line(f"{arm.name}{cases}{moved}", "bold")
+    for word, text in case_notes(arm):
+        yield Line(f"  {word}  {text}", "yellow")
     yield from comparison_lines(arm.comparisons, "  ")
+
+
+def case_notes(arm: ArmComparison) -> Iterator[tuple[str, str]]:
+    """Yield what the two runs do not have in common: a word, and a text.
+
+    ``REMOVED``, ``2 cases: a, b (success_rate 50.0 %, cost $0.01)``.
+    """
+    if arm.conflicts:
+        have = "id stands" if len(arm.conflicts) == 1 else "ids stand"
+        text = f"{len(arm.conflicts):,} {have} for other content than before, not compared"
+        yield CHANGED_CASES, f"{text}: {some(arm.conflicts)}"
+    for word, names, numbers in (
+        (REMOVED, arm.removed_cases, arm.removed_numbers),
+        (ADDED, arm.added_cases, arm.added_numbers),
+    ):
+        if names:
+            shown = ", ".join(
+                f"{one_line(metric)} {show(value, unit, decimals([value]))}"
+                for metric, (value, unit) in numbers.items()
+            )
+            text = f"{plural(len(names), 'case')}: {some(names)}"
+            yield word, f"{text} ({shown})" if shown else text
 
 
 def some(names: tuple[str, ...]) -> str:
     """``a, b, c and 4 more``: the first few names."""
     more = f" and {len(names) - _MAX_CASES} more" if len(names) > _MAX_CASES else ""
-    return ", ".join(names[:_MAX_CASES]) + more
+    return ", ".join(map(one_line, names[:_MAX_CASES])) + more

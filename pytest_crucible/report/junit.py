@@ -6,10 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from xml.etree import ElementTree as ET
 
-from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import RunComparison, failing
-from pytest_crucible.report.compare_text import some
+from pytest_crucible.report.compare_text import case_notes
 from pytest_crucible.report.numbers import (
     decimals,
     show,
@@ -18,7 +17,6 @@ from pytest_crucible.report.numbers import (
 )
 from pytest_crucible.report.terminal import comparison_note, verdict_text
 from pytest_crucible.stats.comparison import (
-    ADDED,
     INCONCLUSIVE,
     REGRESSED,
     REMOVED,
@@ -71,9 +69,8 @@ def _compared(comparison: RunComparison, several: bool) -> Iterator[Case]:
         suite = f"{comparison.candidate}: {arm.name}" if several else arm.name
         if arm.reason is not None:
             yield suite, "experiment", arm.verdict, arm.reason
-        for word, names in ((REMOVED, arm.removed_cases), (ADDED, arm.added_cases)):
-            if names:
-                yield suite, "cases", word, f"{plural(len(names), 'case')}: {some(names)}"
+        for word, text in case_notes(arm):
+            yield suite, "cases", word, text
         for metric in arm.comparisons:
             yield suite, metric.metric, metric.verdict, change_text(metric)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
-from pytest_crucible.report.compare_text import some, verdict_line
+from pytest_crucible.report.compare_text import CHANGED_CASES, case_notes, verdict_line
 from pytest_crucible.report.numbers import (
     decimals,
     show,
@@ -32,7 +32,10 @@ from pytest_crucible.stats.comparison import (
 )
 from pytest_crucible.stats.expectations import CONFIRMED, REJECTED, Verdict
 
-_MARKS = {REGRESSED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡", ADDED: "🔵"}
+_MARKS = {
+    REGRESSED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡", CHANGED_CASES: "🟡",
+    ADDED: "🔵",
+}  # fmt: skip
 _FIRST = (REGRESSED, REMOVED)
 
 
@@ -70,12 +73,8 @@ def _arms_and_cases(arms: Sequence[ArmComparison]) -> Iterator[str]:
     for arm in arms:
         if arm.reason is not None:
             yield f"- {_mark(arm.verdict)} **{arm.verdict}** {escape(arm.name)}: {arm.reason}"
-        for word, names in ((REMOVED, arm.removed_cases), (ADDED, arm.added_cases)):
-            if names:
-                yield (
-                    f"- {_mark(word)} **{word}** {plural(len(names), 'case')} of "
-                    f"{escape(arm.name)}: {escape(some(names))}"
-                )
+        for word, text in case_notes(arm):
+            yield f"- {_mark(word)} **{word}** in {escape(arm.name)}: {escape(text)}"
 
 
 def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Iterator[str]:

@@ -206,9 +206,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
         given["hypothesis"] = " ".join(given["hypothesis"].split())  # prose may be wrapped
     _check_text("hypothesis", given.get("hypothesis"))
     _check_text("condition", given.get("condition"))
-    for key in ("case", "cluster"):
-        if not callable(given.get(key)):
-            _check_text(key, given.get(key))
+    _check_sources(given)
     for key in ("conditions", "tags", "expect", "slices"):
         given[key] = _texts(key, given.get(key, ()))
     _check_conditions(given.get("condition"), given["conditions"])
@@ -224,10 +222,9 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     _check_text("pass_if", given.get("pass_if"))
     if given.get("failures") is None:
         given["failures"] = "record" if given["expect"] or given.get("pass_if") else "fail"
-    if given.get("inconclusive") is not None:
-        _check_choice("inconclusive", given["inconclusive"], INCONCLUSIVE)
-    if given.get("validate") is not None:
-        _check_choice("validate", given["validate"], VALIDATE)
+    for key, valid in (("inconclusive", INCONCLUSIVE), ("validate", VALIDATE)):
+        if given.get(key) is not None:
+            _check_choice(key, given[key], valid)
     _check_margin(given.get("margin"))
     given["metrics"] = _metrics(given.get("metrics", ()))
     _check_budget(given.get("budget_usd"))
@@ -243,6 +240,12 @@ def _check_text(key: str, value: object) -> None:
     if isinstance(value, str) and not value.isprintable():
         # Control characters and lone surrogates would break terminals, files and XML.
         raise DefinitionError(f"{key} must be printable text, not {value!r}")
+
+
+def _check_sources(given: Mapping[str, Any]) -> None:
+    for key in ("case", "cluster"):
+        if not callable(given.get(key)):
+            _check_text(key, given.get(key))
 
 
 def _texts(key: str, value: object) -> tuple[str, ...]:

@@ -91,9 +91,7 @@ def _slice(
     return None  # most likely a name that `Experiment.case` gets in its metadata
 
 
-def _usage_error(
-    item: pytest.Item, key: str, source: object, reason: str
-) -> pytest.UsageError:
+def _usage_error(item: pytest.Item, key: str, source: object, reason: str) -> pytest.UsageError:
     shown = getattr(source, "__qualname__", "a function") if callable(source) else repr(source)
     return pytest.UsageError(
         f"{item.nodeid}: @pytest.mark.experiment: {key}={shown}: {' '.join(reason.split())}"

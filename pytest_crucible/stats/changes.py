@@ -15,18 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.stats import tests
-from pytest_crucible.stats.distributions import normal_isf, student_isf
+from pytest_crucible.stats.distributions import normal_isf, student_isf, student_sf
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
     newcombe,
     newcombe_paired,
     rate_size,
+    variance_of_mean,
     wilson,
 )
 from pytest_crucible.stats.samples import Sample
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Clusters = tuple[Ints | None, Ints | None]
+"""The cluster of every value of baseline and candidate; None where values are independent."""
+NO_CLUSTERS: Clusters = (None, None)
 
 RATIO, DIFFERENCE = "ratio", "difference"
 MAX_PAIRWISE = 2_000
@@ -64,16 +70,19 @@ class Change:
 # --- positive, skewed numbers: latency, cost, tokens ------------------------------------------
 
 
-def paired_log_ratio(base: Floats, cand: Floats) -> Change:
+def paired_log_ratio(base: Floats, cand: Floats, clusters: Ints | None = None) -> Change:
     """Return the typical ratio of pairs: Wilcoxon's signed rank test (Wilcoxon 1945).
 
     The interval is that of the Walsh averages (Lehmann 1975). Below 6 and above `MAX_PAIRWISE`
-    pairs: paired t on logarithms.
+    pairs, and with clusters: paired t on logarithms.
 
     Args:
         base, cand: logarithms, one per case, in the same order, shape ``(n,)``.
+        clusters: cluster of every case, shape ``(n,)``; None if cases are independent.
     """
     n = base.size
+    if clusters is not None:
+        return _clustered_t_change(base, cand, clusters, RATIO, _exp)
     if not 6 <= n <= MAX_PAIRWISE:
         return _paired_t_change(base, cand, RATIO, _exp)
     differences = _differences(base, cand)
@@ -89,21 +98,22 @@ def paired_log_ratio(base: Floats, cand: Floats) -> Change:
     return Change(RATIO, _exp(float(np.median(walsh))), interval, p, effect, name, (n,))
 
 
-def log_shift(base: Floats, cand: Floats) -> Change:
+def log_shift(base: Floats, cand: Floats, clusters: Clusters = NO_CLUSTERS) -> Change:
     """Return the typical ratio of independent values: Mann-Whitney U (Mann and Whitney 1947).
 
     The estimate is the Hodges-Lehmann shift of the logarithms (Hodges and Lehmann 1963). Above
-    `MAX_PAIRWISE` values on a side: Welch on logarithms.
+    `MAX_PAIRWISE` values on a side, and with clusters: Welch on logarithms.
 
     Args:
         base, cand: logarithms, shapes ``(n,)`` and ``(m,)``.
+        clusters: of both sides.
     """
     n, m = base.size, cand.size
     if min(n, m) < 4:
         raise NoIntervalError(f"needs at least 4 observations per side, has {n} and {m}")
     effect = ("Cliff's delta", tests.cliffs_delta(base, cand))
-    if max(n, m) > MAX_PAIRWISE:
-        change = _welch_change(base, cand, RATIO, _exp, "Welch on logs")
+    if max(n, m) > MAX_PAIRWISE or _clustered(clusters):
+        change = _welch_change(base, cand, RATIO, _exp, "Welch on logs", clusters)
         return replace(change, effect=effect)
     shifts = np.sort(np.subtract.outer(cand, base).ravel())
 
@@ -203,22 +213,52 @@ def _identity(value: float) -> float:
     return value
 
 
-def paired_means(base: Floats, cand: Floats) -> Change:
+def paired_means(base: Floats, cand: Floats, clusters: Ints | None = None) -> Change:
     """Return the mean difference of pairs, with the paired t interval (Student 1908).
 
     Args:
         base, cand: values, one per case, in the same order, shape ``(n,)``.
+        clusters: cluster of every case, shape ``(n,)``; None if cases are independent.
     """
+    if clusters is not None:
+        return _clustered_t_change(base, cand, clusters, DIFFERENCE, _identity)
     return _paired_t_change(base, cand, DIFFERENCE, _identity)
 
 
-def means(base: Floats, cand: Floats) -> Change:
+def means(base: Floats, cand: Floats, clusters: Clusters = NO_CLUSTERS) -> Change:
     """Return the difference of independent means, with Welch's interval (Welch 1947).
 
     Args:
         base, cand: values, shapes ``(n,)`` and ``(m,)``.
+        clusters: of both sides.
     """
-    return _welch_change(base, cand, DIFFERENCE, _identity, "Welch")
+    return _welch_change(base, cand, DIFFERENCE, _identity, "Welch", clusters)
+
+
+def _clustered(clusters: Clusters) -> bool:
+    return any(side is not None for side in clusters)
+
+
+def _clustered_t_change(
+    base: Floats, cand: Floats, clusters: Ints, scale: str, back: Callable[[float], float]
+) -> Change:
+    """Return the mean difference of pairs that come in clusters: see `variance_of_mean`."""
+    differences = _differences(base, cand)
+    spread, mean = float(differences.std(ddof=1)), float(differences.mean())
+    if spread <= _noise(base, cand):  # then clusters are as good as pairs
+        _, first = np.unique(clusters, return_index=True)
+        change = _paired_t_change(base[first], cand[first], scale, back)
+        return replace(change, n=(base.size,))
+    variance, df = variance_of_mean(differences, clusters)
+
+    def interval(alpha: float) -> Interval:
+        half = student_isf(alpha / 2, df) * math.sqrt(variance)
+        return back(mean - half), back(mean + half)
+
+    effect = ("Cohen's d of pairs", mean / spread)
+    method = f"paired t{' on log ratios' if scale == RATIO else ''}, clustered"
+    p = 2 * student_sf(abs(mean) / math.sqrt(variance), df)
+    return Change(scale, back(mean), interval, p, effect, method, (base.size,))
 
 
 def _paired_t_change(
@@ -244,27 +284,38 @@ def _paired_t_change(
 
 
 def _welch_change(
-    base: Floats, cand: Floats, scale: str, back: Callable[[float], float], method: str
+    base: Floats,
+    cand: Floats,
+    scale: str,
+    back: Callable[[float], float],
+    method: str,
+    clusters: Clusters,
 ) -> Change:
     n, m = base.size, cand.size
     if min(n, m) < 2:
         raise NoIntervalError(f"needs at least 2 observations per side, has {n} and {m}")
-    v1, v2 = float(base.var(ddof=1)) / n, float(cand.var(ddof=1)) / m
-    difference, error = float(cand.mean() - base.mean()), math.sqrt(v1 + v2)
-    if error <= _noise(base, cand):
+    difference = float(cand.mean() - base.mean())
+    if max(float(base.std()), float(cand.std())) <= _noise(base, cand):
         p = tests.mann_whitney(np.full(n, base[0]), np.full(m, cand[0]))
         shift = float(_differences(base[:1], cand[:1])[0])
         return _unvarying(
             shift, scale, back, lambda alpha: _mann_whitney_cut(n, m, alpha), p, (n, m)
         )
+    (v1, df1), (v2, df2) = (
+        variance_of_mean(side, own) for side, own in zip((base, cand), clusters, strict=True)
+    )
+    error = math.sqrt(v1 + v2)
+    df = tests.welch_df(v1, df1, v2, df2)
 
     def interval(alpha: float) -> Interval:
-        df = tests.welch_df(v1, n, v2, m)
         half = student_isf(alpha / 2, df) * error
         return back(difference - half), back(difference + half)
 
-    effect = ("Cohen's d", difference / math.sqrt((v1 * n + v2 * m) / 2))
-    p = tests.welch(base, cand)
+    spread = math.sqrt((float(base.var(ddof=1)) + float(cand.var(ddof=1))) / 2)
+    effect = ("Cohen's d", difference / spread)
+    p = 2 * student_sf(abs(difference) / error, df)
+    if _clustered(clusters):
+        method = f"{method}, clustered"
     return Change(scale, back(difference), interval, p, effect, method, (n, m))
 
 
@@ -300,17 +351,21 @@ def _unvarying(
 # --- rates ------------------------------------------------------------------------------------
 
 
-def paired_rates(first: Floats, second: Floats) -> Change:
+def paired_rates(first: Floats, second: Floats, clusters: Ints | None = None) -> Change:
     """Return the difference of paired rates.
 
-    Exact McNemar test with Newcombe's paired interval; with repeated trials per case, paired t on
-    the rates of the cases.
+    Exact McNemar test with Newcombe's paired interval; with repeated trials per case, or with
+    clusters, paired t on the rates of the cases.
 
     Args:
         first, second: rates of baseline and candidate, one per case, in the same order, ``(n,)``.
+        clusters: cluster of every case, shape ``(n,)``; None if cases are independent.
     """
     n, differences = first.size, _differences(first, second)
-    if not differences.any() or np.isin([first, second], (0.0, 1.0)).all():
+    if clusters is not None:
+        change = _clustered_t_change(first, second, clusters, DIFFERENCE, _identity)
+        n = np.unique(clusters).size  # all cases of a cluster may be the same case in disguise
+    elif not differences.any() or np.isin([first, second], (0.0, 1.0)).all():
         # If no case rate changed, all pairs agree, also those with a rate between 0 and 1.
         lost, won = int((differences < 0).sum()), int((differences > 0).sum())
         both = round(float(np.minimum(first, second).sum()))

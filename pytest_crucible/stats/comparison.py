@@ -18,7 +18,8 @@ from pytest_crucible.metrics.catalog import LOWER, Metric
 from pytest_crucible.stats import changes, percentiles
 from pytest_crucible.stats.changes import DIFFERENCE, RATIO, Change
 from pytest_crucible.stats.intervals import NoIntervalError
-from pytest_crucible.stats.metric_samples import PER_TRIAL, sample_of
+from pytest_crucible.stats.matching import Matching, match
+from pytest_crucible.stats.metric_samples import PER_TRIAL, QUANTILES, sample_of
 from pytest_crucible.stats.samples import (
     QUANTILE,
     RATE,
@@ -123,20 +124,23 @@ class Comparison:
 
 
 def compare_subjects(
-    base: Subject, cand: Subject, options: Options | None = None
+    base: Subject, cand: Subject, options: Options | None = None, matching: Matching | None = None
 ) -> list[Comparison]:
     """Compare all metrics that either side has and that comparisons have a row for.
 
-    If the cases of both sides match, they are compared in pairs.
+    Every number of a row is about the cases that both sides have, which are compared in pairs. If
+    no case is on both sides, all cases are compared, as independent ones.
 
     Args:
         base: the baseline.
         cand: the candidate; its catalogue describes the metrics.
         options: margins and level.
+        matching: the result of `match` for both groups.
     """
     options = options or Options()
+    matching = matching or match(base.group, cand.group)
     metrics = list(_metrics(base, cand))
-    comparisons = [_compare(metric, base, cand, options) for metric in metrics]
+    comparisons = [_compare(metric, base, cand, options, matching) for metric in metrics]
     rows = {metric.path for metric in metrics}
     bare = dict.fromkeys(path for side in (base, cand) for path in side.bare() if path not in rows)
     comparisons += [_without_observations(cand.catalog[path], base, cand, options) for path in bare]
@@ -176,8 +180,14 @@ def _undecided(
     )
 
 
-def _compare(metric: Metric, base: Subject, cand: Subject, options: Options) -> Comparison:
-    before, after = _sample(base, metric), _sample(cand, metric)
+def _compare(
+    metric: Metric, base: Subject, cand: Subject, options: Options, matching: Matching
+) -> Comparison:
+    all_before, all_after = _sample(base, metric), _sample(cand, metric)
+    before, after = matching.align(all_before, all_after)
+    if all_before.n and all_after.n and not (before.n and after.n):
+        undecided = _undecided(metric, None, None, options)
+        return replace(undecided, reason=_nothing_shared(matching))
     undecided = replace(
         _undecided(metric, _centre(before, metric), _centre(after, metric), options),
         share=all(side.kind == RATE for side in (before, after) if side.n),
@@ -203,6 +213,34 @@ def _compare(metric: Metric, base: Subject, cand: Subject, options: Options) -> 
         # Without the missing values one side would look better than it is: no verdict.
         return replace(judged, verdict=INCONCLUSIVE, reason=", ".join(lacking), needs=None)
     return judged
+
+
+def _nothing_shared(matching: Matching) -> str:
+    if matching.names:
+        return "no case has it on both sides"
+    return "no case is the same on both sides: the ids stand for other content"
+
+
+def numbers_of(
+    subject: Subject, other: Subject, cases: Sequence[str]
+) -> dict[str, tuple[float, str]]:
+    """Return value and unit of every compared metric, for some cases of one side.
+
+    Without percentiles: the cases are usually few.
+
+    Args:
+        subject: the side that has the cases.
+        other: the other side: comparisons show what either side has.
+        cases: their ids.
+    """
+    names = {case: case for case in cases}
+    numbers = {}
+    for metric in _metrics(subject, other):
+        sample = _sample(subject, metric)
+        value = _centre(sample.only(names), metric) if sample.cases is not None else None
+        if value is not None and metric.statistic not in QUANTILES:
+            numbers[metric.path] = value, metric.unit
+    return numbers
 
 
 def _without_observations(
@@ -262,7 +300,10 @@ def _skewed(before: Sample, after: Sample) -> Change:
     pairs = _pairs(before, after, logs=True)
     if pairs:
         return changes.paired_log_ratio(*pairs)
-    return changes.log_shift(_independent(before, logs=True), _independent(after, logs=True))
+    (old, old_clusters), (new, new_clusters) = (
+        _independent(side, logs=True) for side in (before, after)
+    )
+    return changes.log_shift(old, new, (old_clusters, new_clusters))
 
 
 def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change:
@@ -277,22 +318,30 @@ def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change
     """
     pairs = _pairs(before, after)
     if pairs:
-        return changes.paired_means(factor * pairs[0], pairs[1])
-    return changes.means(factor * _independent(before), _independent(after))
+        return changes.paired_means(factor * pairs[0], pairs[1], pairs[2])
+    (old, old_clusters), (new, new_clusters) = map(_independent, (before, after))
+    return changes.means(factor * old, new, (old_clusters, new_clusters))
 
 
-def _independent(sample: Sample, logs: bool = False) -> Floats:
-    """Return independent values: the means of the cases, if cases have several values."""
-    if sample.clusters() is not None:
-        return sample.case_means(logs)[1]
+def _independent(sample: Sample, logs: bool = False) -> tuple[Floats, Ints | None]:
+    """Return the means of the cases, if cases have several values, else the values; and clusters.
+
+    The second value is the cluster of every one of them; None if they are independent.
+    """
+    if sample.cases is not None and sample.clusters() is not None:
+        cases, means = sample.case_means(logs)
+        return means, sample.clusters_of(cases)
     values: Floats = np.log(sample.values) if logs else sample.values
-    return values
+    return values, None
 
 
-def _pairs(before: Sample, after: Sample, logs: bool = False) -> tuple[Floats, Floats] | None:
-    """Return the case means of both sides, in the order of the matched cases.
+Pairs = tuple[Floats, Floats, Ints | None]
 
-    None unless at least two cases, and at least half of the cases of either side, match.
+
+def _pairs(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
+    """Return the case means of both sides, in the order of the matched cases, and their clusters.
+
+    None if less than two cases match.
     """
     if before.cases is None or after.cases is None:
         return None
@@ -303,10 +352,9 @@ def _pairs(before: Sample, after: Sample, logs: bool = False) -> tuple[Floats, F
     by_case[old_cases] = old_means
     first = by_case[_indices(before.names, after.names)[new_cases]]
     matched = ~np.isnan(first)
-    count = int(np.count_nonzero(matched))
-    if count < 2 or 2 * count < max(old_cases.size, new_cases.size):
+    if np.count_nonzero(matched) < 2:
         return None
-    return first[matched], new_means[matched]
+    return first[matched], new_means[matched], after.clusters_of(new_cases[matched])
 
 
 @lru_cache(maxsize=1)

@@ -71,7 +71,7 @@ def estimate(group: Group, metric: Metric, numbers: Mapping[str, float | None]) 
         left_out = f"none of its {sample.invalid} values is a finite number"
         reason = left_out if sample.invalid else "nothing was recorded for it"
         return Estimate(value=None, reason=reason)
-    cases = None if sample.cases is None else sample.units
+    cases = sample.case_count
     try:
         low, high = interval_for_display(sample, ALPHA)
     except NoIntervalError as error:

@@ -80,6 +80,7 @@ class Verdict:
     unit: str = ""
 
 
+BY_CASE = "trials clustered by case"
 UNJUDGED = "too few values, or too many alike, to find anomalies"
 
 
@@ -226,7 +227,9 @@ def _verdict(expectation: Expectation, interval: Interval, bound: float) -> str:
 
 def _basis(sample: Sample) -> str:
     name = {RATE: "Clopper-Pearson", QUANTILE: "order statistics"}.get(sample.kind, "Student's t")
-    return f"{name}, trials clustered by case" if sample.clusters() is not None else name
+    if sample.clusters() is None:
+        return name
+    return f"{name}, cases clustered" if sample.belongs is not None else f"{name}, {BY_CASE}"
 
 
 def _needs(

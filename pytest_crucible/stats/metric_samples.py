@@ -38,10 +38,27 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
     Totals, counts and extremes are facts about this run: there is nothing to infer. An empty sample
     means that nothing was recorded.
     """
+    if metric.drawn is None:
+        return None
     if metric.drawn == RECORDED:
-        return _of_users(group, metric)
-    draw = None if metric.drawn is None else _DRAWS[metric.drawn]
-    return None if draw is None else _shaped(draw(group, metric), metric.statistic)
+        sample = _of_users(group, metric)
+    else:
+        sample = _shaped(_DRAWS[metric.drawn](group, metric), metric.statistic)
+    return None if sample is None else _in_clusters(group, sample)
+
+
+def _in_clusters(group: Group, sample: Sample) -> Sample:
+    """Add the clusters of the cases, if any has one; a case without is a cluster of its own."""
+    if not group.clusters or sample.cases is None:
+        return sample
+    numbers: dict[tuple[bool, str], int] = {}
+    belongs = [
+        numbers.setdefault(
+            (True, group.clusters[name]) if name in group.clusters else (False, name), len(numbers)
+        )
+        for name in sample.names
+    ]
+    return replace(sample, belongs=np.array(belongs, dtype=np.int64))
 
 
 def _of_users(group: Group, metric: Metric) -> Sample | None:

@@ -30,8 +30,8 @@ _BATCH = 200
 def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change:
     """Return the ratio of a percentile of positive values, candidate to baseline.
 
-    Percentile bootstrap (Efron 1979): draw cases with replacement, with all their trials; if
-    paired, the same cases on both sides.
+    Percentile bootstrap (Efron 1979): draw cases (or clusters) with replacement, with all their
+    trials; if paired, the same cases on both sides.
 
     Args:
         base: the baseline.
@@ -77,9 +77,9 @@ def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change
 
 def _resampled_alone(sample: Sample, q: float, rng: np.random.Generator) -> Floats:
     """Return the log of the percentile in every resample of one side, shape ``(RESAMPLES,)``."""
-    if sample.clusters() is not None:
-        assert sample.cases is not None
-        return _resampled(sample.values, sample.cases, q, rng)
+    clusters = sample.clusters()
+    if clusters is not None:
+        return _resampled(sample.values, clusters, q, rng)
     # Draw the rank of the resample's percentile directly: an order statistic of n uniform ranks.
     rank = math.ceil(q * sample.n)
     drawn = rng.beta(rank, sample.n + 1 - rank, RESAMPLES) * sample.n
@@ -93,9 +93,14 @@ def _resampled_pairs(base: Sample, cand: Sample, q: float, rng: np.random.Genera
     assert cand.cases is not None
     indices = {name: index for index, name in enumerate(base.names)}
     renumbered = np.array([indices.setdefault(name, len(indices)) for name in cand.names])
-    sides = (base.values, base.cases), (cand.values, renumbered[cand.cases])
-    together = np.concatenate([cases for _, cases in sides])
-    values = np.concatenate([values for values, _ in sides])
+    first, second = base.cases, renumbered[cand.cases]
+    if base.belongs is not None:
+        # A case that only the candidate has is a cluster of its own.
+        alone = np.arange(len(indices) - base.belongs.size) + base.belongs.max() + 1
+        belongs = np.concatenate([base.belongs, alone])
+        first, second = belongs[first], belongs[second]
+    together = np.concatenate([first, second])
+    values = np.concatenate([base.values, cand.values])
     return _resampled(values, together, q, rng, base.n)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class Sample:
         invalid: number of values that were left out because they are not finite.
         weights: shape ``(n,)``: how many values each value stands for; None if the run was not
             sampled.
+        belongs: for every case the index of its cluster; None: each is a cluster of its own.
     """
 
     values: Floats
@@ -46,6 +47,7 @@ class Sample:
     factor: float = 1.0
     invalid: int = 0
     weights: Floats | None = None
+    belongs: Ints | None = None
 
     @property
     def n(self) -> int:
@@ -54,8 +56,14 @@ class Sample:
 
     @property
     def units(self) -> int:
-        """Number of cases; of values, if there are no cases."""
-        return self.n if self.cases is None else int(np.count_nonzero(np.bincount(self.cases)))
+        """Number of independent units: clusters, else cases, else values."""
+        independent = self._independent()
+        return self.n if independent is None else int(np.count_nonzero(np.bincount(independent)))
+
+    @property
+    def case_count(self) -> int | None:
+        """Number of cases; None if there are none."""
+        return None if self.cases is None else int(np.count_nonzero(np.bincount(self.cases)))
 
     def mean(self) -> float:
         """Return the mean, weighted if the run was sampled (Hájek 1971)."""
@@ -69,9 +77,53 @@ class Sample:
             return weighted.quantiles(self.values, self.weights, [q])[0]
         return float(np.quantile(self.values, q))
 
+    def _independent(self) -> Ints | None:
+        """Return the cluster of every value; the case, where cases have no cluster."""
+        if self.cases is None or self.belongs is None:
+            return self.cases
+        return self.belongs[self.cases]
+
     def clusters(self) -> Ints | None:
-        """Return the cases if any has several values; else None: the values are independent."""
-        return None if self.units == self.n else self.cases
+        """Return the cluster of every value; None if no two values have the same."""
+        return None if self.units == self.n else self._independent()
+
+    def clusters_of(self, cases: Ints) -> Ints | None:
+        """Return the cluster of every one of these cases; None if no two have the same."""
+        if self.belongs is None:
+            return None
+        clusters = self.belongs[cases]
+        return None if np.unique(clusters).size == clusters.size else clusters
+
+    def only(self, names: Mapping[str, str]) -> Sample:
+        """Return the values of some cases, under other names.
+
+        Args:
+            names: the new names of the cases to keep, by their present ones.
+        """
+        if self.cases is None:
+            return self
+        wanted = np.array([name in names for name in self.names], dtype=bool)
+        numbers = np.cumsum(wanted) - 1
+        keep = wanted[self.cases]
+        return replace(
+            self,
+            values=self.values[keep],
+            cases=numbers[self.cases[keep]],
+            names=tuple(names[name] for name in self.names if name in names),
+            weights=None if self.weights is None else self.weights[keep],
+            belongs=None if self.belongs is None else self.belongs[wanted],
+        )
+
+    def without(self, names: Iterable[str]) -> Sample:
+        """Return the values of all cases but these."""
+        gone = set(names)
+        return self.only({name: name for name in self.names if name not in gone})
+
+    def present(self) -> set[str]:
+        """Return the names of the cases that have values."""
+        if self.cases is None:
+            return set()
+        return {self.names[case] for case in np.unique(self.cases).tolist()}
 
     def case_means(self, of_logs: bool = False) -> tuple[Ints, Floats]:
         """Return the indices of the cases that have values, and the mean of each case.
@@ -146,5 +198,7 @@ def trials_without(group: Group, name: str) -> str | None:
         return None
     ran = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
     recorded = set(zip(series.cases, series.trials, strict=True))
+    if all(case == NO_CASE for case, _ in recorded):
+        return None  # a number of the run, not of its trials
     lacking = sum((group.cases.get(trial.case), trial.trial) not in recorded for trial in ran)
     return f"{lacking} of {len(ran)} trials" if lacking else None

@@ -131,18 +131,18 @@ def welch(x: Floats, y: Floats) -> float | None:
         return 1.0 if x[0] == y[0] else None
     # Not SciPy's function: it warns of a loss of precision if values hardly differ.
     t = float(y.mean() - x.mean()) / math.sqrt(v1 + v2)
-    return 2 * student_sf(abs(t), welch_df(v1, x.size, v2, y.size))
+    return 2 * student_sf(abs(t), welch_df(v1, x.size - 1, v2, y.size - 1))
 
 
-def welch_df(v1: float, n1: int, v2: float, n2: int) -> float:
+def welch_df(v1: float, df1: float, v2: float, df2: float) -> float:
     """Return Welch's degrees of freedom (Satterthwaite 1946).
 
     Args:
         v1, v2: variances of the two means.
-        n1, n2: numbers of values.
+        df1, df2: their degrees of freedom.
     """
     share = v1 / (v1 + v2)
-    return 1 / (share**2 / (n1 - 1) + (1 - share) ** 2 / (n2 - 1))
+    return 1 / (share**2 / df1 + (1 - share) ** 2 / df2)
 
 
 def fisher(x1: int, n1: int, x2: int, n2: int) -> float | None:

@@ -49,7 +49,7 @@ def test_trial_that_began_and_never_ended_has_crashed() -> None:
 
 def test_trial_that_was_planned_and_never_began_is_missing() -> None:
     """The plan tells which trials there should be, beyond those that left a trace."""
-    plan = (("exp", "default", "t", "case-1", 1), ("exp", "default", "t", "case-2", 1))
+    plan = (("exp", "default", "test_it[case-1]", "case-1", 1), ("exp", "default", "test_it[case-2]", "case-2", 1))
     trials = book(trial("passed", trial_scope("case-1")), plan=plan)
     assert [(each.case, each.outcome) for each in trials] == [
         ("case-1", "passed"),
@@ -125,7 +125,7 @@ def test_location_of_the_test_is_kept() -> None:
 def test_outcomes_enter_the_rates_as_promised() -> None:
     """Crashes, errors and interruptions stay in the denominator; skipped and missing do not."""
     attempts = [trial(outcome, trial_scope(outcome)) for outcome in OUTCOMES]
-    plan = (("exp", "default", "t", "gone", 1),)
+    plan = (("exp", "default", "test_it[gone]", "gone", 1),)
     found = summarise_trials(book(*attempts, trial(None, trial_scope("crash")), plan=plan))
     assert found == Tests(
         trials=9, passed=2, failed=2, errored=1, crashed=2, skipped=1, missing=1, attempts=8,
@@ -144,7 +144,7 @@ def test_nothing_judged_has_no_rate() -> None:
 def test_outcomes_partition_the_trials(outcomes: list[str | None]) -> None:
     """Every trial is counted under exactly one outcome, and the rate follows from them."""
     scopes = {f"case-{i}": outcome for i, outcome in enumerate(outcomes)}
-    plan = tuple(("exp", "default", "t", case, 1) for case in scopes)
+    plan = tuple(("exp", "default", f"test_it[{case}]", case, 1) for case in scopes)
     began = [trial(out, trial_scope(case)) for case, out in scopes.items() if out != "never"]
     found = summarise_trials(book(*began, plan=plan))
     parts = (found.passed, found.failed, found.errored, found.crashed, found.skipped, found.missing)

@@ -229,12 +229,12 @@ def test_what_is_not_recorded_is_told(folder: Path) -> None:
         *trial(None, trial_scope("b")),
         *trial("skipped", trial_scope("c")),
     ]
-    plan = [("exp", "default", f"t[{case}]", case, 1) for case in "abcd"]
+    plan = [("exp", "default", f"test_it[{case}]", case, 1) for case in "abcd"]
     found = lines(folder, events, plan=plan)
     assert found[1] == Line(
         "  recorded 1/4 trials · 1 crashed (main) · 1 skipped · 1 missing", "yellow"
     )
-    assert Line("incomplete: 1 trial never ran: t[d]", "yellow") in found
+    assert Line("incomplete: 1 trial never ran: test_it[d]", "yellow") in found
 
 
 def test_duplicates_of_merged_shards_are_told() -> None:
