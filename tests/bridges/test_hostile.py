@@ -277,10 +277,14 @@ def test_the_canary_uses_nothing_up() -> None:
 
 def test_a_judges_threads() -> None:
     """OpenTelemetry's own context, as its threading instrumentor carries it, knows the judge."""
+    from pytest_crucible.experiments.library import MemoryScopes
     from pytest_crucible.runs.experiment_definition import define
 
     with capturing() as captured:
-        handle = Experiment(define("exp"), captured.opened, captured.store, "run", "main")
+        scopes = MemoryScopes(captured.store, None)
+        handle = Experiment(
+            define("exp"), captured.opened, captured.store, "run", "main", scopes=scopes
+        )
         with handle.judge():
             carried = context.get_current()
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
 from pytest_crucible.analysis.run import open_run
-from pytest_crucible.runs.experiment_definition import KEYWORDS, LIBRARY, OBEYED_BY, define
+from pytest_crucible.runs.experiment_definition import KEYWORDS, LIBRARY, OBEYED_BY, define, obeyed
 from tests.made_events import set_clock
 from tests.test_html import ELEMENTS, Tags
 
@@ -44,7 +44,7 @@ def test_experiment_records_from_start_to_stop() -> None:
     assert names(handle) == ["during"]
     assert (handle.name, handle.condition, handle.status) == ("exp", "control", "stopped")
     assert (handle.definition.hypothesis, handle.definition.tags) == ("it works", ("t",))
-    assert (handle.case, handle.trial, handle.attempt) == (None, None, None)
+    assert (handle.case_id, handle.trial, handle.attempt) == (None, None, None)
     assert repr(handle) == "<experiment 'exp' 'control' stopped>"
 
 
@@ -166,7 +166,7 @@ def test_what_the_library_does_not_obey_it_refuses(keyword: str) -> None:
             call()
         assert str(caught.value) == (
             f"{keyword}= needs pytest, which runs the tests; "
-            "valid: hypothesis, condition, tags, metadata, sample_size, metrics, validate, sampling"
+            f"valid: {', '.join(obeyed(LIBRARY))}"
         )
 
 

@@ -46,7 +46,7 @@ def record_of(opened: OpenScope, store: MemoryStore, since: int | None = None) -
 
 def test_events_of_the_scope_and_its_judges(store: MemoryStore) -> None:
     """And of nobody else in the same store, whatever runs beside it."""
-    other = replace(SCOPE, case="b")
+    other = replace(SCOPE, case="b", test="other")
     judge = replace(SCOPE, role=JUDGE)
     with scope_in(store) as opened, scope_in(store, 2, other) as beside:
         own = record_of(opened, store)

@@ -29,7 +29,7 @@ def test_a_regression_is_an_error_at_its_test(tmp_path: Path) -> None:
     removed = f"::warning {PLACE},title=REMOVED%3A exp::1 case: tests/t.py::test_it[0] (success_rate "
     assert cases.startswith(removed)
     assert score.startswith(f"::warning {PLACE},title=REMOVED%3A exp::score.mean 0.")
-    assert latency.startswith(f"::error {PLACE},title=REGRESSED%3A exp::latency 101 ms → 204 ms, ")
+    assert latency.startswith(f"::error {PLACE},title=REGRESSED%3A exp::latency 102 ms → 204 ms, ")
     assert "+100.0 %25 [" in latency
     assert unclear == (
         f"::warning {PLACE},title=INCONCLUSIVE%3A exp::success_rate, latency.p95"

@@ -75,7 +75,7 @@ def test_cases_and_experiments_that_went_and_came(tmp_path: Path) -> None:
     cand = made(tmp_path / "b", [*observed(range(1, 41)), *observed(experiment="new")])
     seen = compare_markdown(compared(base, cand)).partition("<details>")[0]
     assert "- 🟠 **REMOVED** in exp: 1 case: tests/t.py::test\\_it\\[0\\] (success" in seen
-    assert "- 🔵 **ADDED** 1 case of exp: tests/t.py::test\\_it\\[40\\]\n" in seen
+    assert "- 🔵 **ADDED** in exp: 1 case: tests/t.py::test\\_it\\[40\\] (success" in seen
     assert "- 🟠 **REMOVED** old: only in the baseline\n" in seen
     assert "- 🔵 **ADDED** new: only in the candidate\n" in seen
 

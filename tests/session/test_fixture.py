@@ -18,7 +18,7 @@ def test_it_knows_its_trial(pytester: pytest.Pytester, mode: tuple[str, ...]) ->
         def test_a(n, experiment):
             assert experiment.name == "e"
             assert experiment.definition.tags == ("t",)
-            assert experiment.case == "test_it_knows_its_trial.py::test_a[7]"
+            assert experiment.case_id == "test_it_knows_its_trial.py::test_a[7]"
             assert experiment.attempt == 1
             assert experiment.status == "running"
             experiment.execute(

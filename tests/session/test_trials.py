@@ -195,7 +195,8 @@ def test_a_trial_says_where_it_stands_and_what_became_of_it(pytester: pytest.Pyt
     assert [event.name for event in told] == [TRIAL_START, TRIAL_STOP] * 2
     first, failed, second, passed = told
     file = "test_a_trial_says_where_it_stands_and_what_became_of_it.py"
-    assert first.metadata == second.metadata == {"file": file, "line": 4}
+    assert {**first.metadata, "fingerprint": ""} == {"file": file, "line": 4, "fingerprint": ""}
+    assert first.metadata["fingerprint"] != second.metadata["fingerprint"]
     assert failed.metadata == {"outcome": "failed", "error": f"AssertionError at {file}:8"}
     assert passed.metadata == {"outcome": "passed"}
     for begin, end in ((first, failed), (second, passed)):

@@ -13,7 +13,7 @@ from pytest_crucible import Experiment, JSONLMetrics
 @pytest.mark.experiment("prompt", conditions=("short", "long"), trials=3, budget_usd=1.0)
 def test_it(experiment: Experiment, tmp_path: object) -> None:
     assert_type(experiment.name, str)
-    assert_type(experiment.case, str | None)
+    assert_type(experiment.case_id, str | None)
     assert_type(experiment.trial, int | None)
     assert_type(experiment.duration_s, float)
     assert_type(experiment.child_env(), dict[str, str])
