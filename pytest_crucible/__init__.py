@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import JSONLMetrics as JSONLMetrics
     from pytest_crucible.experiments.adapters import LogEntry as LogEntry
     from pytest_crucible.experiments.adapters import MetricsAdapter as MetricsAdapter
-    from pytest_crucible.experiments.case_block import case as case
+    from pytest_crucible.experiments.current import case as case
     from pytest_crucible.experiments.differences import Difference as Difference
     from pytest_crucible.experiments.differences import Differences as Differences
     from pytest_crucible.experiments.handle import Experiment as Experiment
@@ -114,7 +114,7 @@ _HOMES = {
     "ValidationError": "_errors",
     "Window": "queries.windows",
     "archive": "experiments.library",
-    "case": "experiments.case_block",
+    "case": "experiments.current",
     "cleanup": "experiments.library",
     "compare": "experiments.library",
     "define_event": "events.catalog",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pytest_crucible._errors import DefinitionError
 from pytest_crucible._html import table
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.analyse import comparison_options
@@ -36,6 +37,84 @@ MISSING = "MISSING"
 _WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
 
 
+Key = tuple[str, str]
+"""experiment, condition"""
+Pair = Callable[[Collection[Key], Collection[Key]], Iterable[tuple[Key | None, Key | None]]]
+"""From the arms of baseline and candidate to those that are compared; None: only one run has it."""
+
+
+def arm_name(arm: Key) -> str:
+    """``exp`` or ``exp (short)``."""
+    experiment, condition = arm
+    return experiment if condition == "default" else f"{experiment} ({condition})"
+
+
+def same_arms(
+    before: Collection[Key], after: Collection[Key]
+) -> list[tuple[Key | None, Key | None]]:
+    """Pair the arms with the same experiment and the same condition."""
+    return [
+        (arm if arm in before else None, arm if arm in after else None)
+        for arm in dict.fromkeys([*before, *after])
+    ]
+
+
+def same_conditions(
+    before: Collection[Key], after: Collection[Key]
+) -> list[tuple[Key | None, Key | None]]:
+    """Pair the arms with the same condition, whatever their experiments are called.
+
+    Raises:
+        DefinitionError: several experiments of a run have a condition, or no condition is in both.
+    """
+    sides = [
+        _by_condition(side, arms) for side, arms in (("baseline", before), ("candidate", after))
+    ]
+    shared = [condition for condition in sides[1] if condition in sides[0]]
+    if not shared:
+        known = [", ".join(side) or "none" for side in sides]
+        raise DefinitionError(
+            f"no condition is in both runs: the baseline has {known[0]}, the candidate {known[1]}"
+        )
+    alone = [(arm, None) for c, arm in sides[0].items() if c not in sides[1]]
+    new = [(None, arm) for c, arm in sides[1].items() if c not in sides[0]]
+    return [*((sides[0][c], sides[1][c]) for c in shared), *alone, *new]
+
+
+def _by_condition(side: str, arms: Collection[Key]) -> dict[str, Key]:
+    found: dict[str, Key] = {}
+    for arm in arms:
+        other = found.setdefault(arm[1], arm)
+        if other != arm:
+            raise DefinitionError(
+                f"the {side} has the condition {arm[1]!r} in {other[0]!r} and in {arm[0]!r}: "
+                "name the arms to compare"
+            )
+    return found
+
+
+def these_arms(old: str, new: str) -> Pair:
+    """Return a function that pairs two arms, given as ``EXPERIMENT.CONDITION``.
+
+    An experiment with one condition needs no condition.
+    """
+
+    def pair(before: Collection[Key], after: Collection[Key]) -> list[tuple[Key, Key]]:
+        return [(_named_arm(old, "baseline", before), _named_arm(new, "candidate", after))]
+
+    return pair
+
+
+def _named_arm(name: str, side: str, arms: Collection[Key]) -> Key:
+    exact = [arm for arm in arms if f"{arm[0]}.{arm[1]}" == name]
+    found = exact or [arm for arm in arms if arm[0] == name]
+    if len(found) == 1:
+        return found[0]
+    valid = ", ".join(f"{experiment}.{condition}" for experiment, condition in arms)
+    problem = "has several arms" if found else "is not in it"
+    raise DefinitionError(f"arms of the {side}: {name!r} {problem}; valid: {valid}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmComparison:
     """One condition of one experiment, baseline against candidate.
@@ -49,6 +128,7 @@ class ArmComparison:
         removed_numbers, added_numbers: value and unit of every metric, of these cases alone.
         location: file and line of the first test; None if unknown.
         reason: why the arm could not be compared: only one run has it. None if both have it.
+        against: name of the baseline's arm, if it is another one.
     """
 
     experiment: str
@@ -63,14 +143,13 @@ class ArmComparison:
     added_numbers: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     location: tuple[str, int] | None = None
     reason: str | None = None
+    against: str | None = None
 
     @property
     def name(self) -> str:
-        return (
-            self.experiment
-            if self.condition == "default"
-            else (f"{self.experiment} ({self.condition})")
-        )
+        """The experiment, and its condition if it has several; what it is compared with."""
+        own = arm_name((self.experiment, self.condition))
+        return own if self.against is None else f"{own} against {self.against}"
 
     @property
     def removed(self) -> bool:
@@ -175,6 +254,7 @@ def compare_runs(
     base: tuple[RecordedRun, Results],
     cand: tuple[RecordedRun, Results],
     adjust: Callable[[Options], Options] = lambda options: options,
+    pair: Pair = same_arms,
 ) -> RunComparison:
     """Compare two runs that have been read.
 
@@ -182,12 +262,13 @@ def compare_runs(
         base: the baseline, and its results.
         cand: the candidate, and its results.
         adjust: takes the options of the candidate's marker, returns those to use.
+        pair: which arms are compared with which.
+
+    Raises:
+        DefinitionError: ``pair`` finds no arms that it could compare.
     """
     before, after = _arms(base[1]), _arms(cand[1])
-    arms = [
-        _compare_arm(key, before.get(key), after.get(key), adjust)
-        for key in dict.fromkeys([*before, *after])
-    ]
+    arms = [_compare_arm(old, new, before, after, adjust) for old, new in pair(before, after)]
     incomplete = [
         f"{which}: {reason}"
         for which, (_, results) in ((_BASELINE, base), (_CANDIDATE, cand))
@@ -231,12 +312,15 @@ def _arms(results: Results) -> dict[tuple[str, str], _Arm]:
 
 
 def _compare_arm(
-    key: tuple[str, str],
-    before: _Arm | None,
-    after: _Arm | None,
+    old_key: Key | None,
+    new_key: Key | None,
+    old_arms: Mapping[Key, _Arm],
+    new_arms: Mapping[Key, _Arm],
     adjust: Callable[[Options], Options],
 ) -> ArmComparison:
-    experiment, condition = key
+    experiment, condition = key = new_key or old_key or ("", "")
+    before = None if old_key is None else old_arms[old_key]
+    after = None if new_key is None else new_arms[new_key]
     if before is None or after is None:
         present = before or after
         assert present is not None
@@ -261,6 +345,7 @@ def _compare_arm(
         removed_numbers=numbers_of(old, new, matching.removed),
         added_numbers=numbers_of(new, old, matching.added),
         location=_location(after[1]),
+        against=None if old_key in (None, key) else arm_name(old_key or key),
     )
 
 

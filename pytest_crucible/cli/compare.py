@@ -10,7 +10,15 @@ from typing import Any
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison, compare_runs
+from pytest_crucible.analysis.run_comparison import (
+    FAIL_ON,
+    Pair,
+    RunComparison,
+    compare_runs,
+    same_arms,
+    same_conditions,
+    these_arms,
+)
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.cli.arguments import PATH_HELP, path_argument
 from pytest_crucible.cli.outputs import (
@@ -56,6 +64,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="METRIC",
         help="number of which more is better",
     )
+    which = compare.add_mutually_exclusive_group()
+    which.add_argument(
+        "--match", choices=("name", "condition"), default="name",
+        help="compare arms with the same experiment and condition (name, default), or with the "
+        "same condition, whatever the experiments are called",
+    )  # fmt: skip
+    which.add_argument(
+        "--arms", nargs=2, metavar=("BASELINE", "CANDIDATE"),
+        help="compare these two arms: EXPERIMENT.CONDITION of the one run and of the other",
+    )  # fmt: skip
     compare.add_argument(
         "--fail-on", default="regression", metavar="WHAT",
         help=f"comma-separated: {', '.join(FAIL_ON)}, none (default: regression)",
@@ -69,7 +87,10 @@ def _compare(options: argparse.Namespace, show: Print) -> int:
     fail_on = parse_fail_on(options.fail_on)
     adjust = _adjust(options)
     base = _read(options.baseline)
-    comparisons = [compare_runs(base, _read(path), adjust) for path in options.candidates]
+    pair: Pair = same_conditions if options.match == "condition" else same_arms
+    if options.arms is not None:
+        pair = these_arms(*options.arms)
+    comparisons = [compare_runs(base, _read(path), adjust, pair) for path in options.candidates]
     report = Report(
         lines=lambda: (line for each in comparisons for line in [*render_comparison(each), _BLANK]),
         markdown=lambda: "\n".join(compare_markdown(each) for each in comparisons),

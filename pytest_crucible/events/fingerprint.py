@@ -16,14 +16,16 @@ from types import MethodType
 from typing import Any
 
 _MOST_DEPTH = 20
-_LENGTH = 16
+_SHAPE, _CONTENT = 6, 14  # hexadecimal digits
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 Write = Callable[[bytes], object]
 
 
 def fingerprint(content: Mapping[str, object]) -> str | None:
-    """Return a hash of named values: 16 hexadecimal digits; None if there are none.
+    """Return a hash of named values, ``SHAPE-CONTENT``; None if there are none.
+
+    The shape stands for the names, and for the keys of values that are mappings: see `comparable`.
 
     Numbers, texts, bytes, containers, dataclasses, attrs classes, enums, paths, patterns, arrays
     and models with ``model_dump`` (pydantic) count by their values; functions and classes by their
@@ -35,9 +37,20 @@ def fingerprint(content: Mapping[str, object]) -> str | None:
     """
     if not content:
         return None
-    digest = hashlib.sha256()
-    _feed(digest.update, dict(content), ())
-    return digest.hexdigest()[:_LENGTH]
+    shape = {name: _keys(value) for name, value in content.items()}
+    return f"{_hash(shape, ())[:_SHAPE]}-{_hash(dict(content), ())[:_CONTENT]}"
+
+
+def comparable(one: str | None, other: str | None) -> bool:
+    """Whether two fingerprints are of contents with the same names.
+
+    A data set that gets one more column has other fingerprints, which say nothing about its rows.
+    """
+    return None not in (one, other) and str(one)[:_SHAPE] == str(other)[:_SHAPE]
+
+
+def _keys(value: object) -> list[str]:
+    return sorted(map(str, value)) if isinstance(value, Mapping) else []
 
 
 def _feed(write: Write, value: Any, above: tuple[int, ...]) -> None:

@@ -6,29 +6,25 @@ import sys
 from collections.abc import Mapping
 from contextvars import Token
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pytest_crucible import _clock
-from pytest_crucible._errors import DefinitionError, LifecycleError
+from pytest_crucible._errors import DefinitionError
 from pytest_crucible._text import one_line
 from pytest_crucible.capture.open_scope import OpenScope, current_scope
-from pytest_crucible.capture.recorder import locate, record_into
+from pytest_crucible.capture.recorder import record_into
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.events.fingerprint import fingerprint
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.raised import outcome_of, raised_at
-
-if TYPE_CHECKING:
-    from pytest_crucible.experiments.handle import Experiment
+from pytest_crucible.metrics.trials import BLOCK
+from pytest_crucible.runs.experiment_definition import Definition
 
 OnFailure = Literal["raise", "record"]
 RAISE, KEEP = "raise", "record"
 
 TAGS = "tags"
 """Name of the slices by the tags of the marker."""
-
-BLOCK = "block"
-"""Key in the metadata of `TRIAL_START` that marks the trials of blocks."""
 
 _LONGEST = 500
 _LONGEST_SLICE = 80
@@ -67,7 +63,28 @@ class Library:
         return outcome_of(error), None if error is None else raised_at(error), False
 
 
-class CaseBlock:
+class Inner(Protocol):
+    """The handle of a block."""
+
+    opened: OpenScope
+
+    def flush(self) -> None: ...
+
+
+Handle = TypeVar("Handle", bound=Inner)
+
+
+class Outer(Protocol[Handle]):
+    """The handle whose `Experiment.case` was called."""
+
+    definition: Definition
+    referee: Referee
+
+    def enter(self, case: str) -> Handle: ...
+    def leave(self, inner: Handle) -> None: ...
+
+
+class CaseBlock(Generic[Handle]):
     """The context manager that `Experiment.case` returns.
 
     Args:
@@ -80,7 +97,7 @@ class CaseBlock:
 
     def __init__(
         self,
-        outer: Experiment,
+        outer: Outer[Handle],
         case: str,
         cluster: str | None,
         on_failure: OnFailure | None,
@@ -91,12 +108,12 @@ class CaseBlock:
         self._cluster = cluster
         self._on_failure = on_failure
         self._metadata = metadata
-        self._handle: Experiment | None = None
+        self._handle: Handle | None = None
         self._token: Token[OpenScope | None] | None = None
         self._carried: Any = None
         self._began_ns = 0
 
-    def __enter__(self) -> Experiment:
+    def __enter__(self) -> Handle:
         if self._handle is not None:
             raise DefinitionError(f"case {self._case!r}: call case() again for another block")
         outer = self._outer
@@ -149,31 +166,6 @@ class CaseBlock:
         if slices:
             facts["slices"] = slices
         return facts
-
-
-def case(
-    case: object,
-    /,
-    *,
-    cluster: object = None,
-    on_failure: OnFailure | None = None,
-    **metadata: Any,
-) -> CaseBlock:
-    """Make a trial of a block in the experiment that is open here; see `Experiment.case`.
-
-    Raises:
-        DefinitionError: an id is no plain value.
-        LifecycleError: no experiment is open here, or several are and nothing says which is meant.
-    """
-    opened, attribution = locate()
-    around = None if opened is None else opened.of_code_under_test
-    if around is None or around.handle is None:
-        several = "several experiments are open" if attribution else "no experiment is open"
-        raise LifecycleError(
-            f"case({case!r:.80}): {several} here; use experiment.case(…) of the one that you mean"
-        )
-    handle: Experiment = around.handle()
-    return handle.case(case, cluster=cluster, on_failure=on_failure, **metadata)
 
 
 def case_text(what: str, value: object) -> str:

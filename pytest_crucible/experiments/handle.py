@@ -155,7 +155,7 @@ class Experiment:
         cluster: object = None,
         on_failure: OnFailure | None = None,
         **metadata: Any,
-    ) -> CaseBlock:
+    ) -> CaseBlock[Experiment]:
         """Make a trial of a block: ``with experiment.case("q17", cluster="doc3") as case:``.
 
         The trial has its own events, numbers and outcome; what is recorded in the block, also

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pytest_crucible.events.enrichment import number
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible.events.fingerprint import comparable
 from pytest_crucible.events.scope import Scope
 
 SUCCESSES = frozenset({"passed", "xpassed"})
@@ -18,6 +19,10 @@ BROKEN_OFF = frozenset({UNFINISHED, "interrupted"})
 """Outcomes of trials that began but never finished."""
 
 MISSING = "missing"
+
+POSITIONAL, BLOCK = "positional", "block"
+"""Keys of the metadata of `TRIAL_START`: the id of the case is its position in a list; the trial is
+a block of a test, see `Experiment.case`."""
 
 Key = tuple[str, str, str, int, str]
 """experiment, condition, case, trial, test"""
@@ -54,6 +59,7 @@ class Trial:
         block: whether it is a block of a test, or of other code, see `Experiment.case`.
         cluster: the group that the case belongs to; None if it is on its own.
         fingerprint: hash of the content of the case; None if that is unknown.
+        positional: whether the id of the case only says where it stands in a list.
         slices: the parts of the cases that the case belongs to, by name of the slices.
         duplicates: attempts in other runs of a merged artifact; only the earliest run counts.
     """
@@ -68,6 +74,7 @@ class Trial:
     block: bool = False
     cluster: str | None = None
     fingerprint: str | None = None
+    positional: bool = False
     slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     duplicates: int = 0
 
@@ -182,14 +189,17 @@ class TrialBook:
         if isinstance(file, str) and isinstance(line, int):
             trial.location = (file, line)
         trial.cluster, trial.fingerprint = _text(said, "cluster"), _text(said, "fingerprint")
+        trial.positional = said.get(POSITIONAL) is True
         slices = said.get("slices")
         if isinstance(slices, Mapping):
             trial.slices = {str(name): _texts(each) for name, each in slices.items()}
-        if said.get("block") is True:
+        if said.get(BLOCK) is True:
             trial.block = True
             self._tests_of_blocks.add((trial.experiment, trial.condition, trial.test))
         first = self._cases.setdefault((trial.experiment, trial.case), trial)
-        if first.fingerprint != trial.fingerprint and first.fingerprint and trial.fingerprint:
+        if first.fingerprint != trial.fingerprint and comparable(
+            first.fingerprint, trial.fingerprint
+        ):
             self.problems[
                 f"case {trial.case!r} of {trial.experiment!r} stands for different content: "
                 "give every case an id of its own"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible.metrics.trials import POSITIONAL
 from pytest_crucible.runs.experiment_definition import KEYWORDS, VALIDATE, Definition, define
 from pytest_crucible.session.case_facts import case_of, facts_of
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
@@ -172,9 +173,12 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
         # First: a condition "2" must not match a part of the repetition "1-2".
         ours.insert(0, f"{step + 1}-{_repetitions(item)}")
     own = {name: value for name, value in params.items() if name not in _OURS}
+    facts = facts_of(item, definition, own)
     case = case_of(item, definition, own)
     if case is None:
         case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
+        if own and _by_position(own, callspec, params_id):
+            facts[POSITIONAL] = True
     if worker is not None:
         case = f"{case}@{worker}"
     return TrialIdentity(
@@ -183,8 +187,14 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
         test=item.nodeid,
         case=case,
         trial=trial,
-        facts=facts_of(item, definition, own),
+        facts=facts,
     )
+
+
+def _by_position(params: Mapping[str, Any], callspec: Any, params_id: str) -> bool:
+    """Whether pytest numbered some of the parameters: ``row0``, ``row1``, …"""
+    parts = params_id.split("-")
+    return any(f"{name}{callspec.indices.get(name)}" in parts for name in params)
 
 
 def condition_id(condition: str) -> str:

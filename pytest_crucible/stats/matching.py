@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pytest_crucible.events.fingerprint import comparable
 from pytest_crucible.metrics.groups import Group
 from pytest_crucible.stats.samples import Sample
 
@@ -66,7 +67,7 @@ def match(base: Group, cand: Group) -> Matching:
     names = {
         case: case
         for case, content in before.items()
-        if case in after and (content == after[case] or None in (content, after[case]))
+        if case in after and _same(content, after[case])
     }
     for key in (_place, _content):
         if len(names) == min(len(before), len(after)):
@@ -87,15 +88,29 @@ def match(base: Group, cand: Group) -> Matching:
     )
 
 
-Contents = Mapping[str, str | None]
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The fingerprint of a case, None if it is unknown; whether its id is only a position."""
+
+    fingerprint: str | None = None
+    positional: bool = False
+
+
+def _same(one: _Content, other: _Content) -> bool:
+    """Whether two contents under the same id are those of one case."""
+    if comparable(one.fingerprint, other.fingerprint):
+        return one.fingerprint == other.fingerprint
+    return not (one.positional or other.positional)
+
+
+Contents = Mapping[str, _Content]
 
 
 def _contents(group: Group) -> Contents:
-    """Return the fingerprint of every case; None where it is unknown."""
-    contents: dict[str, str | None] = {trial.case: trial.fingerprint for trial in group.trials}
+    contents = {trial.case: _Content(trial.fingerprint, trial.positional) for trial in group.trials}
     for case in group.cases:
         if case not in group.enclosing:
-            contents.setdefault(case, None)
+            contents.setdefault(case, _Content())
     return contents
 
 
@@ -114,6 +129,6 @@ def _by_key(
     """Return the cases that are not done, by content; equal ones in their order."""
     found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for case, content in contents.items():
-        if case not in done and content is not None:
-            found[key(case, content)].append(case)
+        if case not in done and content.fingerprint is not None:
+            found[key(case, content.fingerprint)].append(case)
     return found
