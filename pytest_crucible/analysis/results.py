@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pytest_crucible._errors import DefinitionError
 from pytest_crucible._html import table
-from pytest_crucible._text import plural
+from pytest_crucible._text import did_you_mean, plural
 from pytest_crucible.analysis.nodes import NodeResult
+from pytest_crucible.analysis.slices import Sliced, Slices, slice_names, slices_of
 from pytest_crucible.metrics.catalog import Catalog
 from pytest_crucible.metrics.declared import plain
 from pytest_crucible.metrics.observations import (
@@ -91,20 +93,38 @@ class ExperimentResult:
     @property
     def baseline(self) -> str:
         """The condition with which the others are compared."""
-        return arms_of(self.conditions, self.groups)[0]
+        return self.arms[0]
+
+    @property
+    def arms(self) -> list[str]:
+        """The conditions that have trials, baseline first; all, if none has any."""
+        return arms_of(self.conditions, self.groups)
 
     @property
     def recorded(self) -> int:
         """Number of trials that ran to their end."""
         return sum(trial.outcome not in (MISSING, "skipped", *BROKEN_OFF) for trial in self.trials)
 
+    def slices(self, names: Sequence[str] | None = None) -> tuple[Slices, ...]:
+        """Return the experiment by properties of its cases, as far as these are on record.
+
+        Args:
+            names: the properties; None for those of the marker's ``slices=``.
+        """
+        groups = {condition: self.groups[condition] for condition in self.arms}
+        known = slice_names(groups.values())
+        wanted = self.definition.slices if names is None else names
+        claimed = [verdict.metric for verdict in self.verdicts]
+        whole = Sliced(groups, self.catalog, claimed)
+        return tuple(slices_of(whole, name) for name in wanted if name in known)
+
     def subject(self, condition: str) -> Subject:
         """Return one condition as a `Subject`, for `judge` and for intervals."""
         numbers = dict(flatten(self.metrics[condition]))
         return Subject(self.groups[condition], numbers, self.catalog)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as a dictionary, for the manifest."""
+    def to_dict(self, by: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the result as a dictionary, for the manifest; ``by`` as for `slices`."""
         return {
             "definition": self.definition.to_dict(),
             "declared": [plain(metric) for metric in self.catalog.declared.values()],
@@ -120,6 +140,7 @@ class ExperimentResult:
                 condition: [asdict(each) for each in comparisons]
                 for condition, comparisons in self.comparisons.items()
             },
+            "slices": [each.to_dict() for each in self.slices(by)],
             "invalid": dict(self.invalid),
             "models": sorted({model for group in self.groups.values() for model in group.models}),
         }
@@ -198,6 +219,21 @@ class Results:
             )
         ]
 
+    def check_slices(self, names: Iterable[str]) -> None:
+        """Check that the cases of some experiment can be sliced by every one of ``names``.
+
+        Raises:
+            DefinitionError: they cannot.
+        """
+        groups = (group for each in self.experiments for group in each.groups.values())
+        known = slice_names(groups)
+        for name in names:
+            if name not in known:
+                valid = ", ".join(known) or "none; the marker's slices= puts them on record"
+                raise DefinitionError(
+                    f"no slices by {name!r} on record; {did_you_mean(name, known)}valid: {valid}"
+                )
+
     @property
     def refused(self) -> bool:
         """Whether events differ from the catalog in an experiment with ``validate="error"``."""
@@ -216,10 +252,10 @@ class Results:
             )
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the results as a dictionary, for the manifest."""
+    def to_dict(self, by: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the results as a dictionary, for the manifest; ``by`` as for `slices`."""
         return {
-            "experiments": {each.definition.name: each.to_dict() for each in self.experiments},
+            "experiments": {each.definition.name: each.to_dict(by) for each in self.experiments},
             "nodes": list(self.nodes),
             "completeness": {
                 "complete": not self.incomplete,

@@ -11,6 +11,7 @@ from pytest_crucible._html import table
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.analyse import comparison_options
 from pytest_crucible.analysis.results import COMPARED, ExperimentResult, Results, comparison_cells
+from pytest_crucible.analysis.slices import compare_slices
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.runs.run import RecordedRun
@@ -129,6 +130,8 @@ class ArmComparison:
         location: file and line of the first test; None if unknown.
         reason: why the arm could not be compared: only one run has it. None if both have it.
         against: name of the baseline's arm, if it is another one.
+        slices: comparisons of the slices of the cases, by what they are sliced by. They decide
+            nothing: the verdict is that of the whole.
     """
 
     experiment: str
@@ -144,6 +147,7 @@ class ArmComparison:
     location: tuple[str, int] | None = None
     reason: str | None = None
     against: str | None = None
+    slices: Mapping[str, tuple[Comparison, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -255,6 +259,7 @@ def compare_runs(
     cand: tuple[RecordedRun, Results],
     adjust: Callable[[Options], Options] = lambda options: options,
     pair: Pair = same_arms,
+    by: Sequence[str] = (),
 ) -> RunComparison:
     """Compare two runs that have been read.
 
@@ -263,12 +268,14 @@ def compare_runs(
         cand: the candidate, and its results.
         adjust: takes the options of the candidate's marker, returns those to use.
         pair: which arms are compared with which.
+        by: properties of cases by which the arms are compared, too.
 
     Raises:
-        DefinitionError: ``pair`` finds no arms that it could compare.
+        DefinitionError: ``pair`` finds no arms that it could compare, or neither run has one of
+            ``by`` on record.
     """
     before, after = _arms(base[1]), _arms(cand[1])
-    arms = [_compare_arm(old, new, before, after, adjust) for old, new in pair(before, after)]
+    arms = [_compare_arm(old, new, before, after, adjust, by) for old, new in pair(before, after)]
     incomplete = [
         f"{which}: {reason}"
         for which, (_, results) in ((_BASELINE, base), (_CANDIDATE, cand))
@@ -317,6 +324,7 @@ def _compare_arm(
     old_arms: Mapping[Key, _Arm],
     new_arms: Mapping[Key, _Arm],
     adjust: Callable[[Options], Options],
+    by: Sequence[str],
 ) -> ArmComparison:
     experiment, condition = key = new_key or old_key or ("", "")
     before = None if old_key is None else old_arms[old_key]
@@ -346,6 +354,13 @@ def _compare_arm(
         added_numbers=numbers_of(new, old, matching.added),
         location=_location(after[1]),
         against=None if old_key in (None, key) else arm_name(old_key or key),
+        slices={
+            new_slices.name: compare_slices(
+                old_slices, new_slices, condition, before[1].condition, options
+            )
+            for new_slices in after[0].slices(by)
+            for old_slices in before[0].slices([new_slices.name])
+        },
     )
 
 

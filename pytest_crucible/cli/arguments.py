@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from pytest_crucible._errors import DefinitionError
@@ -25,3 +26,11 @@ def path_argument(text: str) -> Path:
         return local_path(text)
     except DefinitionError as error:
         raise NotAPathError(str(error)) from error
+
+
+def add_by(parser: argparse.ArgumentParser) -> None:
+    """Add ``--by``, which slices the cases."""
+    parser.add_argument(
+        "--by", action="append", metavar="NAME",
+        help="also by a property of the cases that the marker's slices= put on record; repeatable",
+    )  # fmt: skip

@@ -20,7 +20,7 @@ from pytest_crucible.analysis.run_comparison import (
     these_arms,
 )
 from pytest_crucible.capture.frames import SCHEMA
-from pytest_crucible.cli.arguments import PATH_HELP, path_argument
+from pytest_crucible.cli.arguments import PATH_HELP, add_by, path_argument
 from pytest_crucible.cli.outputs import (
     BAD,
     FINE,
@@ -78,6 +78,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--fail-on", default="regression", metavar="WHAT",
         help=f"comma-separated: {', '.join(FAIL_ON)}, none (default: regression)",
     )  # fmt: skip
+    add_by(compare)
     add_outputs(compare)
     compare.set_defaults(run=_compare)
 
@@ -87,10 +88,14 @@ def _compare(options: argparse.Namespace, show: Print) -> int:
     fail_on = parse_fail_on(options.fail_on)
     adjust = _adjust(options)
     base = _read(options.baseline)
+    base[1].check_slices(options.by or ())
     pair: Pair = same_conditions if options.match == "condition" else same_arms
     if options.arms is not None:
         pair = these_arms(*options.arms)
-    comparisons = [compare_runs(base, _read(path), adjust, pair) for path in options.candidates]
+    comparisons = [
+        compare_runs(base, _read(path), adjust, pair, options.by or ())
+        for path in options.candidates
+    ]
     report = Report(
         lines=lambda: (line for each in comparisons for line in [*render_comparison(each), _BLANK]),
         markdown=lambda: "\n".join(compare_markdown(each) for each in comparisons),

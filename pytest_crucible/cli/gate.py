@@ -7,7 +7,7 @@ import sys
 
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.capture.frames import SCHEMA
-from pytest_crucible.cli.arguments import PATH_HELP, path_argument
+from pytest_crucible.cli.arguments import PATH_HELP, add_by, path_argument
 from pytest_crucible.cli.outputs import (
     BAD,
     FINE,
@@ -39,6 +39,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--inconclusive", choices=("fail", "pass", "warn"), default="warn",
         help="what an inconclusive expectation does, unless its marker says so (default: warn)",
     )  # fmt: skip
+    add_by(gate)
     add_outputs(gate)
     gate.set_defaults(run=_gate)
 
@@ -47,10 +48,11 @@ def _gate(options: argparse.Namespace, show: Print) -> int:
     check_outputs(options, [options.path])
     run = open_recorded(options.path)
     results = analyse(run, expect=options.expect)
+    results.check_slices(options.by or ())
     report = Report(
-        lines=lambda: iter([*summary_of(results), Line(f"run: {results.run}")]),
-        markdown=lambda: results_markdown(results),
-        data=lambda: {"schema": SCHEMA, "run": results.run, **results.to_dict()},
+        lines=lambda: iter([*summary_of(results, by=options.by), Line(f"run: {results.run}")]),
+        markdown=lambda: results_markdown(results, options.by),
+        data=lambda: {"schema": SCHEMA, "run": results.run, **results.to_dict(options.by)},
         junit=lambda: results_junit(results, options.inconclusive),
         annotations=lambda: results_annotations(results, options.inconclusive),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.hooks.installed import installed
@@ -15,9 +15,14 @@ Print = Callable[[Iterable[Line]], None]
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1"}
 
 
-def summary_of(results: Results, sparklines: bool = True) -> Iterator[Line]:
-    """Yield the summary of a run, as its session printed it, with lines of installed plugins."""
-    yield from render(results, sparklines)
+def summary_of(
+    results: Results, sparklines: bool = True, by: Sequence[str] | None = None
+) -> Iterator[Line]:
+    """Yield the summary of a run, as its session printed it, with lines of installed plugins.
+
+    Arguments and errors as for `render`.
+    """
+    yield from render(results, sparklines, by)
     yield from map(Line, installed().summary(results))
 
 

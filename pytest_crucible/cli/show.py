@@ -7,7 +7,7 @@ import sys
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.cli.arguments import PATH_HELP, path_argument
+from pytest_crucible.cli.arguments import PATH_HELP, add_by, path_argument
 from pytest_crucible.cli.printing import Print, summary_of
 from pytest_crucible.queries.trace import Trace
 from pytest_crucible.report.terminal import Line, has_sparklines
@@ -19,6 +19,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     show = commands.add_parser("show", help="print the summary of a run")
     show.add_argument("path", type=path_argument, help=PATH_HELP)
     show.add_argument("--trace", metavar="ID", help="print one trace instead, as a tree")
+    add_by(show)
     show.set_defaults(run=_show)
 
 
@@ -28,8 +29,9 @@ def _show(options: argparse.Namespace, show: Print) -> int:
         show(map(Line, _trace(run, options.trace).lines()))
         return 0
     results = analyse(run)
+    results.check_slices(options.by or ())
     sparklines = has_sparklines(sys.stdout.encoding)
-    show([*summary_of(results, sparklines), Line(f"run: {results.run}")])
+    show([*summary_of(results, sparklines, options.by), Line(f"run: {results.run}")])
     return 0
 
 

@@ -68,6 +68,15 @@ def _arm(arm: ArmComparison) -> Iterator[Line]:
     for word, text in case_notes(arm):
         yield Line(f"  {word}  {text}", "yellow")
     yield from comparison_lines(arm.comparisons, "  ")
+    for name, rows in arm.slices.items():
+        yield Line("")
+        yield Line(f"  {sliced_title(name)}")
+        yield from comparison_lines(rows, "    ")
+
+
+def sliced_title(name: str) -> str:
+    """What stands above the comparisons of the slices by ``name``."""
+    return one_line(f"by {name}, corrected for the number of slices; none decides the verdict")
 
 
 def case_notes(arm: ArmComparison) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,12 @@ from collections.abc import Iterator, Sequence
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
-from pytest_crucible.report.compare_text import CHANGED_CASES, case_notes, verdict_line
+from pytest_crucible.report.compare_text import (
+    CHANGED_CASES,
+    case_notes,
+    sliced_title,
+    verdict_line,
+)
 from pytest_crucible.report.numbers import (
     decimals,
     show,
@@ -16,6 +21,7 @@ from pytest_crucible.report.numbers import (
     show_change_interval,
     show_p,
 )
+from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
     comparison_note,
     estimate_text,
@@ -67,6 +73,10 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         yield from _comparison_table(urgent)
     if rest:
         yield from _folded(f"{plural(len(rest), 'other metric')}", _comparison_table(rest))
+    for arm in comparison.arms:
+        for name, rows in arm.slices.items():
+            table = _comparison_table([(arm, row) for row in rows])
+            yield from _folded(f"{arm.name} {sliced_title(name)}", table)
 
 
 def _arms_and_cases(arms: Sequence[ArmComparison]) -> Iterator[str]:
@@ -102,12 +112,17 @@ def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Itera
         )
 
 
-def results_markdown(results: Results) -> str:
-    """Return a run as Markdown: expectations that are not met first, metrics folded."""
-    return "\n".join(_results(results)) + "\n"
+def results_markdown(results: Results, by: Sequence[str] | None = None) -> str:
+    """Return a run as Markdown: expectations that are not met first, metrics folded.
+
+    Args:
+        results: the results of the run.
+        by: properties of cases to show apart; None for those of the markers.
+    """
+    return "\n".join(_results(results, by)) + "\n"
 
 
-def _results(results: Results) -> Iterator[str]:
+def _results(results: Results, by: Sequence[str] | None) -> Iterator[str]:
     for experiment in results.experiments:
         verdict, name = experiment.verdict, experiment.definition.name
         claim = f": {experiment.definition.hypothesis}" if experiment.definition.hypothesis else ""
@@ -131,6 +146,10 @@ def _results(results: Results) -> Iterator[str]:
                 rows.append(_row(metric.path, *cells))
         table = [*_table_head(header, right=experiment.conditions), *rows]
         yield from _folded("metrics, with 95 % intervals", table)
+        for slices in experiment.slices(by):
+            columns, lines = slice_cells(slices)
+            head = _table_head(columns, right=columns[-len(slices.metrics) - 1 :])
+            yield from _folded(slice_title(slices), [*head, *(_row(*line) for line in lines)])
     for reason in results.incomplete:
         yield f"- ⚠️ incomplete: {escape(reason)}"
 

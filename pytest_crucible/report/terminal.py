@@ -23,6 +23,7 @@ from pytest_crucible.report.numbers import (
     show_interval,
     show_p,
 )
+from pytest_crucible.report.slices import slice_table
 from pytest_crucible.report.spending import capture_lines, spending_lines
 from pytest_crucible.stats.comparison import (
     ADDED,
@@ -57,20 +58,28 @@ def has_sparklines(encoding: str | None) -> bool:
     return (encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
 
 
-def render(results: Results, sparklines: bool = True) -> Iterator[Line]:
+def render(
+    results: Results, sparklines: bool = True, by: Sequence[str] | None = None
+) -> Iterator[Line]:
     """Yield the summary of a run.
 
     Args:
         results: the results of the run.
         sparklines: draw curves; if False, describe them in words.
+        by: properties of cases to show apart; None for those of the markers.
+
+    Raises:
+        DefinitionError: no experiment has one of ``by`` on record.
     """
     for experiment in results.experiments:
-        yield from render_experiment(experiment, sparklines)
+        yield from render_experiment(experiment, sparklines, by)
         yield Line("")
     yield from _completeness(results)
 
 
-def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> Iterator[Line]:
+def render_experiment(
+    experiment: ExperimentResult, sparklines: bool = True, by: Sequence[str] | None = None
+) -> Iterator[Line]:
     """Yield the summary of one experiment.
 
     Verdict, hypothesis, completeness, metrics, comparisons, expectations, errors; arguments as for
@@ -96,6 +105,10 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
     anomalies = anomaly_line(experiment.metrics)
     if anomalies is not None:
         yield Line(_INDENT + one_line(anomalies))
+    for slices in experiment.slices(by):
+        yield Line("")
+        for text in slice_table(slices):
+            yield Line((_INDENT + text).rstrip())
     for condition, comparisons in experiment.comparisons.items():
         yield Line("")
         yield Line(_INDENT + one_line(f"{condition} against {experiment.baseline}"))

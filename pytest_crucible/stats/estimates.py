@@ -47,13 +47,16 @@ class Estimate:
     sample: Sample | None = None
 
 
-def estimate(group: Group, metric: Metric, numbers: Mapping[str, float | None]) -> Estimate:
+def estimate(
+    group: Group, metric: Metric, numbers: Mapping[str, float | None], alpha: float = ALPHA
+) -> Estimate:
     """Estimate one metric.
 
     Args:
         group: the observations.
         metric: the metric, from the catalogue.
         numbers: all metrics of the group by path; plain facts are read from here.
+        alpha: error of both sides of the interval together.
     """
     path = metric.path
     sample = sample_of(group, metric)
@@ -73,7 +76,7 @@ def estimate(group: Group, metric: Metric, numbers: Mapping[str, float | None]) 
         return Estimate(value=None, reason=reason)
     cases = sample.case_count
     try:
-        low, high = interval_for_display(sample, ALPHA)
+        low, high = interval_for_display(sample, alpha)
     except NoIntervalError as error:
         return Estimate(
             value=point(sample), n=sample.n, cases=cases, reason=str(error), sample=sample

@@ -1,0 +1,59 @@
+"""Slices as a table: one row per slice and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tabulate import tabulate
+
+from pytest_crucible._text import one_line, plural
+from pytest_crucible.analysis.slices import Slices
+from pytest_crucible.report.numbers import decimals, show, show_interval
+
+
+def slice_title(slices: Slices) -> str:
+    """What stands above the table."""
+    count = len(slices.slices)
+    together = f", the intervals of {count} slices hold together" if count > 1 else ""
+    more = f", without {plural(slices.left_out, 'smaller slice')}" if slices.left_out else ""
+    return one_line(f"by {slices.name}{together}{more}")
+
+
+def slice_cells(slices: Slices) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of the table, the text columns first."""
+    shown = slices.slices
+    several = any(len(each.subjects) > 1 for each in shown)
+    header = ["slice", *(["condition"] if several else [])]
+    header += ["cases", *(metric.path for metric in slices.metrics)]
+    digits = {metric.path: _digits(slices, metric.path) for metric in slices.metrics}
+    rows = []
+    for each in shown:
+        for condition, estimates in each.estimates.items():
+            cells = [
+                f"{show(e.value, m.unit, digits[m.path])} "
+                f"{show_interval(e.low, e.high, m.unit, digits[m.path])}".rstrip()
+                for m in slices.metrics
+                for e in [estimates[m.path]]
+            ]
+            rows.append([each.value, *([condition] if several else []), f"{len(each.cases):,}"])
+            rows[-1] += cells
+    return header, rows
+
+
+def slice_table(slices: Slices) -> Iterator[str]:
+    """Yield the table for a terminal, its title first."""
+    yield slice_title(slices)
+    header, rows = slice_cells(slices)
+    numbers = len(slices.metrics) + 1
+    align = ["left"] * (len(header) - numbers) + ["right"] * numbers
+    rows = [list(map(one_line, row)) for row in rows]
+    yield from tabulate(
+        rows, headers=header, tablefmt="plain", disable_numparse=True, colalign=align
+    ).splitlines()
+
+
+def _digits(slices: Slices, path: str) -> int:
+    estimates = [found[path] for each in slices.slices for found in each.estimates.values()]
+    values = [each.value for each in estimates if each.value is not None]
+    bounds = [bound for each in estimates for bound in (each.low, each.high)]
+    return decimals(values, bounds)
