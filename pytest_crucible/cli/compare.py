@@ -9,16 +9,9 @@ from typing import Any
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.arm_pairs import Pair, same_arms, same_conditions, these_arms
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.analysis.run_comparison import (
-    FAIL_ON,
-    Pair,
-    RunComparison,
-    compare_runs,
-    same_arms,
-    same_conditions,
-    these_arms,
-)
+from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison, compare_runs
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.cli.arguments import PATH_HELP, add_by, path_argument
 from pytest_crucible.cli.outputs import (

@@ -140,6 +140,9 @@ def _recorded(experiment: ExperimentResult) -> str:
                 nodes = sorted({trial.attempts[-1].node[1] for trial in ended if trial.attempts})
                 where = f" ({', '.join(nodes)})" if word == "crashed" else ""
                 parts.append(f"{len(ended)} {word}{where}")
+        cases, planned = len({trial.case for trial in trials}), experiment.definition.sample_size
+        if planned is not None and cases != planned:
+            parts.append(f"{cases:,} of the {planned:,} cases of sample_size")
         duplicates = sum(trial.duplicates for trial in trials)
         if duplicates:
             parts.append(f"{plural(duplicates, 'duplicate')} of other shards left out")
