@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
-from pytest_crucible.analysis.nodes import broken_off, node_result
+from pytest_crucible.analysis.nodes import broken_off, node_result, resumed_nodes
 from pytest_crucible.analysis.plugin_metrics import CustomMetrics, summarise_all
 from pytest_crucible.analysis.results import (
     ExperimentResult,
@@ -28,8 +28,9 @@ from pytest_crucible.metrics.observations import (
     observe_nodes,
 )
 from pytest_crucible.metrics.spending import summarise_spending
-from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
@@ -93,11 +94,13 @@ def analyse(
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, declared_metrics, problems)
             experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
+    trials = [trial for group in observations.groups.values() for trial in group.trials]
+    resumed = resumed_nodes(run.nodes, trials)
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
-        nodes=tuple(map(node_result, run.nodes)),
-        incomplete=tuple(_incomplete(run, observations)),
+        nodes=tuple(node_result(node, any(node is each for each in resumed)) for node in run.nodes),
+        incomplete=tuple(_incomplete(run, observations, trials, resumed)),
         unattributed=observations.unattributed,
         late=observations.late,
         sole=observations.sole,
@@ -230,12 +233,20 @@ def _custom_of(run: RecordedRun, plugins: Plugins) -> CustomMetrics:
     return custom
 
 
-def _incomplete(run: RecordedRun, observations: Observations) -> list[str]:
+def _incomplete(
+    run: RecordedRun,
+    observations: Observations,
+    trials: Sequence[Trial],
+    resumed: Sequence[Node],
+) -> list[str]:
     reasons = [note for node in run.nodes for note in node.notes]
     reasons += run.torn()
-    reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.ended]
+    reasons += [
+        f"{node.name}: did not end in good order"
+        for node in run.nodes
+        if not node.ended and not any(node is each for each in resumed)
+    ]
     reasons += observations.failures
-    trials = [trial for group in observations.groups.values() for trial in group.trials]
     for outcomes, verb in (({MISSING}, "never ran"), (BROKEN_OFF, "crashed")):
         tests = [trial.test for trial in trials if trial.outcome in outcomes]
         if tests:

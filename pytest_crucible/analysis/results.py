@@ -208,7 +208,7 @@ class Results:
         """Whether data are missing: trials crashed or never ran, a process was killed, …"""
         return (
             self.noted
-            or any(not node["closed"] for node in self.nodes)
+            or any(not node["closed"] and "resumed" not in node for node in self.nodes)
             or any(
                 trial.outcome in (MISSING, *BROKEN_OFF)
                 for experiment in self.experiments

@@ -127,6 +127,9 @@ def _recorded(experiment: ExperimentResult) -> str:
                 nodes = sorted({trial.attempts[-1].node[1] for trial in ended if trial.attempts})
                 where = f" ({', '.join(nodes)})" if word == "crashed" else ""
                 parts.append(f"{len(ended)} {word}{where}")
+        replaced = sum(trial.replaced for trial in trials)
+        if replaced:
+            parts.append(f"{plural(replaced, 'crashed attempt')} replaced by later ones")
         duplicates = sum(trial.duplicates for trial in trials)
         if duplicates:
             parts.append(f"{plural(duplicates, 'duplicate')} of other shards left out")

@@ -38,7 +38,7 @@ def filled(*events: Event) -> Group:
     places: dict[object, Place] = {}
     for each in events:
         scope = each.scope or trial_scope()
-        place = places.setdefault(scope, Place(scope, group, each.run))
+        place = places.setdefault(scope, Place(scope, group, None))
         add_row(place, each, enrich(each))
     return group
 
