@@ -147,12 +147,13 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     Raises:
         pytest.UsageError: the marker came too late to run the item once per condition and trial.
     """
+    nodeid = _node_id(item)
     callspec = getattr(item, "callspec", None)
     params, params_id = ({}, "") if callspec is None else (callspec.params, callspec.id)
     expanded = CONDITION_PARAM in params, TRIAL_PARAM in params
     if expanded != (bool(definition.conditions), definition.trials > 1):
         raise pytest.UsageError(
-            f"{item.nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
+            f"{nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
             "function, its class or its module, not on a parameter or added by a hook"
         )
     condition = params.get(CONDITION_PARAM, definition.condition or "default")
@@ -167,12 +168,24 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
         trial += step * definition.trials
         # First: a condition "2" must not match a part of the repetition "1-2".
         ours.insert(0, f"{step + 1}-{_repetitions(item)}")
-    case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
+    case = _case(nodeid, params_id, ours) if ours else nodeid
     if worker is not None:
         case = f"{case}@{worker}"
     return TrialIdentity(
-        definition=definition, condition=condition, test=item.nodeid, case=case, trial=trial
+        definition=definition, condition=condition, test=nodeid, case=case, trial=trial
     )
+
+
+def _node_id(item: pytest.Item) -> str:
+    """Return a test's node id without what xdist's ``--dist loadgroup`` appends to it.
+
+    A marker that a hook adds may come after that.
+    """
+    groups = [
+        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    ]
+    return item.nodeid.removesuffix(f"@{'_'.join(sorted(set(groups)))}") if groups else item.nodeid
 
 
 def condition_id(condition: str) -> str:

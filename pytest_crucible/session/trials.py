@@ -19,16 +19,19 @@ from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.runs.experiment_definition import ERROR
+from pytest_crucible.session.fixture import LateMarkerError
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.outcome import (
+    FAILED_SUBTESTS,
     RECORDED,
     TRIAL,
-    error_of,
     phase_outcome,
     trial_outcome,
+    worse,
 )
 from pytest_crucible.session.scope_capture import ScopeCapture
 from pytest_crucible.session.span_capture import Capture
+from pytest_crucible.session.trial_error import error_of
 
 
 @dataclass(slots=True)
@@ -52,7 +55,6 @@ class TrialHooks:
     `Budget`.
 
     Args:
-        config: of this process.
         recording: of this process.
         capture: captures the spans of every scope that is opened here.
         flush: called at the start and the end of each trial, outside pytest-timeout's timer.
@@ -60,12 +62,10 @@ class TrialHooks:
 
     def __init__(
         self,
-        config: pytest.Config,
         recording: NodeRecording,
         capture: Capture,
         flush: Callable[[], None] | None,
     ) -> None:
-        self._config = config
         self.recording = recording
         self._capture = capture
         self.flush = flush
@@ -91,12 +91,18 @@ class TrialHooks:
         if attempt is None:
             return report
         setattr(report, TRIAL, True)
-        if attempt.outcomes.get(call.when) != "failed":  # else a subtest has failed before
-            attempt.outcomes[call.when] = phase_outcome(report)
+        error = None if call.excinfo is None else call.excinfo.value
+        before, outcome = attempt.outcomes.get(call.when), phase_outcome(report, error, item)
+        attempt.outcomes[call.when] = worse(before, outcome)
+        recorded = attempt.identity.definition.failures == "record" and call.when == "call"
         if report.failed:
-            if call.excinfo is not None:
-                attempt.error = error_of(call.excinfo, self._config)
-            if call.when == "call" and attempt.identity.definition.failures == "record":
+            if attempt.outcomes[call.when] != before:  # of several subtests, the first counts
+                attempt.error = _error(item, report, call)
+            if recorded and not isinstance(error, LateMarkerError):
+                setattr(report, RECORDED, attempt.identity.definition.name)
+        elif report.passed and attempt.outcomes[call.when] != outcome:
+            setattr(report, FAILED_SUBTESTS, True)
+            if recorded:
                 setattr(report, RECORDED, attempt.identity.definition.name)
         if call.when == "teardown":
             self._end(None)
@@ -161,6 +167,14 @@ class TrialHooks:
         self._capture.leave(attempt.opened)
         self.recording.close_scope(attempt.opened)
         self.scope_capture.resume()
+
+
+def _error(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    if call.excinfo is not None:
+        return error_of(call.excinfo, item, call.when)
+    file, line, _ = item.location
+    what = "XPASS(strict)" if str(report.longrepr).startswith("[XPASS(strict)]") else "failed"
+    return f"{what} at {file}:{(line or 0) + 1}"
 
 
 class ScopeCaptureHooks:
