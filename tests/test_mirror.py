@@ -41,6 +41,7 @@ BESIDE = {
     "session/test_faults": "processes that really die",
     "session/test_inert": "sessions without experiments",
     "session/test_isolation": "experiments in and beside each other, and the state of the session",
+    "session/test_late_markers": "markers that hooks, fixtures and tests add",
     "session/test_manifest": "what is in the manifest of a session",
     "session/test_neighbours": "other plugins in the same session",
     "session/test_sampling": "samples from marker to verdict",

@@ -16,6 +16,7 @@ from pytest_crucible.analysis.results import (
     Results,
     arms_of,
 )
+from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.metrics.catalog import Metric
@@ -35,14 +36,8 @@ from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definiti
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
-from pytest_crucible.stats.expectations import (
-    CONFIRMED,
-    REJECTED,
-    Verdict,
-    judge,
-)
+from pytest_crucible.stats.expectations import judge
 from pytest_crucible.stats.expression import parse
-from pytest_crucible.stats.passing import failing_cases, parse_pass_if
 from pytest_crucible.stats.subject import Subject
 
 
@@ -148,10 +143,13 @@ def _experiment(
         verdict for text in definition.expect for verdict in judge(parse(text, named), subjects)
     ]
     if definition.pass_if:
-        verdicts += [_pass_if(definition, groups[condition]) for condition in conditions]
+        verdicts += [pass_if(definition, groups[condition]) for condition in conditions]
+    if nothing_ran(result.trials):
+        verdicts = not_run(verdicts, result.trials)
+    excess = too_many_errors(definition, conditions, result.trials)
     return replace(
         result,
-        verdicts=tuple(verdicts),
+        verdicts=(*((excess,) if excess else ()), *verdicts),
         comparisons=_comparisons(definition, subjects),
     )
 
@@ -184,29 +182,6 @@ def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
     if isinstance(margin, Mapping):
         return Options(margins=margin)
     return Options(margin=margin)
-
-
-def _pass_if(definition: Definition, group: Group) -> Verdict:
-    assert definition.pass_if is not None
-    needed = parse_pass_if(definition.pass_if, definition.trials)
-    cases = dict.fromkeys(trial.case for trial in group.trials)
-    failing = failing_cases(group.trials, needed)
-    open_cases = [t.case for t in group.trials if t.outcome in (MISSING, "skipped")]
-    passed = len(cases) - len(set(failing) | set(open_cases))
-    reason = None
-    if failing or open_cases:
-        reason = f"{passed} of {len(cases)} cases pass; not: {(failing + open_cases)[0]}"
-    return Verdict(
-        expectation=f"pass_if {definition.pass_if}",
-        condition=group.condition,
-        metric="pass_if",
-        unit="%",
-        verdict=REJECTED if reason else CONFIRMED,
-        observed=passed / len(cases) if cases else None,
-        bound=1.0,
-        basis="a fact about this run",
-        reason=reason,
-    )
 
 
 def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> list[Metric]:

@@ -9,6 +9,7 @@ from typing import Any
 from pytest_crucible._html import table
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.nodes import NodeResult
+from pytest_crucible.analysis.trial_verdicts import nothing_ran
 from pytest_crucible.metrics.catalog import Catalog
 from pytest_crucible.metrics.declared import plain
 from pytest_crucible.metrics.observations import (
@@ -16,14 +17,15 @@ from pytest_crucible.metrics.observations import (
 )
 from pytest_crucible.metrics.spending import Spending
 from pytest_crucible.metrics.summary import flatten
-from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED, Trial
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.expectations import (
-    CONFIRMED,
+    FATAL,
     INCONCLUSIVE,
-    REJECTED,
+    NOT_RUN,
+    WORST_FIRST,
     Verdict,
 )
 from pytest_crucible.stats.subject import Subject
@@ -81,12 +83,10 @@ class ExperimentResult:
 
     @property
     def verdict(self) -> str | None:
-        """The worst of `verdicts`; None if there are none."""
-        verdicts = {each.verdict for each in self.verdicts}
-        for verdict in (REJECTED, INCONCLUSIVE, CONFIRMED):
-            if verdict in verdicts:
-                return verdict
-        return None
+        """The worst of `verdicts`; NOT RUN if no trial ran; None if there are no verdicts."""
+        if nothing_ran(self.trials):
+            return NOT_RUN
+        return min((each.verdict for each in self.verdicts), key=WORST_FIRST.index, default=None)
 
     @property
     def baseline(self) -> str:
@@ -96,7 +96,7 @@ class ExperimentResult:
     @property
     def recorded(self) -> int:
         """Number of trials that ran to their end."""
-        return sum(trial.outcome not in (MISSING, "skipped", *BROKEN_OFF) for trial in self.trials)
+        return sum(trial.outcome not in (MISSING, SKIPPED, *BROKEN_OFF) for trial in self.trials)
 
     def subject(self, condition: str) -> Subject:
         """Return one condition as a `Subject`, for `judge` and for intervals."""
@@ -116,6 +116,11 @@ class ExperimentResult:
             "recorded": self.recorded,
             "verdict": self.verdict,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "coverage": {
+                condition: coverage
+                for condition in self.conditions
+                if (coverage := self.subject(condition).coverages())
+            },
             "comparisons": {
                 condition: [asdict(each) for each in comparisons]
                 for condition, comparisons in self.comparisons.items()
@@ -179,24 +184,31 @@ class Results:
             noted=True,
         )
 
-    def unmet(self, inconclusive: str) -> list[tuple[str, Verdict]]:
+    def unmet(self, inconclusive: str, not_run: bool = False) -> list[tuple[str, Verdict]]:
         """Return the verdicts that fail a gate, with the names of their experiments.
 
-        REJECTED fails; INCONCLUSIVE fails if the marker says so, or by default.
+        ERRORED and REJECTED fail; INCONCLUSIVE fails if the marker says so, or by default.
 
         Args:
             inconclusive: the default for markers without ``inconclusive``: fail, pass or warn.
+            not_run: whether NOT RUN fails, too.
         """
         return [
             (experiment.definition.name, verdict)
             for experiment in self.experiments
             for verdict in experiment.verdicts
-            if verdict.verdict == REJECTED
+            if verdict.verdict in FATAL
+            or (not_run and verdict.verdict == NOT_RUN)
             or (
                 verdict.verdict == INCONCLUSIVE
                 and (experiment.definition.inconclusive or inconclusive) == "fail"
             )
         ]
+
+    @property
+    def not_run(self) -> list[str]:
+        """Names of the experiments of which nothing ran."""
+        return [each.definition.name for each in self.experiments if each.verdict == NOT_RUN]
 
     @property
     def refused(self) -> bool:

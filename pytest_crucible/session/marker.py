@@ -290,6 +290,10 @@ def _merged(
         metadata={**new.metadata, **earlier.metadata},
         sample_size=earlier.sample_size or new.sample_size,
         validate=_stricter(earlier.validate, new.validate),
+        max_errors=min(
+            (each.max_errors for each in (earlier, new) if each.max_errors is not None),
+            default=None,
+        ),
         budget_usd=earlier.budget_usd if new.budget_usd is None else new.budget_usd,
     )
 

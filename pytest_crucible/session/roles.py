@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,13 @@ class Recorder:
         except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        self._recording.announce(combine(plan), [identity.key for identity in plan])
+        definitions = {
+            name: definition
+            if definition.max_errors is not None
+            else replace(definition, max_errors=self._config.stash[SETTINGS].max_errors)
+            for name, definition in combine(plan).items()
+        }
+        self._recording.announce(definitions, [identity.key for identity in plan])
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._recording, capture, self._flusher())

@@ -76,7 +76,8 @@ def error_of(excinfo: pytest.ExceptionInfo[BaseException], item: pytest.Item, ph
         return f"fixture {error.argname!r} not found"
     if isinstance(error, pytest.fail.Exception) and str(error).startswith(_ASYNC):
         return f"{_ASYNC}: {_INSTALL}"
-    excinfo = excinfo if error is excinfo.value else pytest.ExceptionInfo.from_exception(error)
+    if error is not excinfo.value and error.__traceback__ is not None:
+        excinfo = pytest.ExceptionInfo.from_exception(error)
     text = f"{_what(error)}{_place(excinfo, item)}"
     if phase == "call":
         return text
