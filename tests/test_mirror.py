@@ -43,6 +43,7 @@ BESIDE = {
     "session/test_isolation": "experiments in and beside each other, and the state of the session",
     "session/test_late_markers": "markers that hooks, fixtures and tests add",
     "session/test_manifest": "what is in the manifest of a session",
+    "session/test_max_errors": "trials that broke or did not run, from marker to gate",
     "session/test_neighbours": "other plugins in the same session",
     "session/test_sampling": "samples from marker to verdict",
     "session/test_special_metrics": "anomalies, ensembles, hedging and traces in a session",

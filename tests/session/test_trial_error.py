@@ -69,14 +69,17 @@ def test_what_was_raised_tells_wrong_from_broken(
 
 def test_a_class_may_name_another_exception_as_its_failure(pytester: pytest.Pytester) -> None:
     """Unittest's own way to say what a failure is."""
-    found = tried(pytester, """
+    found = tried(
+        pytester,
+        """
         class TestA(unittest.TestCase):
             class failureException(Exception):
                 pass
 
             def test_a(self):
                 self.assertEqual(1, 2)
-    """)
+    """,
+    )
     assert found == ("failed", "failureException at test_it.py:11")
 
 
@@ -102,12 +105,15 @@ def test_a_doctest_that_differs_failed_and_one_that_raises_broke(
 
 def test_a_timeout_is_no_wrong_answer(pytester: pytest.Pytester) -> None:
     """Although pytest-timeout says so with ``pytest.fail``."""
-    found = tried(pytester, """
+    found = tried(
+        pytester,
+        """
         @pytest.mark.timeout(0.05)
         def test_a():
             while True:
                 pass
-    """)
+    """,
+    )
     assert found[0] == "errored"
     assert found[1] is not None
     assert found[1].startswith("Timeout (>0.05s) at test_it.py:")
@@ -145,7 +151,10 @@ FIXTURES = {
         "@pytest.fixture\ndef client(): pass\ndef setup_function(): open('/no/such/file')",
         "setup",
     ),
-    "teardown": ("@pytest.fixture\ndef client():\n    yield\n    open('/no/such/file')", "teardown"),
+    "teardown": (
+        "@pytest.fixture\ndef client():\n    yield\n    open('/no/such/file')",
+        "teardown",
+    ),
 }
 
 
@@ -161,7 +170,8 @@ def test_a_fixture_that_raises_is_named(pytester: pytest.Pytester, kind: str) ->
 def test_a_wider_fixture_is_named_for_every_trial(pytester: pytest.Pytester) -> None:
     """Pytest sets it up once, and raises its error again for every later test."""
     pytester.makeconftest(
-        "import pytest\n@pytest.fixture(scope='session')\ndef client():\n    raise ConnectionError\n"
+        "import pytest\n@pytest.fixture(scope='session')\n"
+        "def client():\n    raise ConnectionError\n"
     )
     pytester.makepyfile(test_it=SUITE + "def test_a(client): pass\ndef test_b(client): pass\n")
     result = support.run(pytester)
@@ -184,7 +194,9 @@ def test_an_unexpected_pass_is_listed_with_the_failures(pytester: pytest.Pyteste
 
 def test_what_a_library_raised_is_told_by_the_users_line(pytester: pytest.Pytester) -> None:
     """The innermost line of the suite, however deep the library was."""
-    found = tried(pytester, """
+    found = tried(
+        pytester,
+        """
         import json
 
         def ask():
@@ -192,5 +204,6 @@ def test_what_a_library_raised_is_told_by_the_users_line(pytester: pytest.Pytest
 
         def test_a():
             ask()
-    """)
+    """,
+    )
     assert found == ("errored", "JSONDecodeError at test_it.py:9")
