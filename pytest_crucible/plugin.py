@@ -6,12 +6,13 @@ reports is imported and registered only in a session that has experiments.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from pytest_crucible.hooks import specs
-from pytest_crucible.session.fixture import _condition, _trial, experiment
+from pytest_crucible.session.fixture import _condition, _trial, check_markers, experiment
 from pytest_crucible.session.settings import SETTINGS, add_options, settle
 
 __all__ = ["_condition", "_trial", "experiment"]
@@ -50,11 +51,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # Not `import roles`: pytester removes modules from `sys.modules`, but their package keeps
         # them as attributes. A session inside another session's process would get some modules
         # twice.
-        from pytest_crucible.session.roles import Local, Worker, gather
+        from pytest_crucible.session.roles import gather
 
-        if gather(items, config) and not config.pluginmanager.hasplugin(RECORDER):
+        gather(items, config)
+
+
+# Once more, when all hooks have added their markers, but before a worker sends its node ids.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if _any_marked(session.items):
+        _import_plainly()
+        from pytest_crucible.session.roles import Local, Worker, gather_late
+
+        if gather_late(session.items, session.config) and not session.config.option.collectonly:
+            config = session.config
             recorder = Worker(config) if hasattr(config, "workerinput") else Local(config)
             config.pluginmanager.register(recorder, RECORDER)
+            recorder.begin(session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    check_markers(item)  # before the test spends anything
+    result = yield
+    check_markers(item)
+    return result
 
 
 def _marker(config: pytest.Config) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
-from pytest_crucible.analysis.nodes import broken_off, node_result
+from pytest_crucible.analysis.nodes import broken_off, node_result, resumed_nodes
 from pytest_crucible.analysis.plugin_metrics import CustomMetrics, summarise_all
 from pytest_crucible.analysis.results import (
     ExperimentResult,
     Results,
     arms_of,
 )
+from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.metrics.catalog import Metric
@@ -30,18 +31,13 @@ from pytest_crucible.metrics.observations import (
 from pytest_crucible.metrics.spending import summarise_spending
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
+from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
-from pytest_crucible.stats.expectations import (
-    CONFIRMED,
-    REJECTED,
-    Verdict,
-    judge,
-)
+from pytest_crucible.stats.expectations import judge
 from pytest_crucible.stats.expression import parse
-from pytest_crucible.stats.passing import failing_cases, parse_pass_if
 from pytest_crucible.stats.subject import Subject
 
 
@@ -93,11 +89,13 @@ def analyse(
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, declared_metrics, problems)
             experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
+    trials = [trial for group in observations.groups.values() for trial in group.trials]
+    resumed = resumed_nodes(run.nodes, trials)
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
-        nodes=tuple(map(node_result, run.nodes)),
-        incomplete=tuple(_incomplete(run, observations)),
+        nodes=tuple(node_result(node, any(node is each for each in resumed)) for node in run.nodes),
+        incomplete=tuple(_incomplete(run, observations, trials, resumed)),
         unattributed=observations.unattributed,
         late=observations.late,
         sole=observations.sole,
@@ -147,10 +145,13 @@ def _experiment(
         verdict for text in definition.expect for verdict in judge(parse(text, named), subjects)
     ]
     if definition.pass_if:
-        verdicts += [_pass_if(definition, groups[condition]) for condition in conditions]
+        verdicts += [pass_if(definition, groups[condition]) for condition in conditions]
+    if nothing_ran(result.trials):
+        verdicts = not_run(verdicts, result.trials)
+    excess = too_many_errors(definition, conditions, result.trials)
     return replace(
         result,
-        verdicts=tuple(verdicts),
+        verdicts=(*((excess,) if excess else ()), *verdicts),
         comparisons=_comparisons(definition, subjects),
     )
 
@@ -185,29 +186,6 @@ def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
     return Options(margin=margin)
 
 
-def _pass_if(definition: Definition, group: Group) -> Verdict:
-    assert definition.pass_if is not None
-    needed = parse_pass_if(definition.pass_if, definition.trials)
-    cases = dict.fromkeys(trial.case for trial in group.trials)
-    failing = failing_cases(group.trials, needed)
-    open_cases = [t.case for t in group.trials if t.outcome in (MISSING, "skipped")]
-    passed = len(cases) - len(set(failing) | set(open_cases))
-    reason = None
-    if failing or open_cases:
-        reason = f"{passed} of {len(cases)} cases pass; not: {(failing + open_cases)[0]}"
-    return Verdict(
-        expectation=f"pass_if {definition.pass_if}",
-        condition=group.condition,
-        metric="pass_if",
-        unit="%",
-        verdict=REJECTED if reason else CONFIRMED,
-        observed=passed / len(cases) if cases else None,
-        bound=1.0,
-        basis="a fact about this run",
-        reason=reason,
-    )
-
-
 def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> list[Metric]:
     """Read declared metrics from the manifest: their plugins may no longer be installed."""
     entries = ((manifest or {}).get("experiments") or {}).get(experiment, {}).get("declared") or ()
@@ -232,12 +210,20 @@ def _custom_of(run: RecordedRun, plugins: Plugins) -> CustomMetrics:
     return custom
 
 
-def _incomplete(run: RecordedRun, observations: Observations) -> list[str]:
+def _incomplete(
+    run: RecordedRun,
+    observations: Observations,
+    trials: Sequence[Trial],
+    resumed: Sequence[Node],
+) -> list[str]:
     reasons = [note for node in run.nodes for note in node.notes]
     reasons += run.torn()
-    reasons += [f"{node.name}: did not end in good order" for node in run.nodes if not node.ended]
+    reasons += [
+        f"{node.name}: did not end in good order"
+        for node in run.nodes
+        if not node.ended and not any(node is each for each in resumed)
+    ]
     reasons += observations.failures
-    trials = [trial for group in observations.groups.values() for trial in group.trials]
     for outcomes, verb in (({MISSING}, "never ran"), (BROKEN_OFF, "crashed")):
         tests = [trial.name for trial in trials if trial.outcome in outcomes]
         if tests:

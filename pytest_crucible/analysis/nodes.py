@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NotRequired, TypedDict
 
 from pytest_crucible.capture.strategies import RESERVOIR, parse_sampling
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.record.node_reader import Node
+from pytest_crucible.record.reservoir import Condition
 
 
 class NodeSampling(TypedDict):
@@ -20,17 +22,28 @@ class NodeSampling(TypedDict):
 
 
 class NodeResult(TypedDict):
-    """The record of one process: its name, number of events, and whether it ended normally."""
+    """The record of one process: its name, number of events, and whether it ended normally.
+
+    ``resumed``: it was killed, but its trials ran to their end elsewhere.
+    """
 
     name: str
     events: int
     closed: bool
+    resumed: NotRequired[bool]
     sampling: NotRequired[list[NodeSampling]]
 
 
-def node_result(node: Node) -> NodeResult:
-    """Describe the record of a node that has been read."""
+def node_result(node: Node, resumed: bool = False) -> NodeResult:
+    """Describe the record of a node that has been read.
+
+    Args:
+        node: the node.
+        resumed: whether it is one of `resumed_nodes`.
+    """
     result = NodeResult(name=node.name, events=node.events, closed=node.ended)
+    if resumed:
+        result["resumed"] = True
     if node.samplings:
         result["sampling"] = [
             NodeSampling(
@@ -43,6 +56,31 @@ def node_result(node: Node) -> NodeResult:
             for frame in node.samplings.values()
         ]
     return result
+
+
+def resumed_nodes(nodes: Sequence[Node], trials: Iterable[Trial]) -> list[Node]:
+    """Return the nodes that were killed, but whose trials ran to their end elsewhere.
+
+    That is known if every trial of the record ended, and either another run or another attempt at
+    the trial that was running made up for it. A total that only the node knew stays lost.
+
+    Args:
+        nodes: nodes that have been read.
+        trials: all trials of the record.
+    """
+    replaced = set()
+    for trial in trials:
+        if trial.outcome in (MISSING, *BROKEN_OFF):
+            return []
+        replaced |= {each.node for each in trial.attempts if each.outcome in BROKEN_OFF}
+    several = len({node.run for node in nodes}) > 1
+    return [
+        node
+        for node in nodes
+        if not node.ended
+        and (several or (node.run, node.name) in replaced)
+        and not any(_lost_total(node, condition) for condition in node.samplings)
+    ]
 
 
 def broken_off(nodes: Iterable[Node], experiment: str) -> tuple[str, ...]:
@@ -58,11 +96,14 @@ def broken_off(nodes: Iterable[Node], experiment: str) -> tuple[str, ...]:
     return tuple(
         node.name
         for node in nodes
-        if not node.closed
-        and any(
-            condition[0] == experiment
-            and parse_sampling(frame.sampling).strategy == RESERVOIR
-            and node.drew(condition)
-            for condition, frame in node.samplings.items()
+        if any(
+            condition[0] == experiment and _lost_total(node, condition)
+            for condition in node.samplings
         )
     )
+
+
+def _lost_total(node: Node, condition: Condition) -> bool:
+    """Whether a node was killed while it filled a reservoir for a condition."""
+    strategy = parse_sampling(node.samplings[condition].sampling).strategy
+    return not node.closed and strategy == RESERVOIR and node.drew(condition)

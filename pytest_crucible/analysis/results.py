@@ -11,6 +11,7 @@ from pytest_crucible._html import table
 from pytest_crucible._text import did_you_mean, plural
 from pytest_crucible.analysis.nodes import NodeResult
 from pytest_crucible.analysis.slices import Sliced, Slices, slice_names, slices_of
+from pytest_crucible.analysis.trial_verdicts import nothing_ran
 from pytest_crucible.metrics.catalog import Catalog
 from pytest_crucible.metrics.declared import plain
 from pytest_crucible.metrics.observations import (
@@ -18,14 +19,15 @@ from pytest_crucible.metrics.observations import (
 )
 from pytest_crucible.metrics.spending import Spending
 from pytest_crucible.metrics.summary import flatten
-from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED, Trial
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.expectations import (
-    CONFIRMED,
+    FATAL,
     INCONCLUSIVE,
-    REJECTED,
+    NOT_RUN,
+    WORST_FIRST,
     Verdict,
 )
 from pytest_crucible.stats.subject import Subject
@@ -83,12 +85,10 @@ class ExperimentResult:
 
     @property
     def verdict(self) -> str | None:
-        """The worst of `verdicts`; None if there are none."""
-        verdicts = {each.verdict for each in self.verdicts}
-        for verdict in (REJECTED, INCONCLUSIVE, CONFIRMED):
-            if verdict in verdicts:
-                return verdict
-        return None
+        """The worst of `verdicts`; NOT RUN if no trial ran; None if there are no verdicts."""
+        if nothing_ran(self.trials):
+            return NOT_RUN
+        return min((each.verdict for each in self.verdicts), key=WORST_FIRST.index, default=None)
 
     @property
     def baseline(self) -> str:
@@ -103,7 +103,7 @@ class ExperimentResult:
     @property
     def recorded(self) -> int:
         """Number of trials that ran to their end."""
-        return sum(trial.outcome not in (MISSING, "skipped", *BROKEN_OFF) for trial in self.trials)
+        return sum(trial.outcome not in (MISSING, SKIPPED, *BROKEN_OFF) for trial in self.trials)
 
     def slices(self, names: Sequence[str] | None = None) -> tuple[Slices, ...]:
         """Return the experiment by properties of its cases, as far as these are on record.
@@ -136,6 +136,11 @@ class ExperimentResult:
             "recorded": self.recorded,
             "verdict": self.verdict,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "coverage": {
+                condition: coverage
+                for condition in self.conditions
+                if (coverage := self.subject(condition).coverages())
+            },
             "comparisons": {
                 condition: [asdict(each) for each in comparisons]
                 for condition, comparisons in self.comparisons.items()
@@ -200,19 +205,21 @@ class Results:
             noted=True,
         )
 
-    def unmet(self, inconclusive: str) -> list[tuple[str, Verdict]]:
+    def unmet(self, inconclusive: str, not_run: bool = False) -> list[tuple[str, Verdict]]:
         """Return the verdicts that fail a gate, with the names of their experiments.
 
-        REJECTED fails; INCONCLUSIVE fails if the marker says so, or by default.
+        ERRORED and REJECTED fail; INCONCLUSIVE fails if the marker says so, or by default.
 
         Args:
             inconclusive: the default for markers without ``inconclusive``: fail, pass or warn.
+            not_run: whether NOT RUN fails, too.
         """
         return [
             (experiment.definition.name, verdict)
             for experiment in self.experiments
             for verdict in experiment.verdicts
-            if verdict.verdict == REJECTED
+            if verdict.verdict in FATAL
+            or (not_run and verdict.verdict == NOT_RUN)
             or (
                 verdict.verdict == INCONCLUSIVE
                 and (experiment.definition.inconclusive or inconclusive) == "fail"
@@ -235,6 +242,11 @@ class Results:
                 )
 
     @property
+    def not_run(self) -> list[str]:
+        """Names of the experiments of which nothing ran."""
+        return [each.definition.name for each in self.experiments if each.verdict == NOT_RUN]
+
+    @property
     def refused(self) -> bool:
         """Whether events differ from the catalog in an experiment with ``validate="error"``."""
         return any(experiment.refused for experiment in self.experiments)
@@ -244,7 +256,7 @@ class Results:
         """Whether data are missing: trials crashed or never ran, a process was killed, …"""
         return (
             self.noted
-            or any(not node["closed"] for node in self.nodes)
+            or any(not node["closed"] and "resumed" not in node for node in self.nodes)
             or any(
                 trial.outcome in (MISSING, *BROKEN_OFF)
                 for experiment in self.experiments

@@ -24,7 +24,7 @@ from pytest_crucible.report.junit import results_junit
 from pytest_crucible.report.markdown import results_markdown
 from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.run import open_recorded
-from pytest_crucible.stats.expectations import REJECTED
+from pytest_crucible.stats.expectations import FATAL, NOT_RUN
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,6 +40,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="what an inconclusive expectation does, unless its marker says so (default: warn)",
     )  # fmt: skip
     add_by(gate)
+    gate.add_argument(
+        "--fail-on", choices=("missing", "none"), default="none",
+        help="missing: fail for an experiment of which nothing ran (default: none)",
+    )  # fmt: skip
     add_outputs(gate)
     gate.set_defaults(run=_gate)
 
@@ -49,22 +53,26 @@ def _gate(options: argparse.Namespace, show: Print) -> int:
     run = open_recorded(options.path)
     results = analyse(run, expect=options.expect)
     results.check_slices(options.by or ())
+    must_run = options.fail_on == "missing"
     report = Report(
         lines=lambda: iter([*summary_of(results, by=options.by), Line(f"run: {results.run}")]),
         markdown=lambda: results_markdown(results, options.by),
         data=lambda: {"schema": SCHEMA, "run": results.run, **results.to_dict(options.by)},
-        junit=lambda: results_junit(results, options.inconclusive),
-        annotations=lambda: results_annotations(results, options.inconclusive),
+        junit=lambda: results_junit(results, options.inconclusive, must_run),
+        annotations=lambda: results_annotations(results, options.inconclusive, must_run),
     )
     write_outputs(options, report, show)
+    if must_run and results.not_run:
+        _print_error(f"not passed: {NOT_RUN}: {', '.join(results.not_run)}")
+        return BAD
     if not any(experiment.verdicts for experiment in results.experiments):
         _print_error("nothing to judge: no --expect, and the run has no expectations")
         return NOTHING
     unmet = {verdict.verdict for _, verdict in results.unmet(options.inconclusive)}
-    if results.lost and REJECTED not in unmet:
+    if results.lost and not unmet & FATAL:
         _print_error("not passed: the record is incomplete")  # missing trials might have failed
         return BAD
-    if REJECTED in unmet:
+    if unmet & FATAL:
         return BAD
     return OPEN if unmet else FINE
 

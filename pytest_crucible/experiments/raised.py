@@ -52,4 +52,4 @@ def raised_at(error: BaseException, root: Path | None = None) -> str:
 def is_library(path: str) -> bool:
     """Whether a file belongs to an installed library, to Python or to this package."""
     installed = "site-packages" in path or f"{os.sep}_pytest{os.sep}" in path
-    return installed or path.startswith((_STDLIB, _OURS))
+    return installed or path.startswith((_STDLIB, _OURS, "<"))

@@ -232,9 +232,9 @@ class Place:
     It keeps the scope alive, because places are looked up by the scope's ``id``.
     """
 
-    def __init__(self, scope: Scope, group: Group, run: str | None, trial: int) -> None:
+    def __init__(self, scope: Scope, group: Group, runs: frozenset[str] | None, trial: int) -> None:
         self.scope = scope
-        self.run = run
+        self.runs = runs  # whose events count; None: those of all
         self.group = group
         self.case = group.case_index(scope.case)
         self.trial = trial

@@ -42,16 +42,20 @@ def observe(
     """Gather observations from events.
 
     Args:
-        events: in order within each node.
+        events: in order within each node. They are read again if a trial broke off in one run of a
+            merged artifact, and ran to its end in another.
         plan: called after the last event; returns the trials that were selected to run, as
             (experiment, condition, test, case, trial).
         enrichers: called with every event of the code under test and its `Enriched` numbers, which
             they may change.
     """
-    observer = _Observer(tuple(enrichers))
-    for event in events:
-        observer.add(event)
-    return observer.finish(plan())
+    every = list(events) if iter(events) is events else events  # an iterator is read only once
+
+    def read(observer: _Observer) -> None:
+        for event in every:
+            observer.add(event)
+
+    return _observe(read, plan, tuple(enrichers))
 
 
 def observe_nodes(
@@ -66,19 +70,35 @@ def observe_nodes(
         nodes: the records.
         plan: as for `observe`.
     """
-    observer = _Observer(())
-    plain = PlainEvents(observer.observations, observer.place, observer.add)
-    for event in merge_aside(nodes, plain):
-        observer.add(event)
+
+    def read(observer: _Observer) -> None:
+        plain = PlainEvents(observer.observations, observer.place, observer.add)
+        for event in merge_aside(nodes, plain):
+            observer.add(event)
+
+    return _observe(read, plan, ())
+
+
+def _observe(
+    read: Callable[[_Observer], None],
+    plan: Callable[[], Iterable[tuple[str, str, str, str, int]]],
+    enrichers: tuple[Enricher, ...],
+) -> Observations:
+    observer = _Observer(enrichers, TrialBook())
+    read(observer)
+    resumed = observer.book.resumed()
+    if resumed:  # only now is it known whose attempts count: runs may have overlapped in time
+        observer = _Observer(enrichers, TrialBook(resumed))
+        read(observer)
     return observer.finish(plan())
 
 
 class _Observer:
     """One pass over the events of a run."""
 
-    def __init__(self, enrichers: tuple[Enricher, ...]) -> None:
+    def __init__(self, enrichers: tuple[Enricher, ...], book: TrialBook) -> None:
         self.observations = Observations()
-        self._book = TrialBook()
+        self.book = book
         self._places: dict[int, Place] = {}  # by id(scope): hashing six names per event is slow
         self._enrichers = enrichers
 
@@ -105,15 +125,14 @@ class _Observer:
         add_row(place, event, enriched)
 
     def place(self, scope: Scope, run: str) -> Place | None:
-        """Return where events of this scope go; None if another shard ran the trial earlier."""
+        """Return where events of this scope go; None if those of this run do not count."""
         place = self._places.get(id(scope))
         if place is None:
             group = self.observations.group(scope.experiment, scope.condition)
-            trial = self._book.trial_of(scope)
-            place = self._places[id(scope)] = Place(
-                scope, group, self._book.run_of(scope), trial.trial if trial else scope.trial or 0
-            )
-        return None if place.run is not None and place.run != run else place
+            trial = self.book.trial_of(scope)
+            number = trial.trial if trial else scope.trial or 0
+            place = self._places[id(scope)] = Place(scope, group, self.book.runs_of(scope), number)
+        return None if place.runs is not None and run not in place.runs else place
 
     def _add_internal(self, event: Event, scope: Scope | None) -> None:
         if event.name == CAPTURE:
@@ -121,30 +140,30 @@ class _Observer:
         elif scope is None:
             return
         elif event.name in (TRIAL_START, TRIAL_STOP):
-            self._book.add(event)
+            self.book.add(event)
         elif event.name in (RECORD, LOG, INVALID):
             group = self.observations.group(scope.experiment, scope.condition)
-            attempt = self._book.current_attempt(event)
+            attempt = self.book.current_attempt(event)
             if attempt >= 0:
-                trial = self._book.trial_of(scope)
+                trial = self.book.trial_of(scope)
                 number = trial.trial if trial else scope.trial or 0
                 _add_internal(group, event, group.case_index(scope.case), number, attempt)
 
     def finish(self, plan: Iterable[tuple[str, str, str, str, int]]) -> Observations:
         """Add the trials to their groups, after the last event."""
         observations = self.observations
-        self._book.plan(plan)
-        for trial in self._book.all():
+        self.book.plan(plan)
+        for trial in self.book.all():
             group = observations.group(trial.experiment, trial.condition)
             group.trials.append(trial)
             if trial.cluster is not None:
                 group.clusters[trial.case] = trial.cluster
         for group in observations.groups.values():
             _keep_last_attempts(group)
-        for trial in self._book.enclosing():
+        for trial in self.book.enclosing():
             observations.enclosing.append(trial)
             _take_out(observations.group(trial.experiment, trial.condition), trial.case)
-        observations.problems.extend(self._book.problems)
+        observations.problems.extend(self.book.problems)
         return observations
 
 

@@ -18,7 +18,13 @@ UNFINISHED = "crashed"
 BROKEN_OFF = frozenset({UNFINISHED, "interrupted"})
 """Outcomes of trials that began but never finished."""
 
+ERRORS = frozenset({"errored", UNFINISHED})
+"""Outcomes of trials that no answer of the code under test explains: the harness broke."""
+
 MISSING = "missing"
+SKIPPED = "skipped"
+
+_GIVING_WAY = BROKEN_OFF | {SKIPPED}
 
 POSITIONAL, BLOCK = "positional", "block"
 """Keys of the metadata of `TRIAL_START`: the id of the case is its position in a list; the trial is
@@ -61,7 +67,8 @@ class Trial:
         fingerprint: hash of the content of the case; None if that is unknown.
         positional: whether the id of the case only says where it stands in a list.
         slices: the parts of the cases that the case belongs to, by name of the slices.
-        duplicates: attempts in other runs of a merged artifact; only the earliest run counts.
+        duplicates: attempts in other runs of a merged artifact; only the earliest run counts,
+            unless it broke off: then the first later run that did not counts, too.
     """
 
     experiment: str
@@ -95,20 +102,37 @@ class Trial:
         """The outcome of the first attempt; ``missing`` if the trial never began."""
         return self.attempts[0].outcome if self.attempts else MISSING
 
+    @property
+    def ran(self) -> bool:
+        """Whether the trial is in the denominator of a success rate."""
+        return self.outcome in SUCCESSES or self.outcome in FAILURES
+
+    @property
+    def replaced(self) -> int:
+        """Number of attempts that broke off before one that did not."""
+        if self.outcome in BROKEN_OFF:
+            return 0
+        return sum(attempt.outcome in BROKEN_OFF for attempt in self.attempts)
+
 
 class TrialBook:
     """Gathers trials from their start and stop events and from the plan.
 
     Attributes:
         problems: what cannot be right about the cases, a sentence each.
+
+    Args:
+        resumed: what `resumed` returned after an earlier pass over the same events.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resumed: Mapping[Key, frozenset[str]] | None = None) -> None:
         self._trials: dict[Key, Trial] = {}
         self._numbers: dict[tuple[str, str, str], set[int]] = {}
         self._cases: dict[tuple[str, str], Trial] = {}
         self._tests_of_blocks: set[tuple[str, str, str]] = set()
         self.problems: dict[str, None] = {}
+        self._resumed = resumed or {}
+        self._left_out: dict[Key, dict[str, str]] = {}  # run → last outcome
 
     def plan(self, trials: Iterable[tuple[str, str, str, str, int]]) -> None:
         """Add trials that were selected to run, whether or not they did."""
@@ -121,9 +145,14 @@ class TrialBook:
         if scope is None or scope.case is None or scope.trial is None:
             return
         attempt = self._attempt(event, scope)
+        outcome = UNFINISHED
+        if event.name == TRIAL_STOP:
+            outcome = str(event.metadata.get("outcome", UNFINISHED))
+        if attempt is None:
+            self._left_out.setdefault(_key(scope), {})[event.run] = outcome
         if attempt is None or event.name != TRIAL_STOP:
             return
-        attempt.outcome = str(event.metadata.get("outcome", UNFINISHED))
+        attempt.outcome = outcome
         duration = number(event.measurements.get("duration"))
         attempt.duration_ms = None if duration is None else duration / 1_000_000
         error = event.metadata.get("error")
@@ -136,24 +165,42 @@ class TrialBook:
     def current_attempt(self, event: Event) -> int:
         """Return the attempt that an event belongs to: its number over all nodes, from 1.
 
-        0 for an event outside trials; −1 if another run of a merged artifact ran the trial earlier.
+        0 for an event outside trials; −1 if the attempts of its run do not count.
         """
         scope = event.scope
         if scope is None or scope.case is None or scope.trial is None:
             return 0
         trial = self._trials.get(_key(scope))
-        for position, attempt in enumerate(trial.attempts if trial else (), 1):
+        if trial is None or not trial.attempts:
+            return 0
+        attempts = list(enumerate(trial.attempts, 1))
+        for position, attempt in attempts:
             if attempt.node == (event.run, event.node) and attempt.number == scope.attempt:
                 return position
-        if trial and trial.attempts and trial.attempts[0].node[0] != event.run:
-            return -1
-        # From a child process: the event belongs to the latest attempt.
-        return len(trial.attempts) if trial else 0
+        # From a child process: the event belongs to the latest attempt of its run.
+        return max((place for place, each in attempts if each.node[0] == event.run), default=-1)
 
-    def run_of(self, scope: Scope) -> str | None:
-        """Return the run whose attempts at the trial of ``scope`` count; None outside trials."""
+    def runs_of(self, scope: Scope) -> frozenset[str] | None:
+        """Return the runs whose attempts at the trial of ``scope`` count; None outside trials."""
         trial = self._trials.get(_key(scope))
-        return trial.attempts[0].node[0] if trial and trial.attempts else None
+        if trial is None or not trial.attempts:
+            return None
+        return self._resumed.get(_key(scope), frozenset()) | {trial.attempts[0].node[0]}
+
+    def resumed(self) -> dict[Key, frozenset[str]]:
+        """Return the later runs that must count, too, by trial; call it after all events.
+
+        That is where the attempts that count broke off, or were skipped, and a later run ran the
+        trial to its end: the first such run, and those before it that broke off like the earliest.
+        A book that is made with them counts them.
+        """
+        found: dict[Key, frozenset[str]] = {}
+        for key, outcomes in self._left_out.items():
+            runs = list(outcomes)
+            ended = [run for run in runs if outcomes[run] not in _GIVING_WAY]
+            if ended and self._trials[key].outcome in _GIVING_WAY:
+                found[key] = frozenset(runs[: runs.index(ended[0]) + 1])
+        return found
 
     def _trial(self, key: Key) -> Trial:
         entry = self._trials.get(key)
@@ -175,7 +222,8 @@ class TrialBook:
         for attempt in reversed(trial.attempts):
             if attempt.node == node and attempt.number == (scope.attempt or 1):
                 return attempt
-        if trial.attempts and trial.attempts[0].node[0] != event.run:
+        runs = self.runs_of(scope)
+        if runs is not None and event.run not in runs:
             trial.duplicates += event.name == TRIAL_START
             return None
         attempt = Attempt(node, scope.attempt or 1)

@@ -10,7 +10,6 @@ from pytest_crucible.report.compare_text import case_notes
 from pytest_crucible.report.junit import change_text
 from pytest_crucible.report.terminal import verdict_text
 from pytest_crucible.stats.comparison import ADDED, INCONCLUSIVE, REGRESSED, REMOVED
-from pytest_crucible.stats.expectations import REJECTED
 
 
 def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) -> Iterator[str]:
@@ -41,22 +40,25 @@ def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) ->
             yield _command(error, INCONCLUSIVE, arm.location, arm.name, text)
 
 
-def results_annotations(results: Results, inconclusive: str) -> Iterator[str]:
+def results_annotations(
+    results: Results, inconclusive: str, not_run: bool = False
+) -> Iterator[str]:
     """Yield an error for every unmet expectation, and a warning for other inconclusive ones.
 
     Args:
         results: the results of a run.
         inconclusive: setting of the session; ``fail``: INCONCLUSIVE expectations are unmet, too.
+        not_run: whether expectations that are NOT RUN are unmet, too.
     """
-    unmet = results.unmet(inconclusive)
+    unmet = results.unmet(inconclusive, not_run)
     for experiment in results.experiments:
         name = experiment.definition.name
         located = next((trial.location for trial in experiment.trials if trial.location), None)
         for verdict in experiment.verdicts:
-            if verdict.verdict in (REJECTED, INCONCLUSIVE):
+            is_error = (name, verdict) in unmet
+            if is_error or verdict.verdict == INCONCLUSIVE:
                 claim = f"{verdict.expectation} ({verdict.condition})"
                 text = f"{claim}: {verdict_text(verdict)}"
-                is_error = (name, verdict) in unmet
                 yield _command(is_error, verdict.verdict, located, name, text)
 
 

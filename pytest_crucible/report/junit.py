@@ -22,11 +22,12 @@ from pytest_crucible.stats.comparison import (
     REMOVED,
     Comparison,
 )
+from pytest_crucible.stats.expectations import NOT_RUN
 
 Case = tuple[str, str, str, str]
 """Suite, name, verdict and text of a test case."""
 
-_OPEN = (REGRESSED, REMOVED, INCONCLUSIVE)
+_OPEN = (REGRESSED, REMOVED, INCONCLUSIVE, NOT_RUN)
 
 # Characters that XML 1.0 cannot hold at all, not even escaped.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -47,14 +48,15 @@ def comparison_junit(comparisons: Sequence[RunComparison], fail_on: Sequence[str
     return _document("crucible compare", cases, failing(fail_on))
 
 
-def results_junit(results: Results, inconclusive: str) -> str:
+def results_junit(results: Results, inconclusive: str, not_run: bool = False) -> str:
     """Return the expectations of a run as XML: unmet ones fail, other inconclusive ones skip.
 
     Args:
         results: the results of the run.
         inconclusive: setting of the session; ``fail``: INCONCLUSIVE expectations are unmet, too.
+        not_run: whether expectations that are NOT RUN are unmet, too.
     """
-    unmet = results.unmet(inconclusive)
+    unmet = results.unmet(inconclusive, not_run)
     cases = (
         (experiment.definition.name, f"{verdict.expectation} ({verdict.condition})",
          verdict.verdict, verdict_text(verdict))

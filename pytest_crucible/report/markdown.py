@@ -36,11 +36,11 @@ from pytest_crucible.stats.comparison import (
     REMOVED,
     Comparison,
 )
-from pytest_crucible.stats.expectations import CONFIRMED, REJECTED, Verdict
+from pytest_crucible.stats.expectations import CONFIRMED, ERRORED, NOT_RUN, REJECTED, Verdict
 
 _MARKS = {
-    REGRESSED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡", CHANGED_CASES: "🟡",
-    ADDED: "🔵",
+    REGRESSED: "🔴", ERRORED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡",
+    CHANGED_CASES: "🟡", ADDED: "🔵", NOT_RUN: "⚪",
 }  # fmt: skip
 _FIRST = (REGRESSED, REMOVED)
 

@@ -11,7 +11,7 @@ from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.results import ExperimentResult, Results
 from pytest_crucible.capture.strategies import parse_sampling
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING
+from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.logged import logged_lines
@@ -34,10 +34,17 @@ from pytest_crucible.stats.comparison import (
     Comparison,
 )
 from pytest_crucible.stats.estimates import Estimate
-from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict
+from pytest_crucible.stats.expectations import (
+    CONFIRMED,
+    ERRORED,
+    INCONCLUSIVE,
+    NOT_RUN,
+    REJECTED,
+    Verdict,
+)
 
 STYLES = {
-    CONFIRMED: "green", REJECTED: "red", INCONCLUSIVE: "yellow",
+    ERRORED: "red", REJECTED: "red", INCONCLUSIVE: "yellow", CONFIRMED: "green", NOT_RUN: "yellow",
     IMPROVED: "green", REGRESSED: "red", EQUIVALENT: "", ADDED: "yellow", REMOVED: "yellow",
 }  # fmt: skip
 _INDENT = "  "
@@ -96,7 +103,8 @@ def render_experiment(
     yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
     if any(group.sampled for group in experiment.groups.values()):
         yield Line(_INDENT + _sampled(experiment), "yellow")
-    yield from _metrics(experiment)
+    if verdict != NOT_RUN:
+        yield from _metrics(experiment)
     yield from _logged(experiment, sparklines)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
@@ -133,7 +141,8 @@ def _recorded(experiment: ExperimentResult) -> str:
     if trials:
         parts.append(f"recorded {experiment.recorded}/{len(trials)} trials{_design(experiment)}")
         for outcomes, word in (
-            (BROKEN_OFF, "crashed"), ({"skipped"}, "skipped"), ({MISSING}, "missing"),
+            ({"xfailed"}, "xfailed"), (BROKEN_OFF, "crashed"), ({SKIPPED}, "skipped"),
+            ({MISSING}, "missing"),
         ):  # fmt: skip
             ended = [trial for trial in trials if trial.outcome in outcomes]
             if ended:
@@ -143,6 +152,9 @@ def _recorded(experiment: ExperimentResult) -> str:
         cases, planned = len({trial.case for trial in trials}), experiment.definition.sample_size
         if planned is not None and cases != planned:
             parts.append(f"{cases:,} of the {planned:,} cases of sample_size")
+        replaced = sum(trial.replaced for trial in trials)
+        if replaced:
+            parts.append(f"{plural(replaced, 'crashed attempt')} replaced by later ones")
         duplicates = sum(trial.duplicates for trial in trials)
         if duplicates:
             parts.append(f"{plural(duplicates, 'duplicate')} of other shards left out")
@@ -261,9 +273,16 @@ def _left_out(experiment: ExperimentResult) -> Iterator[Line]:
 
 
 def estimate_text(unit: str, estimate: Estimate, digits: int) -> str:
-    """``83.3 % [66.4, 92.7]``: a number with its 95 % interval, if it has one."""
+    """``83.3 % [66.4, 92.7]``: a number with its 95 % interval, if it has one.
+
+    ``(2 of 10 trials)`` follows if not every trial recorded it.
+    """
     interval = show_interval(estimate.low, estimate.high, unit, digits)
-    return f"{show(estimate.value, unit, digits)} {interval}".rstrip()
+    text = f"{show(estimate.value, unit, digits)} {interval}".rstrip()
+    if estimate.coverage is None or estimate.value is None:
+        return text
+    recorded, ran = estimate.coverage
+    return f"{text} ({recorded:,} of {plural(ran, 'trial')})"
 
 
 def shown_metrics(experiment: ExperimentResult) -> Iterator[Metric]:

@@ -19,6 +19,8 @@ FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
 ERROR = "error"
 VALIDATE = ("warn", ERROR)
+MAX_ERRORS = 0.05
+"""The share of trials that may break, unless the author or the session says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,9 @@ class Definition:
         failures: with ``fail``, a failed trial fails the session; with ``record``, the failure only
             counts, and the expectations decide. Default: ``record`` with ``expect`` or ``pass_if``,
             else ``fail``.
+        max_errors: the share of the trials that ran that may error or crash, ``0.05`` or ``"5%"``;
+            with more, the experiment is ERRORED and fails the session, whatever its expectations
+            say. Default: the value of ``--crucible-max-errors``, else 5 %.
         budget_usd: how much the experiment may spend, in USD; then further trials are skipped.
         validate: check measurements against the catalog of events when a trial ends: ``warn`` shows
             problems in the summary; with ``error`` the trial fails, too. Default: no check.
@@ -76,6 +81,7 @@ class Definition:
     margin: float | Mapping[str, float] | None = None
     metrics: tuple[Metric, ...] = ()
     failures: str = "fail"
+    max_errors: float | None = None
     budget_usd: float | None = None
     validate: str | None = None
     sampling: str | None = None
@@ -121,6 +127,7 @@ OBEYED_BY: Mapping[str, tuple[str, ...]] = {
     "margin": (MARKER,),
     "metrics": (MARKER, LIBRARY),
     "failures": (MARKER,),
+    "max_errors": (MARKER,),
     "budget_usd": (MARKER,),
     "validate": (MARKER, LIBRARY, JOIN),
     "sampling": (MARKER, LIBRARY, JOIN),
@@ -160,6 +167,7 @@ class Keywords(LibraryKeywords, total=False):
     inconclusive: Literal["fail", "pass", "warn"] | None
     margin: float | Mapping[str, float] | None
     failures: Literal["fail", "record"] | None
+    max_errors: float | str | None
     budget_usd: float | None
 
 
@@ -228,6 +236,8 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     _check_margin(given.get("margin"))
     given["metrics"] = _metrics(given.get("metrics", ()))
     _check_budget(given.get("budget_usd"))
+    if given.get("max_errors") is not None:
+        given["max_errors"] = share("max_errors", given["max_errors"])
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
         parse_sampling(given["sampling"])
@@ -307,6 +317,30 @@ def _check_budget(budget: object) -> None:
         return
     if not isinstance(budget, (int, float)) or isinstance(budget, bool) or not 0 < budget < 1e12:
         raise DefinitionError(f"budget_usd must be a number of US dollars above 0, not {budget!r}")
+
+
+def share(name: str, value: object) -> float:
+    """Read a share: a number between 0 and 1, or a text such as ``5%``.
+
+    Raises:
+        DefinitionError: it is no share; one line that begins with ``name``.
+    """
+    problem = f"{name} must be a share between 0 and 1, such as 0.05 or '5%', not {value!r}"
+    number = value
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            raise DefinitionError(problem) from None
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 <= number <= 1:
+        hint = f"; {number:g} percent are '{number:g}%'" if _percent(number) else ""
+        raise DefinitionError(problem + hint)
+    return float(number)
+
+
+def _percent(number: object) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and 1 < number <= 100
 
 
 def _check_count(key: str, value: object) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from _pytest.outcomes import Failed, Skipped, XFailed
 
 from pytest_crucible._text import one_line, plural, text_of
-from pytest_crucible.experiments.raised import FAILED, outcome_of, raised_at
+from pytest_crucible.experiments.raised import ERRORED, FAILED, outcome_of, raised_at
+from pytest_crucible.session.trial_error import error_of, is_failure
 
 SKIPPED, XFAILED = "skipped", "xfailed"
 _MOST_SHOWN = 10
@@ -20,12 +20,12 @@ class CaseReferee:
     """Notes the failed blocks of one test.
 
     Args:
-        root: paths are shown relative to this folder.
+        item: the test.
         refusal: returns why no further block may begin, because the budget is spent; None: it may.
     """
 
-    def __init__(self, root: Path, refusal: Callable[[], str | None]) -> None:
-        self._root = root
+    def __init__(self, item: pytest.Item, refusal: Callable[[], str | None]) -> None:
+        self._item = item
         self._refusal = refusal
         self.ended = 0
         self.failures: list[str] = []
@@ -46,17 +46,15 @@ class CaseReferee:
         self.ended += 1
         if error is None:
             return outcome_of(None), None, False
-        text = raised_at(error, self._root)
         if isinstance(error, Skipped):
             return SKIPPED, None, True
+        if not isinstance(error, (Exception, Failed, XFailed)):
+            return outcome_of(error), raised_at(error, self._item.config.rootpath), False
+        text = error_of(pytest.ExceptionInfo.from_exception(error), self._item, "call")
         if isinstance(error, XFailed):
             return XFAILED, text, True
-        if isinstance(error, Failed):
-            self._note(case, text, error)
-            return FAILED, text, not _timed_out(error)
-        if isinstance(error, Exception):
-            self._note(case, text, error)
-        return outcome_of(error), text, isinstance(error, Exception)
+        self._note(case, text, error)
+        return FAILED if is_failure(error, self._item) else ERRORED, text, not _timed_out(error)
 
     def _note(self, case: str, text: str, error: BaseException) -> None:
         self.failed += 1

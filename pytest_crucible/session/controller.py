@@ -112,6 +112,7 @@ class Controller:
             print_after_internal_error(session)
         return result
 
+    @pytest.hookimpl(tryfirst=True)  # before that of subtests, which shows all of them
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         return recorded_status(report)
 

@@ -26,7 +26,7 @@ from pytest_crucible.runs.manifest import name_and_version, surroundings, write_
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugins import session_plugins
 from pytest_crucible.session.settings import SETTINGS
-from pytest_crucible.stats.expectations import Verdict
+from pytest_crucible.stats.expectations import ERRORED, NOT_RUN, Verdict
 
 if TYPE_CHECKING:
     from pytest_crucible.analysis.run_comparison import RunComparison
@@ -149,6 +149,7 @@ def _set_exit_status(session: pytest.Session, finished: Finished) -> None:
         or bool(finished.problems or results.problems)
     )
     bad = bad or bool(_regressions(session.config, finished))
+    bad = bad or bool(_not_run(session.config, finished))
     if bad and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -267,6 +268,7 @@ def print_summary(terminal: pytest.TerminalReporter, config: pytest.Config) -> N
     # expectation that is not met counts as a failed test.
     reports = [_failure(unmet) for unmet in _unmet(config, finished)]
     reports += [_regression(reason) for reason in _regressions(config, finished)]
+    reports += [_failed(f"experiment {name}", NOT_RUN) for name in _not_run(config, finished)]
     if reports:
         terminal.stats.setdefault("failed", []).extend(reports)
 
@@ -299,6 +301,12 @@ def _regressions(config: pytest.Config, finished: Finished) -> list[str]:
     return finished.comparison.failures(config.stash[SETTINGS].fail_on)
 
 
+def _not_run(config: pytest.Config, finished: Finished) -> list[str]:
+    """Return the experiments that fail the session because nothing of them ran."""
+    asked = "missing" in config.stash[SETTINGS].fail_on
+    return finished.results.not_run if asked and finished.results else []
+
+
 class _OneLine(str):
     """One line that says what failed. Pytest 8.4 reads it from attributes of a traceback."""
 
@@ -320,7 +328,8 @@ def _regression(text: str) -> pytest.TestReport:
 def _failure(unmet: tuple[str, Verdict]) -> pytest.TestReport:
     name, verdict = unmet
     what = f"experiment {name} ({verdict.condition})"
-    return _failed(what, f"{verdict.verdict}: {verdict.expectation}")
+    why = verdict.reason if verdict.verdict == ERRORED else verdict.expectation
+    return _failed(what, f"{verdict.verdict}: {why}")
 
 
 def _failed(what: str, why: str) -> pytest.TestReport:

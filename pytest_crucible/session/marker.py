@@ -152,12 +152,13 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     Raises:
         pytest.UsageError: the marker came too late to run the item once per condition and trial.
     """
+    nodeid = _node_id(item)
     callspec = getattr(item, "callspec", None)
     params, params_id = ({}, "") if callspec is None else (callspec.params, callspec.id)
     expanded = CONDITION_PARAM in params, TRIAL_PARAM in params
     if expanded != (bool(definition.conditions), definition.trials > 1):
         raise pytest.UsageError(
-            f"{item.nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
+            f"{nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
             "function, its class or its module, not on a parameter or added by a hook"
         )
     condition = params.get(CONDITION_PARAM, definition.condition or "default")
@@ -176,7 +177,7 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     facts = facts_of(item, definition, own)
     case = case_of(item, definition, own)
     if case is None:
-        case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
+        case = _case(nodeid, params_id, ours) if ours else nodeid
         if own and _by_position(own, callspec, params_id):
             facts[POSITIONAL] = True
     if worker is not None:
@@ -184,7 +185,7 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     return TrialIdentity(
         definition=definition,
         condition=condition,
-        test=item.nodeid,
+        test=nodeid,
         case=case,
         trial=trial,
         facts=facts,
@@ -195,6 +196,18 @@ def _by_position(params: Mapping[str, Any], callspec: Any, params_id: str) -> bo
     """Whether pytest numbered some of the parameters: ``row0``, ``row1``, …"""
     parts = params_id.split("-")
     return any(f"{name}{callspec.indices.get(name)}" in parts for name in params)
+
+
+def _node_id(item: pytest.Item) -> str:
+    """Return a test's node id without what xdist's ``--dist loadgroup`` appends to it.
+
+    A marker that a hook adds may come after that.
+    """
+    groups = [
+        str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+        for mark in item.iter_markers("xdist_group")
+    ]
+    return item.nodeid.removesuffix(f"@{'_'.join(sorted(set(groups)))}") if groups else item.nodeid
 
 
 def condition_id(condition: str) -> str:
@@ -299,6 +312,10 @@ def _merged(
         metadata={**new.metadata, **earlier.metadata},
         sample_size=earlier.sample_size or new.sample_size,
         validate=_stricter(earlier.validate, new.validate),
+        max_errors=min(
+            (each.max_errors for each in (earlier, new) if each.max_errors is not None),
+            default=None,
+        ),
         budget_usd=earlier.budget_usd if new.budget_usd is None else new.budget_usd,
     )
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from pytest_crucible.session.controller import (
     rescue,
 )
 from pytest_crucible.session.expand import counterbalance
-from pytest_crucible.session.fixture import TRIALS
+from pytest_crucible.session.fixture import MARKERS, TRIALS, count_markers
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
-from pytest_crucible.session.outcome import RecordedFailures
+from pytest_crucible.session.outcome import FailedSubtests, RecordedFailures, may_have_subtests
 from pytest_crucible.session.settings import SETTINGS, unknown_format
 from pytest_crucible.session.span_capture import Capture
 from pytest_crucible.session.transport import (
@@ -64,29 +65,53 @@ def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str
     session_items.clear()
 
 
-def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
-    """Find out which items are trials of which experiment; return True if any is.
+def gather(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Find out which items are trials of which experiment, and order their conditions fairly.
 
     Raises:
         pytest.UsageError: a marker is invalid.
     """
+    try:
+        definitions = _identify(items, config)
+        if any(definition.conditions for definition in definitions):
+            counterbalance(items)
+    except pytest.UsageError as error:
+        refuse(items, config, str(error))
+
+
+def gather_late(items: list[pytest.Item], config: pytest.Config) -> bool:
+    """Look again when collection is over, for markers that a hook has added since `gather`.
+
+    Returns:
+        Whether any item is a trial.
+
+    Raises:
+        pytest.UsageError: a marker is invalid, or came too late to be obeyed.
+    """
+    try:
+        _identify(items, config)
+    except pytest.UsageError as error:
+        refuse(items, config, str(error))
+    return any(IDENTITY in item.stash for item in items)
+
+
+def _identify(items: list[pytest.Item], config: pytest.Config) -> Iterable[Definition]:
+    """Note in the stash of each marked item which trial it is; return the definitions."""
     identities: list[TrialIdentity] = []
     definitions: dict[int, Definition] = {}
     worker = _worker_of_dist_each(config)
-    try:
-        for item in items:
-            definition = definition_of(item, definitions)
-            if definition is not None:
-                identity = item.stash[IDENTITY] = identify(item, definition, worker)
-                identities.append(identity)
-        if identities:
-            combine(identities)  # for its checks: it refuses before any test runs
-            if any(definition.conditions for definition in definitions.values()):
-                counterbalance(items)
-    except pytest.UsageError as error:
-        refuse(items, config, str(error))
-        return False
-    return bool(identities)
+    for item in items:
+        definition = definition_of(item, definitions)
+        if definition is None:
+            continue
+        identity = item.stash.get(IDENTITY, None)
+        if identity is None or identity.definition != definition:
+            identity = identify(item, definition, worker)
+        item.stash[IDENTITY] = identity
+        item.stash[MARKERS] = count_markers(item)
+        identities.append(identity)
+    combine(identities)  # for its checks: it refuses before any test runs
+    return definitions.values()
 
 
 def _worker_of_dist_each(config: pytest.Config) -> str | None:
@@ -116,14 +141,15 @@ class Recorder:
         """Return what to call around each trial, outside pytest-timeout's timer; None: nothing."""
         return None
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        if session.config.option.collectonly:
-            return
+    def begin(self, session: pytest.Session) -> None:
+        """Begin to record: all items are known, and none has run.
+
+        Raises:
+            pytest.UsageError: the run cannot be recorded.
+        """
         identities = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
         trials = [(item, identity) for item, identity in identities if identity is not None]
         plan = [identity for _, identity in trials]
-        if not plan:
-            return
         unknown = unknown_format(self._config)
         if unknown is not None:
             refuse(session.items, self._config, unknown)
@@ -135,10 +161,16 @@ class Recorder:
         except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        self._recording.announce(combine(plan), [identity.key for identity in plan])
+        definitions = {
+            name: definition
+            if definition.max_errors is not None
+            else replace(definition, max_errors=self._config.stash[SETTINGS].max_errors)
+            for name, definition in combine(plan).items()
+        }
+        self._recording.announce(definitions, [identity.key for identity in plan])
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
-        self._hooks = TrialHooks(self._config, self._recording, capture, self._flusher())
+        self._hooks = TrialHooks(self._recording, capture, self._flusher())
         self._register([item for item, _ in trials], plan, self._hooks)
 
     def _register(
@@ -160,6 +192,8 @@ class Recorder:
             register(Validation(hooks), "crucible-validation")
         if any(definition.failures == "record" for definition in definitions):
             register(RecordedFailures(), "crucible-recorded")
+        if any(map(may_have_subtests, trials)):
+            register(FailedSubtests(), "crucible-subtests")
         if hooks.flush is not None or any(definition.scope != "test" for definition in definitions):
             register(ScopeCaptureHooks(hooks), "crucible-scope-capture")
         register(hooks, TRIALS)

@@ -24,7 +24,8 @@ class Settings:
         output: folder that holds the run folders; absolute.
         inconclusive: what an inconclusive expectation does to the session: fail, pass or warn.
         baseline: recorded run to compare this run with.
-        fail_on: verdicts that fail the session: regression, inconclusive, missing.
+        fail_on: what fails the session: regression, inconclusive, missing.
+        max_errors: the share of an experiment's trials that may break; None: 5 %.
         instrument: clients whose instrumentors are turned on, or ``auto``.
         prices: file with the user's prices.
         budget_usd: how much the whole session may spend, in USD.
@@ -35,6 +36,7 @@ class Settings:
     inconclusive: str
     baseline: Path | None
     fail_on: tuple[str, ...]
+    max_errors: float | None = None
     instrument: tuple[str, ...] = ()
     prices: Path | None = None
     budget_usd: float | None = None
@@ -84,7 +86,11 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--crucible-fail-on", metavar="WHAT",
         help="verdicts that fail the session: regression (default), inconclusive, "
-        "missing, none (comma-separated)",
+        "missing (also: an experiment of which nothing ran), none (comma-separated)",
+    )  # fmt: skip
+    group.addoption(
+        "--crucible-max-errors", metavar="SHARE",
+        help="share of an experiment's trials that may error or crash (default: 5%%)",
     )  # fmt: skip
     group.addoption(
         "--crucible-instrument", metavar="CLIENTS",
@@ -103,6 +109,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("crucible_budget", "default for --crucible-budget", default="")
     parser.addini("crucible_baseline", "default for --crucible-baseline", default="")
     parser.addini("crucible_fail_on", "default for --crucible-fail-on", default="")
+    parser.addini("crucible_max_errors", "default for --crucible-max-errors", default="")
     parser.addini("crucible_inconclusive", "default for --crucible-inconclusive", default="")
     parser.addini("crucible_export", "default for --crucible-export", default="")
     parser.addini(
@@ -122,6 +129,7 @@ def settle(config: pytest.Config) -> Settings:
         inconclusive=_choice(config, "inconclusive", INCONCLUSIVE) or "warn",
         baseline=_baseline(config),
         fail_on=_fail_on(config),
+        max_errors=_max_errors(config),
         instrument=_instrument(config),
         prices=_prices(config),
         budget_usd=_budget(config),
@@ -185,6 +193,19 @@ def _budget(config: pytest.Config) -> float | None:
     if not 0 < budget < float("inf"):
         raise pytest.UsageError(f"{where}: {text!r} is not an amount of US dollars above zero")
     return budget
+
+
+def _max_errors(config: pytest.Config) -> float | None:
+    text, where = _given(config, "max_errors")
+    if not text:
+        return None
+    from pytest_crucible._errors import DefinitionError
+    from pytest_crucible.runs.experiment_definition import share
+
+    try:
+        return share(where, text)
+    except DefinitionError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _baseline(config: pytest.Config) -> Path | None:

@@ -20,16 +20,19 @@ from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.runs.experiment_definition import ERROR
 from pytest_crucible.session.case_referee import CaseReferee
+from pytest_crucible.session.fixture import LateMarkerError
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.outcome import (
+    FAILED_SUBTESTS,
     RECORDED,
     TRIAL,
-    error_of,
     phase_outcome,
     trial_outcome,
+    worse,
 )
 from pytest_crucible.session.scope_capture import ScopeCapture
 from pytest_crucible.session.span_capture import Capture
+from pytest_crucible.session.trial_error import error_of
 
 BUDGET = "crucible-budget"
 """Plugin name of `session.budget.Budget`."""
@@ -57,7 +60,6 @@ class TrialHooks:
     `Budget`.
 
     Args:
-        config: of this process.
         recording: of this process.
         capture: captures the spans of every scope that is opened here.
         flush: called at the start and the end of each trial, outside pytest-timeout's timer.
@@ -65,12 +67,10 @@ class TrialHooks:
 
     def __init__(
         self,
-        config: pytest.Config,
         recording: NodeRecording,
         capture: Capture,
         flush: Callable[[], None] | None,
     ) -> None:
-        self._config = config
         self.recording = recording
         self._capture = capture
         self.flush = flush
@@ -96,15 +96,24 @@ class TrialHooks:
         if attempt is None:
             return report
         setattr(report, TRIAL, True)
-        if attempt.outcomes.get(call.when) != "failed":  # else a subtest has failed before
-            attempt.outcomes[call.when] = phase_outcome(report)
-        if report.passed and call.when == "call" and attempt.referee.failed:
-            # Only here, behind the outcome of the trial: it is that of the code around the blocks.
-            report.outcome, report.longrepr = "failed", attempt.referee.report()
+        error = None if call.excinfo is None else call.excinfo.value
+        before, outcome = attempt.outcomes.get(call.when), phase_outcome(report, error, item)
+        attempt.outcomes[call.when] = worse(before, outcome)
+        recorded = attempt.identity.definition.failures == "record" and call.when == "call"
         if report.failed:
-            if call.excinfo is not None:
-                attempt.error = error_of(call.excinfo, self._config)
-            if call.when == "call" and attempt.identity.definition.failures == "record":
+            # Code outside the blocks that raises is no outcome of a case: it fails the session.
+            recorded = recorded and not attempt.referee.ended
+            if attempt.outcomes[call.when] != before:  # of several subtests, the first counts
+                attempt.error = _error(item, report, call)
+            if recorded and not isinstance(error, LateMarkerError):
+                setattr(report, RECORDED, attempt.identity.definition.name)
+        elif report.passed and attempt.outcomes[call.when] != outcome:
+            setattr(report, FAILED_SUBTESTS, True)
+            if recorded:
+                setattr(report, RECORDED, attempt.identity.definition.name)
+        elif report.passed and call.when == "call" and attempt.referee.failed:
+            report.outcome, report.longrepr = "failed", attempt.referee.report()
+            if recorded:
                 setattr(report, RECORDED, attempt.identity.definition.name)
         if call.when == "teardown":
             self._end(None)
@@ -153,18 +162,12 @@ class TrialHooks:
         facts = {"file": file, "line": (line or 0) + 1, **identity.facts}
         record_into(opened, TRIAL_START, {}, facts)
         since = self.recording.store.position()
-        referee = CaseReferee(self._config.rootpath, lambda: self._refusal(identity))
+        referee = CaseReferee(item, lambda: _refusal(item.config, identity))
         self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns(), referee)
         current_scope.set(opened)
         self._capture.enter(opened)
         if self.flush is not None:
             self.flush()
-
-    def _refusal(self, identity: TrialIdentity) -> str | None:
-        """Return why no further case of a test may run; None if one may."""
-        budget: Any = self._config.pluginmanager.getplugin(BUDGET)
-        definition = identity.definition
-        return None if budget is None else budget.refusal(definition.name, definition.budget_usd)
 
     def _end(self, outcome: str | None) -> None:
         attempt, self._attempt = self._attempt, None
@@ -180,6 +183,21 @@ class TrialHooks:
         self._capture.leave(attempt.opened)
         self.recording.close_scope(attempt.opened)
         self.scope_capture.resume()
+
+
+def _error(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    if call.excinfo is not None:
+        return error_of(call.excinfo, item, call.when)
+    file, line, _ = item.location
+    what = "XPASS(strict)" if str(report.longrepr).startswith("[XPASS(strict)]") else "failed"
+    return f"{what} at {file}:{(line or 0) + 1}"
+
+
+def _refusal(config: pytest.Config, identity: TrialIdentity) -> str | None:
+    """Return why no further case of a test may run; None if one may."""
+    budget: Any = config.pluginmanager.getplugin(BUDGET)
+    definition = identity.definition
+    return None if budget is None else budget.refusal(definition.name, definition.budget_usd)
 
 
 class ScopeCaptureHooks:

@@ -35,6 +35,7 @@ class Estimate:
             run was sampled, totals and counts of its events are estimates, too.
         reason: why there is no interval, or no value.
         sample: the observations, for intervals at other levels.
+        coverage: in how many trials it was recorded, and how many ran; None if in all.
     """
 
     value: float | None
@@ -45,6 +46,7 @@ class Estimate:
     exact: bool = False
     reason: str | None = None
     sample: Sample | None = None
+    coverage: tuple[int, int] | None = None
 
 
 def estimate(

@@ -37,6 +37,11 @@ from pytest_crucible.stats.samples import (
 from pytest_crucible.stats.subject import Subject
 
 CONFIRMED, REJECTED, INCONCLUSIVE = "CONFIRMED", "REJECTED", "INCONCLUSIVE"
+ERRORED, NOT_RUN = "ERRORED", "NOT RUN"
+"""Verdicts on whole experiments: too many trials broke, or none ran."""
+WORST_FIRST = (ERRORED, REJECTED, INCONCLUSIVE, CONFIRMED, NOT_RUN)
+FATAL = frozenset({ERRORED, REJECTED})
+"""Verdicts that fail a session and a gate, whatever their settings."""
 
 ALPHA = 0.05
 """Error of one side. So 299 of 299 confirm ``success_rate > 0.99``, and 298 of 298 do not."""
@@ -53,7 +58,8 @@ class Verdict:
         expectation: text of the expectation.
         condition: the condition that was judged.
         metric: path of the metric.
-        verdict: CONFIRMED, REJECTED or INCONCLUSIVE.
+        verdict: CONFIRMED, REJECTED or INCONCLUSIVE; ERRORED if too many trials broke, NOT RUN if
+            none ran.
         observed: the metric, in its unit; None if there is no such number.
         low, high: its one-sided 95 % bounds; None if there are none. For a relative expectation,
             the bounds of the change against the other condition: a difference or, for

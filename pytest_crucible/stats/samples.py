@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.observations import NO_CASE, Group
-from pytest_crucible.metrics.trials import MISSING
+from pytest_crucible.metrics.trials import MISSING, SKIPPED
 from pytest_crucible.stats.intervals import NoIntervalError
 
 Floats = NDArray[np.float64]
@@ -188,17 +188,24 @@ def made(
     return Sample(values, cases, names, kind, invalid=invalid, weights=weights)
 
 
+def coverage(group: Group, name: str) -> tuple[int, int] | None:
+    """Return how many trials recorded the number ``name``, and how many ran.
+
+    None if all that ran did, or if it is no recorded number.
+    """
+    series = group.recorded.get(name) or group.logged.get(name)
+    if series is None or all(case == NO_CASE for case in series.cases):
+        return None  # of a number outside trials, too
+    ran = [trial for trial in group.trials if trial.outcome not in (MISSING, SKIPPED)]
+    keys = set(zip(series.cases, series.trials, strict=True))
+    recorded = sum((group.cases.get(trial.case), trial.trial) in keys for trial in ran)
+    return None if recorded == len(ran) else (recorded, len(ran))
+
+
 def trials_without(group: Group, name: str) -> str | None:
     """Say how many trials ran without recording the number ``name``; None if there are none.
 
     A mean that leaves them out would look better than it is.
     """
-    series = group.recorded.get(name) or group.logged.get(name)
-    if series is None:
-        return None
-    ran = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
-    recorded = set(zip(series.cases, series.trials, strict=True))
-    if all(case == NO_CASE for case, _ in recorded):
-        return None  # a number of the run, not of its trials
-    lacking = sum((group.cases.get(trial.case), trial.trial) not in recorded for trial in ran)
-    return f"{lacking} of {len(ran)} trials" if lacking else None
+    covered = coverage(group, name)
+    return None if covered is None else f"{covered[1] - covered[0]} of {covered[1]} trials"

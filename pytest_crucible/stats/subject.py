@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_crucible.metrics.catalog import BUILT_IN, PLAIN, Catalog, Numbers
 from pytest_crucible.metrics.groups import Group
 from pytest_crucible.stats.estimates import Estimate, estimate
 from pytest_crucible.stats.metric_samples import sample_of
-from pytest_crucible.stats.samples import Sample
+from pytest_crucible.stats.samples import Sample, coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,14 @@ class Subject:
 
     def estimate(self, path: str) -> Estimate:
         """Return a metric with its interval, or with the reason why it has none."""
-        return estimate(self.group, self.catalog[path], self.numbers)
+        found = estimate(self.group, self.catalog[path], self.numbers)
+        covered = coverage(self.group, path.rpartition(".")[0])
+        return found if covered is None else replace(found, coverage=covered)
+
+    def coverages(self) -> dict[str, tuple[int, int]]:
+        """Return `coverage` of every recorded number that not all trials recorded, by name."""
+        names = (*self.group.recorded, *self.group.logged)
+        return {name: covered for name in names if (covered := coverage(self.group, name))}
 
     def bare(self) -> Iterable[str]:
         """Yield the names of numbers without observations, which come from a plugin's hook."""

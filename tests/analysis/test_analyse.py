@@ -20,7 +20,7 @@ from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED
-from pytest_crucible.stats.expectations import CONFIRMED, REJECTED
+from pytest_crucible.stats.expectations import CONFIRMED, ERRORED, NOT_RUN, REJECTED
 from pytest_crucible.telemetry import HANDLER_FAILURE
 from tests.analysis.support import arm, run_of
 from tests.made_events import MS, event, reference_events, trial, trial_scope, write_run
@@ -74,18 +74,18 @@ def test_given_expectations_replace_those_of_the_author(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "reason"),
+    ("outcomes", "verdicts"),
     [
-        (("pp", "pf"), None),
-        (("pp", "ff"), "1 of 2 cases pass; not: case-1"),
-        (("pp", "pc"), None),
-        (("pp", "sp"), "1 of 2 cases pass; not: case-1"),
+        (("pp", "pf"), {"pass_if 1/2": CONFIRMED}),
+        (("pp", "ff"), {"pass_if 1/2": REJECTED}),
+        (("pp", "pc"), {"max_errors 5%": ERRORED, "pass_if 1/2": CONFIRMED}),
+        (("ss", "ss"), {"pass_if 1/2": NOT_RUN}),
     ],
 )
-def test_pass_if_is_a_verdict(
-    outcomes: tuple[str, str], reason: str | None, tmp_path: Path
+def test_trials_have_verdicts_of_their_own(
+    outcomes: tuple[str, str], verdicts: dict[str, str], tmp_path: Path
 ) -> None:
-    """A case passes if enough of its trials do; a trial that was skipped leaves it open."""
+    """``pass_if``, too many errors, and that nothing ran; the worst is that of the experiment."""
     words = {"p": "passed", "f": "failed", "s": "skipped", "c": None}
     events = [
         each
@@ -94,11 +94,13 @@ def test_pass_if_is_a_verdict(
         for each in trial(words[letter], trial_scope(f"case-{case}", number))
     ]
     definition = define("exp", trials=2, pass_if="1/2")
-    (found,) = analyse(run_of(tmp_path, events, definition)).experiments
-    (verdict,) = found.verdicts
-    assert verdict.expectation == "pass_if 1/2"
-    assert verdict.reason == reason
-    assert verdict.verdict == (REJECTED if reason else CONFIRMED)
+    results = analyse(run_of(tmp_path, events, definition))
+    (found,) = results.experiments
+    assert {each.expectation: each.verdict for each in found.verdicts} == verdicts
+    assert found.verdict == next(iter(verdicts.values()))
+    assert bool(results.unmet("warn")) == (found.verdict in (ERRORED, REJECTED))
+    assert results.not_run == (["exp"] if found.verdict == NOT_RUN else [])
+    assert bool(results.unmet("warn", not_run=True)) == (found.verdict != CONFIRMED)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_crucible.analysis.nodes import broken_off, node_result
+from pytest_crucible.analysis.nodes import broken_off, node_result, resumed_nodes
 from pytest_crucible.capture.frames import ScopeFrame, encode
 from pytest_crucible.capture.open_scope import OpenScope
 from pytest_crucible.capture.sampler import NodeSampler
 from pytest_crucible.events.scope import Scope
+from pytest_crucible.metrics.trials import Attempt, Trial
 from pytest_crucible.record.memory import MemoryStore
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
@@ -64,3 +65,34 @@ def test_only_a_reservoir_that_broke_off_leaves_its_total_open(
 ) -> None:
     """The total is then the last that it told."""
     assert broken_off([sampled(sampling, calls)], experiment) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "runs", "expected"),
+    [
+        ([("r", "gw0", "crashed"), ("r", "gw1", "passed")], "rr", ["gw0"]),
+        ([("a", "gw0", "crashed"), ("b", "gw1", "passed")], "ab", ["gw0"]),
+        ([("b", "gw1", "passed")], "ab", ["gw0"]),  # killed between its trials
+        ([("r", "gw1", "passed")], "rr", []),  # nobody knows what it was doing
+        ([("r", "gw0", "crashed")], "rr", []),
+        ([("a", "gw0", "crashed")], "ab", []),
+        ([], "ab", []),  # the trial is missing
+    ],
+)
+def test_a_killed_node_is_made_up_for_by_whoever_ended_its_trials(
+    outcomes: list[tuple[str, str, str]], runs: str, expected: list[str]
+) -> None:
+    """And only if every trial of the record ended, else something may be lost."""
+    nodes = [Node("gw0", (), run=runs[0]), Node("gw1", (), run=runs[1], closed=True)]
+    attempts = [Attempt((run, node), 1, outcome) for run, node, outcome in outcomes]
+    trials = [Trial("e", "c", "case", 1, "t", attempts)]
+    found = resumed_nodes(nodes, trials)
+    assert [node.name for node in found] == expected
+    assert [node_result(node, True)["resumed"] for node in found] == [True] * len(expected)
+
+
+def test_a_reservoir_that_broke_off_is_not_made_up_for() -> None:
+    """Its total is lost, whoever runs its trials again."""
+    trials = [Trial("e", "c", "case", 1, "t", [Attempt(("other", "main"), 1, "passed")])]
+    nodes = [sampled("reservoir:2", 5), Node("main", (), run="other", closed=True)]
+    assert resumed_nodes(nodes, trials) == []

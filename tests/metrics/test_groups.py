@@ -38,7 +38,7 @@ def filled(*events: Event) -> Group:
     places: dict[object, Place] = {}
     for each in events:
         scope = each.scope or trial_scope()
-        place = places.setdefault(scope, Place(scope, group, each.run, scope.trial or 0))
+        place = places.setdefault(scope, Place(scope, group, None, scope.trial or 0))
         add_row(place, each, enrich(each))
     return group
 

@@ -49,7 +49,10 @@ def test_trial_that_began_and_never_ended_has_crashed() -> None:
 
 def test_trial_that_was_planned_and_never_began_is_missing() -> None:
     """The plan tells which trials there should be, beyond those that left a trace."""
-    plan = (("exp", "default", "test_it[case-1]", "case-1", 1), ("exp", "default", "test_it[case-2]", "case-2", 1))
+    plan = (
+        ("exp", "default", "test_it[case-1]", "case-1", 1),
+        ("exp", "default", "test_it[case-2]", "case-2", 1),
+    )
     trials = book(trial("passed", trial_scope("case-1")), plan=plan)
     assert [(each.case, each.outcome) for each in trials] == [
         ("case-1", "passed"),
@@ -112,6 +115,55 @@ def test_trial_of_another_run_is_a_duplicate() -> None:
         )
     )
     assert (found.outcome, len(found.attempts), found.duplicates) == ("failed", 1, 2)
+
+
+RUNS = ("run-1", "run-2", "run-3")
+
+
+def read_twice(attempts: list[list[Event]]) -> Trial:
+    """The trial as `observe` finds it: a second pass knows which runs count."""
+    found = TrialBook()
+    for _ in range(2):
+        found = TrialBook(found.resumed())
+        for events in attempts:
+            for each in events:
+                found.add(each)
+    return only(found.all())
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "runs", "outcome", "replaced", "duplicates"),
+    [
+        ((None, "passed"), "12", "passed", 1, 0),
+        ((None, "failed"), "12", "failed", 1, 0),
+        (("interrupted", "passed"), "12", "passed", 1, 0),
+        (("skipped", "failed"), "12", "failed", 0, 0),
+        (("passed", None), "1", "passed", 0, 1),
+        (("failed", "passed"), "1", "failed", 0, 1),
+        ((None, None), "1", "crashed", 0, 1),
+        ((None, "skipped"), "1", "crashed", 0, 1),
+        ((None, None, "passed"), "123", "passed", 2, 0),
+        ((None, "passed", "failed"), "12", "passed", 1, 1),
+        (("failed", None, "passed"), "1", "failed", 0, 2),
+    ],
+)
+def test_crashed_attempt_gives_way_to_a_later_complete_one(
+    outcomes: tuple[str | None, ...], runs: str, outcome: str, replaced: int, duplicates: int
+) -> None:
+    """The first run that ran the trial to its end decides, and what broke off before stays told."""
+    attempts = [
+        trial(each, trial_scope(), run=run) for each, run in zip(outcomes, RUNS, strict=False)
+    ]
+    found = read_twice(attempts)
+    assert "".join(each.node[0][-1] for each in found.attempts) == runs
+    assert (found.outcome, found.replaced, found.duplicates) == (outcome, replaced, duplicates)
+
+
+def test_runs_that_overlap_in_time_count_once() -> None:
+    """A later run that began before the earlier one ended replaces nothing."""
+    early, late = (trial("passed", trial_scope(), run=run) for run in RUNS[:2])
+    found = read_twice([early[:1], late[:1], early[1:], late[1:]])
+    assert ([each.node[0] for each in found.attempts], found.duplicates) == (["run-1"], 1)
 
 
 def test_location_of_the_test_is_kept() -> None:

@@ -19,6 +19,7 @@ from pytest_crucible.analysis.results import Results
 from pytest_crucible.capture.frames import HeaderFrame
 from pytest_crucible.events.event import Event
 from pytest_crucible.record.spool import SpoolStore
+from pytest_crucible.report.terminal import render
 from pytest_crucible.runs.manifest import read_manifest, write_manifest
 from pytest_crucible.runs.run import open_folder
 from pytest_crucible.runs.shards import merge_shards, runs_in
@@ -144,6 +145,42 @@ def test_a_trial_that_two_shards_ran_counts_once(tmp_path: Path) -> None:
     assert metrics.summary.total_events == 6
     once = merged(tmp_path / "n", first, made(tmp_path / "run-2", later[8:]))
     assert conditions(found) == conditions(once)
+
+
+@pytest.mark.parametrize("crashed_first", [True, False])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_later_complete_attempt_replaces_a_crashed_one(
+    tmp_path: Path, crashed_first: bool, swapped: bool
+) -> None:
+    """The record is complete and judged by the complete attempt; the cost of both was spent."""
+    broken = list(observed(range(4), failed=4))[:-1]  # the last trial never ended
+    whole = list(observed(range(3, 6)))
+    if crashed_first:
+        whole = list(map(_later, whole))
+    else:
+        broken = list(map(_later, broken))
+    first = write_run(tmp_path / "run-0", broken, closed=False)
+    second = made(tmp_path / "run-1", whole)
+    found = merged(tmp_path / "m", *([second, first] if swapped else [first, second]))
+    assert (found.lost, found.incomplete) == (False, ())
+    (trial,) = (trial for trial in found.experiments[0].trials if trial.case.endswith("[3]"))
+    assert (trial.outcome, trial.replaced) == ("passed", int(crashed_first))
+    metrics = found.experiments[0].metrics["default"]
+    assert (metrics.tests.passed, metrics.tests.failed) == (3, 3)
+    assert metrics.recorded["score"].count == 6
+    assert metrics.cost.count == 6 + crashed_first
+    told = any("1 crashed attempt replaced by later ones" in line.text for line in render(found))
+    assert told == crashed_first
+
+
+def test_a_crash_that_nothing_made_up_for_leaves_the_record_incomplete(tmp_path: Path) -> None:
+    """One trial that no shard ran to its end is enough."""
+    first = write_run(tmp_path / "run-0", list(observed(range(4)))[:-1], closed=False)
+    found = merged(tmp_path / "m", first, made(tmp_path / "run-1", observed(range(4, 6))))
+    assert found.lost
+    assert found.incomplete == (
+        "main: did not end in good order", "1 trial crashed: tests/t.py::test_it[3]",
+    )  # fmt: skip
 
 
 def _later(each: Event) -> Event:

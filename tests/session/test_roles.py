@@ -10,7 +10,8 @@ import pytest
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.session.controller import NOTES, RESCUED, WORKERINPUT, WORKEROUTPUT
 from pytest_crucible.session.fixture import TRIALS
-from pytest_crucible.session.roles import Recorder, Worker, gather, refuse
+from pytest_crucible.session.marker import IDENTITY
+from pytest_crucible.session.roles import Recorder, Worker, gather, gather_late, refuse
 from pytest_crucible.session.transport import place
 from tests.session import support
 
@@ -165,12 +166,13 @@ def quiet(pytester: pytest.Pytester) -> None:
 
 
 def test_gathering_finds_the_trials(pytester: pytest.Pytester) -> None:
-    """Whether there are any; the others stay what they were."""
+    """Each knows which trial it is; the others stay what they were."""
     quiet(pytester)
     items = pytester.getitems(SUITE)
-    assert gather(items, items[0].config)
-    assert len(items) == 5
-    assert not gather(items[4:], items[0].config)
+    gather(items, items[0].config)
+    assert [IDENTITY in item.stash for item in items] == [True] * 4 + [False]
+    assert gather_late(items, items[0].config)
+    assert not gather_late(items[4:], items[0].config)
 
 
 # --- workers -----------------------------------------------------------------------------------
