@@ -108,10 +108,12 @@ class OpenScope:
         sampler: decides which events are kept; None if all are.
         timeline: when the scope was opened, paused and closed.
         judging: scopes of the judges that run inside this one; they share its state.
+        unattributed: number of events that nobody knows to be of this scope or of another open one.
     """
 
     __slots__ = (
         "id", "judging", "keep", "sampler", "scope", "sink", "state", "take", "timeline",
+        "unattributed",
     )  # fmt: skip
 
     def __init__(
@@ -129,6 +131,7 @@ class OpenScope:
         self.state = OPEN if sampler is None else SAMPLED
         self.timeline = Timeline()
         self.judging: list[OpenScope] = []
+        self.unattributed = 0
 
     def change(self, state: int) -> None:
         """Set the state of this scope and of the judges' scopes inside it."""

@@ -113,6 +113,16 @@ def locate() -> tuple[OpenScope | None, int]:
     return None, UNATTRIBUTED if owners else CONTEXT
 
 
+def open_beside() -> OpenScope | None:
+    """Return an open scope, if the running code has none of its own.
+
+    If a second one opened now, events of the running code would belong to neither.
+    """
+    if _current() is not None:
+        return None
+    return next((opened for opened in list(_open) if opened.state != CLOSED), None)
+
+
 def record_located(
     opened: OpenScope | None,
     attribution: int,
@@ -132,7 +142,10 @@ def record_located(
     """
     if opened is None:
         if attribution == UNATTRIBUTED:
-            for sink in {candidate.sink for candidate in list(_open)}:
+            candidates = [candidate for candidate in list(_open) if candidate.state != PAUSED]
+            for candidate in candidates:
+                candidate.unattributed += 1  # no call in between: one step to other threads
+            for sink in {candidate.sink for candidate in candidates}:
                 _emit(NO_SCOPE, sink, name, measurements, metadata, UNATTRIBUTED, time_ns)
     elif opened.state != PAUSED:
         if opened.state == CLOSED:

@@ -52,9 +52,12 @@ class OwnRecord:
 
     def metrics(self, *, exact: bool) -> Metrics:
         """Work out the metrics; see `Experiment.metrics`."""
+        found = self._metrics_with_plugins() if exact else self._metrics_so_far()
+        summary = replace(found.summary, unattributed=self._opened.unattributed)
+        return replace(found, summary=summary)
+
+    def _metrics_so_far(self) -> Metrics:
         opened = self._opened
-        if exact:
-            return self._metrics_with_plugins()
         if opened.state == CLOSED or opened.sampler is not None:
             return self._metrics_of_all()
         from pytest_crucible.metrics.streaming import LiveMetrics
@@ -92,7 +95,7 @@ class OwnRecord:
         problems: list[str] = []
         metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)
         for problem in problems:
-            warnings.warn(problem, stacklevel=4)
+            warnings.warn(problem, stacklevel=5)
         return metrics
 
     def _start(self) -> int:
