@@ -125,6 +125,39 @@ class ExperimentResult:
         }
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Arm:
+    """One condition of an experiment of a run, as `compare` and `judge` take it.
+
+    Attributes:
+        run: id of the run.
+        result: the experiment.
+        condition: one of its conditions.
+    """
+
+    run: str
+    result: ExperimentResult
+    condition: str
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return self.result.definition.name
+
+    @property
+    def group(self) -> Group:
+        """The observations."""
+        return self.result.groups[self.condition]
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics."""
+        return self.result.metrics[self.condition]
+
+    def __repr__(self) -> str:
+        return f"<arm {self.experiment!r} {self.condition!r} of {self.run}>"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """The results of one run.

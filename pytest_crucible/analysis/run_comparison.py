@@ -31,7 +31,8 @@ ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
 FAIL_ON = ("regression", "inconclusive", "missing")
 MISSING = "MISSING"
 
-_WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
+WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
+"""The verdicts of comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class ArmComparison:
         if self.reason is not None:
             return REMOVED if self.removed else ADDED
         verdicts = {comparison.verdict for comparison in self.comparisons}
-        return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
+        return next((verdict for verdict in WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class RunComparison:
     incomplete: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        counts = ((verdict, self.count(verdict)) for verdict in _WORST_FIRST)
+        counts = ((verdict, self.count(verdict)) for verdict in WORST_FIRST)
         shown = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
         return f"<comparison of {self.title}: {shown or 'nothing to compare'}>"
 
@@ -237,11 +238,26 @@ def _compare_arm(
             location=_location(present[1]),
             reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
         )
+    return compare_arms(before, after, adjust)
+
+
+def compare_arms(
+    before: _Arm,
+    after: _Arm,
+    adjust: Callable[[Options], Options] = lambda options: options,
+) -> ArmComparison:
+    """Compare two arms, which may have other names; the comparison bears the candidate's.
+
+    Args:
+        before, after: baseline and candidate: the result of the experiment, and the observations of
+            one of its conditions.
+        adjust: takes the options of the candidate's marker, returns those to use.
+    """
     options = adjust(comparison_options(after[0].definition.margin))
     old, new = _cases(before[1]), _cases(after[1])
     return ArmComparison(
-        experiment=experiment,
-        condition=condition,
+        experiment=after[0].definition.name,
+        condition=after[1].condition,
         comparisons=tuple(compare_subjects(_subject(before), _subject(after), options)),
         matched=len(old & new),
         removed_cases=tuple(sorted(old - new)),

@@ -324,7 +324,7 @@ class Experiment:
         Args:
             exact: always read the whole record: percentiles are exact, and anomalies are included.
         """
-        return self._record.metrics(exact=exact)
+        return self._record.metrics(self.definition, exact=exact)
 
     def pause(self) -> None:
         """Record nothing until `resume`.

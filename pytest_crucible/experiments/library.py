@@ -8,7 +8,7 @@ ends and keeps its own experiments.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +30,9 @@ from pytest_crucible.capture.recorder import (
     stop_listening,
 )
 from pytest_crucible.capture.sampler import NodeSampler
-from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment, Status
-from pytest_crucible.experiments.own_record import OwnRecord
-from pytest_crucible.exports.export import export_as
-from pytest_crucible.exports.formats import parse_format
-from pytest_crucible.exports.options import ExportOptions
-from pytest_crucible.hooks.installed import installed, known_formats
-from pytest_crucible.queries.anomalies import marks
 from pytest_crucible.record.memory import MemoryStore
-from pytest_crucible.record.merge import by_time, merge
-from pytest_crucible.record.node_reader import Node
-from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
 from pytest_crucible.runs.experiment_definition import (
     ERROR,
@@ -52,7 +42,6 @@ from pytest_crucible.runs.experiment_definition import (
     check_keywords,
     define,
 )
-from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 from pytest_crucible.runs.memory_archive import archive_frames
 
 OUTPUT = "crucible-results"
@@ -60,13 +49,15 @@ STATUSES: tuple[str, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
-class _Started:
+class Started:
+    """An experiment that `start` started, and where it records. For this package's use."""
+
     handle: Experiment
     opened: OpenScope
     store: MemoryStore
 
 
-_started: dict[str, _Started] = {}
+_started: dict[str, Started] = {}
 
 
 def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
@@ -116,7 +107,7 @@ def _start(checked: Definition) -> Experiment:
         sampler = NodeSampler(name, scope.condition, checked.sampling, store.append)
     opened = open_scope(scope, store, 1, sampler)
     handle = Experiment(checked, opened, store, run, "main")
-    _started[run] = _Started(handle, opened, store)
+    _started[run] = Started(handle, opened, store)
     return handle
 
 
@@ -166,7 +157,7 @@ def _lost(handle: Experiment, count: int) -> str:
     )
 
 
-def _end(started: _Started, reason: str | None) -> dict[str, int]:
+def _end(started: Started, reason: str | None) -> dict[str, int]:
     """Settle and close an experiment; return the number of invalid events by problem."""
     try:
         return started.handle.settle()
@@ -265,85 +256,6 @@ def list_experiments(status: Status | None = None) -> list[Experiment]:
     return [handle for handle in handles if status in (None, handle.status)]
 
 
-def export(
-    experiment: Experiment | str,
-    format: str = "csv",
-    path: str | Path | None = None,
-    options: ExportOptions | None = None,
-) -> Path:
-    """Write an experiment's events to a file; raises what `export_multiple` raises.
-
-    Args:
-        experiment: handle or id.
-        format, options: as for `export_multiple`.
-        path: default ``crucible-results/NAME-ID.FORMAT``, under pytest with the test's name, too.
-            Characters that file names cannot have are replaced.
-
-    Returns:
-        The file.
-    """
-    handle = _handle(experiment)
-    if path is None:
-        form, compression = parse_format(format, known_formats())
-        path = Path(OUTPUT) / f"{_file_name(handle)}{form.endings[0]}{compression}"
-    return export_multiple([handle], format, path, options)
-
-
-def _file_name(handle: Experiment) -> str:
-    name = f"{slug(handle.name)}-{handle.id}"
-    if handle.folder is None:
-        return name
-    # All trials of a pytest session share the run id, as do processes that join them.
-    return f"{name}-{slug(f'{handle.scope.test}-{handle.node}-{handle.attempt}')}"
-
-
-def export_multiple(
-    experiments: Sequence[Experiment | str],
-    format: str,
-    path: str | Path,
-    options: ExportOptions | None = None,
-) -> Path:
-    """Write the events of several experiments to one file, in order of time.
-
-    A handle under pytest stands for one trial: its events, and the numbers that it recorded.
-
-    Args:
-        experiments: handles or ids.
-        format: name of a format, also of an installed plugin (``csv``, ``parquet``, …), or a
-            compressed one: ``csv.gz``, ``jsonl.zst``.
-        path: the file; a missing folder is made. ``.gz`` and ``.zst`` compress the file.
-        options: flatten, pretty, columns, anonymize; see `ExportOptions`.
-
-    Raises:
-        DefinitionError: the format or a column is unknown, the options do not fit the format, or
-            ``path`` is the address of a storage.
-        MissingExtraError: Parquet or zstd needs pyarrow, which is not installed.
-        LookupError: there is no such experiment.
-        OutputError: the folder cannot be made, or the format of a plugin raised.
-
-    Returns:
-        The file.
-    """
-    known = known_formats()
-    parse_format(format, known)
-    target = local_path(path)
-    chosen = options or ExportOptions()
-    # An experiment that is named twice is written once.
-    handles = list(dict.fromkeys(map(_handle, experiments)))
-    make_output_folder(target.parent)
-    mark = marks(handle.metrics(exact=True) for handle in handles)
-    records = [_started.get(handle.id) or handle.everything for handle in handles]
-    return export_as(lambda: _events(records), target, format, chosen, mark, known)
-
-
-def _events(records: Sequence[_Started | OwnRecord]) -> Iterable[Event]:
-    sources = [_node(record) if isinstance(record, _Started) else record for record in records]
-    nodes = [source for source in sources if isinstance(source, Node)]
-    if len(nodes) == len(sources):
-        return merge(nodes)
-    return by_time([iter(source) for source in sources])
-
-
 def archive(experiment: Experiment | str, path: str | Path | None = None) -> Path:
     """Write a stopped experiment to one file: its definition, its times, and all its events.
 
@@ -424,7 +336,12 @@ def _handle(experiment: Experiment | str) -> Experiment:
     return started.handle
 
 
-def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Started:
+def started_with(run: str) -> Started | None:
+    """Return the experiment that `start` started under this id. For this package's use."""
+    return _started.get(run)
+
+
+def _started_here(experiment: Experiment | str, step: str, instead: str) -> Started:
     """Return an experiment that `start` started; refuse one that belongs to pytest."""
     handle = _handle(experiment)
     if handle.folder is not None:
@@ -432,10 +349,3 @@ def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Sta
             f"experiment {handle.name!r} cannot be {step}: it ends with its test; {instead}"
         )
     return _started[handle.id]
-
-
-def _node(started: _Started) -> Node:
-    started.opened.tell_sampled()
-    node = Node("main", Recorded(started.store), run=started.handle.id)
-    enrich_nodes_late([node], None, installed())
-    return node

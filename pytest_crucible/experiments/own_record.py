@@ -14,10 +14,12 @@ from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import JUDGE
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded, Store
+from pytest_crucible.runs.experiment_definition import Definition
 
 # Imported where it is used: recording needs no NumPy, and most trials read nothing.
 # `load_readers` imports it before the trials.
 if TYPE_CHECKING:
+    from pytest_crucible.analysis.results import ExperimentResult
     from pytest_crucible.metrics.streaming import LiveMetrics
     from pytest_crucible.metrics.values import Metrics
 
@@ -50,9 +52,12 @@ class OwnRecord:
         """Return a value that changes as soon as the record may have grown."""
         return os.getpid(), self._store.position()
 
-    def metrics(self, *, exact: bool) -> Metrics:
+    def metrics(self, definition: Definition, *, exact: bool) -> Metrics:
         """Work out the metrics; see `Experiment.metrics`."""
-        found = self._metrics_with_plugins() if exact else self._metrics_so_far()
+        if exact:
+            found = self.result(definition, stacklevel=5).metrics[self._opened.scope.condition]
+        else:
+            found = self._metrics_so_far()
         summary = replace(found.summary, unattributed=self._opened.unattributed)
         return replace(found, summary=summary)
 
@@ -80,11 +85,15 @@ class OwnRecord:
         scope = self._opened.scope
         return summarise(observe(self).group(scope.experiment, scope.condition))
 
-    def _metrics_with_plugins(self) -> Metrics:
-        """Work out the metrics of all events, with the enrichers and metrics of plugins."""
-        from pytest_crucible.analysis.plugin_metrics import summarise_all
+    def result(self, definition: Definition, stacklevel: int = 4) -> ExperimentResult:
+        """Work out the result of all events, with the enrichers and metrics of plugins.
+
+        Args:
+            definition: of the experiment.
+            stacklevel: of the warning about a plugin that raised.
+        """
+        from pytest_crucible.analysis.analyse import result_of
         from pytest_crucible.hooks.installed import installed
-        from pytest_crucible.metrics.catalog import Catalog
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 
@@ -93,10 +102,10 @@ class OwnRecord:
         enrich_nodes_late([node], None, plugins)
         group = observe(self._own(node)).group(scope.experiment, scope.condition)
         problems: list[str] = []
-        metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)
+        result = result_of(definition, group, plugins, problems)
         for problem in problems:
-            warnings.warn(problem, stacklevel=5)
-        return metrics
+            warnings.warn(problem, stacklevel=stacklevel)
+        return result
 
     def _start(self) -> int:
         # A forked child records into a file of its own, and reads that from its beginning.

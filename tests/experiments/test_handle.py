@@ -18,6 +18,7 @@ import pytest_crucible as crucible
 from pytest_crucible import telemetry
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.metrics.observations import observe
+from tests.experiments.support import TWO_OPEN
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,9 @@ def test_bare_thread_between_two_experiments_is_counted_not_guessed(tmp_path: Pa
         run_bare(lambda: telemetry.execute("x.stop", {"duration": 5}))
         first.execute("mine.stop", {"duration": 5})
         second.execute("mine.stop", {"duration": 5})
+        for handle in (second, first):
+            with pytest.warns(crucible.AttributionWarning, match="1 event belongs to no"):
+                crucible.stop(handle)
     for handle in (first, second):
         assert names(handle) == ["mine.stop"]
         assert handle.metrics(exact=True).summary.total_events == 1
@@ -163,6 +167,7 @@ def test_what_comes_after_the_end_is_late() -> None:
 # --- spans and numbers -------------------------------------------------------------------------
 
 
+@TWO_OPEN
 def test_spans_of_the_handle_decorate_functions_of_every_kind() -> None:
     """Plain, async and generator functions are measured per call, outside any block."""
     handle = crucible.start("a")
