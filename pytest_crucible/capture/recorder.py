@@ -18,6 +18,8 @@ from pytest_crucible._forks import in_child
 from pytest_crucible.capture import bus as _bus
 from pytest_crucible.capture.frames import (
     EVENT_TAG,
+    INSERTED_NOTE,
+    NoteFrame,
     ScopeFrame,
     encodable,
     encode,
@@ -34,7 +36,7 @@ from pytest_crucible.capture.open_scope import (
     Sink,
     current_scope,
 )
-from pytest_crucible.events.event import CONTEXT, LATE, SOLE, UNATTRIBUTED
+from pytest_crucible.events.event import CONTEXT, INSERTED, LATE, SOLE, UNATTRIBUTED
 from pytest_crucible.events.scope import Scope
 
 NO_SCOPE = 0
@@ -184,6 +186,25 @@ def record_into(
 ) -> None:
     """Record one event into a given scope, even a paused one; no handler is called."""
     _emit(opened.id, opened.sink, name, measurements, metadata, CONTEXT)
+
+
+def insert_into(
+    opened: OpenScope,
+    name: str,
+    measurements: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any] | None,
+    time_ns: int,
+) -> None:
+    """Record an event that happened at another time; no handler is called.
+
+    Args:
+        opened: the scope; a paused one records nothing.
+        name, measurements, metadata: the event.
+        time_ns: wall time in ns since the epoch.
+    """
+    if opened.state != PAUSED:
+        opened.sink.append(encode(NoteFrame(INSERTED_NOTE)))
+        record_located(opened, INSERTED, name, measurements, metadata, time_ns)
 
 
 def record_aside(sink: Sink, name: str, metadata: Mapping[str, Any]) -> None:

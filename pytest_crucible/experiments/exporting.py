@@ -15,7 +15,7 @@ from pytest_crucible.exports.formats import parse_format
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.hooks.installed import installed, known_formats
 from pytest_crucible.queries.anomalies import marks
-from pytest_crucible.record.merge import by_time, merge
+from pytest_crucible.record.merge import by_time, in_order, merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.late_enrichment import enrich_nodes_late
@@ -97,7 +97,8 @@ def _events(records: Sequence[Started | OwnRecord]) -> Iterable[Event]:
     nodes = [source for source in sources if isinstance(source, Node)]
     if len(nodes) == len(sources):
         return merge(nodes)
-    return by_time([iter(source) for source in sources])
+    streams = [in_order(each) if isinstance(each, Node) else iter(each) for each in sources]
+    return by_time(streams)
 
 
 def _node(started: Started) -> Node:

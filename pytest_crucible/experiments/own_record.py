@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import JUDGE
+from pytest_crucible.record.merge import in_order
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded, Store
 from pytest_crucible.runs.experiment_definition import Definition
@@ -46,7 +47,7 @@ class OwnRecord:
         self._live: LiveMetrics | None = None
 
     def __iter__(self) -> Iterator[Event]:
-        return self._events(self._start())
+        return self._own(in_order(self._reader(self._start())))
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes as soon as the record may have grown."""
@@ -124,11 +125,11 @@ class OwnRecord:
             samplings=opened.tell_sampled(),
         )
 
-    def _own(self, node: Node) -> Iterator[Event]:
+    def _own(self, events: Iterable[Event]) -> Iterator[Event]:
         """Pick the events of this scope and of its judges from those of the process."""
         scope = self._opened.scope
         scopes = scope, replace(scope, role=JUDGE)
-        return (event for event in node if event.scope in scopes)
+        return (event for event in events if event.scope in scopes)
 
 
 def load_readers() -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._clock import time_us_of
 from pytest_crucible._errors import MissingExtraError
+from pytest_crucible._text import plural
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import Event
@@ -22,6 +24,7 @@ from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.queries.anomalies import Anomalies, anomalies
 from pytest_crucible.queries.columns import EventColumns, columns_of, structured_array
+from pytest_crucible.queries.event_table import event_table
 from pytest_crucible.queries.keys import check_keys
 from pytest_crucible.queries.trace import Trace, trace
 from pytest_crucible.queries.windows import Window, slide
@@ -218,7 +221,10 @@ class Events(Sequence[Event]):
     __hash__ = None  # type: ignore[assignment]  # like a list: what it holds may change
 
     def __repr__(self) -> str:
-        return f"<{len(self)} events>"
+        return f"<{plural(len(self), 'event')}>"
+
+    def _repr_html_(self) -> str:
+        return event_table(self._list())
 
     # --- numbers and tables --------------------------------------------------------------------
 
@@ -383,12 +389,7 @@ def _worked_out(event: Event, enriched: Enriched, key: str) -> object:
 
 
 def _time_us(moment: Moment | None) -> int | None:
-    if not isinstance(moment, datetime):
-        return moment
-    if moment.utcoffset() is None:
-        raise ValueError(f"{moment!r} has no time zone: datetime.now(timezone.utc) has one")
-    seconds = int(moment.replace(microsecond=0).timestamp())
-    return seconds * 1_000_000 + moment.microsecond
+    return time_us_of(moment) if isinstance(moment, datetime) else moment
 
 
 def _length_us(name: str, length: timedelta | float) -> int:

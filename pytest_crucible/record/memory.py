@@ -96,6 +96,11 @@ class MemoryStore:
                     yield position, frame
                 position += 1
 
+    def holds(self, data: bytes) -> bool:
+        """Return whether the encoded frames contain these bytes, see `Store.holds`."""
+        chunks, tail = [*self._chunks], [*self._tail]  # one step to other threads, see `_seal`
+        return any(data in chunk for chunk in chunks) or any(data in frame for frame in tail)
+
     def clear(self) -> None:
         """Remove all frames. Positions continue, so later frames cannot be mistaken for these."""
         with self._sealing:

@@ -208,6 +208,11 @@ class SpoolStore:
             if position >= since:
                 yield position, decode(frame[PREFIX.size :])
 
+    def holds(self, data: bytes) -> bool:
+        """Return whether the encoded frames contain these bytes, see `Store.holds`."""
+        waiting = any(data in frame for frame in list(self._overflow))
+        return waiting or SpoolReader(self._file).holds(data)
+
     def notes(self) -> list[str]:
         """Return why the record is incomplete, a sentence each."""
         return list(self._notes)

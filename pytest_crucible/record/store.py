@@ -38,6 +38,9 @@ class Store(Protocol):
         A position is a frame's sequence number: it grows with every frame and never changes.
         """
 
+    def holds(self, data: bytes) -> bool:
+        """Return whether the encoded frames contain these bytes; much faster than decoding."""
+
     def notes(self) -> list[str]:
         """Return why the record is incomplete, a sentence each; empty if it is complete."""
 
@@ -54,3 +57,7 @@ class Recorded:
 
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         return self._store.frames(self._since)
+
+    def holds(self, data: bytes) -> bool:
+        """Return whether the store contains these bytes, see `Store.holds`."""
+        return self._store.holds(data)

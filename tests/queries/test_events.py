@@ -312,7 +312,7 @@ def test_metrics_of_nothing_are_zero() -> None:
 
 def test_metrics_of_a_run_have_its_trials_and_numbers(tmp_path: Path) -> None:
     """They are among its events."""
-    started, stopped = trial("passed")
+    started, stopped = trial("passed", trial_scope())
     run = open_run(write_run(tmp_path / "r", [started, event(scope=trial_scope()), stopped]))
     assert run.events.metrics().tests.trials == 1
     assert run.events.query(internal=False).metrics().tests.trials == 0
