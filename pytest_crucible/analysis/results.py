@@ -197,9 +197,12 @@ class Results:
         return f"<results of run {self.run!r}: {', '.join(facts)}>"
 
     def _repr_html_(self) -> str:
-        missing = table("incomplete", (), ((reason,) for reason in self.incomplete))
+        reasons = list(self.incomplete)
+        if self.unattributed:
+            reasons.append(f"{plural(self.unattributed, 'event')} not attributed")
+        missing = table("incomplete", (), ((reason,) for reason in reasons))
         arms = table(f"run {self.run}", _COLUMNS, _arm_rows(self.experiments))
-        return arms + (missing if self.incomplete else "")
+        return arms + (missing if reasons else "")
 
     def with_notes(self, notes: Sequence[str]) -> Results:
         """Return these results with further reasons why the record is incomplete."""

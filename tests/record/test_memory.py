@@ -199,5 +199,8 @@ def test_a_store_knows_whether_it_holds_bytes(count: int) -> None:
     for number in range(count):
         store.append(event(number))
     assert (store.holds(b"needle"), store.holds(b"other")) == (True, False)
+    assert not store.holds(b"needle", since=CHUNK) or count < CHUNK
+    store.append(encode(NoteFrame("other")))
+    assert store.holds(b"other", since=count + 1)
     store.clear()
     assert not store.holds(b"needle")

@@ -105,8 +105,8 @@ def test_inserted_events_stand_at_their_time(
     for number, (is_inserted, time) in enumerate(entries):
         if is_inserted:
             store.append(encode(NoteFrame(INSERTED_NOTE)))
-        data = (EVENT_TAG, 0, "x", time * 1000, {"n": number}, {}, INSERTED if is_inserted else 0)
-        store.append(encode(data))
+        how = INSERTED if is_inserted else 0
+        store.append(encode((EVENT_TAG, 0, "x", time * 1000, {"n": number}, {}, how)))
 
     def nodes() -> list[Node]:
         alone = [Node("main", Recorded(store))]

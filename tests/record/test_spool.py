@@ -209,8 +209,12 @@ def test_a_store_and_its_reader_know_whether_the_file_holds_bytes(
     """While it is written, and afterwards; an empty file holds nothing."""
     store.append(event(1))
     assert (store.holds(b"needle"), SpoolReader(store.path).holds(b"needle")) == (False, False)
+    before = store.position()
     store.append(encode(NoteFrame("needle")))
     assert (store.holds(b"needle"), SpoolReader(store.path).holds(b"needle")) == (True, True)
+    assert (store.holds(b"needle", before), store.holds(b"needle", store.position())) == (
+        True, False,
+    )  # fmt: skip
     store.close()
     assert SpoolReader(store.path).holds(b"needle")
     (tmp_path / "empty").touch()
