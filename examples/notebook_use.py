@@ -42,13 +42,11 @@ for name, experiment in arms.items():
     share = metrics.recorded["found"].mean
     print(f"{name:8} median {metrics.latency.median:.4f} ms, found {share:.0%}")
 
-# %% Side by side: plain differences; `crucible compare` on two runs gives verdicts
-for difference in crucible.compare(arms["scan"], arms["bisect"]):
-    if difference.metric in ("latency.median", "latency.p95", "found.mean"):
-        percent = "" if difference.percent is None else f" ({difference.percent:+.0f} %)"
-        print(
-            f"{difference.metric}: {difference.baseline:.4f} → {difference.candidate:.4f}{percent}"
-        )
+# %% Side by side, with verdicts: as `crucible compare` prints them
+print(crucible.compare(arms["scan"], arms["bisect"]))
+
+# %% Claims, judged by their confidence bounds
+print(crucible.judge([*arms.values()], "found.mean > 90%", "bisect.latency.p50 < 0.5 * scan"))
 
 # %% A curve, as a training loop would log it
 with crucible.experiment("square root of 2", tags=["curve"]) as newton:

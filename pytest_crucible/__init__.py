@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     __version__: str
     from pytest_crucible import telemetry as telemetry
     from pytest_crucible._errors import ArtifactError as ArtifactError
+    from pytest_crucible._errors import AttributionWarning as AttributionWarning
     from pytest_crucible._errors import CrucibleError as CrucibleError
     from pytest_crucible._errors import DefinitionError as DefinitionError
     from pytest_crucible._errors import ExpectationError as ExpectationError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_crucible._errors import MissingExtraError as MissingExtraError
     from pytest_crucible._errors import OutputError as OutputError
     from pytest_crucible._errors import ValidationError as ValidationError
+    from pytest_crucible.analysis.results import Arm as Arm
     from pytest_crucible.analysis.results import Results as Results
     from pytest_crucible.analysis.run import Run as Run
     from pytest_crucible.analysis.run import open_run as open_run
@@ -40,16 +42,13 @@ if TYPE_CHECKING:
     from pytest_crucible.experiments.adapters import LogEntry as LogEntry
     from pytest_crucible.experiments.adapters import MetricsAdapter as MetricsAdapter
     from pytest_crucible.experiments.current import case as case
-    from pytest_crucible.experiments.differences import Difference as Difference
-    from pytest_crucible.experiments.differences import Differences as Differences
+    from pytest_crucible.experiments.exporting import export as export
+    from pytest_crucible.experiments.exporting import export_multiple as export_multiple
     from pytest_crucible.experiments.handle import Experiment as Experiment
     from pytest_crucible.experiments.join import join as join
     from pytest_crucible.experiments.library import archive as archive
     from pytest_crucible.experiments.library import cleanup as cleanup
-    from pytest_crucible.experiments.library import compare as compare
     from pytest_crucible.experiments.library import experiment as experiment
-    from pytest_crucible.experiments.library import export as export
-    from pytest_crucible.experiments.library import export_multiple as export_multiple
     from pytest_crucible.experiments.library import get as get
     from pytest_crucible.experiments.library import is_paused as is_paused
     from pytest_crucible.experiments.library import list_experiments as list_experiments
@@ -59,6 +58,10 @@ if TYPE_CHECKING:
     from pytest_crucible.experiments.library import start as start
     from pytest_crucible.experiments.library import stop as stop
     from pytest_crucible.experiments.training import Training as Training
+    from pytest_crucible.experiments.verdicts import Comparisons as Comparisons
+    from pytest_crucible.experiments.verdicts import Verdicts as Verdicts
+    from pytest_crucible.experiments.verdicts import compare as compare
+    from pytest_crucible.experiments.verdicts import judge as judge
     from pytest_crucible.exports.formats import Exporter as Exporter
     from pytest_crucible.exports.formats import Format as Format
     from pytest_crucible.exports.options import ExportOptions as ExportOptions
@@ -79,12 +82,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Anomalies": "queries.anomalies",
     "Anomaly": "queries.anomalies",
+    "Arm": "analysis.results",
     "ArtifactError": "_errors",
+    "AttributionWarning": "_errors",
+    "Comparisons": "experiments.verdicts",
     "CrucibleError": "_errors",
     "Curve": "metrics.curves",
     "DefinitionError": "_errors",
-    "Difference": "experiments.differences",
-    "Differences": "experiments.differences",
     "Enriched": "events.enrichment",
     "Event": "events.event",
     "EventColumns": "queries.columns",
@@ -112,19 +116,21 @@ _HOMES = {
     "TraceNode": "queries.trace",
     "Training": "experiments.training",
     "ValidationError": "_errors",
+    "Verdicts": "experiments.verdicts",
     "Window": "queries.windows",
     "archive": "experiments.library",
     "case": "experiments.current",
     "cleanup": "experiments.library",
-    "compare": "experiments.library",
+    "compare": "experiments.verdicts",
     "define_event": "events.catalog",
     "event_info": "events.catalog",
     "experiment": "experiments.library",
-    "export": "experiments.library",
-    "export_multiple": "experiments.library",
+    "export": "experiments.exporting",
+    "export_multiple": "experiments.exporting",
     "get": "experiments.library",
     "is_paused": "experiments.library",
     "join": "experiments.join",
+    "judge": "experiments.verdicts",
     "list_events": "events.catalog",
     "list_experiments": "experiments.library",
     "open_run": "analysis.run",

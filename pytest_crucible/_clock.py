@@ -15,6 +15,18 @@ monotonic_ns = time.perf_counter_ns
 """Monotonic time in ns: how long something took."""
 
 
+def time_us_of(moment: datetime) -> int:
+    """Return a moment as µs since the epoch.
+
+    Raises:
+        ValueError: the moment has no time zone.
+    """
+    if moment.utcoffset() is None:
+        raise ValueError(f"{moment!r} has no time zone: datetime.now(timezone.utc) has one")
+    seconds = int(moment.replace(microsecond=0).timestamp())
+    return seconds * 1_000_000 + moment.microsecond
+
+
 class _Texts(dict[int, str]):
     """Texts of numbers, made when they are first asked for; few at a time."""
 

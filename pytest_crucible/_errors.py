@@ -11,6 +11,8 @@
     ├── OutputError (OSError)           a folder that cannot be written
     └── MissingExtraError (ImportError) an optional dependency; names the pip install
 
+and one warning, `AttributionWarning`.
+
 A message is one line for the user: what is wrong, where, and what to do.
 """
 
@@ -51,6 +53,10 @@ class ExpectationError(DefinitionError):
 
 class LifecycleError(CrucibleError, RuntimeError):
     """An experiment was asked for a step that its state does not allow."""
+
+
+class AttributionWarning(UserWarning):
+    """Several experiments are open, and events without context belong to none of them."""
 
 
 class ValidationError(CrucibleError, ValueError):

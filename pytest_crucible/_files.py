@@ -30,10 +30,15 @@ def local_path(given: str | os.PathLike[str]) -> Path:
     """A path that somebody gave, as one of this machine.
 
     Raises:
-        DefinitionError: it is the address of a storage, ``s3://…``, which would else become a
-            local folder ``s3:``.
+        DefinitionError: it is no path, or the address of a storage, ``s3://…``, which would else
+            become a local folder ``s3:``.
     """
-    text = os.fspath(given)
+    try:
+        text = os.fspath(given)
+    except TypeError:
+        raise DefinitionError(f"a path is a text or a pathlib.Path, not {given!r:.80}") from None
+    if isinstance(text, bytes):
+        raise DefinitionError(f"a path is a text or a pathlib.Path, not {given!r:.80}")
     url = _URL.match(text)
     # A text with one slash means what it says; of a `Path` nobody can tell any more.
     if url is not None and (url[2] or not isinstance(given, str)):

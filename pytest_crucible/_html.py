@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(
+    caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]], align: str = ""
+) -> str:
     """A table as ``_repr_html_`` returns it.
 
     Args:
         caption: above the table.
         columns: their names; none for a table without a head.
         rows: a cell per column. Numbers stand on the right, None is an empty cell.
+        align: ``l`` or ``r`` per column, where the cells are texts; default: texts on the left.
     """
     head = "".join(f"<th>{escape(each)}</th>" for each in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(_cells(row, align))}</tr>" for row in rows)
     return (
         f"<table><caption>{escape(caption)}</caption>"
         f"{f'<thead><tr>{head}</tr></thead>' if columns else ''}<tbody>{body}</tbody></table>"
     )
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f'<td style="text-align: right">{short_number(value)}</td>'
-    text = "" if value is None else str(value)
-    return f'<td style="text-align: left">{escape(text)}</td>'
+def _cells(row: Sequence[object], align: str) -> Iterator[str]:
+    for column, value in enumerate(row):
+        right = align[column : column + 1] == "r"
+        text = "" if value is None else escape(str(value))
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            right, text = True, short_number(value)
+        side = "right" if right else "left"
+        yield f'<td style="text-align: {side}">{text}</td>'
 
 
 def short_number(value: float) -> str:

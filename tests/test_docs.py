@@ -223,14 +223,15 @@ def test_the_library_of_the_readme_runs(pytester: pytest.Pytester) -> None:
     """It compares two arms and writes a file of both."""
     (block,) = (block for block in blocks("README.md") if "export_multiple" in block)
     printed = run_library(pytester, block)
-    assert "score.mean 0.8 0.9" in printed
+    assert re.search(r"INCONCLUSIVE +score.mean +0.8\d* +0.9\d*", printed)
+    assert re.search(r"INCONCLUSIVE +long +score.mean > 0.8", printed)
     assert pytester.path.joinpath("both.csv").exists()
 
 
 def test_the_library_page_runs(pytester: pytest.Pytester) -> None:
     """Course, recorded runs, queries and streams; and what docs/anomalies.md looks for."""
     pytest.importorskip("pandas")
-    course, opened, queries, streams = blocks("docs/library.md")
+    course, past, verdicts, opened, queries, streams = blocks("docs/library.md")
     (outliers,) = (b for b in blocks("docs/anomalies.md") if "open_run" in b)
     options = next(b for b in blocks("docs/exports.md") if "ExportOptions" in b)
     packed = "crucible.archive(exp, 'run.zip')"
@@ -240,6 +241,9 @@ def test_the_library_page_runs(pytester: pytest.Pytester) -> None:
     nodes += "    def events(self): return self.run.events\nnodes = [Node(run), Node(run)]"
     queries = queries.replace("print(len(slow), slow[-1].metadata)", "assert len(slow) == 0")
     printed = run_library(pytester, course, queries, exported, packed, opened, outliers, nodes,
-                          streams)  # fmt: skip
-    assert printed
+                          streams, past, "assert exp.events[0].attribution == 'inserted'",
+                          verdicts)  # fmt: skip
+    assert "IMPROVED" in printed
+    assert re.search(r"CONFIRMED +long +score.mean > 0.8", printed)
+    assert re.search(r"CONFIRMED +long +long.score.mean > short", printed)
     assert pytester.path.joinpath("events.jsonl.gz").exists()

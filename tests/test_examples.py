@@ -68,7 +68,8 @@ def test_every_example_is_one_that_the_suite_knows() -> None:
 def test_notebook_example_runs_without_pytest(folder: Path) -> None:
     """The library alone: numbers, a comparison, a curve, a table and an archive."""
     out = run(folder, "examples/notebook_use.py")
-    assert re.search(r"latency\.median: .* → .* \(-\d+ %\)", out)
+    assert re.search(r"IMPROVED +latency .* -\d+\.\d %", out)
+    assert re.search(r"CONFIRMED +bisect +bisect\.latency\.p50 < 0\.5 \* scan", out)
     assert "after 5 steps the error is 4.4e-16" in out
     (archive,) = (folder / "crucible-results").glob("*.zip")
     assert len(list(open_run(archive).events)) == 6

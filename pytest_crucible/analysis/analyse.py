@@ -110,6 +110,21 @@ def analyse(
     return results.with_notes(manifest_notes(run.manifest))
 
 
+def result_of(
+    definition: Definition, group: Group, plugins: Plugins, problems: list[str]
+) -> ExperimentResult:
+    """Work out the result of one condition from its observations, as for an experiment of a run.
+
+    Args:
+        definition: of the experiment.
+        group: the observations.
+        plugins: plugins with metrics.
+        problems: sentences about metrics that raised are appended to it.
+    """
+    groups = {group.condition: group}
+    return _experiment(definition, groups, plugins.metrics, plugins.declared(), problems)
+
+
 def _experiment(
     definition: Definition,
     groups: Mapping[str, Group],

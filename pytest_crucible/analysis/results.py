@@ -151,6 +151,39 @@ class ExperimentResult:
         }
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Arm:
+    """One condition of an experiment of a run, as `compare` and `judge` take it.
+
+    Attributes:
+        run: id of the run.
+        result: the experiment.
+        condition: one of its conditions.
+    """
+
+    run: str
+    result: ExperimentResult
+    condition: str
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return self.result.definition.name
+
+    @property
+    def group(self) -> Group:
+        """The observations."""
+        return self.result.groups[self.condition]
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics."""
+        return self.result.metrics[self.condition]
+
+    def __repr__(self) -> str:
+        return f"<arm {self.experiment!r} {self.condition!r} of {self.run}>"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """The results of one run.
@@ -190,9 +223,12 @@ class Results:
         return f"<results of run {self.run!r}: {', '.join(facts)}>"
 
     def _repr_html_(self) -> str:
-        missing = table("incomplete", (), ((reason,) for reason in self.incomplete))
+        reasons = list(self.incomplete)
+        if self.unattributed:
+            reasons.append(f"{plural(self.unattributed, 'event')} not attributed")
+        missing = table("incomplete", (), ((reason,) for reason in reasons))
         arms = table(f"run {self.run}", _COLUMNS, _arm_rows(self.experiments))
-        return arms + (missing if self.incomplete else "")
+        return arms + (missing if reasons else "")
 
     def with_notes(self, notes: Sequence[str]) -> Results:
         """Return these results with further reasons why the record is incomplete."""

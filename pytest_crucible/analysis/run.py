@@ -10,7 +10,7 @@ from pytest_crucible.runs.run import RecordedRun, open_recorded
 
 # Imported where it is used: code that only reads events needs no statistics.
 if TYPE_CHECKING:
-    from pytest_crucible.analysis.results import Results
+    from pytest_crucible.analysis.results import Arm, Results
     from pytest_crucible.metrics.values import Metrics
 
 
@@ -53,15 +53,31 @@ class Run(RecordedRun):
             LookupError: no condition matches, or several do; the message names the valid ones.
             ArtifactError: the record cannot be read.
         """
-        arms = {
-            (result.definition.name, arm): metrics
+        return self._find("metrics", experiment, condition).metrics
+
+    def arm(self, experiment: str | None = None, condition: str | None = None) -> Arm:
+        """Return one experiment under one condition, for `compare` and `judge`.
+
+        Takes and raises what `metrics` does.
+        """
+        return self._find("arm", experiment, condition)
+
+    def arms(self) -> list[Arm]:
+        """Return every experiment under each of its conditions; raises what `results` does."""
+        from pytest_crucible.analysis.results import Arm
+
+        return [
+            Arm(self.id, result, condition)
             for result in self.results().experiments
-            for arm, metrics in result.metrics.items()
-        }
+            for condition in result.conditions
+        ]
+
+    def _find(self, wanted: str, experiment: str | None, condition: str | None) -> Arm:
+        arms = self.arms()
         matching = [
-            metrics
-            for (name, arm), metrics in arms.items()
-            if experiment in (None, name) and condition in (None, arm)
+            arm
+            for arm in arms
+            if experiment in (None, arm.experiment) and condition in (None, arm.condition)
         ]
         if len(matching) == 1:
             return matching[0]
@@ -71,8 +87,8 @@ class Run(RecordedRun):
             if value is not None
         )
         problem = "which one?" if matching else "there is none"
-        valid = ", ".join(f"({name!r}, {arm!r})" for name, arm in arms) or "none"
-        raise LookupError(f"run {self.id}: metrics({arguments}): {problem}; valid: {valid}")
+        valid = ", ".join(f"({arm.experiment!r}, {arm.condition!r})" for arm in arms) or "none"
+        raise LookupError(f"run {self.id}: {wanted}({arguments}): {problem}; valid: {valid}")
 
 
 def open_run(path: str | Path) -> Run:

@@ -35,7 +35,8 @@ ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
 FAIL_ON = ("regression", "inconclusive", "missing")
 MISSING = "MISSING"
 
-_WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
+WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
+"""The verdicts of comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class ArmComparison:
         if self.reason is not None:
             return REMOVED if self.removed else ADDED
         verdicts = {comparison.verdict for comparison in self.comparisons}
-        return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
+        return next((verdict for verdict in WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ class RunComparison:
     incomplete: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        counts = ((verdict, self.count(verdict)) for verdict in _WORST_FIRST)
+        counts = ((verdict, self.count(verdict)) for verdict in WORST_FIRST)
         shown = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
         return f"<comparison of {self.title}: {shown or 'nothing to compare'}>"
 
@@ -248,7 +249,7 @@ def _compare_arm(
     adjust: Callable[[Options], Options],
     by: Sequence[str],
 ) -> ArmComparison:
-    experiment, condition = key = new_key or old_key or ("", "")
+    experiment, condition = new_key or old_key or ("", "")
     before = None if old_key is None else old_arms[old_key]
     after = None if new_key is None else new_arms[new_key]
     if before is None or after is None:
@@ -260,12 +261,30 @@ def _compare_arm(
             location=_location(present[1]),
             reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
         )
+    return compare_arms(before, after, adjust, by)
+
+
+def compare_arms(
+    before: _Arm,
+    after: _Arm,
+    adjust: Callable[[Options], Options] = lambda options: options,
+    by: Sequence[str] = (),
+) -> ArmComparison:
+    """Compare two arms, which may have other names; the comparison bears the candidate's.
+
+    Args:
+        before, after: baseline and candidate: the result of the experiment, and the observations of
+            one of its conditions.
+        adjust: takes the options of the candidate's marker, returns those to use.
+        by: properties of cases by which they are compared, too.
+    """
+    old_key, new_key = ((side[0].definition.name, side[1].condition) for side in (before, after))
     options = adjust(comparison_options(after[0].definition.margin))
     matching = match(before[1], after[1])
     old, new = _subject(before), _subject(after)
     return ArmComparison(
-        experiment=experiment,
-        condition=condition,
+        experiment=new_key[0],
+        condition=new_key[1],
         comparisons=tuple(compare_subjects(old, new, options, matching)),
         matched=len(matching.names),
         moved=matching.moved,
@@ -275,11 +294,9 @@ def _compare_arm(
         removed_numbers=numbers_of(old, new, matching.removed),
         added_numbers=numbers_of(new, old, matching.added),
         location=_location(after[1]),
-        against=None if old_key in (None, key) else arm_name(old_key or key),
+        against=None if old_key == new_key else arm_name(old_key),
         slices={
-            new_slices.name: compare_slices(
-                old_slices, new_slices, condition, before[1].condition, options
-            )
+            new_slices.name: compare_slices(old_slices, new_slices, new_key[1], old_key[1], options)
             for new_slices in after[0].slices(by)
             for old_slices in before[0].slices([new_slices.name])
         },

@@ -93,6 +93,11 @@ class NoteFrame(msgspec.Struct, array_like=True, tag=5):
     text: str
 
 
+INSERTED_NOTE = "crucible.inserted: the next event stands at its own time"
+"""Text of the note before an inserted event. So readers know without decoding it whether a record
+holds any, and only then put its events in order."""
+
+
 class SamplingFrame(msgspec.Struct, array_like=True, tag=7):
     """How this node samples the events of one condition, and how many operations it has seen.
 

@@ -18,6 +18,8 @@ from pytest_crucible._forks import in_child
 from pytest_crucible.capture import bus as _bus
 from pytest_crucible.capture.frames import (
     EVENT_TAG,
+    INSERTED_NOTE,
+    NoteFrame,
     ScopeFrame,
     encodable,
     encode,
@@ -34,7 +36,7 @@ from pytest_crucible.capture.open_scope import (
     Sink,
     current_scope,
 )
-from pytest_crucible.events.event import CONTEXT, LATE, SOLE, UNATTRIBUTED
+from pytest_crucible.events.event import CONTEXT, INSERTED, LATE, SOLE, UNATTRIBUTED
 from pytest_crucible.events.scope import Scope
 
 NO_SCOPE = 0
@@ -126,6 +128,16 @@ def _innermost(candidates: list[OpenScope]) -> OpenScope:
     return outer[-1] if outer else candidates[-1]
 
 
+def open_beside() -> OpenScope | None:
+    """Return an open scope, if the running code has none of its own.
+
+    If a second one opened now, events of the running code would belong to neither.
+    """
+    if _current() is not None:
+        return None
+    return next((opened for opened in list(_open) if opened.state != CLOSED), None)
+
+
 def record_located(
     opened: OpenScope | None,
     attribution: int,
@@ -145,7 +157,10 @@ def record_located(
     """
     if opened is None:
         if attribution == UNATTRIBUTED:
-            for sink in {candidate.sink for candidate in list(_open)}:
+            candidates = [candidate for candidate in list(_open) if candidate.state != PAUSED]
+            for candidate in candidates:
+                candidate.unattributed += 1  # no call in between: one step to other threads
+            for sink in {candidate.sink for candidate in candidates}:
                 _emit(NO_SCOPE, sink, name, measurements, metadata, UNATTRIBUTED, time_ns)
     elif opened.state != PAUSED:
         if opened.state == CLOSED:
@@ -184,6 +199,25 @@ def record_into(
 ) -> None:
     """Record one event into a given scope, even a paused one; no handler is called."""
     _emit(opened.id, opened.sink, name, measurements, metadata, CONTEXT)
+
+
+def insert_into(
+    opened: OpenScope,
+    name: str,
+    measurements: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any] | None,
+    time_ns: int,
+) -> None:
+    """Record an event that happened at another time; no handler is called.
+
+    Args:
+        opened: the scope; a paused one records nothing.
+        name, measurements, metadata: the event.
+        time_ns: wall time in ns since the epoch.
+    """
+    if opened.state != PAUSED:
+        opened.sink.append(encode(NoteFrame(INSERTED_NOTE)))
+        record_located(opened, INSERTED, name, measurements, metadata, time_ns)
 
 
 def record_aside(sink: Sink, name: str, metadata: Mapping[str, Any]) -> None:

@@ -9,8 +9,8 @@ import msgspec
 
 from pytest_crucible.events.scope import Scope
 
-CONTEXT, SOLE, UNATTRIBUTED, LATE, OPENTELEMETRY, PARENT = range(6)
-ATTRIBUTIONS = ("context", "sole", "unattributed", "late", "opentelemetry", "parent")
+CONTEXT, SOLE, UNATTRIBUTED, LATE, OPENTELEMETRY, PARENT, INSERTED = range(7)
+ATTRIBUTIONS = ("context", "sole", "unattributed", "late", "opentelemetry", "parent", "inserted")
 """How an event found its scope.
 
 ``context``: by context variable, exact. ``sole``: a thread without context emitted it while exactly
@@ -18,6 +18,7 @@ one experiment was open. ``late``: by context, after that scope had ended. ``una
 experiments were open and nothing said which one it belongs to; it is counted, never guessed. Spans
 have two more, both exact: ``opentelemetry``, when OpenTelemetry's own context carried the scope
 into another thread; ``parent``, when it comes from the parent span, which was still open.
+``inserted``: `Experiment.insert` recorded it for its experiment, with the time when it happened.
 """
 
 RESERVED = "crucible."
@@ -45,6 +46,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         time_us: wall time, µs since the epoch.
         run, node, sequence: the run, the process that recorded it, and the event's position in
             that process's file, which grows with every event. Together they identify the event.
+            An inserted event stands at its time, but has the sequence of its recording.
         scope: where it belongs; None if unknown.
         attribution: how ``scope`` was found, one of `ATTRIBUTIONS`.
         weight: how many events this one stands for, if only a sample was kept; None if all events

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
+from pytest_crucible._html import table
 from pytest_crucible.capture.open_scope import CLOSED, PAUSED, OpenScope, current_scope
-from pytest_crucible.capture.recorder import pause_scope, record_into, resume_scope
+from pytest_crucible.capture.recorder import insert_into, pause_scope, record_into, resume_scope
 from pytest_crucible.capture.span import Span
 from pytest_crucible.events.event import INVALID, LOG, RECORD
 from pytest_crucible.events.scope import JUDGE
@@ -33,6 +34,7 @@ from pytest_crucible.experiments.step_log import (
     StepLog,
     check_adapter,
     check_log,
+    inserted_ns,
     plain_number,
     step_number,
 )
@@ -142,6 +144,31 @@ class Experiment:
             telemetry.execute(name, measurements, metadata)
         finally:
             current_scope.reset(token)
+
+    def insert(
+        self,
+        name: str,
+        measurements: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        at: datetime,
+    ) -> None:
+        """Record an event that happened elsewhere or earlier, with its own time.
+
+        It stands at this time in `events`, exports and windows; its sequence is that of recording,
+        its attribution ``inserted``. Handlers are not called, since it does not happen now.
+
+        Args:
+            name, measurements, metadata: as for `telemetry.execute`.
+            at: when it happened, with its time zone: ``datetime.now(timezone.utc)``.
+
+        Raises:
+            TypeError: ``at`` is not a ``datetime``.
+            ValueError: ``at`` has no time zone, or is not between the years 1970 and 2261.
+            LifecycleError: the experiment, outside pytest, has been stopped.
+        """
+        self._check_open("insert")
+        insert_into(self.opened, name, measurements, metadata, inserted_ns(at))
 
     def span(self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any) -> Span:
         """Open a span as `telemetry.span` does, but always for this experiment."""
@@ -417,7 +444,7 @@ class Experiment:
         Args:
             exact: always read the whole record: percentiles are exact, and anomalies are included.
         """
-        return self._record.metrics(exact=exact)
+        return self._record.metrics(self.definition, exact=exact)
 
     def pause(self) -> None:
         """Record nothing until `resume`.
@@ -504,6 +531,14 @@ class Experiment:
     def pause_count(self) -> int:
         """How often it was paused."""
         return self.opened.timeline.pauses
+
+    def _repr_html_(self) -> str:
+        metrics = self.metrics()
+        state = self.status if self.reason is None else f"{self.status}: {self.reason}"
+        facts = [("status", state), ("id", self.id), ("active, s", self.active_s)]
+        facts += [("hypothesis", self.definition.hypothesis)] if self.definition.hypothesis else []
+        shown = table(f"{self.name} ({self.condition})", (), facts)
+        return shown + (metrics._repr_html_() if metrics.summary.total_events else "")
 
     def __repr__(self) -> str:
         return f"<experiment {self.name!r} {self.condition!r} {self.status}>"

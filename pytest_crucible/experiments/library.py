@@ -8,43 +8,41 @@ ends and keeps its own experiments.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Unpack, get_args
 
-from pytest_crucible._errors import DefinitionError, LifecycleError, ValidationError
+from pytest_crucible._errors import (
+    AttributionWarning,
+    DefinitionError,
+    LifecycleError,
+    ValidationError,
+)
 from pytest_crucible._files import local_path, make_output_folder, new_run_id, slug
-from pytest_crucible.analysis.run import Run
+from pytest_crucible._text import plural
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
-from pytest_crucible.capture.recorder import close_scope, open_scope, stop_listening
+from pytest_crucible.capture.recorder import (
+    close_scope,
+    open_beside,
+    open_scope,
+    stop_listening,
+)
 from pytest_crucible.capture.sampler import NodeSampler
-from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.differences import Differences, differences
 from pytest_crucible.experiments.handle import Experiment, Status
-from pytest_crucible.experiments.own_record import OwnRecord
-from pytest_crucible.exports.export import export_as
-from pytest_crucible.exports.formats import parse_format
-from pytest_crucible.exports.options import ExportOptions
-from pytest_crucible.hooks.installed import installed, known_formats
-from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.queries.anomalies import marks
 from pytest_crucible.record.memory import MemoryStore
-from pytest_crucible.record.merge import by_time, merge
-from pytest_crucible.record.node_reader import Node
-from pytest_crucible.record.store import Recorded
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
 from pytest_crucible.runs.experiment_definition import (
     ERROR,
     LIBRARY,
+    Definition,
     LibraryKeywords,
     check_keywords,
     define,
 )
-from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 from pytest_crucible.runs.memory_archive import archive_frames
 
 OUTPUT = "crucible-results"
@@ -52,13 +50,15 @@ STATUSES: tuple[str, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
-class _Started:
+class Started:
+    """An experiment that `start` started, and where it records. For this package's use."""
+
     handle: Experiment
     opened: OpenScope
     store: MemoryStore
 
 
-_started: dict[str, _Started] = {}
+_started: dict[str, Started] = {}
 
 
 class MemoryScopes:
@@ -89,12 +89,36 @@ def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
         definition: hypothesis, condition, tags, metadata, sample_size, sampling, validate; see
             `Definition`.
 
+    Warns:
+        AttributionWarning: another experiment is open, and the caller is in no block of one: events
+            without context will belong to neither.
+
     Raises:
         DefinitionError: an argument is invalid, or valid only under pytest.
     """
+    checked = _define(name, definition)
+    other = open_beside()
+    if other is not None:  # before anything is opened: a filter may turn warnings into errors
+        warnings.warn(_two_open(other), AttributionWarning, stacklevel=2)
+    return _start(checked)
+
+
+def _define(name: str, definition: LibraryKeywords) -> Definition:
     check_keywords(definition, LIBRARY)
-    checked = define(name, **definition)
-    store, run = MemoryStore(), new_run_id()
+    return define(name, **definition)
+
+
+def _two_open(other: OpenScope) -> str:
+    ids = [started.handle.id for started in _started.values() if started.opened is other]
+    stop_it = f", or end that one first: crucible.stop({ids[0]!r})" if ids else ""
+    return (
+        f"experiment {other.scope.experiment!r} is still open: from now on, events emitted outside "
+        f"both belong to neither. Emit through the handle or in `with handle.active():`{stop_it}"
+    )
+
+
+def _start(checked: Definition) -> Experiment:
+    name, store, run = checked.name, MemoryStore(), new_run_id()
     scope = Scope(experiment=name, condition=checked.condition or "default")
     sampler = None
     if checked.sampling is not None:
@@ -102,7 +126,7 @@ def start(name: str, **definition: Unpack[LibraryKeywords]) -> Experiment:
     scopes = MemoryScopes(store, sampler)
     opened = scopes.open(scope)
     handle = Experiment(checked, opened, store, run, "main", scopes=scopes)
-    _started[run] = _Started(handle, opened, store)
+    _started[run] = Started(handle, opened, store)
     return handle
 
 
@@ -113,25 +137,46 @@ def stop(experiment: Experiment | str, reason: str | None = None) -> Experiment:
         experiment: handle or id.
         reason: stored as the handle's ``reason``, e.g. ``"budget used up"``.
 
+    Warns:
+        AttributionWarning: events were emitted that may belong to this experiment or to another one
+            that was open, too; with their number.
+        UserWarning: with ``validate="warn"``, events differ from the catalog.
+
     Raises:
         LookupError: there is no such experiment.
         LifecycleError: it has been stopped already, or belongs to pytest.
         ValidationError: with ``validate="error"``, events differ from the catalog; the experiment
-            is stopped all the same. With ``validate="warn"``, a ``UserWarning`` says so.
+            is stopped all the same.
     """
+    return _stop(experiment, reason, stacklevel=3)
+
+
+def _stop(experiment: Experiment | str, reason: str | None, stacklevel: int) -> Experiment:
     started = _started_here(experiment, "stopped", "`pause` stops recording until then")
     if started.opened.state == CLOSED:
         raise LifecycleError(f"experiment {started.handle.name!r} has been stopped already")
     problems = _end(started, reason)
+    lost = started.opened.unattributed
+    if lost:
+        warnings.warn(_lost(started.handle, lost), AttributionWarning, stacklevel)
     if problems:
         error = ValidationError(started.handle.name, problems)
         if started.handle.definition.validate == ERROR:
             raise error
-        warnings.warn(str(error), stacklevel=2)
+        warnings.warn(str(error), stacklevel=stacklevel)
     return started.handle
 
 
-def _end(started: _Started, reason: str | None) -> dict[str, int]:
+def _lost(handle: Experiment, count: int) -> str:
+    verb = "belong" if count > 1 else "belongs"
+    return (
+        f"{plural(count, 'event')} {verb} to no experiment: emitted outside {handle.name!r} while "
+        "another one was open, too. Emit through the handle or in `with handle.active():`, "
+        "or stop one before you start the next"
+    )
+
+
+def _end(started: Started, reason: str | None) -> dict[str, int]:
     """Settle and close an experiment; return the number of invalid events by problem."""
     try:
         return started.handle.settle()
@@ -140,26 +185,31 @@ def _end(started: _Started, reason: str | None) -> dict[str, int]:
         stop_listening()
 
 
-@contextmanager
-def experiment(name: str, **definition: Unpack[LibraryKeywords]) -> Iterator[Experiment]:
+def experiment(
+    name: str, **definition: Unpack[LibraryKeywords]
+) -> AbstractContextManager[Experiment]:
     """Run an experiment over a block; it records all events that the block emits.
 
     Takes the arguments of `start` and raises what `start` and `stop` raise. If the block raises,
     the experiment is stopped, with the exception's type as its reason (not the text, which may
     quote an answer). Its record can still be read: `list_experiments` returns it.
     """
-    handle = start(name, **definition)
+    return _block(_define(name, definition))  # checked at the call, not when the block begins
+
+
+@contextmanager
+def _block(checked: Definition) -> Iterator[Experiment]:
+    handle = _start(checked)
     try:
         with handle.active():
             yield handle
     except BaseException as error:
         if handle.stopped_at is None:
-            _end(
-                _started[handle.id], type(error).__name__
-            )  # the exception says more than problems of events
+            # The exception says more than problems of events.
+            _end(_started[handle.id], type(error).__name__)
         raise
     if handle.stopped_at is None:
-        stop(handle)
+        _stop(handle, None, stacklevel=4)  # the line of the block: contextlib stands in between
 
 
 def pause(experiment: Experiment | str) -> Experiment:
@@ -223,111 +273,6 @@ def list_experiments(status: Status | None = None) -> list[Experiment]:
         raise DefinitionError(f"status={status!r} is not one of {', '.join(STATUSES)}")
     handles = [started.handle for started in _started.values()]
     return [handle for handle in handles if status in (None, handle.status)]
-
-
-def compare(
-    baseline: Experiment | Run | Metrics | str, candidate: Experiment | Run | Metrics | str
-) -> Differences:
-    """Return the difference of every metric that both have, from their whole records.
-
-    These are plain differences; ``crucible compare`` gives verdicts.
-
-    Args:
-        baseline, candidate: handles, ids, runs with one experiment under one condition
-            (`open_run`), or metrics: ``run.metrics("prompt", "short")``.
-
-    Raises:
-        LookupError: there is no such experiment, or a run has several.
-        ArtifactError: a run cannot be read.
-    """
-    return differences(_metrics(baseline), _metrics(candidate))
-
-
-def _metrics(source: Experiment | Run | Metrics | str) -> Metrics:
-    if isinstance(source, Metrics):
-        return source
-    if isinstance(source, Run):
-        return source.metrics()
-    return _handle(source).metrics(exact=True)
-
-
-def export(
-    experiment: Experiment | str,
-    format: str = "csv",
-    path: str | Path | None = None,
-    options: ExportOptions | None = None,
-) -> Path:
-    """Write an experiment's events to a file; raises what `export_multiple` raises.
-
-    Args:
-        experiment: handle or id.
-        format, options: as for `export_multiple`.
-        path: default ``crucible-results/NAME-ID.FORMAT``, under pytest with the test's name, too.
-            Characters that file names cannot have are replaced.
-
-    Returns:
-        The file.
-    """
-    handle = _handle(experiment)
-    if path is None:
-        form, compression = parse_format(format, known_formats())
-        path = Path(OUTPUT) / f"{_file_name(handle)}{form.endings[0]}{compression}"
-    return export_multiple([handle], format, path, options)
-
-
-def _file_name(handle: Experiment) -> str:
-    name = f"{slug(handle.name)}-{handle.id}"
-    if handle.folder is None:
-        return name
-    # All trials of a pytest session share the run id, as do processes that join them.
-    return f"{name}-{slug(f'{handle.scope.test}-{handle.node}-{handle.attempt}')}"
-
-
-def export_multiple(
-    experiments: Sequence[Experiment | str],
-    format: str,
-    path: str | Path,
-    options: ExportOptions | None = None,
-) -> Path:
-    """Write the events of several experiments to one file, in order of time.
-
-    A handle under pytest stands for one trial: its events, and the numbers that it recorded.
-
-    Args:
-        experiments: handles or ids.
-        format: name of a format, also of an installed plugin (``csv``, ``parquet``, …), or a
-            compressed one: ``csv.gz``, ``jsonl.zst``.
-        path: the file; a missing folder is made. ``.gz`` and ``.zst`` compress the file.
-        options: flatten, pretty, columns, anonymize; see `ExportOptions`.
-
-    Raises:
-        DefinitionError: the format or a column is unknown, the options do not fit the format, or
-            ``path`` is the address of a storage.
-        MissingExtraError: Parquet or zstd needs pyarrow, which is not installed.
-        LookupError: there is no such experiment.
-        OutputError: the folder cannot be made, or the format of a plugin raised.
-
-    Returns:
-        The file.
-    """
-    known = known_formats()
-    parse_format(format, known)
-    target = local_path(path)
-    chosen = options or ExportOptions()
-    # An experiment that is named twice is written once.
-    handles = list(dict.fromkeys(map(_handle, experiments)))
-    make_output_folder(target.parent)
-    mark = marks(handle.metrics(exact=True) for handle in handles)
-    records = [_started.get(handle.id) or handle.everything for handle in handles]
-    return export_as(lambda: _events(records), target, format, chosen, mark, known)
-
-
-def _events(records: Sequence[_Started | OwnRecord]) -> Iterable[Event]:
-    sources = [_node(record) if isinstance(record, _Started) else record for record in records]
-    nodes = [source for source in sources if isinstance(source, Node)]
-    if len(nodes) == len(sources):
-        return merge(nodes)
-    return by_time([iter(source) for source in sources])
 
 
 def archive(experiment: Experiment | str, path: str | Path | None = None) -> Path:
@@ -410,7 +355,12 @@ def _handle(experiment: Experiment | str) -> Experiment:
     return started.handle
 
 
-def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Started:
+def started_with(run: str) -> Started | None:
+    """Return the experiment that `start` started under this id. For this package's use."""
+    return _started.get(run)
+
+
+def _started_here(experiment: Experiment | str, step: str, instead: str) -> Started:
     """Return an experiment that `start` started; refuse one that belongs to pytest."""
     handle = _handle(experiment)
     if handle.folder is not None:
@@ -418,10 +368,3 @@ def _started_here(experiment: Experiment | str, step: str, instead: str) -> _Sta
             f"experiment {handle.name!r} cannot be {step}: it ends with its test; {instead}"
         )
     return _started[handle.id]
-
-
-def _node(started: _Started) -> Node:
-    started.opened.tell_sampled()
-    node = Node("main", Recorded(started.store), run=started.handle.id)
-    enrich_nodes_late([node], None, installed())
-    return node

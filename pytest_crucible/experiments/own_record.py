@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
+from pytest_crucible.record.merge import in_order
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded, Store
+from pytest_crucible.runs.experiment_definition import Definition
 
 # Imported where it is used: recording needs no NumPy, and most trials read nothing.
 # `load_readers` imports it before the trials.
 if TYPE_CHECKING:
+    from pytest_crucible.analysis.results import ExperimentResult
     from pytest_crucible.metrics.streaming import LiveMetrics
     from pytest_crucible.metrics.values import Metrics
 
@@ -44,17 +47,23 @@ class OwnRecord:
         self._live: LiveMetrics | None = None
 
     def __iter__(self) -> Iterator[Event]:
-        return self._events(self._start())
+        return self._own(in_order(self._reader(self._start())))
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes as soon as the record may have grown."""
         return os.getpid(), self._store.position()
 
-    def metrics(self, *, exact: bool) -> Metrics:
+    def metrics(self, definition: Definition, *, exact: bool) -> Metrics:
         """Work out the metrics; see `Experiment.metrics`."""
-        opened = self._opened
         if exact:
-            return self._metrics_with_plugins()
+            found = self.result(definition, stacklevel=5).metrics[self._opened.scope.condition]
+        else:
+            found = self._metrics_so_far()
+        summary = replace(found.summary, unattributed=self._opened.unattributed)
+        return replace(found, summary=summary)
+
+    def _metrics_so_far(self) -> Metrics:
+        opened = self._opened
         if opened.state == CLOSED or opened.sampler is not None:
             return self._metrics_of_all()
         from pytest_crucible.metrics.streaming import LiveMetrics
@@ -79,23 +88,28 @@ class OwnRecord:
         scope = self._opened.scope
         return summarise(observe(self).group(scope.experiment, scope.condition))
 
-    def _metrics_with_plugins(self) -> Metrics:
-        """Work out the metrics of all events, with the enrichers and metrics of plugins."""
-        from pytest_crucible.analysis.plugin_metrics import summarise_all
+    def result(self, definition: Definition, stacklevel: int = 4) -> ExperimentResult:
+        """Work out the result of all events, with the enrichers and metrics of plugins.
+
+        Args:
+            definition: of the experiment.
+            stacklevel: of the warning about a plugin that raised.
+        """
+        from pytest_crucible.analysis.analyse import result_of
         from pytest_crucible.hooks.installed import installed
-        from pytest_crucible.metrics.catalog import Catalog
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.runs.late_enrichment import enrich_nodes_late
 
         plugins, scope = installed(), self._opened.scope
         node = self._reader(self._start())
         enrich_nodes_late([node], None, plugins)
-        group = observe(self._own(node)).group(scope.experiment, scope.condition)
-        problems: list[str] = []
-        metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)
+        observations = observe(self._own(node))
+        group = observations.group(scope.experiment, scope.condition)
+        problems = list(observations.problems)
+        result = result_of(definition, group, plugins, problems)
         for problem in problems:
-            warnings.warn(problem, stacklevel=4)
-        return metrics
+            warnings.warn(problem, stacklevel=stacklevel)
+        return result
 
     def _start(self) -> int:
         # A forked child records into a file of its own, and reads that from its beginning.
@@ -120,10 +134,10 @@ class OwnRecord:
             samplings=opened.tell_sampled(),
         )
 
-    def _own(self, node: Node) -> Iterator[Event]:
+    def _own(self, events: Iterable[Event]) -> Iterator[Event]:
         """Pick the events of this scope and of those inside it from those of the process."""
         own: dict[int, tuple[Scope | None, bool]] = {}  # keeps the scopes, so that ids stay theirs
-        for event in node:
+        for event in events:
             known = own.get(id(event.scope))
             if known is None:
                 known = own[id(event.scope)] = event.scope, self._owns(event.scope)

@@ -1,9 +1,10 @@
-"""The step log of a handle: the next step of every name, and the adapters."""
+"""What a handle is given: its checks, the next step of every logged name, and the adapters."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_crucible import _clock
@@ -79,6 +80,21 @@ def step_number(name: str, step: Any) -> int | None:
     if isinstance(step, bool) or not -_MOST <= number < _MOST:
         raise TypeError(f"log({name!r}, …): step={step!r} is not a whole number of 64 bits")
     return number
+
+
+def inserted_ns(at: object) -> int:
+    """Return the time of an inserted event in ns since the epoch.
+
+    Raises:
+        TypeError: it is not a ``datetime``.
+        ValueError: it has no time zone, or its ns do not fit the record.
+    """
+    if not isinstance(at, datetime):
+        raise TypeError(f"insert(…, at={at!r:.80}): it takes a datetime with its time zone")
+    time_us = _clock.time_us_of(at)
+    if not 0 <= time_us < _MOST // 1000:
+        raise ValueError(f"insert(…, at={at!r}): not between the years 1970 and 2261")
+    return time_us * 1000
 
 
 class StepLog:

@@ -28,6 +28,9 @@ class Recording:
         start, end: times of the first and the last event, ISO 8601 in UTC.
         duration_s: from the first to the last event, in seconds.
         event_types: number of events by name.
+        unattributed: how many events were emitted without context while other experiments were
+            open, too: they may belong to this one, and count nowhere. None in the metrics of a run,
+            whose `Results.unattributed` counts them.
     """
 
     total_events: int = 0
@@ -36,6 +39,7 @@ class Recording:
     end: str | None = None
     duration_s: float = 0.0
     event_types: Mapping[str, int] = field(default_factory=dict)
+    unattributed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +166,8 @@ class Metrics:
 
     def __repr__(self) -> str:
         told = [plural(self.summary.total_events, "event")]
+        if self.summary.unattributed:
+            told.append(f"{self.summary.unattributed:,} unattributed")
         if self.tests.trials:
             told.append(plural(self.tests.trials, "trial"))
         for what, value, unit in (

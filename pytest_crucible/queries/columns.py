@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from types import NoneType
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -19,7 +20,8 @@ from pytest_crucible._text import did_you_mean
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.enrichment_batch import NOTHING, Column, Same, enriched_columns
-from pytest_crucible.events.schema import MEASURED, QUERIED, SCOPE, Measured
+from pytest_crucible.events.event import Event, weight_of
+from pytest_crucible.events.schema import MEASURED, NUMBERS, QUERIED, SCOPE, Measured
 from pytest_crucible.exports.batches import batches_of
 from pytest_crucible.record.chunks import Chunk, Origin
 
@@ -279,3 +281,31 @@ def _is_none(value: object) -> bool:
 
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else str(value)
+
+
+# --- one structured array ---------------------------------------------------------------------
+
+_MEASURED = ("success", *NUMBERS)
+_DTYPE = np.dtype(
+    [
+        ("name", object), ("time_us", np.int64),
+        *((name, object) for name in (*OF_SCOPES, *OF_EVENTS)),
+        *((name, np.float64) for name in _MEASURED), ("weight", np.float64),
+    ]
+)  # fmt: skip
+_scope_fields = attrgetter(*OF_SCOPES)
+_enriched_fields = attrgetter(*OF_EVENTS, *_MEASURED)  # None becomes NaN in a column of floats
+_NO_SCOPE = (None,) * len(OF_SCOPES)
+
+
+def structured_array(events: Iterable[Event]) -> NDArray[np.void]:
+    """Return a structured array with a row per event, see `Events.to_numpy`."""
+    return np.array([_record(event) for event in events], dtype=_DTYPE)
+
+
+def _record(event: Event) -> tuple[object, ...]:
+    scope, enriched = event.scope, Enriched() if event.internal else enrich(event)
+    return (
+        event.name, event.time_us, *(_NO_SCOPE if scope is None else _scope_fields(scope)),
+        *_enriched_fields(enriched), weight_of(event),
+    )  # fmt: skip

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible._clock import time_us_of
 from pytest_crucible._errors import MissingExtraError
+from pytest_crucible._text import plural
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.events.enrichment import Enriched, enrich
-from pytest_crucible.events.event import Event, weight_of
-from pytest_crucible.events.schema import NUMBERS
+from pytest_crucible.events.event import Event
 from pytest_crucible.exports.parquet_file import arrow_table, fitted_columns
 from pytest_crucible.exports.rows import nested_row
-from pytest_crucible.metrics.observations import observe
+from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.outliers import MAD, Method
+from pytest_crucible.metrics.summary import summarise
+from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.queries.anomalies import Anomalies, anomalies
-from pytest_crucible.queries.columns import OF_EVENTS, OF_SCOPES, EventColumns, columns_of
+from pytest_crucible.queries.columns import EventColumns, columns_of, structured_array
+from pytest_crucible.queries.event_table import event_table
 from pytest_crucible.queries.keys import check_keys
 from pytest_crucible.queries.trace import Trace, trace
 from pytest_crucible.queries.windows import Window, slide
@@ -40,17 +43,6 @@ Moment = datetime | int
 
 Unit = Literal["seconds", "minutes", "hours"]
 UNITS: dict[Unit, int] = {"seconds": 1_000_000, "minutes": 60_000_000, "hours": 3_600_000_000}
-_MEASURED = ("success", *NUMBERS)
-_DTYPE = np.dtype(
-    [
-        ("name", object), ("time_us", np.int64),
-        *((name, object) for name in (*OF_SCOPES, *OF_EVENTS)),
-        *((name, np.float64) for name in _MEASURED), ("weight", np.float64),
-    ]
-)  # fmt: skip
-_scope_fields = attrgetter(*OF_SCOPES)
-_enriched_fields = attrgetter(*OF_EVENTS, *_MEASURED)  # None becomes NaN in a column of floats
-_NO_SCOPE = (None,) * len(OF_SCOPES)
 _MISSING = object()
 
 
@@ -229,9 +221,37 @@ class Events(Sequence[Event]):
     __hash__ = None  # type: ignore[assignment]  # like a list: what it holds may change
 
     def __repr__(self) -> str:
-        return f"<{len(self)} events>"
+        return f"<{plural(len(self), 'event')}>"
+
+    def _repr_html_(self) -> str:
+        return event_table(self._list())
 
     # --- numbers and tables --------------------------------------------------------------------
+
+    def metrics(self, experiment: str | None = None, condition: str | None = None) -> Metrics:
+        """Work out the metrics of these events: ``events.query(model="m").metrics().cost.total``.
+
+        They are those of an experiment that emitted only these: an operation and its parts do not
+        both count, percentiles are exact. Trials and recorded numbers are among the events of a
+        run; those of a handle are without them. Without events, all counts are 0.
+
+        Args:
+            experiment: name of the experiment; may be left out if these are events of only one.
+            condition: the condition; may be left out if there is only one.
+
+        Raises:
+            LookupError: the events are of several conditions; the message names them.
+        """
+        groups = observe(self).groups
+        matching = [
+            group
+            for name, group in groups.items()
+            if experiment in (None, name[0]) and condition in (None, name[1])
+        ]
+        if len(matching) > 1:
+            valid = ", ".join(f"({group.experiment!r}, {group.condition!r})" for group in matching)
+            raise LookupError(f"metrics(): events of several conditions; which one? valid: {valid}")
+        return summarise(matching[0] if matching else Group(experiment or "", condition or ""))
 
     def windowed_metrics(
         self, size: timedelta | float, step: timedelta | float | None = None
@@ -306,7 +326,7 @@ class Events(Sequence[Event]):
         without such a number: success (1, 0), latency_ms, cost_usd, input_tokens, output_tokens,
         total_tokens, weight (how many events it stands for).
         """
-        return np.array([_record(event) for event in self], dtype=_DTYPE)
+        return structured_array(self)
 
     def to_arrow(self) -> pyarrow.Table:
         """Return a table of pyarrow with the columns of exports.
@@ -368,21 +388,8 @@ def _worked_out(event: Event, enriched: Enriched, key: str) -> object:
     return event.measurements.get(key, _MISSING)
 
 
-def _record(event: Event) -> tuple[object, ...]:
-    scope = event.scope
-    return (
-        event.name, event.time_us, *(_NO_SCOPE if scope is None else _scope_fields(scope)),
-        *_enriched_fields(_enriched(event)), weight_of(event),
-    )  # fmt: skip
-
-
 def _time_us(moment: Moment | None) -> int | None:
-    if not isinstance(moment, datetime):
-        return moment
-    if moment.utcoffset() is None:
-        raise ValueError(f"{moment!r} has no time zone: datetime.now(timezone.utc) has one")
-    seconds = int(moment.replace(microsecond=0).timestamp())
-    return seconds * 1_000_000 + moment.microsecond
+    return time_us_of(moment) if isinstance(moment, datetime) else moment
 
 
 def _length_us(name: str, length: timedelta | float) -> int:

@@ -96,6 +96,15 @@ class MemoryStore:
                     yield position, frame
                 position += 1
 
+    def holds(self, data: bytes, since: int = 0) -> bool:
+        """Return whether the frames from a position on contain these bytes, see `Store.holds`."""
+        chunks, tail, position = [*self._chunks], [*self._tail], self._cleared  # as in `frames`
+        for chunk in chunks:
+            position += int.from_bytes(chunk[1:5], "big")
+            if position > since and data in chunk:
+                return True
+        return any(data in frame for frame in tail)
+
     def clear(self) -> None:
         """Remove all frames. Positions continue, so later frames cannot be mistaken for these."""
         with self._sealing:

@@ -1,7 +1,8 @@
 """Merges the events of many nodes into one stream.
 
 Merging happens while reading. The events of a node keep their order, those of different nodes are
-ordered by wall time, and the result does not depend on the order in which files are listed.
+ordered by wall time, and the result does not depend on the order in which files are listed. Events
+that were inserted stand at the time when they happened.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from operator import itemgetter
 
-from pytest_crucible.events.event import Event
-from pytest_crucible.record.chunks import Chunk, joined
+from pytest_crucible.events.event import ATTRIBUTIONS, INSERTED, Event
+from pytest_crucible.record.chunks import Chunk, chunks_of, joined
 from pytest_crucible.record.node_reader import Aside, Node
 
 
@@ -27,13 +29,37 @@ class Merged:
         self._nodes = list(nodes)
 
     def __iter__(self) -> Iterator[Event]:
-        return by_time([node.read() for node in self._nodes])
+        return by_time([in_order(node) for node in self._nodes])
 
     def chunks(self) -> Iterator[Chunk]:
         """Iterate over the same events in chunks."""
+        if any(node.unordered for node in self._nodes):
+            return chunks_of(self)
         if len(self._nodes) == 1:
             return self._nodes[0].chunks()
         return interleave([node.chunks() for node in self._nodes])
+
+
+def in_order(node: Node) -> Iterator[Event]:
+    """Read the events of a node in order; inserted ones at the time when they happened.
+
+    Only a node with inserted events is read into memory as a whole.
+    """
+    if not node.unordered:
+        yield from node.read()
+        return
+    inserted: list[tuple[int, int, Event]] = []
+    others: list[tuple[int, int, Event]] = []
+    latest = 0
+    for event in node.read():
+        if event.attribution == ATTRIBUTIONS[INSERTED]:
+            inserted.append((event.time_us, event.sequence, event))
+        else:
+            latest = max(latest, event.time_us)  # a wall clock may be set back
+            others.append((latest, event.sequence, event))
+    inserted.sort(key=itemgetter(0, 1))
+    for *_, event in heapq.merge(others, inserted, key=itemgetter(0, 1)):
+        yield event
 
 
 def merge(nodes: Iterable[Node]) -> Merged:

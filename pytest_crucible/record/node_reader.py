@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from pytest_crucible.capture.frames import (
+    INSERTED_NOTE,
     SCHEMA,
     EventFrame,
     ExperimentFrame,
@@ -34,6 +35,13 @@ TrialKey = tuple[str, str, str, str, int]
 _EMPTY: Mapping[str, Any] = {}
 _MAX_WAITING = 8192  # usual events that may wait, over all scopes
 _ENOUGH = 1024  # events of one scope: enough to share the work, few enough for the CPU's caches
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """Frames that can be searched without decoding them, see `Store.holds`."""
+
+    def holds(self, data: bytes) -> bool: ...
 
 
 class Aside(Protocol):
@@ -89,6 +97,12 @@ class Node:
     _offset_ns: int = 0
     _survivors: Survivors | None = None
     _origins: dict[int, Origin] = field(default_factory=dict)
+
+    @property
+    def unordered(self) -> bool:
+        """Whether inserted events may stand elsewhere than their time says."""
+        frames = self.frames
+        return isinstance(frames, Searchable) and frames.holds(INSERTED_NOTE.encode())
 
     @property
     def ended(self) -> bool:
@@ -289,8 +303,8 @@ class Node:
                 self.plan.extend(frame.trials)
             case SamplingFrame():
                 self.samplings[frame.experiment, frame.condition] = frame
-            case NoteFrame():
-                self.notes.append(f"{self.name}: {frame.text}")
+            case NoteFrame(text=text) if text != INSERTED_NOTE:
+                self.notes.append(f"{self.name}: {text}")
             case FooterFrame():
                 self.closed = True
 

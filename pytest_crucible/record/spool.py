@@ -208,6 +208,11 @@ class SpoolStore:
             if position >= since:
                 yield position, decode(frame[PREFIX.size :])
 
+    def holds(self, data: bytes, since: int = 0) -> bool:
+        """Return whether the frames from a position on contain these bytes, see `Store.holds`."""
+        waiting = any(data in frame for frame in list(self._overflow))
+        return waiting or SpoolReader(self._file, since=since).holds(data)
+
     def notes(self) -> list[str]:
         """Return why the record is incomplete, a sentence each."""
         return list(self._notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -44,6 +45,13 @@ class SpoolReader:
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         for positions, frames in self.batches():
             yield from zip(positions, frames, strict=True)
+
+    def holds(self, data: bytes) -> bool:
+        """Return whether the file contains these bytes, from the position to start at."""
+        if isinstance(self._source, int):
+            return _contains(self._source, data, self._since)
+        with open(self._source, "rb") as file:
+            return _contains(file.fileno(), data, self._since)
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[list[int], list[Frame]]]:
         """Iterate over the same frames in batches: lists of positions and of frames.
@@ -98,3 +106,10 @@ class SpoolReader:
                 yield positions, frames
             enough = batch
             offset = max(end, base + at)
+
+
+def _contains(file: int, data: bytes, since: int) -> bool:
+    if not os.fstat(file).st_size:  # an empty file cannot be mapped
+        return False
+    with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(data, since) >= 0

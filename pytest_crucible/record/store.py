@@ -38,6 +38,12 @@ class Store(Protocol):
         A position is a frame's sequence number: it grows with every frame and never changes.
         """
 
+    def holds(self, data: bytes, since: int = 0) -> bool:
+        """Return whether the encoded frames from a position on contain these bytes.
+
+        Much faster than decoding them. May also find them a little before the position.
+        """
+
     def notes(self) -> list[str]:
         """Return why the record is incomplete, a sentence each; empty if it is complete."""
 
@@ -54,3 +60,7 @@ class Recorded:
 
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         return self._store.frames(self._since)
+
+    def holds(self, data: bytes) -> bool:
+        """Return whether the frames contain these bytes, see `Store.holds`."""
+        return self._store.holds(data, self._since)

@@ -308,9 +308,8 @@ def comparison_lines(
         indent: written before every line.
         values: also show the metric on both sides.
     """
-    rows = [_comparison_cells(comparison, values) for comparison in comparisons]
-    sides = ["before", "after"] if values else []
-    header = ["", "metric", *sides, "change", "95 % interval", "p", "n", ""]
+    rows = [change_cells(comparison, values) for comparison in comparisons]
+    header = change_header(values)
     align = ["left", "left", *["right"] * (len(header) - 3), "left"]
     table = tabulate(
         rows, headers=header, tablefmt="plain", disable_numparse=True, colalign=align
@@ -321,7 +320,19 @@ def comparison_lines(
         yield Line((indent + line).rstrip(), STYLES[comparison.verdict])
 
 
-def _comparison_cells(row: Comparison, values: bool) -> list[str]:
+def change_header(values: bool = True) -> list[str]:
+    """Return the names of the columns of `change_cells`."""
+    sides = ["before", "after"] if values else []
+    return ["", "metric", *sides, "change", "95 % interval", "p", "n", ""]
+
+
+def change_cells(row: Comparison, values: bool = True) -> list[str]:
+    """Return the comparison of one metric as text, one cell per column.
+
+    Args:
+        row: the comparison.
+        values: also show the metric on both sides.
+    """
     unit, sides = row.unit, (row.baseline, row.candidate)
     bounds = (row.low, row.high) if row.scale != "ratio" else ()
     digits = decimals([side for side in sides if side is not None], bounds)
@@ -346,7 +357,7 @@ def comparison_note(comparison: Comparison) -> str:
     return ""
 
 
-def verdict_lines(verdicts: tuple[Verdict, ...], indent: str) -> Iterator[Line]:
+def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
     """Yield a table of expectations, the verdict first."""
     cells = [
         [

@@ -233,7 +233,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     for key, valid in (("inconclusive", INCONCLUSIVE), ("validate", VALIDATE)):
         if given.get(key) is not None:
             _check_choice(key, given[key], valid)
-    _check_margin(given.get("margin"))
+    check_margin(given.get("margin"))
     given["metrics"] = _metrics(given.get("metrics", ()))
     _check_budget(given.get("budget_usd"))
     if given.get("max_errors") is not None:
@@ -289,7 +289,12 @@ def _check_choice(key: str, value: object, valid: tuple[str, ...]) -> None:
         raise DefinitionError(f"{key}={value!r} is not one of {', '.join(valid)}")
 
 
-def _check_margin(margin: object) -> None:
+def check_margin(margin: object) -> None:
+    """Check the ``margin`` of a comparison; None is the default.
+
+    Raises:
+        DefinitionError: it is no share, or not one per metric.
+    """
     if margin is None:
         return
     for share in margin.values() if isinstance(margin, Mapping) else [margin]:

@@ -212,6 +212,10 @@ class _Indexed:
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         return ((index, frame) for index, (_, frame) in enumerate(self._reader, -1))
 
+    def holds(self, data: bytes) -> bool:
+        """Return whether the spool contains these bytes."""
+        return self._reader.holds(data)
+
 
 def run_files(folder: Path) -> list[Path]:
     """Return the files of a run folder, without exports, which can be made again.

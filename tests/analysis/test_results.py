@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,11 @@ def test_results_are_plain_data(tmp_path: Path) -> None:
     assert list(found["comparisons"]) == ["b"]
     assert data["completeness"]["complete"] is True
     assert data["nodes"] == [{"name": "main", "events": 9, "closed": True}]
+
+
+def test_a_notebook_tells_what_is_missing() -> None:
+    """Reasons, and events of nobody; nothing where nothing is missing."""
+    whole = Results(run="r", experiments=(), nodes=(), incomplete=())
+    assert "incomplete" not in whole._repr_html_()
+    assert "2 events not attributed" in replace(whole, unattributed=2)._repr_html_()
+    assert "&lt;b&gt;" in whole.with_notes(["<b>"])._repr_html_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +131,10 @@ def test_recorded_numbers_are_among_the_metrics(tmp_path: Path) -> None:
     started, stopped = trial("passed", scope)
     folder = write_run(tmp_path / "r", [started, recorded({"score": 0.5}, scope), stopped])
     assert crucible.open_run(folder).metrics().recorded["score"].mean == 0.5
+
+
+@pytest.mark.parametrize("odd", [5, None, b"run", ["run"]])
+def test_what_is_no_path_is_one_line(odd: Any) -> None:
+    """Not the TypeError of a function within."""
+    with pytest.raises(crucible.DefinitionError, match="a path is a text or a pathlib"):
+        crucible.open_run(odd)

@@ -307,7 +307,9 @@ def test_parent_that_the_caller_named_stays() -> None:
 @pytest.fixture
 def two() -> Iterator[tuple[crucible.Experiment, crucible.Experiment]]:
     """Two open experiments, neither of them current."""
-    handles = crucible.start("one"), crucible.start("two")
+    one = crucible.start("one")
+    with pytest.warns(crucible.AttributionWarning):
+        handles = one, crucible.start("two")
     yield handles
     for handle in handles:
         crucible.cleanup(handle)

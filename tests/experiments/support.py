@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 import pytest_crucible as crucible
+
+TWO_OPEN = pytest.mark.filterwarnings("ignore:experiment '.*' is still open")
+"""For tests that start several on purpose, and emit through their handles."""
 
 
 class Memory:

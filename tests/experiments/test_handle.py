@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import pytest_crucible as crucible
 from pytest_crucible import telemetry
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.metrics.observations import observe
+from tests.conftest import QUIET
+from tests.experiments.support import TWO_OPEN
+from tests.test_html import ELEMENTS, HOSTILE, Tags
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +128,9 @@ def test_bare_thread_between_two_experiments_is_counted_not_guessed(tmp_path: Pa
         run_bare(lambda: telemetry.execute("x.stop", {"duration": 5}))
         first.execute("mine.stop", {"duration": 5})
         second.execute("mine.stop", {"duration": 5})
+        for handle in (second, first):
+            with pytest.warns(crucible.AttributionWarning, match="1 event belongs to no"):
+                crucible.stop(handle)
     for handle in (first, second):
         assert names(handle) == ["mine.stop"]
         assert handle.metrics(exact=True).summary.total_events == 1
@@ -163,6 +170,7 @@ def test_what_comes_after_the_end_is_late() -> None:
 # --- spans and numbers -------------------------------------------------------------------------
 
 
+@TWO_OPEN
 def test_spans_of_the_handle_decorate_functions_of_every_kind() -> None:
     """Plain, async and generator functions are measured per call, outside any block."""
     handle = crucible.start("a")
@@ -257,3 +265,115 @@ def test_pause_holds_for_judges_too() -> None:
             telemetry.execute("paused")
         telemetry.execute("recorded")
     assert [event.name for event in exp.events] == ["recorded"]
+
+
+# --- inserting ---------------------------------------------------------------------------------
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def inserting() -> crucible.Experiment:
+    """Three events of the past, in no order, between two of now."""
+    with crucible.experiment("past") as handle:
+        handle.execute("now", {"n": 1})
+        for minute in (2, 0, 1):
+            handle.insert(
+                "llm.stop", {"duration": 5_000_000, "cost": 0.5}, {"minute": minute},
+                at=NOON + timedelta(minutes=minute),
+            )  # fmt: skip
+        handle.execute("later", {"n": 1})
+        assert handle.metrics().cost == handle.metrics(exact=True).cost
+    return handle
+
+
+def test_inserted_events_stand_at_their_time(tmp_path: Path) -> None:
+    """In the handle, archives, exports, and windows; their sequence is that of recording."""
+    handle = inserting()
+    order = ["llm.stop"] * 3 + ["now", "later"]
+    packed = crucible.archive(handle, tmp_path / "a.zip")
+    files = [crucible.export(handle, each, tmp_path / f"e.{each}") for each in ("jsonl", "csv")]
+    views = [handle.events, *(open_run(path).events for path in (packed, *files))]
+    other = inserting()
+    both = crucible.export_multiple([other, handle], "jsonl", tmp_path / "both.jsonl")
+    assert [event.name for event in open_run(both).events][:7] == ["llm.stop"] * 6 + ["now"]
+    for view in views:
+        assert [event.name for event in view] == order
+        assert [event.metadata.get("minute") for event in view][:3] == [0, 1, 2]
+        assert [event.time_us for event in view] == sorted(event.time_us for event in view)
+        assert {event.attribution for event in view} == {"inserted", "context"}
+        assert list(view.columns().time_us) == [event.time_us for event in view]
+        windows = view.windowed_metrics(60)
+        assert [window.total_cost_usd for window in windows][:3] == [0.5] * 3
+        assert len(view.between(NOON, NOON + timedelta(minutes=1))) == 2
+    assert handle.metrics(exact=True).cost.total == 1.5
+    assert handle.metrics().summary.start == "2026-03-01T12:00:00.000000+00:00"
+    assert open_run(packed).results().incomplete == ()
+
+
+def test_inserted_events_call_no_handler_and_respect_a_pause() -> None:
+    """It does not happen now; and a paused experiment records nothing."""
+    heard: list[str] = []
+    telemetry.attach("h", "*", lambda name, *_: heard.append(name))
+    try:
+        with crucible.experiment("past") as handle:
+            with handle.paused():
+                handle.insert("x", at=NOON)
+            handle.insert("y", at=NOON)
+    finally:
+        telemetry.detach("h")
+    assert (names(handle), heard) == (["y"], [])
+    with pytest.raises(crucible.LifecycleError, match="insert came too late"):
+        handle.insert("z", at=NOON)
+
+
+def test_the_time_of_an_inserted_event_has_a_zone() -> None:
+    """Any zone is right, none is refused, and so is what is no time or does not fit."""
+    with crucible.experiment("past") as handle:
+        handle.insert("x", at=NOON.astimezone(timezone(timedelta(hours=5, minutes=30))))
+        odd: Any
+        for odd, kind, text in (
+            (NOON.replace(tzinfo=None), ValueError, "has no time zone: datetime.now"),
+            (1_700_000_000, TypeError, "it takes a datetime with its time zone"),
+            (NOON.replace(year=1969), ValueError, "not between the years 1970 and 2261"),
+            (NOON.replace(year=9999), ValueError, "not between the years 1970 and 2261"),
+        ):
+            with pytest.raises(kind, match=text):
+                handle.insert("x", at=odd)
+    assert [event.time_us for event in handle.events] == [int(NOON.timestamp() * 1e6)]
+
+
+def test_inserted_events_of_a_test_stand_at_their_time(pytester: pytest.Pytester) -> None:
+    """Also in a session's record, from every process."""
+    pytester.makepyfile("""
+        from datetime import datetime, timezone
+        import pytest
+
+        @pytest.mark.experiment("e")
+        @pytest.mark.parametrize("minute", [2, 0, 1])
+        def test_a(experiment, minute):
+            experiment.execute("now")
+            at = datetime(2026, 3, 1, 12, minute, tzinfo=timezone.utc)
+            experiment.insert("past", {"minute": minute}, at=at)
+            assert [each.name for each in experiment.events] == ["past", "now"]
+    """)
+    result = pytester.runpytest(*QUIET, "--crucible-export=jsonl")
+    result.assert_outcomes(passed=3)
+    run = open_run(pytester.path / "crucible-results")
+    (exported,) = pytester.path.rglob("*.jsonl")
+    for events in (run.events, open_run(exported).events):
+        names = [event.name for event in events.query(internal=False)]
+        assert names == ["past"] * 3 + ["now"] * 3
+        assert [event.measurements["minute"] for event in events[:3]] == [0, 1, 2]
+    assert run.results().incomplete == ()
+
+
+def test_a_notebook_shows_the_handle() -> None:
+    """Its state and its metrics, running, stopped or empty; whatever it is called, as text."""
+    with crucible.experiment(HOSTILE, condition=HOSTILE, hypothesis=HOSTILE) as handle:
+        assert "running" in handle._repr_html_()
+        assert "latency" not in handle._repr_html_()
+        handle.execute(HOSTILE, {"duration": 1})
+        assert "latency.p50" in handle._repr_html_()
+    assert Tags(handle._repr_html_()).names == ELEMENTS
+    assert Tags(handle._repr_html_()).text.count(HOSTILE) >= 3
+    assert "stopped" in handle._repr_html_()

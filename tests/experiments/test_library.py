@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pytest_crucible as crucible
 from pytest_crucible import telemetry
-from pytest_crucible.analysis.run import open_run
 from pytest_crucible.runs.experiment_definition import KEYWORDS, LIBRARY, OBEYED_BY, define, obeyed
-from tests.made_events import set_clock
-from tests.test_html import ELEMENTS, Tags
+from tests.experiments.support import TWO_OPEN
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +25,13 @@ def _forget() -> Iterator[None]:
 
 def names(handle: crucible.Experiment) -> list[str]:
     return [each.name for each in handle.events]
+
+
+def emit_in_thread(name: str) -> None:
+    """A thread has no context, so it belongs to none of several open experiments."""
+    thread = threading.Thread(target=telemetry.execute, args=(name,))
+    thread.start()
+    thread.join()
 
 
 # --- lifecycle ---------------------------------------------------------------------------------
@@ -88,6 +91,7 @@ def test_steps_that_the_state_does_not_allow_are_errors() -> None:
         handle.resume()
 
 
+@TWO_OPEN
 def test_experiments_are_found_by_id_and_status() -> None:
     """`get` and `list_experiments` give the handles that `start` gave."""
     first, second, third = (crucible.start(name) for name in "abc")
@@ -101,6 +105,7 @@ def test_experiments_are_found_by_id_and_status() -> None:
     assert len({first.id, second.id, third.id}) == 3
 
 
+@TWO_OPEN
 def test_cleanup_stops_and_forgets() -> None:
     """Running or stopped, an experiment is gone afterwards, and its id means nothing."""
     running, stopped = crucible.start("running"), crucible.start("stopped")
@@ -169,6 +174,104 @@ def test_what_the_library_does_not_obey_it_refuses(keyword: str) -> None:
         )
 
 
+@pytest.mark.parametrize("wrong", [{"conditon": "x"}, {"trials": 3}, {"tags": "one"}])
+def test_a_wrong_keyword_of_a_block_is_refused_at_the_call(wrong: dict[str, Any]) -> None:
+    """Not only when the block begins: `experiment` checks at once, and begins later."""
+    with pytest.raises(crucible.DefinitionError):
+        crucible.experiment("exp", **wrong)
+    block = crucible.experiment("exp")
+    assert crucible.list_experiments() == []
+    with block as handle:
+        assert crucible.list_experiments() == [handle]
+
+
+# --- two open at once ----------------------------------------------------------------------------
+
+
+def test_a_second_start_warns_and_says_what_to_do() -> None:
+    """As when a cell of a notebook runs twice; the text names the cures, and the earlier one."""
+    first = crucible.start("cell")
+    with pytest.warns(crucible.AttributionWarning) as caught:
+        second = crucible.start("cell")
+    (warning,) = caught
+    text = str(warning.message)
+    assert "'cell' is still open" in text
+    assert "with handle.active():" in text
+    assert f"crucible.stop({first.id!r})" in text
+    assert (warning.filename, issubclass(warning.category, UserWarning)) == (__file__, True)
+    crucible.stop(first.id)
+    telemetry.execute("mine")
+    assert names(second) == ["mine"]
+
+
+def test_a_warning_that_is_an_error_starts_nothing() -> None:
+    """Under ``-W error`` there is no second experiment that nobody has a handle of."""
+    first = crucible.start("cell")
+    with pytest.raises(crucible.AttributionWarning):
+        crucible.start("cell")
+    assert crucible.list_experiments() == [first]
+
+
+@TWO_OPEN
+def test_events_of_nobody_are_counted_and_told() -> None:
+    """By the metrics of each that was open, in text and HTML, and by `stop`; never guessed."""
+    first = crucible.start("a")
+    telemetry.execute("mine", {"n": 1})
+    second = crucible.start("b")
+    for _ in range(3):
+        telemetry.execute("whose", {"n": 1})
+    second.execute("ours")
+    assert (names(first), names(second)) == (["mine"], ["ours"])
+    for handle in (first, second):
+        for exact in (False, True):
+            assert handle.metrics(exact=exact).summary.unattributed == 3
+        assert "3 unattributed" in repr(handle.metrics())
+        assert "summary.unattributed</td>" in handle.metrics()._repr_html_()
+        with pytest.warns(crucible.AttributionWarning, match="^3 events belong to no") as caught:
+            crucible.stop(handle)
+        assert [each.filename for each in caught] == [__file__]
+    assert second.metrics().summary.unattributed == 3
+    assert second.status == "stopped"
+
+
+def test_blocks_and_handles_that_lose_nothing_do_not_warn() -> None:
+    """Blocks within blocks, `active`, and handles: every event has its experiment."""
+    with crucible.experiment("a") as first, crucible.experiment("b") as second:
+        telemetry.execute("inner")
+        with first.active():
+            telemetry.execute("outer")
+            third = crucible.start("c")  # in a context: nothing goes astray
+        third.execute("third")
+        crucible.stop(third)
+    assert [names(each) for each in (first, second, third)] == [["outer"], ["inner"], ["third"]]
+    assert [each.metrics().summary.unattributed for each in (first, second)] == [0, 0]
+
+
+def test_a_block_within_a_block_warns_when_a_thread_lost_something() -> None:
+    """A thread has no context: at the end of the block its loss is told, at the block's line."""
+
+    def lose() -> None:
+        with crucible.experiment("b"):
+            emit_in_thread("whose")
+
+    with crucible.experiment("a") as first:
+        with pytest.warns(crucible.AttributionWarning, match="^1 event belongs to no") as caught:
+            lose()
+        assert [each.filename for each in caught] == [__file__]
+        assert first.metrics().summary.unattributed == 1
+        with pytest.warns(crucible.AttributionWarning):
+            crucible.stop(first)
+
+
+def test_a_pause_loses_nothing() -> None:
+    """What happens meanwhile is not that of a paused experiment."""
+    with crucible.experiment("a") as first, first.paused(), crucible.experiment("b") as second:
+        emit_in_thread("whose")
+        assert first.metrics().summary.unattributed == 0
+        with pytest.warns(crucible.AttributionWarning):
+            crucible.stop(second)
+
+
 def test_metadata_may_hold_anything() -> None:
     """A client or a lock in the metadata neither has to be copied nor encoded."""
     lock = threading.Lock()
@@ -205,49 +308,6 @@ def test_parent_span_adds_nothing_to_its_children() -> None:
     assert (found.tokens.total, found.reliability.total, found.latency.count) == (20, 1, 1)
 
 
-def test_compare_puts_metrics_side_by_side() -> None:
-    """Every number that both have is compared, with a percentage where that has a meaning."""
-    before, after = crucible.start("before"), crucible.start("after")
-    before.execute("llm.stop", {"duration": 10_000_000})
-    after.execute("llm.stop", {"duration": 15_000_000}, {"cost": 1})
-    found = {each.metric: each for each in crucible.compare(before, after)}
-    latency = found["latency.p50"]
-    assert (latency.baseline, latency.candidate, latency.difference) == (10, 15, 5)
-    assert latency.percent == 50
-    assert found["cost.count"].percent is None
-    assert "cost.total" not in found
-
-
-def test_compare_takes_whatever_has_metrics(tmp_path: Path) -> None:
-    """Handles, ids, recorded runs and metrics give the same differences."""
-    before, after = crucible.start("before"), crucible.start("after")
-    for cost, handle in enumerate((before, after), 1):
-        handle.execute("llm.stop", {"duration": 10_000_000 * cost}, {"cost": cost})
-        handle.record(score=cost)
-    found = crucible.compare(before, after)
-    assert {"latency.p50", "cost.total", "score.mean"} <= {each.metric for each in found}
-    runs = [
-        crucible.open_run(crucible.export(each, "jsonl", tmp_path / f"{each.name}.jsonl"))
-        for each in (before, after)
-    ]
-    assert crucible.compare(*runs) == found
-    assert crucible.compare(before.id, runs[1].metrics("after", "default")) == found
-    assert repr(found) == f"<differences in {len(found)} metrics>"
-    assert Tags(found._repr_html_()).names == ELEMENTS
-
-
-def test_compare_of_a_run_with_several_arms_says_how(tmp_path: Path) -> None:
-    """Which of them is meant is asked in one line that names them."""
-    handles = [crucible.start("exp", condition=name) for name in ("a", "b")]
-    for each in handles:
-        each.execute("llm.stop", {"duration": 1})
-    path = crucible.export_multiple(handles, "jsonl", tmp_path / "e.jsonl")
-    run = crucible.open_run(path)
-    with pytest.raises(LookupError, match=r"which one\?; valid: \('exp', 'a'\), \('exp', 'b'\)"):
-        crucible.compare(run, handles[0])
-    assert crucible.compare(run.metrics(condition="a"), run.metrics(condition="b"))
-
-
 def test_exact_metrics_read_the_whole_record() -> None:
     """While it runs they are what they will be at the end: no sketch, and anomalies are told."""
     with crucible.experiment("exp") as handle:
@@ -259,95 +319,3 @@ def test_exact_metrics_read_the_whole_record() -> None:
     assert exact.anomalies["latency"].judged == 2000
     assert quick.anomalies == {}
     assert quick.latency.p50 == pytest.approx(1000.5, rel=0.01)
-
-
-# --- export ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wall clock that moves on by a millisecond each time it is asked."""
-    ticks = count(1_763_900_000_000_000_000, 1_000_000)
-    set_clock(monkeypatch, lambda: next(ticks))
-
-
-@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
-def test_export_multiple_is_in_order_of_time(format: str, tmp_path: Path, ticking: None) -> None:
-    """Events of several experiments stand in the order in which they happened."""
-    handles = [crucible.start(name) for name in "abc"]
-    order = [0, 1, 0, 2, 2, 1, 0]
-    for i, which in enumerate(order):
-        handles[which].execute(f"e{i}")
-    path = crucible.export_multiple(handles[::-1], format, tmp_path / "new" / f"all.{format}")
-    found = list(open_run(path).events)
-    assert [each.name for each in found] == [f"e{i}" for i in range(len(order))]
-    assert [each.run for each in found] == [handles[which].id for which in order]
-
-
-def test_export_multiple_counts_an_experiment_once(tmp_path: Path) -> None:
-    """Naming one twice, by handle and by id, does not double its events."""
-    handle = crucible.start("a")
-    handle.execute("e")
-    path = crucible.export_multiple([handle, handle.id], "jsonl", tmp_path / "all.jsonl")
-    assert len(open_run(path).events) == 1
-
-
-def test_export_goes_to_a_safe_name_in_the_results_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the experiment is called, its file stays in the folder for results."""
-    monkeypatch.chdir(tmp_path)
-    with crucible.experiment("../../etc/x") as handle:
-        telemetry.execute("x")
-    path = crucible.export(handle)
-    assert path.parent == Path("crucible-results")
-    assert path.name.startswith("etc-x-")
-    assert path.name.endswith(f"-{handle.id}.csv")
-    assert [each.name for each in open_run(path).events] == ["x"]
-
-
-def test_export_takes_options_and_compresses(tmp_path: Path) -> None:
-    """The options are those of the command line; the format may say how to compress."""
-    with crucible.experiment("x") as handle:
-        handle.execute("a.stop", {"n": 1}, {"user_id": "ann"})
-    options = crucible.ExportOptions(columns=["event", "metadata.*"], anonymize="drop")
-    path = crucible.export(handle, "jsonl", tmp_path / "x.jsonl", options)
-    assert path.read_text() == '{"event":"a.stop"}\n'
-    packed = crucible.export(handle, "csv.gz", tmp_path / "x.csv.gz")
-    assert list(crucible.open_run(packed).events) == list(handle.events)
-    with pytest.raises(crucible.DefinitionError, match=r"a csv\.gz file ends with \.gz"):
-        crucible.export(handle, "csv.gz", tmp_path / "x.csv")
-
-
-def test_export_that_cannot_be_is_an_error(tmp_path: Path) -> None:
-    """An unknown format, and a file where the folder should be, are one line each."""
-    handle = crucible.start("exp")
-    with pytest.raises(crucible.DefinitionError, match="unknown export format 'xlsx'"):
-        crucible.export(handle, "xlsx")
-    (tmp_path / "file").touch()
-    with pytest.raises(crucible.OutputError, match="output folder"):
-        crucible.export(handle, "csv", tmp_path / "file" / "x.csv")
-
-
-ADDRESS = "s3://bucket/e"
-
-
-@pytest.mark.parametrize("path", [ADDRESS, Path(ADDRESS)])
-def test_the_address_of_a_storage_is_refused(
-    path: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One line that says so from whatever takes a path, and no folder named like it."""
-    monkeypatch.chdir(tmp_path)
-    with crucible.experiment("e") as handle:
-        handle.execute("a")
-    for refused in (
-        lambda: crucible.export(handle, "csv", path),
-        lambda: crucible.export_multiple([handle], "csv", path),
-        lambda: crucible.archive(handle, f"{path}.zip" if isinstance(path, str) else path),
-        lambda: crucible.open_run(path),
-        lambda: crucible.JSONLMetrics(path),
-    ):
-        with pytest.raises(crucible.DefinitionError, match="there is no storage for s3://"):
-            refused()
-    assert list(tmp_path.iterdir()) == []
-    crucible.cleanup(handle)

@@ -17,6 +17,7 @@ from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.experiments.own_record import OwnRecord
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.record.memory import MemoryStore
+from pytest_crucible.runs.experiment_definition import Definition
 
 SCOPE = Scope(experiment="e", condition="c", test="t", case="a", trial=1, attempt=1)
 
@@ -91,7 +92,7 @@ def test_metrics_are_those_of_the_events(closed: bool, store: MemoryStore) -> No
         call(opened, cost=number)
         if closed and number == 3:
             close_scope(opened)
-        found = own.metrics(exact=False)
+        found = own.metrics(Definition(name="exp"), exact=False)
         assert (found.experiment, found.condition) == ("e", "c")
         assert found.cost.total == sum(range(1, number + 1))
         assert (found.latency.count, found.latency.mean) == (number, 4.0)
@@ -106,7 +107,7 @@ def test_metrics_of_a_sample_are_estimates(store: MemoryStore) -> None:
     own = record_of(opened, store)
     for _ in range(50):
         sampler.capture(opened, "req_llm.request.stop", {"duration": 1_000_000}, {}, 0)
-    found = own.metrics(exact=False)
+    found = own.metrics(Definition(name="exp"), exact=False)
     assert (found.summary.kept_events, found.summary.total_events) == (5, 50)
     close_scope(opened)
     stop_listening()

@@ -265,3 +265,54 @@ def test_missing_library_is_named_with_its_extra(
         match=rf"to_{kind} needs: pip install 'pytest-crucible\[{extra}\]'",
     ):
         getattr(view(MIXED), f"to_{kind}")()
+
+
+# --- metrics of a part -------------------------------------------------------------------------
+
+
+def test_metrics_of_a_part_are_those_of_an_experiment_that_emitted_only_it() -> None:
+    """Counts, cost and percentiles of what was selected; an operation and its parts count once."""
+    with crucible.experiment("whole", condition="c") as whole:
+        for n in range(1, 6):
+            with whole.span("agent.run", model="a"):
+                whole.execute(
+                    "llm.stop", {"duration": n * 1_000_000, "cost": 0.1 * n}, {"model": "b"}
+                )
+        whole.record(score=1)
+    with crucible.experiment("whole", condition="c") as part:
+        for n in range(3, 6):
+            part.execute("llm.stop", {"duration": n * 1_000_000, "cost": 0.1 * n}, {"model": "b"})
+    found = whole.events.query(model="b", name="llm.*").last_n(3).metrics()
+    expected = part.metrics(exact=True)
+    assert (found.latency, found.cost) == (expected.latency, expected.cost)
+    assert found.reliability == expected.reliability
+    assert (found.summary.total_events, found.tests.trials) == (3, 0)
+    assert whole.events.metrics().cost == whole.metrics(exact=True).cost
+    assert (found.experiment, found.condition) == ("whole", "c")
+
+
+def test_metrics_of_several_conditions_ask_which() -> None:
+    """They are not mixed; a query or a name chooses."""
+    events = view([
+        event("llm.stop", measurements={"duration": n}, scope=trial_scope(condition=name))
+        for n, name in enumerate(["a", "b", "b"])
+    ])  # fmt: skip
+    with pytest.raises(LookupError, match=r"which one\? valid: \('exp', 'a'\), \('exp', 'b'\)$"):
+        events.metrics()
+    assert events.metrics(condition="b").summary.total_events == 2
+    assert events.query(condition="b").metrics() == events.metrics("exp", "b")
+
+
+def test_metrics_of_nothing_are_zero() -> None:
+    """A query that finds nothing is an answer, not an error."""
+    found = view([]).metrics()
+    assert (found.summary.total_events, found.cost.total) == (0, None)
+    assert view([event(scope=None)]).metrics("x", "y").experiment == "x"
+
+
+def test_metrics_of_a_run_have_its_trials_and_numbers(tmp_path: Path) -> None:
+    """They are among its events."""
+    started, stopped = trial("passed", trial_scope())
+    run = open_run(write_run(tmp_path / "r", [started, event(scope=trial_scope()), stopped]))
+    assert run.events.metrics().tests.trials == 1
+    assert run.events.query(internal=False).metrics().tests.trials == 0

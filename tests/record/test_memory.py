@@ -189,3 +189,18 @@ def test_child_of_a_fork_goes_on_though_a_thread_was_sealing() -> None:
     """
     command = [sys.executable, "-W", "ignore", "-c", code]
     assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, CHUNK, CHUNK + 3])
+def test_a_store_knows_whether_it_holds_bytes(count: int) -> None:
+    """Sealed or not, and no longer once it is cleared."""
+    store = MemoryStore()
+    store.append(encode(NoteFrame("needle")))
+    for number in range(count):
+        store.append(event(number))
+    assert (store.holds(b"needle"), store.holds(b"other")) == (True, False)
+    assert not store.holds(b"needle", since=CHUNK) or count < CHUNK
+    store.append(encode(NoteFrame("other")))
+    assert store.holds(b"other", since=count + 1)
+    store.clear()
+    assert not store.holds(b"needle")

@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_crucible.capture.frames import (
-    Frame,
-)
+from pytest_crucible.capture.frames import EVENT_TAG, INSERTED_NOTE, Frame, NoteFrame, encode
+from pytest_crucible.events.event import INSERTED
 from pytest_crucible.record.memory import MemoryStore
 from pytest_crucible.record.merge import merge
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.spool import SpoolStore
 from pytest_crucible.record.spool_reader import SpoolReader
+from pytest_crucible.record.store import Recorded
 from tests.record.support import event, frame, header, node, told
 
 # --- many nodes --------------------------------------------------------------------------------
@@ -88,3 +88,39 @@ def test_stores_and_files_merge_alike(tmp_path: Path) -> None:
     events = list(merge(nodes))
     assert told(events) == list(range(20))
     assert [each.node for each in events] == ["gw0", "gw1"] * 10
+
+
+# --- inserted events -----------------------------------------------------------------------------
+
+
+@given(
+    entries=st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=30),
+    other=st.lists(st.integers(0, 50), max_size=5),
+)
+def test_inserted_events_stand_at_their_time(
+    entries: list[tuple[bool, int]], other: list[int]
+) -> None:
+    """The others keep their order; a store, its chunks and several nodes tell the same."""
+    store = MemoryStore()
+    for number, (is_inserted, time) in enumerate(entries):
+        if is_inserted:
+            store.append(encode(NoteFrame(INSERTED_NOTE)))
+        how = INSERTED if is_inserted else 0
+        store.append(encode((EVENT_TAG, 0, "x", time * 1000, {"n": number}, {}, how)))
+
+    def nodes() -> list[Node]:
+        alone = [Node("main", Recorded(store))]
+        beside = [node(*(frame(100 + n, t) for n, t in enumerate(sorted(other))), name="gw1")]
+        return alone + (beside if other else [])
+
+    events = list(merge(nodes()))
+    found = [n for n in told(events) if n < 100]
+    recorded = [number for number, (is_inserted, _) in enumerate(entries) if not is_inserted]
+    assert [n for n in found if n in recorded] == recorded
+    assert sorted(found) == list(range(len(entries)))
+    assert [e for chunk in merge(nodes()).chunks() for e in chunk.events()] == events
+    if all(is_inserted for is_inserted, _ in entries):
+        assert [each.time_us for each in events] == sorted(each.time_us for each in events)
+    (main, *_) = nodes()
+    list(main.read())
+    assert (main.notes, main.unordered) == ([], any(is_inserted for is_inserted, _ in entries))

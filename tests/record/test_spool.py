@@ -201,3 +201,21 @@ def test_append_from_a_signal_handler_while_the_file_grows(
     found = [length for length in lengths(store.path) if length >= 200]  # without notes
     assert sorted(found) == [200, 300, SMALL - 100, SMALL - 50]
     assert isinstance(read(store.path)[-1], FooterFrame)
+
+
+def test_a_store_and_its_reader_know_whether_the_file_holds_bytes(
+    store: SpoolStore, tmp_path: Path
+) -> None:
+    """While it is written, and afterwards; an empty file holds nothing."""
+    store.append(event(1))
+    assert (store.holds(b"needle"), SpoolReader(store.path).holds(b"needle")) == (False, False)
+    before = store.position()
+    store.append(encode(NoteFrame("needle")))
+    assert (store.holds(b"needle"), SpoolReader(store.path).holds(b"needle")) == (True, True)
+    assert (store.holds(b"needle", before), store.holds(b"needle", store.position())) == (
+        True, False,
+    )  # fmt: skip
+    store.close()
+    assert SpoolReader(store.path).holds(b"needle")
+    (tmp_path / "empty").touch()
+    assert not SpoolReader(tmp_path / "empty").holds(b"needle")

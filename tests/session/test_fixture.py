@@ -109,7 +109,9 @@ def test_functions_of_the_package_take_it(pytester: pytest.Pytester, mode: tuple
             with crucible.experiment("mine") as mine:
                 telemetry.execute("llm.stop", {"duration": 4_000_000})
             found = {each.metric: each for each in crucible.compare(experiment, mine)}
-            assert found["latency.max"].difference == 2.0
+            assert (found["latency"].baseline, found["latency"].candidate) == (2.0, 4.0)
+            (verdict,) = crucible.judge(experiment, "score.mean > 0.4")
+            assert (verdict.observed, verdict.condition) == (0.5, "default")
             monkeypatch.chdir(tmp_path)
             path = crucible.export(experiment)
             assert path.name.startswith(f"e-{experiment.id}-")

@@ -102,7 +102,7 @@ def test_two_at_once_in_tasks(pytester: pytest.Pytester) -> None:
 def test_two_at_once_in_threads(pytester: pytest.Pytester) -> None:
     """With two experiments open, a bare thread is counted as unattributed; a copied context not."""
     body = """
-        with pytest_crucible.experiment("other"):
+        with pytest_crucible.experiment("other") as other:
             with experiment.active():
                 context = copy_context()
             for target in (
@@ -113,6 +113,9 @@ def test_two_at_once_in_threads(pytester: pytest.Pytester) -> None:
                 thread = threading.Thread(target=target)
                 thread.start()
                 thread.join()
+            assert experiment.metrics().summary.unattributed == 1
+            with pytest.warns(pytest_crucible.AttributionWarning, match="1 event belongs"):
+                pytest_crucible.stop(other)
     """
     pytester.makepyfile(TWO_AT_ONCE.format(body=body))
     result = support.run(pytester)

@@ -38,10 +38,14 @@ def steps(exp: Experiment) -> None:
     assert_type(crucible.is_paused(exp), bool)
     assert_type(crucible.get(exp.id), Experiment)
     assert_type(crucible.list_experiments("running"), list[Experiment])
-    for difference in crucible.compare(exp, other):
-        assert_type(difference.metric, str)
-        assert_type(difference.percent, float | None)
-    crucible.compare(crucible.open_run("run"), exp.metrics())
+    for row in crucible.compare(exp, other, exp.id, margin={"cost": 0.1}):
+        assert_type(row.metric, str)
+        assert_type(row.p, float | None)
+    run = crucible.open_run("run")
+    crucible.compare(run, run.arm("prompt", "short"))
+    for verdict in crucible.judge([exp, run], "score.mean > 0.8", "cost.total < 1"):
+        assert_type(verdict.verdict, str)
+    assert_type(crucible.judge(exp, "cost.total < 1"), crucible.Verdicts)
     options = crucible.ExportOptions(columns=["event"], anonymize="hash")
     assert_type(crucible.export(exp, "csv.gz", "events.csv.gz", options), Path)
     assert_type(crucible.export_multiple([exp, other.id], "csv", Path("events.csv")), Path)
