@@ -9,15 +9,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex
 
 from pytest_crucible import telemetry
 from pytest_crucible._errors import LifecycleError
 from pytest_crucible._html import table
-from pytest_crucible.capture.open_scope import CLOSED, PAUSED, OpenScope, current_scope
-from pytest_crucible.capture.recorder import insert_into, pause_scope, record_into, resume_scope
+from pytest_crucible.capture.open_scope import CLOSED, OpenScope, current_scope
+from pytest_crucible.capture.recorder import insert_into, record_into
 from pytest_crucible.capture.span import Span
 from pytest_crucible.events.event import INVALID, LOG, RECORD
 from pytest_crucible.events.scope import JUDGE
@@ -29,6 +29,7 @@ from pytest_crucible.experiments.case_block import (
     Scopes,
     check_block,
 )
+from pytest_crucible.experiments.lifecycle import Lifecycle
 from pytest_crucible.experiments.own_record import OwnRecord
 from pytest_crucible.experiments.step_log import (
     StepLog,
@@ -48,13 +49,11 @@ if TYPE_CHECKING:
     from pytest_crucible.metrics.values import Metrics
     from pytest_crucible.queries.events import Events
 
-Status = Literal["running", "paused", "stopped", "archived"]
-
 TICKET = "CRUCIBLE_TICKET"
 """Environment variable that carries a ticket to a subprocess."""
 
 
-class Experiment:
+class Experiment(Lifecycle):
     """One experiment under one condition; under pytest, one trial of it.
 
     A test gets one from the fixture: ``def test_it(experiment: Experiment)``. Outside pytest,
@@ -102,11 +101,6 @@ class Experiment:
         self.folder = folder
         self.archived_to: Path | None = None
         self._steps = StepLog()
-
-    @property
-    def name(self) -> str:
-        """Name of the experiment."""
-        return self.definition.name
 
     @property
     def condition(self) -> str:
@@ -446,92 +440,6 @@ class Experiment:
         """
         return self._record.metrics(self.definition, exact=exact)
 
-    def pause(self) -> None:
-        """Record nothing until `resume`.
-
-        Raises:
-            LifecycleError: the experiment is paused or stopped.
-        """
-        if self.opened.state in (PAUSED, CLOSED):
-            raise LifecycleError(f"experiment {self.name!r} cannot be paused: it is {self.status}")
-        pause_scope(self.opened)
-
-    def resume(self) -> None:
-        """Record again after `pause`.
-
-        Raises:
-            LifecycleError: the experiment is not paused.
-        """
-        if self.opened.state != PAUSED:
-            raise LifecycleError(f"experiment {self.name!r} cannot be resumed: it is {self.status}")
-        resume_scope(self.opened)
-
-    @contextmanager
-    def paused(self) -> Iterator[Experiment]:
-        """Record nothing in this block; raises what `pause` raises."""
-        self.pause()
-        try:
-            yield self
-        finally:
-            if self.opened.state == PAUSED:  # the block may have resumed or stopped it
-                self.resume()
-
-    @property
-    def status(self) -> Status:
-        """running, paused, stopped or archived (stopped, and written to an archive)."""
-        state = self.opened.state
-        if state == CLOSED:
-            return "stopped" if self.archived_to is None else "archived"
-        return "paused" if state == PAUSED else "running"
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the experiment is paused: it records nothing until `resume`."""
-        return self.opened.state == PAUSED
-
-    @property
-    def reason(self) -> str | None:
-        """Why it was stopped: the argument of `stop`, or the type of the exception."""
-        return self.opened.timeline.reason
-
-    @property
-    def started_at(self) -> datetime:
-        """When it began, in UTC."""
-        return _moment(self.opened.timeline.began_wall_ns)
-
-    @property
-    def paused_at(self) -> datetime | None:
-        """When the present pause began, in UTC; None if it is not paused."""
-        since = self.opened.timeline.paused_wall_ns
-        return None if since is None else _moment(since)
-
-    @property
-    def stopped_at(self) -> datetime | None:
-        """When it ended, in UTC; None if it has not."""
-        ended = self.opened.timeline.ended_wall_ns
-        return None if ended is None else _moment(ended)
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the start to the end, or until now; by a monotonic clock."""
-        return self.opened.timeline.durations()[0] / 1e9
-
-    @property
-    def active_s(self) -> float:
-        """Seconds of `duration_s` in which it recorded."""
-        duration, paused = self.opened.timeline.durations()
-        return (duration - paused) / 1e9
-
-    @property
-    def paused_s(self) -> float:
-        """Seconds of `duration_s` in which it was paused."""
-        return self.opened.timeline.durations()[1] / 1e9
-
-    @property
-    def pause_count(self) -> int:
-        """How often it was paused."""
-        return self.opened.timeline.pauses
-
     def _repr_html_(self) -> str:
         metrics = self.metrics()
         state = self.status if self.reason is None else f"{self.status}: {self.reason}"
@@ -542,8 +450,3 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"<experiment {self.name!r} {self.condition!r} {self.status}>"
-
-
-def _moment(time_ns: int) -> datetime:
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest // 1000)

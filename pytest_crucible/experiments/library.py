@@ -32,7 +32,8 @@ from pytest_crucible.capture.recorder import (
 )
 from pytest_crucible.capture.sampler import NodeSampler
 from pytest_crucible.events.scope import Scope
-from pytest_crucible.experiments.handle import Experiment, Status
+from pytest_crucible.experiments.handle import Experiment
+from pytest_crucible.experiments.lifecycle import Status
 from pytest_crucible.record.memory import MemoryStore
 from pytest_crucible.runs.archive import SUFFIX as ARCHIVE
 from pytest_crucible.runs.experiment_definition import (
