@@ -63,9 +63,7 @@ def test_every_report_says_the_same(
     assert main(["gate", run, "--github", *options]) == 1
     out = capsys.readouterr().out
     assert "ERRORED  net\n" in out
-    assert (
-        "::error file=test_it.py,line=7,title=ERRORED%3A net::max_errors 5%25 (default): " in out
-    )
+    assert "::error file=test_it.py,line=7,title=ERRORED%3A net::max_errors 5%25 (default): " in out
     assert "### 🔴 ERRORED net" in files["markdown"].read_text()
     data = json.loads(files["json"].read_text())["experiments"]["net"]
     assert (data["verdict"], data["verdicts"][0]["verdict"]) == ("ERRORED", "ERRORED")
