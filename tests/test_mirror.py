@@ -48,6 +48,7 @@ BESIDE = {
     "session/test_sampling": "samples from marker to verdict",
     "session/test_special_metrics": "anomalies, ensembles, hedging and traces in a session",
     "session/test_ssh": "workers on another host",
+    "session/test_subtests": "tests with subtests, in every mode",
     "session/test_validate": "events against the catalog in a session",
     "stats/test_sampled": "what is said of a sample",
     "stats/test_simulations": "intervals and verdicts over simulated runs",

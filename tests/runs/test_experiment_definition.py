@@ -97,6 +97,17 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"pass_if": 8}, "pass_if must be a non-empty string, not 8"),
         ({"inconclusive": "ignore"}, "inconclusive='ignore' is not one of fail, pass, warn"),
         ({"failures": "ignore"}, "failures='ignore' is not one of fail, record"),
+        (
+            {"max_errors": 5},
+            "max_errors must be a share between 0 and 1, such as 0.05 or '5%', not 5",
+        ),
+        ({"max_errors": 5}, "not 5; 5 percent are '5%'"),
+        ({"max_errors": "5"}, "not '5'; 5 percent are '5%'"),
+        ({"max_errors": True}, "max_errors must be a share between 0 and 1"),
+        ({"max_errors": -0.1}, "not -0.1"),
+        ({"max_errors": float("nan")}, "not nan"),
+        ({"max_errors": "some"}, "not 'some'"),
+        ({"max_errors": [0.1]}, "not [0.1]"),
         ({"margin": 0}, "margin must be a number between 0 and 10"),
         ({"margin": {"latency.p95": "5 %"}}, "not '5 %'"),
         ({"sampling": 0.5}, "sampling=0.5 is not one of adaptive:SHARE"),
@@ -140,6 +151,7 @@ NAMES = st.text(PRINTABLE, min_size=1).filter(str.strip)
             "inconclusive": st.sampled_from(INCONCLUSIVE),
             "margin": st.just(0.05) | st.just({"latency.p95": 0.1}),
             "failures": st.sampled_from(FAILURES),
+            "max_errors": st.floats(0, 1) | st.sampled_from(["5%", " 5 % ", "0.5", "100%", "0"]),
         },
     ),
 )
@@ -155,6 +167,15 @@ def test_a_record_of_a_later_version_can_be_read() -> None:
     """Keywords that this version does not know are left out when a record is read."""
     data = {**define("e", trials=3).to_dict(), "from_the_future": 1}
     assert Definition.from_dict(data) == define("e", trials=3)
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [(0, 0.0), (1, 1.0), (0.05, 0.05), ("5%", 0.05), (" 5 % ", 0.05), ("0.05", 0.05), ("100%", 1)],
+)
+def test_shares_may_be_percentages(given_: float | str, expected: float) -> None:
+    """As in expectations."""
+    assert define("e", max_errors=given_).max_errors == expected
 
 
 def test_every_keyword_is_written() -> None:

@@ -15,10 +15,6 @@ from pytest_crucible.session.outcome import (
 )
 from tests.session import support
 
-SUBTESTS = pytest.mark.skipif(
-    pytest.version_tuple < (9,), reason="the fixture subtests came with pytest 9"
-)
-
 EVERYTHING = """
 import pytest
 
@@ -217,42 +213,6 @@ def test_recorded_failures_do_not_stop_the_session(pytester: pytest.Pytester) ->
     result = support.run(pytester, "-x")
     assert result.ret == 0
     assert result.parseoutcomes() == {"recorded": 3}
-
-
-@SUBTESTS
-def test_subtests_that_pass(pytester: pytest.Pytester) -> None:
-    """A test with subtests is one trial, and events in subtests are its events."""
-    pytester.makepyfile("""
-        import pytest
-        from pytest_crucible import telemetry
-
-        @pytest.mark.experiment("e")
-        def test_a(subtests):
-            for n in range(3):
-                with subtests.test("case", n=n):
-                    telemetry.execute("x", {"n": n})
-    """)
-    assert support.run(pytester).ret == 0
-    assert support.outcomes(pytester) == {"test_a": "passed"}
-    assert support.heard(pytester) == {"e/default": ["x", "x", "x"]}
-
-
-@SUBTESTS
-@pytest.mark.parametrize("failures", ["fail", "record"])
-def test_subtests_that_fail(pytester: pytest.Pytester, failures: str) -> None:
-    """A failed subtest fails its trial; with ``record`` it only counts, as any failure does."""
-    pytester.makepyfile(f"""
-        import pytest
-
-        @pytest.mark.experiment("e", failures="{failures}")
-        def test_a(subtests):
-            for n in range(3):
-                with subtests.test("case", n=n):
-                    assert n != 1
-    """)
-    result = support.run(pytester)
-    assert support.outcomes(pytester) == {"test_a": "failed"}
-    assert result.ret == (1 if failures == "fail" else 0)
 
 
 def test_failures_of_unittest_assertions_name_the_users_line(pytester: pytest.Pytester) -> None:
