@@ -6,18 +6,17 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from pytest_crucible._errors import DefinitionError, LifecycleError, OutputError
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import TICKET, Experiment
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.runs.experiment_definition import JOIN, check_keywords, define
+from pytest_crucible.runs.experiment_definition import JOIN, Definition, check_keywords, define
 
 
-@contextmanager
-def join(ticket: str | None = None) -> Iterator[Experiment | None]:
+def join(ticket: str | None = None) -> AbstractContextManager[Experiment | None]:
     """Record into the trial of another process, which made a ticket.
 
     ::
@@ -33,7 +32,7 @@ def join(ticket: str | None = None) -> Iterator[Experiment | None]:
 
     Args:
         ticket: from ``experiment.ticket``; default: from the environment. Without a ticket, nothing
-            is recorded and None is yielded, so that a script also runs on its own.
+            is recorded and the block gets None, so that a script also runs on its own.
 
     Raises:
         LifecycleError: the text is not a ticket of this version.
@@ -41,8 +40,7 @@ def join(ticket: str | None = None) -> Iterator[Experiment | None]:
     """
     ticket = ticket or os.environ.get(TICKET)
     if ticket is None:
-        yield None
-        return
+        return nullcontext()
     try:
         entries = json.loads(ticket)
         folder, scope = Path(entries["folder"]), Scope(**entries["scope"])
@@ -55,6 +53,13 @@ def join(ticket: str | None = None) -> Iterator[Experiment | None]:
         raise LifecycleError(f"not a ticket of an experiment: {error}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise LifecycleError(f"not a ticket of an experiment: {ticket[:80]!r}") from error
+    return _joined(definition, folder, scope, run, parent)
+
+
+@contextmanager
+def _joined(
+    definition: Definition, folder: Path, scope: Scope, run: str, parent: str
+) -> Iterator[Experiment]:
     node = f"{parent}-{os.getpid()}-{secrets.token_hex(2)}"
     try:
         recording = NodeRecording(folder, run, node, parent=parent)

@@ -237,11 +237,9 @@ def resume(experiment: Experiment | str) -> Experiment:
     return handle
 
 
-@contextmanager
-def paused(experiment: Experiment | str) -> Iterator[Experiment]:
+def paused(experiment: Experiment | str) -> AbstractContextManager[Experiment]:
     """Record nothing in this block; raises what `pause` raises."""
-    with _handle(experiment).paused() as handle:
-        yield handle
+    return _handle(experiment).paused()
 
 
 def is_paused(experiment: Experiment | str) -> bool:

@@ -54,7 +54,7 @@ def test_without_a_ticket_nothing_is_recorded(
 def test_a_wrong_ticket_is_one_clear_error(wrong: str) -> None:
     """It says what it was given."""
     with pytest.raises(crucible.LifecycleError, match="not a ticket of an experiment: ") as caught:
-        crucible.join(wrong).__enter__()
+        crucible.join(wrong)  # at the call, not when the block begins
     assert "\n" not in str(caught.value)
     assert wrong in str(caught.value)
 

@@ -120,6 +120,8 @@ def test_cleanup_stops_and_forgets() -> None:
         lambda: crucible.cleanup(running),
         lambda: crucible.compare(running, running),
         lambda: crucible.export(running),
+        lambda: crucible.paused(running),
+        lambda: crucible.judge(running, "success_rate > 0.5"),
     ]
     for call in calls:
         with pytest.raises(LookupError, match=f"no experiment with the id '{running.id}'"):
