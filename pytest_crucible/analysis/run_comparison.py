@@ -15,9 +15,11 @@ from pytest_crucible.metrics.observations import Group
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import (
     ADDED,
+    CHANGED,
     EQUIVALENT,
     IMPROVED,
     INCONCLUSIVE,
+    NO_INTERVAL,
     REGRESSED,
     REMOVED,
     Comparison,
@@ -26,12 +28,17 @@ from pytest_crucible.stats.comparison import (
 )
 from pytest_crucible.stats.subject import Subject
 
-_FAILING = {"regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE}
+_FAILING = {
+    "regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE, "changed": CHANGED,
+}  # fmt: skip
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
-FAIL_ON = ("regression", "inconclusive", "missing")
+FAIL_ON = ("regression", "inconclusive", "missing", "changed")
 MISSING = "MISSING"
 
-_WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
+WORST_FIRST = (
+    REGRESSED, REMOVED, INCONCLUSIVE, CHANGED, IMPROVED, EQUIVALENT, ADDED, NO_INTERVAL,
+)  # fmt: skip
+"""All verdicts on a metric; the first of those that occur is the verdict on the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +81,7 @@ class ArmComparison:
         if self.reason is not None:
             return REMOVED if self.removed else ADDED
         verdicts = {comparison.verdict for comparison in self.comparisons}
-        return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
+        return next((verdict for verdict in WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +104,7 @@ class RunComparison:
     incomplete: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        counts = ((verdict, self.count(verdict)) for verdict in _WORST_FIRST)
+        counts = ((verdict, self.count(verdict)) for verdict in WORST_FIRST)
         shown = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
         return f"<comparison of {self.title}: {shown or 'nothing to compare'}>"
 

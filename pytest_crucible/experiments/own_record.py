@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import JUDGE
+from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded, Store
 
@@ -29,12 +30,20 @@ class OwnRecord:
         opened: the scope.
         store: the store that records the scope.
         run, node: as in `Event`.
+        declared: the metrics that the experiment declares.
         since: position in the store where reading begins; None: the present one.
     """
 
     def __init__(
-        self, opened: OpenScope, store: Store, run: str, node: str, since: int | None = None
+        self,
+        opened: OpenScope,
+        store: Store,
+        run: str,
+        node: str,
+        declared: tuple[Metric, ...] = (),
+        since: int | None = None,
     ) -> None:
+        self._catalog = Catalog(declared)
         self._opened = opened
         self._store = store
         self._run = run
@@ -68,29 +77,33 @@ class OwnRecord:
             events = self._events(live.position)
             live.add(takewhile(lambda event: event.sequence < until, events))
             live.position = until
-            return self._metrics_of_all() if live.partial else live.metrics()
+            return self._metrics_of_all() if live.partial else live.metrics(self._catalog)
 
     def _metrics_of_all(self) -> Metrics:
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.metrics.summary import summarise
 
         scope = self._opened.scope
-        return summarise(observe(self).group(scope.experiment, scope.condition))
+        return summarise(observe(self).group(scope.experiment, scope.condition), self._catalog)
 
     def _metrics_with_plugins(self) -> Metrics:
         """Work out the metrics of all events, with the enrichers and metrics of plugins."""
         from pytest_crucible.analysis.plugin_metrics import summarise_all
         from pytest_crucible.hooks.installed import installed
-        from pytest_crucible.metrics.catalog import Catalog
+        from pytest_crucible.metrics.declared import layered
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.runs.late_enrichment import enrich_nodes_late
+        from pytest_crucible.stats.ranges import all_outside
 
         plugins, scope = installed(), self._opened.scope
         node = self._reader(self._start())
         enrich_nodes_late([node], None, plugins)
         group = observe(self._own(node)).group(scope.experiment, scope.condition)
         problems: list[str] = []
-        metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)
+        declared = layered(plugins.declared(), self._catalog.declared.values())
+        catalog = Catalog(declared.values())
+        metrics = summarise_all(group, catalog, plugins.metrics, problems)
+        problems += map(str, all_outside(group, catalog))
         for problem in problems:
             warnings.warn(problem, stacklevel=4)
         return metrics

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_crucible._text import plural
-from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
+from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, RunComparison
 from pytest_crucible.report.terminal import STYLES, Line, comparison_lines
-from pytest_crucible.stats.comparison import (
-    ADDED,
-    EQUIVALENT,
-    IMPROVED,
-    INCONCLUSIVE,
-    REGRESSED,
-    REMOVED,
-)
+from pytest_crucible.stats.comparison import ADDED, NO_INTERVAL, REGRESSED, REMOVED
 
 _MAX_CASES = 3
+_WORDS = {NO_INTERVAL: "without an interval"}
 
 
 def render_comparison(comparison: RunComparison) -> Iterator[Line]:
@@ -34,15 +28,10 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
 
 def verdict_line(comparison: RunComparison) -> Line:
     """``REGRESSED  1 metric regressed, 3 improved, 2 inconclusive``."""
-    words = [
-        (REGRESSED, "regressed"),
-        (REMOVED, "removed"),
-        (INCONCLUSIVE, "inconclusive"),
-        (IMPROVED, "improved"),
-        (EQUIVALENT, "equivalent"),
-        (ADDED, "added"),
+    counts = [
+        (verdict, comparison.count(verdict), _WORDS.get(verdict, verdict.lower()))
+        for verdict in WORST_FIRST
     ]
-    counts = [(verdict, comparison.count(verdict), word) for verdict, word in words]
     removed = sum(arm.removed for arm in comparison.arms)
     text = ", ".join(f"{count} {word}" for _, count, word in counts if count)
     if removed:

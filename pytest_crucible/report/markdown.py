@@ -21,18 +21,24 @@ from pytest_crucible.report.terminal import (
     estimate_text,
     render_experiment,
     shown_metrics,
+    undeclared_note,
     verdict_text,
 )
 from pytest_crucible.stats.comparison import (
     ADDED,
+    CHANGED,
     INCONCLUSIVE,
+    NO_INTERVAL,
     REGRESSED,
     REMOVED,
     Comparison,
 )
 from pytest_crucible.stats.expectations import CONFIRMED, REJECTED, Verdict
 
-_MARKS = {REGRESSED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡", ADDED: "🔵"}
+_MARKS = {
+    REGRESSED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡", CHANGED: "🟡", ADDED: "🔵",
+    NO_INTERVAL: "⚪",
+}  # fmt: skip
 _FIRST = (REGRESSED, REMOVED)
 
 
@@ -58,6 +64,9 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         for metric in arm.comparisons:
             (urgent if metric.verdict in _FIRST else rest).append((arm, metric))
     yield from _arms_and_cases(comparison.arms)
+    changed = undeclared_note(row for _, row in rest)
+    if changed:
+        yield f"- {escape(changed)}"
     urgent.sort(key=lambda row: _FIRST.index(row[1].verdict))
     if urgent:
         yield ""

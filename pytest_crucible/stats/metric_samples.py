@@ -12,10 +12,13 @@ from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, Metric
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
+from pytest_crucible.metrics.formula import variables
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
+from pytest_crucible.stats.formula_samples import formula_sample
 from pytest_crucible.stats.passing import flips, passes
 from pytest_crucible.stats.samples import (
+    FORMULA,
     MEAN,
     QUANTILE,
     RATE,
@@ -40,8 +43,17 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
     """
     if metric.drawn == RECORDED:
         return _of_users(group, metric)
+    if metric.drawn == FORMULA:
+        return formula_sample(group, metric)
     draw = None if metric.drawn is None else _DRAWS[metric.drawn]
     return None if draw is None else _shaped(draw(group, metric), metric.statistic)
+
+
+def numbers_behind(metric: Metric) -> tuple[str, ...]:
+    """Return the names of the recorded numbers that a metric is made of."""
+    if metric.formula is not None and metric.drawn == FORMULA:
+        return variables(metric.formula)
+    return (metric.path.rpartition(".")[0],)
 
 
 def _of_users(group: Group, metric: Metric) -> Sample | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics import weighted
+from pytest_crucible.metrics.catalog import Range
 from pytest_crucible.metrics.observations import NO_CASE, Group
 from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.stats.intervals import NoIntervalError
@@ -16,7 +17,7 @@ from pytest_crucible.stats.intervals import NoIntervalError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-RATE, MEAN, QUANTILE = "rate", "mean", "quantile"
+RATE, MEAN, QUANTILE, FORMULA = "rate", "mean", "quantile", "formula"
 TYPICAL, RECORDED = "typical", "recorded"
 _LARGEST = 1e150
 SAMPLED = "sampled: an estimate whose error is unknown"
@@ -30,12 +31,17 @@ class Sample:
         values: shape ``(n,)``: finite numbers whose squares are finite, too; of rates 0 to 1.
         cases: shape ``(n,)``: for every value the index of its case; None if there are no cases.
         names: case ids by index.
-        kind: RATE, MEAN or QUANTILE: the statistic of the values that the metric is.
+        kind: RATE, MEAN or QUANTILE: the statistic of the values that the metric is; or FORMULA:
+            the mean of pseudo-values, one per cluster.
         q: which quantile, between 0 and 1.
         factor: the metric is the mean times this (``cost.per_1k``: 1000).
         invalid: number of values that were left out because they are not finite.
         weights: shape ``(n,)``: how many values each value stands for; None if the run was not
             sampled.
+        limits: the declared range of a FORMULA.
+        counting: of a FORMULA, the number of clusters whose numbers are not all 0.
+        refusal: why there is no interval; without values: why there is no metric.
+        absent: whether that is because nobody recorded it.
     """
 
     values: Floats
@@ -46,6 +52,10 @@ class Sample:
     factor: float = 1.0
     invalid: int = 0
     weights: Floats | None = None
+    limits: Range = (None, None)
+    counting: int = 0
+    refusal: str | None = None
+    absent: bool = False
 
     @property
     def n(self) -> int:
@@ -95,15 +105,26 @@ class Sample:
         return {self.names[c]: mean for c, mean in zip(cases.tolist(), means.tolist(), strict=True)}
 
 
-def refuse_sampled(*samples: Sample) -> None:
-    """Refuse samples of a run that kept only some of its events.
+def clusters_of(group: Group) -> tuple[Ints, tuple[str, ...]]:
+    """Return for every case of a group the index of its cluster, and the names of the clusters.
+
+    Observations of different clusters are independent. Each case is a cluster of its own.
+    """
+    return np.arange(len(group.cases)), tuple(group.cases)
+
+
+def refuse_unusable(*samples: Sample) -> None:
+    """Refuse samples that say themselves why they have no interval, and those of sampled runs.
 
     The intervals and tests in this package are for complete records: they do not account for the
     uncertainty that the sampling of events adds.
 
     Raises:
-        NoIntervalError: a sample has weights.
+        NoIntervalError: a sample has weights, or a refusal.
     """
+    for sample in samples:
+        if sample.refusal is not None:
+            raise NoIntervalError(sample.refusal)
     if any(sample.weights is not None for sample in samples):
         raise NoIntervalError(SAMPLED)
 

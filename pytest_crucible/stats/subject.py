@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pytest_crucible.metrics.catalog import BUILT_IN, PLAIN, Catalog, Numbers
+from pytest_crucible.metrics.catalog import BUILT_IN, FORMULA, PLAIN, Catalog, Numbers
 from pytest_crucible.metrics.groups import Group
 from pytest_crucible.stats.estimates import Estimate, estimate
 from pytest_crucible.stats.metric_samples import sample_of
@@ -43,4 +43,5 @@ class Subject:
             if path not in BUILT_IN
             and path.rpartition(".")[0] not in observed
             and path not in self.group.declared
+            and self.catalog[path].drawn != FORMULA
         )
