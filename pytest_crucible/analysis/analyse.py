@@ -20,7 +20,7 @@ from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_i
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.metrics.declared import declared
+from pytest_crucible.metrics.declared import declared, layered
 from pytest_crucible.metrics.observations import (
     Enricher,
     Group,
@@ -84,7 +84,8 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
-            declared_metrics = [*_declared_in(run.manifest, name), *from_plugins]
+            kept = _declared_in(run.manifest, name)
+            declared_metrics = layered(kept, from_plugins).values()
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, declared_metrics, problems)
@@ -129,7 +130,7 @@ def _experiment(
     definition: Definition,
     groups: Mapping[str, Group],
     custom: CustomMetrics,
-    plugins: Sequence[Metric],
+    plugins: Iterable[Metric],
     problems: list[str],
 ) -> ExperimentResult:
     planned = definition.conditions or ((definition.condition,) if definition.condition else ())
@@ -201,11 +202,11 @@ def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
     return Options(margin=margin)
 
 
-def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> list[Metric]:
+def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> tuple[Metric, ...]:
     """Read declared metrics from the manifest: their plugins may no longer be installed."""
-    entries = ((manifest or {}).get("experiments") or {}).get(experiment, {}).get("declared") or ()
+    entries = ((manifest or {}).get("experiments") or {}).get(experiment, {}).get("declared") or {}
     try:
-        return [declared(entry) for entry in entries]
+        return declared(entries)
     except (DefinitionError, TypeError) as error:
         raise ArtifactError(f"not a manifest: 'declared' of {experiment!r}: {error}") from error
 

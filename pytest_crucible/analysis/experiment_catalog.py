@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pytest_crucible.metrics.catalog import HIGHER, LOWER, RESERVED_NAMES, Catalog, Metric
+from pytest_crucible.metrics.catalog import HIGHER, LOWER, NEUTRAL, RESERVED_NAMES, Catalog, Metric
+from pytest_crucible.metrics.declared import layered
 from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.stats.expression import parse
 
@@ -16,21 +17,31 @@ def catalog_of(
     """Return the catalogue of an experiment.
 
     A declaration of the author overrides that of a plugin. If nobody declares which direction of a
-    number is better, an expectation about it decides.
+    number is better, the expectations about it decide, unless they contradict each other.
 
     Args:
         definition: the experiment, with declared metrics and expectations.
         arms: the conditions that expectations may name.
         plugins: metrics that plugins declare.
     """
-    metrics = {metric.path: metric for metric in plugins}
-    for metric in definition.metrics:
-        values = metrics[metric.path].values if metric.path in metrics else None
-        metrics[metric.path] = replace(metric, values=values)
+    metrics = layered(plugins, definition.metrics)
+    for name, directions in _claimed(definition, arms, metrics).items():
+        metric = metrics.get(name, Metric(name))
+        if metric.better is None and len(directions) == 1:
+            metrics[name] = replace(metric, better=directions.pop())
+    return Catalog(metrics.values())
+
+
+def _claimed(
+    definition: Definition, arms: Sequence[str], declared: Iterable[str]
+) -> dict[str, set[str]]:
+    """Return the directions that expectations want, by number."""
+    wanted: dict[str, set[str]] = {}
     for text in definition.expect:
         claim = parse(text, arms)
-        name = claim.metric.partition(".")[0]
-        metric = metrics.get(name, Metric(name))
-        if name not in RESERVED_NAMES and metric.better is None:
-            metrics[name] = replace(metric, better=HIGHER if claim.wants_more else LOWER)
-    return Catalog(metrics.values())
+        name, _, statistic = claim.metric.rpartition(".")
+        if claim.metric in declared or not name:
+            name, statistic = claim.metric, ""
+        if name.partition(".")[0] not in RESERVED_NAMES and statistic not in NEUTRAL:
+            wanted.setdefault(name, set()).add(HIGHER if claim.wants_more else LOWER)
+    return wanted

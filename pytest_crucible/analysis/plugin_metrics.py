@@ -29,9 +29,12 @@ def summarise_all(
             every number whose name is taken, and leaves them out.
     """
     metrics = summarise(group, catalog)
-    numbers = _declared(group, catalog, problems)
+    numbers = {**metrics.custom, **_declared(group, catalog, problems)}
+    formulas = {metric.path for metric in catalog.formulas()}
     taken = {*BUILT_IN, *(path for path, _ in flatten(metrics))}
     for name, number in custom(group, metrics).items():
+        if name in numbers or name in formulas:
+            continue  # worked out from the record just now; an old manifest may have it, too
         if name in taken:  # a claim about it would be judged by the plugin's word, not the record
             problems.append(f"a plugin's number {name!r} is left out: the record has one")
         else:

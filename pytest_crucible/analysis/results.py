@@ -127,7 +127,7 @@ class ExperimentResult:
         """Return the result as a dictionary, for the manifest; ``by`` as for `slices`."""
         return {
             "definition": self.definition.to_dict(),
-            "declared": [plain(metric) for metric in self.catalog.declared.values()],
+            "declared": plain(self.catalog.declared.values()),
             "conditions": {
                 condition: metrics.to_dict() for condition, metrics in self.metrics.items()
             },

@@ -17,9 +17,11 @@ from pytest_crucible.metrics.observations import Group
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import (
     ADDED,
+    CHANGED,
     EQUIVALENT,
     IMPROVED,
     INCONCLUSIVE,
+    NO_INTERVAL,
     REGRESSED,
     REMOVED,
     Comparison,
@@ -30,13 +32,17 @@ from pytest_crucible.stats.comparison import (
 from pytest_crucible.stats.matching import match
 from pytest_crucible.stats.subject import Subject
 
-_FAILING = {"regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE}
+_FAILING = {
+    "regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE, "changed": CHANGED,
+}  # fmt: skip
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
-FAIL_ON = ("regression", "inconclusive", "missing")
+FAIL_ON = ("regression", "inconclusive", "missing", "changed")
 MISSING = "MISSING"
 
-WORST_FIRST = (REGRESSED, REMOVED, INCONCLUSIVE, ADDED, IMPROVED, EQUIVALENT)
-"""The verdicts of comparisons."""
+WORST_FIRST = (
+    REGRESSED, REMOVED, INCONCLUSIVE, CHANGED, IMPROVED, EQUIVALENT, ADDED, NO_INTERVAL,
+)  # fmt: skip
+"""All verdicts on a metric; the first of those that occur is the verdict on the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

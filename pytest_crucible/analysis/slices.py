@@ -8,7 +8,6 @@ from typing import Any
 
 from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.metrics.groups import Group
-from pytest_crucible.metrics.part import part_of
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
 from pytest_crucible.stats.estimates import ALPHA, Estimate, estimate
 from pytest_crucible.stats.metric_samples import sample_of
@@ -132,7 +131,7 @@ def _slice(
 ) -> Slice:
     members = set(cases)
     subjects = {
-        condition: Subject(part_of(group, members), {}, whole.catalog)
+        condition: Subject(group, {}, whole.catalog).part(members)
         for condition, group in whole.groups.items()
     }
     estimates = {

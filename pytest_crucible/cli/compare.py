@@ -25,6 +25,7 @@ from pytest_crucible.cli.outputs import (
     write_outputs,
 )
 from pytest_crucible.cli.printing import Print
+from pytest_crucible.metrics.catalog import HIGHER, LOWER
 from pytest_crucible.report.annotations import comparison_annotations
 from pytest_crucible.report.compare_text import render_comparison
 from pytest_crucible.report.junit import comparison_junit
@@ -48,7 +49,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )  # fmt: skip
     compare.add_argument(
         "--lower-is-better", action="append", default=[], metavar="METRIC",
-        help="number of which less is better, if its name does not say so",
+        help="number of which less is better, if nobody declared that",
     )  # fmt: skip
     compare.add_argument(
         "--higher-is-better",
@@ -168,8 +169,8 @@ def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
         else:
             margin = value
     directions = {
-        **dict.fromkeys(options.lower_is_better, True),
-        **dict.fromkeys(options.higher_is_better, False),
+        **dict.fromkeys(options.lower_is_better, LOWER),
+        **dict.fromkeys(options.higher_is_better, HIGHER),
     }
 
     def adjust(marker: Options) -> Options:
@@ -177,7 +178,7 @@ def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
         return Options(
             margin=marker.margin if margin is None else margin,
             margins={**margins_of_marker, **margins},
-            lower_is_better=directions,
+            better=directions,
         )
 
     return adjust

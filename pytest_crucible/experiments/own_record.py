@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_crucible.capture.open_scope import CLOSED, OpenScope
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
+from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.record.merge import in_order
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.record.store import Recorded, Store
@@ -32,12 +33,20 @@ class OwnRecord:
         opened: the scope.
         store: the store that records the scope.
         run, node: as in `Event`.
+        declared: the metrics that the experiment declares.
         since: position in the store where reading begins; None: the present one.
     """
 
     def __init__(
-        self, opened: OpenScope, store: Store, run: str, node: str, since: int | None = None
+        self,
+        opened: OpenScope,
+        store: Store,
+        run: str,
+        node: str,
+        declared: tuple[Metric, ...] = (),
+        since: int | None = None,
     ) -> None:
+        self._catalog = Catalog(declared)
         self._opened = opened
         self._store = store
         self._run = run
@@ -79,14 +88,14 @@ class OwnRecord:
             live.add(takewhile(lambda event: event.sequence < until, events))
             live.position = until
             live.scopes = {n: scope for n, scope in reader.learned.items() if scope is not None}
-            return self._metrics_of_all() if live.partial else live.metrics()
+            return self._metrics_of_all() if live.partial else live.metrics(self._catalog)
 
     def _metrics_of_all(self) -> Metrics:
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.metrics.summary import summarise
 
         scope = self._opened.scope
-        return summarise(observe(self).group(scope.experiment, scope.condition))
+        return summarise(observe(self).group(scope.experiment, scope.condition), self._catalog)
 
     def result(self, definition: Definition, stacklevel: int = 4) -> ExperimentResult:
         """Work out the result of all events, with the enrichers and metrics of plugins.
@@ -99,6 +108,7 @@ class OwnRecord:
         from pytest_crucible.hooks.installed import installed
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.runs.late_enrichment import enrich_nodes_late
+        from pytest_crucible.stats.ranges import all_outside
 
         plugins, scope = installed(), self._opened.scope
         node = self._reader(self._start())
@@ -107,6 +117,7 @@ class OwnRecord:
         group = observations.group(scope.experiment, scope.condition)
         problems = list(observations.problems)
         result = result_of(definition, group, plugins, problems)
+        problems += map(str, all_outside(group, result.catalog))
         for problem in problems:
             warnings.warn(problem, stacklevel=stacklevel)
         return result

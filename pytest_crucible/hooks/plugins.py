@@ -121,16 +121,9 @@ class Plugins:
         """Return the metrics that plugins declare."""
         found: list[Metric] = []
         for impl in self._impls(_DECLARE):
-            given: list[object] = []
-            try:
-                for metrics in impl():
-                    given += [metrics] if isinstance(metrics, Metric) else metrics or ()
-            except _RAISED as error:
-                self._failed(impl, error)
-                continue
-            for metric in given:
+            for name, given in self._mapping(impl).items():
                 try:
-                    found.append(declared(metric, by=_DECLARE))
+                    found += declared({name: given}, by=_DECLARE, code=True)
                 except DefinitionError as error:
                     self._complain(impl, str(error))
         return found
@@ -150,7 +143,12 @@ class Plugins:
         try:
             merged: dict[Any, Any] = {}
             for mapping in impl(**given):
+                if mapping is not None and not isinstance(mapping, Mapping):
+                    raise DefinitionError(f"{mapping!r:.80} is no mapping")
                 merged.update(mapping or {})
+        except DefinitionError as error:
+            self._complain(impl, str(error))
+            return {}
         except _RAISED as error:
             self._failed(impl, error)
             return {}

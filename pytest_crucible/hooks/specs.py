@@ -34,11 +34,11 @@ def pytest_crucible_metrics(observations: Group, metrics: Metrics) -> Mapping[st
     """
 
 
-def pytest_crucible_declare() -> Sequence[Metric] | None:
-    """Return metrics with their unit, direction, range and margin.
+def pytest_crucible_declare() -> Mapping[str, str | Metric] | None:
+    """Return metrics by name, with their unit, direction, range, margin and formula.
 
-    They describe numbers that tests record; or, with ``values``, metrics that the plugin works out
-    itself, which have an interval and are compared like built-in ones.
+    They describe numbers that tests record, or formulas over them; or, with ``values``, metrics
+    that the plugin works out itself, which have an interval and are compared like built-in ones.
     """
 
 

@@ -18,6 +18,9 @@ LOWER, HIGHER = "lower", "higher"
 MIN, MAX = "min", "max"
 """Which value of a curve is its best."""
 
+FORMULA = "formula"
+"""How the observations of a formula are drawn, see `Metric.drawn`."""
+
 Range = tuple[float | None, float | None]
 Numbers = Mapping[str, float | None]
 """All metrics of one condition by path."""
@@ -39,16 +42,19 @@ Values = Callable[[Any], Iterable[tuple[str | None, float]]]
 class Metric:
     """One metric.
 
-    To declare your own, give its name and the attributes that you know::
+    To declare your own, give the attributes that you know, under its name::
 
-        Metric("token_f1", better="higher", range=(0, 1))
+        metrics={"token_f1": Metric(better="higher", range=(0, 1)), "words": "lower"}
 
     Attributes:
-        path: as expectations write it, ``latency.p95``; the name of a declared metric.
+        path: as expectations write it, ``latency.p95``; the name of a declared metric, which the
+            key of the mapping gives.
         unit: ``ms``, ``$``, ``%`` (a share between 0 and 1, shown in percent), or empty.
         better: ``lower`` or ``higher``; None if neither is better, or nobody said which.
         range: the smallest and the largest possible value; None for no limit.
-        margin: the largest change that does not matter; None for the margin of the comparison.
+        margin: the largest change that does not matter: in the unit of the metric if its range has
+            two ends, else relative to the baseline. None for the margin of the comparison.
+        formula: arithmetic over the sums of recorded numbers: ``2*tp / (2*tp + fp + fn)``.
         values: only for metrics of plugins: a function from the observations of a condition
             (`Group`) to pairs of case and value; the metric is the mean of the values. None for
             numbers given to ``record`` or ``log`` under this name.
@@ -61,11 +67,12 @@ class Metric:
         claimed: whether expectations can name it.
     """
 
-    path: str
+    path: str = ""
     unit: str = ""
     better: str | None = None
     range: Range = (None, None)
     margin: float | None = None
+    formula: str | None = None
     values: Values | None = None
     drawn: str | None = None
     statistic: str = "total"
@@ -80,6 +87,9 @@ STATISTICS = (
     "count", "total", "mean", "median", "std_dev", "min", "max", "p50", "p90", "p95", "p99",
 )  # fmt: skip
 """The fields of a `Distribution`."""
+
+NEUTRAL = ("count", "std_dev", "steps", "best_step")
+"""Statistics that say how much there is, or how it varies: neither direction is better."""
 
 _ESTIMATED = frozenset({"mean", "median", "p50", "p90", "p95", "p99", "per_1k", "per_1m"})
 """Statistics that generalise beyond the run, so have an interval. The others are facts about it."""
@@ -265,16 +275,83 @@ PASSES = re.compile(r"pass_(at|hat)_(\d+)$")
 CURVE_STATISTICS = ("steps", "first", "last", "best", "best_step")
 """Statistics of a logged number: ``loss.last``, ``loss.best_step``, …"""
 
-_LOWER_NAMES = re.compile(
-    r"(?i)(^|[._/-])(latency|cost|tokens?|duration\w*|time\w*|loss|errors?|error_rate|failure_rate"
-    r"|wer|cer|mae|mse|rmse|nll|perplexity|toxicity|hallucinations?\w*|flips?|regret|distance"
-    r"|memory|bytes|steps)([._/-]|$)"
-)
+_HIGHER_NAMES = [
+    "score",
+    "accuracy",
+    "balanced_accuracy",
+    "top1_accuracy",
+    "top5_accuracy",
+    "precision",
+    "recall",
+    "specificity",
+    "sensitivity",
+    "f1",
+    "f1_score",
+    "auc",
+    "roc_auc",
+    "pr_auc",
+    "auroc",
+    "auprc",
+    "average_precision",
+    "mcc",
+    "exact_match",
+    "mrr",
+    "ndcg",
+    "bleu",
+    "rouge",
+    "rouge1",
+    "rouge2",
+    "rougel",
+    "rouge_1",
+    "rouge_2",
+    "rouge_l",
+    "meteor",
+    "chrf",
+    "iou",
+    "miou",
+    "dice",
+    "psnr",
+    "ssim",
+    "r2",
+    "r2_score",
+    "throughput",
+]
+_LOWER_NAMES = [
+    "loss",
+    "log_loss",
+    "logloss",
+    "cross_entropy",
+    "nll",
+    "error_rate",
+    "failure_rate",
+    "hallucination_rate",
+    "wer",
+    "cer",
+    "ter",
+    "perplexity",
+    "ppl",
+    "mae",
+    "mse",
+    "rmse",
+    "mape",
+    "smape",
+    "brier",
+    "brier_score",
+    "fid",
+]
+"""Names of numbers whose direction nobody disputes. Everything else has to be declared: a guess
+from a part of a name (``token`` in ``token_f1``) was wrong more often than right."""
+_PHASE = re.compile(r"(train|training|val|valid|validation|dev|test|eval)[_/]")
 
 
-def better_by_name(name: str) -> str:
-    """Guess from a name whether ``lower`` or ``higher`` is better; ``higher`` if unclear."""
-    return LOWER if _LOWER_NAMES.search(name) else HIGHER
+def better_by_name(name: str) -> str | None:
+    """Return ``lower`` or ``higher`` if the whole name is a well-known one; None if it is not.
+
+    Case does not matter, and a phase may come first: ``val_loss``, ``train/accuracy``.
+    """
+    whole = name.lower().replace("-", "_")
+    whole = whole[phase.end() :] if (phase := _PHASE.match(whole)) else whole
+    return HIGHER if whole in _HIGHER_NAMES else LOWER if whole in _LOWER_NAMES else None
 
 
 def _unit_by_name(name: str) -> str:
@@ -293,7 +370,7 @@ class Catalog:
         self.declared = {metric.path: metric for metric in declared}
 
     def __getitem__(self, path: str) -> Metric:
-        """Return the metric at a path; if nobody declared it, guess unit and direction by name."""
+        """Return the metric at a path; if nobody declared it, its name tells what it can."""
         built_in = BUILT_IN.get(path)
         if built_in is not None:
             return built_in
@@ -301,10 +378,13 @@ class Catalog:
             return _rate(path, "passes")
         name, statistic = path, "mean"
         if path not in self.declared:
-            name, _, statistic = path.rpartition(".")
-        metric = self.declared.get(name) or Metric(name, _unit_by_name(name or path))
-        if metric.better is None:
-            metric = replace(metric, better=better_by_name(path))
+            # Without a dot: a number that a plugin gave.
+            name, _, statistic = path.rpartition(".") if "." in path else (path, "", "")
+        metric = self.declared.get(name) or Metric(name, _unit_by_name(name))
+        better = None if statistic in NEUTRAL else metric.better or better_by_name(name)
+        metric = replace(metric, better=better)
+        if metric.formula is not None and path in self.declared:
+            return replace(metric, drawn=FORMULA)
         unit = "" if statistic in ("count", "steps", "best_step") else metric.unit
         drawn = "recorded" if statistic in (*_ESTIMATED, *CURVE_STATISTICS) else None
         return replace(metric, path=path, unit=unit, drawn=drawn, statistic=statistic)
@@ -338,8 +418,12 @@ class Catalog:
             if metric.path not in BUILT_IN or (wanted is not None and any(map(wanted, sides))):
                 yield metric
         yield from (
-            self[path] for path, metric in self.declared.items() if metric.values is not None
+            self[path] for path, metric in self.declared.items() if metric.values or metric.formula
         )
+
+    def formulas(self) -> Iterator[Metric]:
+        """Yield the metrics that are formulas over recorded numbers."""
+        return (metric for metric in self.declared.values() if metric.formula is not None)
 
 
 PLAIN = Catalog()

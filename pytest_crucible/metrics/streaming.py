@@ -18,13 +18,14 @@ from pytest_crucible.capture.sketch import RELATIVE_ERROR
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import LOG, RECORD, TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible.events.scope import JUDGE, Scope
+from pytest_crucible.metrics.catalog import PLAIN, Catalog
 from pytest_crucible.metrics.counting.ensembles import concerns
 from pytest_crucible.metrics.counting.model_calls import MAX_RECENT, CallCounts, Calls
 from pytest_crucible.metrics.counting.nesting import MAX_PARTS, Nesting
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged, summarise_logged
 from pytest_crucible.metrics.running import EXACT
 from pytest_crucible.metrics.streaming_sums import Row, Sums
-from pytest_crucible.metrics.summary import summarise_trials
+from pytest_crucible.metrics.summary import formula_numbers, summarise_trials
 from pytest_crucible.metrics.trials import TrialBook
 from pytest_crucible.metrics.values import Metrics
 
@@ -321,8 +322,13 @@ class LiveMetrics:
     def _case(self, scope: Scope) -> int:
         return self._cases.setdefault(scope.case, len(self._cases))
 
-    def metrics(self) -> Metrics:
-        """Return the metrics so far, with trials and curves."""
+    def metrics(self, catalog: Catalog = PLAIN) -> Metrics:
+        """Return the metrics so far, with trials, curves and the formulas of the catalogue."""
         trials = self._book.all()
-        logged = {name: summarise_logged(s, name) for name, s in sorted(self._logged.items())}
-        return replace(self._streaming.metrics(), tests=summarise_trials(trials), logged=logged)
+        logged = {
+            name: summarise_logged(series, name, catalog)
+            for name, series in sorted(self._logged.items())
+        }
+        metrics = self._streaming.metrics()
+        custom = formula_numbers(metrics.recorded, catalog)
+        return replace(metrics, tests=summarise_trials(trials), logged=logged, custom=custom)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from pytest_crucible.metrics.ensembles import (
     summarise_ensembles,
     summarise_hedging,
 )
+from pytest_crucible.metrics.formula import NoValueError, variables
+from pytest_crucible.metrics.formula import value as formula_value
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
 from pytest_crucible.metrics.values import (
@@ -43,11 +46,15 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
 
     Args:
         group: the observations.
-        catalog: says which value of a curve is its best.
+        catalog: says which value of a curve is its best, and has the formulas.
     """
     columns = _Columns(group)
     everything = np.ones(len(columns.name), dtype=bool)
     counted = columns.counted
+    recorded = {
+        name: distribution(np.frombuffer(series.values, dtype=np.float64))
+        for name, series in sorted(group.recorded.items())
+    }
     return Metrics(
         experiment=group.experiment,
         condition=group.condition,
@@ -57,10 +64,8 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
         reliability=_reliability(columns, counted, _cancelled(group)),
         tokens=_tokens(columns, columns.counted_tokens),
         tests=summarise_trials(group.trials),
-        recorded={
-            name: distribution(np.frombuffer(series.values, dtype=np.float64))
-            for name, series in sorted(group.recorded.items())
-        },
+        recorded=recorded,
+        custom=formula_numbers(recorded, catalog),
         logged={
             name: summarise_logged(series, name, catalog)
             for name, series in sorted(group.logged.items())
@@ -73,6 +78,23 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
         ensemble=summarise_ensembles(group, distribution),
         hedging=summarise_hedging(group, distribution),
     )
+
+
+def formula_numbers(recorded: Mapping[str, Distribution], catalog: Catalog) -> dict[str, float]:
+    """Return the values of the formulas of a catalogue, by name; of those that have one.
+
+    Args:
+        recorded: the numbers given to ``record``, by name.
+        catalog: has the formulas.
+    """
+    totals = {name: each.total for name, each in recorded.items() if each.total is not None}
+    numbers = {}
+    for metric in catalog.formulas():
+        assert metric.formula is not None
+        if totals.keys() >= set(variables(metric.formula)):
+            with suppress(NoValueError):  # `stats.formula_samples` tells why
+                numbers[metric.path] = formula_value(metric.formula, totals)
+    return numbers
 
 
 class _Columns:

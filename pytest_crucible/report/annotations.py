@@ -8,15 +8,15 @@ from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, RunComparison, failing
 from pytest_crucible.report.compare_text import case_notes
 from pytest_crucible.report.junit import change_text
-from pytest_crucible.report.terminal import verdict_text
-from pytest_crucible.stats.comparison import ADDED, INCONCLUSIVE, REGRESSED, REMOVED
+from pytest_crucible.report.terminal import undeclared_note, verdict_text
+from pytest_crucible.stats.comparison import ADDED, CHANGED, INCONCLUSIVE, REGRESSED, REMOVED
 
 
 def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) -> Iterator[str]:
     """Yield an error for what fails the gate, and a warning for other regressions and removals.
 
-    The inconclusive metrics of an arm share one line, because GitHub shows only ten annotations of
-    a kind.
+    The inconclusive metrics of an arm share one line, and so do those that are CHANGED, because
+    GitHub shows only ten annotations of a kind.
 
     Args:
         comparison: the comparison of two runs.
@@ -38,6 +38,9 @@ def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) ->
             text = ", ".join(unclear)
             error = INCONCLUSIVE in errors
             yield _command(error, INCONCLUSIVE, arm.location, arm.name, text)
+        changed = undeclared_note(arm.comparisons)
+        if changed:
+            yield _command(CHANGED in errors, CHANGED, arm.location, arm.name, changed)
 
 
 def results_annotations(

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_crucible._text import one_line, plural
-from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
+from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, RunComparison
 from pytest_crucible.report.numbers import decimals, show
 from pytest_crucible.report.terminal import STYLES, Line, comparison_lines
-from pytest_crucible.stats.comparison import (
-    ADDED,
-    EQUIVALENT,
-    IMPROVED,
-    INCONCLUSIVE,
-    REGRESSED,
-    REMOVED,
-)
+from pytest_crucible.stats.comparison import ADDED, CHANGED, NO_INTERVAL, REGRESSED, REMOVED
 
-CHANGED_CASES = "CHANGED"
 _MAX_CASES = 3
+_WORDS = {NO_INTERVAL: "without an interval"}
 
 
 def render_comparison(comparison: RunComparison) -> Iterator[Line]:
@@ -36,15 +29,10 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
 
 def verdict_line(comparison: RunComparison) -> Line:
     """``REGRESSED  1 metric regressed, 3 improved, 2 inconclusive``."""
-    words = [
-        (REGRESSED, "regressed"),
-        (REMOVED, "removed"),
-        (INCONCLUSIVE, "inconclusive"),
-        (IMPROVED, "improved"),
-        (EQUIVALENT, "equivalent"),
-        (ADDED, "added"),
+    counts = [
+        (verdict, comparison.count(verdict), _WORDS.get(verdict, verdict.lower()))
+        for verdict in WORST_FIRST
     ]
-    counts = [(verdict, comparison.count(verdict), word) for verdict, word in words]
     removed = sum(arm.removed for arm in comparison.arms)
     text = ", ".join(f"{count} {word}" for _, count, word in counts if count)
     if removed:
@@ -87,7 +75,7 @@ def case_notes(arm: ArmComparison) -> Iterator[tuple[str, str]]:
     if arm.conflicts:
         have = "id stands" if len(arm.conflicts) == 1 else "ids stand"
         text = f"{len(arm.conflicts):,} {have} for other content than before, not compared"
-        yield CHANGED_CASES, f"{text}: {some(arm.conflicts)}"
+        yield CHANGED, f"{text}: {some(arm.conflicts)}"
     for word, names, numbers in (
         (REMOVED, arm.removed_cases, arm.removed_numbers),
         (ADDED, arm.added_cases, arm.added_numbers),

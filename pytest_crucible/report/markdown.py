@@ -9,7 +9,6 @@ from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
 from pytest_crucible.report.compare_text import (
-    CHANGED_CASES,
     case_notes,
     sliced_title,
     verdict_line,
@@ -27,11 +26,14 @@ from pytest_crucible.report.terminal import (
     estimate_text,
     render_experiment,
     shown_metrics,
+    undeclared_note,
     verdict_text,
 )
 from pytest_crucible.stats.comparison import (
     ADDED,
+    CHANGED,
     INCONCLUSIVE,
+    NO_INTERVAL,
     REGRESSED,
     REMOVED,
     Comparison,
@@ -40,7 +42,7 @@ from pytest_crucible.stats.expectations import CONFIRMED, ERRORED, NOT_RUN, REJE
 
 _MARKS = {
     REGRESSED: "🔴", ERRORED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡",
-    CHANGED_CASES: "🟡", ADDED: "🔵", NOT_RUN: "⚪",
+    CHANGED: "🟡", ADDED: "🔵", NOT_RUN: "⚪", NO_INTERVAL: "⚪",
 }  # fmt: skip
 _FIRST = (REGRESSED, REMOVED)
 
@@ -67,6 +69,9 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         for metric in arm.comparisons:
             (urgent if metric.verdict in _FIRST else rest).append((arm, metric))
     yield from _arms_and_cases(comparison.arms)
+    changed = undeclared_note(row for _, row in rest)
+    if changed:
+        yield f"- {escape(changed)}"
     urgent.sort(key=lambda row: _FIRST.index(row[1].verdict))
     if urgent:
         yield ""

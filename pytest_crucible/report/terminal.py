@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tabulate import tabulate
@@ -10,7 +10,7 @@ from tabulate import tabulate
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.results import ExperimentResult, Results
 from pytest_crucible.capture.strategies import parse_sampling
-from pytest_crucible.metrics.catalog import Metric
+from pytest_crucible.metrics.catalog import CURVE_STATISTICS, STATISTICS, Metric
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
@@ -27,8 +27,10 @@ from pytest_crucible.report.slices import slice_table
 from pytest_crucible.report.spending import capture_lines, spending_lines
 from pytest_crucible.stats.comparison import (
     ADDED,
+    CHANGED,
     EQUIVALENT,
     IMPROVED,
+    NO_INTERVAL,
     REGRESSED,
     REMOVED,
     Comparison,
@@ -42,10 +44,12 @@ from pytest_crucible.stats.expectations import (
     REJECTED,
     Verdict,
 )
+from pytest_crucible.stats.ranges import all_outside
 
 STYLES = {
     ERRORED: "red", REJECTED: "red", INCONCLUSIVE: "yellow", CONFIRMED: "green", NOT_RUN: "yellow",
     IMPROVED: "green", REGRESSED: "red", EQUIVALENT: "", ADDED: "yellow", REMOVED: "yellow",
+    CHANGED: "yellow", NO_INTERVAL: "",
 }  # fmt: skip
 _INDENT = "  "
 _MAX_ERRORS = 3
@@ -105,6 +109,7 @@ def render_experiment(
         yield Line(_INDENT + _sampled(experiment), "yellow")
     if verdict != NOT_RUN:
         yield from _metrics(experiment)
+    yield from _left_out(experiment)
     yield from _logged(experiment, sparklines)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
@@ -222,6 +227,7 @@ def _completeness(results: Results) -> Iterator[Line]:
 def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
     body: list[list[str]] = []
     reasons: dict[str, list[str]] = {}
+    nothing: list[str] = []
     subjects = [experiment.subject(condition) for condition in experiment.conditions]
     for metric in shown_metrics(experiment):
         path = metric.path
@@ -237,7 +243,14 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
                     paths = reasons.setdefault(estimate.reason, [])
                     if path not in paths:
                         paths.append(path)
+        if metric.formula is not None:
+            nothing += [
+                f"no {path}{_of(condition, experiment)}: {estimate.reason}"
+                for condition, estimate in zip(experiment.conditions, estimates, strict=True)
+                if estimate.value is None
+            ]
     if not body:
+        yield from (Line(_INDENT + one_line(text), "yellow") for text in nothing)
         return
     yield Line("")
     header = ["", *experiment.conditions]
@@ -249,7 +262,7 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
         yield Line((_INDENT + line).rstrip())
     for reason, paths in reasons.items():
         yield Line(f"{_INDENT}no interval for {', '.join(paths)}: {reason}")
-    yield from _left_out(experiment)
+    yield from (Line(_INDENT + one_line(text), "yellow") for text in nothing)
 
 
 def _logged(experiment: ExperimentResult, sparklines: bool) -> Iterator[Line]:
@@ -270,6 +283,14 @@ def _left_out(experiment: ExperimentResult) -> Iterator[Line]:
                     "are not finite numbers and were left out",
                     "yellow",
                 )
+        for outside in all_outside(group, experiment.catalog):
+            text = f"{outside}{_of(condition, experiment)}: no verdict on {outside.name}"
+            yield Line(_INDENT + one_line(text), "yellow")
+
+
+def _of(condition: str, experiment: ExperimentResult) -> str:
+    """`` of new``, if there are several conditions."""
+    return f" of {condition}" if len(experiment.conditions) > 1 else ""
 
 
 def estimate_text(unit: str, estimate: Estimate, digits: int) -> str:
@@ -291,7 +312,9 @@ def shown_metrics(experiment: ExperimentResult) -> Iterator[Metric]:
     subjects = [experiment.subject(condition) for condition in experiment.conditions]
     recorded = dict.fromkeys(name for metrics in by_condition for name in metrics.recorded)
     yield from experiment.catalog.shown([subject.numbers for subject in subjects], recorded)
-    for name in dict.fromkeys(name for metrics in by_condition for name in metrics.custom):
+    formulas = [metric.path for metric in experiment.catalog.formulas()]
+    custom = [name for metrics in by_condition for name in metrics.custom]
+    for name in dict.fromkeys([*formulas, *custom]):
         yield experiment.catalog[name]
 
 
@@ -318,6 +341,29 @@ def comparison_lines(
     yield Line((indent + head).rstrip())
     for comparison, line in zip(comparisons, lines, strict=True):
         yield Line((indent + line).rstrip(), STYLES[comparison.verdict])
+    undeclared = undeclared_note(comparisons)
+    if undeclared:
+        yield Line(indent + undeclared)
+
+
+def undeclared_note(comparisons: Iterable[Comparison]) -> str:
+    """Say once for all CHANGED metrics how to declare which direction is better; empty if none."""
+    changed = [row.metric for row in comparisons if row.verdict == CHANGED]
+    names = dict.fromkeys(_declarable(path) for path in changed)
+    if not names:
+        return ""
+    entries = ", ".join(f'{_quoted(name)}: "lower"' for name in names)
+    return f'CHANGED: better or worse? Declare it, "lower" or "higher": metrics={{{entries}}}'
+
+
+def _quoted(name: str) -> str:
+    return f'"{one_line(name)}"'
+
+
+def _declarable(path: str) -> str:
+    """``words`` for ``words.mean``: the name that a declaration has."""
+    name, _, statistic = path.rpartition(".")
+    return name if statistic in (*STATISTICS, *CURVE_STATISTICS) and name else path
 
 
 def change_header(values: bool = True) -> list[str]:

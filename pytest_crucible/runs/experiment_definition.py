@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -48,8 +48,8 @@ class Definition:
             Default: the value of ``--crucible-inconclusive``.
         margin: largest change between conditions that does not matter: one number (relative; for
             rates absolute), or one per metric.
-        metrics: declares numbers that the experiment records: one `Metric` per number, with unit,
-            direction, range and margin.
+        metrics: declares numbers that the experiment records, and formulas over them: by name,
+            ``lower``, ``higher``, or a `Metric` with unit, direction, range, margin, formula.
         failures: with ``fail``, a failed trial fails the session; with ``record``, the failure only
             counts, and the expectations decide. Default: ``record`` with ``expect`` or ``pass_if``,
             else ``fail``.
@@ -93,8 +93,7 @@ class Definition:
         for key in ("case", "cluster"):
             if callable(values[key]):
                 values[key] = getattr(values[key], "__qualname__", type(values[key]).__qualname__)
-        metrics = [plain(metric) for metric in self.metrics]
-        return {**values, "metadata": dict(self.metadata), "metrics": metrics}
+        return {**values, "metadata": dict(self.metadata), "metrics": plain(self.metrics)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Definition:
@@ -149,7 +148,7 @@ class LibraryKeywords(TypedDict, total=False):
     metadata: Mapping[str, Any]
     sample_size: int | None
     slices: Texts
-    metrics: Sequence[Metric]
+    metrics: Mapping[str, Literal["lower", "higher"] | Metric]
     validate: Literal["warn", "error"] | None
     sampling: str | None
 
@@ -234,7 +233,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
         if given.get(key) is not None:
             _check_choice(key, given[key], valid)
     check_margin(given.get("margin"))
-    given["metrics"] = _metrics(given.get("metrics", ()))
+    given["metrics"] = declared(given.get("metrics", {}))
     _check_budget(given.get("budget_usd"))
     if given.get("max_errors") is not None:
         given["max_errors"] = share("max_errors", given["max_errors"])
@@ -303,18 +302,6 @@ def check_margin(margin: object) -> None:
                 f"margin must be a number between 0 and 10 (0.05 is 5 %), or one per metric, "
                 f"not {share!r}"
             )
-
-
-def _metrics(value: object) -> tuple[Metric, ...]:
-    if not isinstance(value, Iterable) or isinstance(value, (str, Mapping)):
-        raise DefinitionError(f'metrics must be a list such as [Metric("score")], not {value!r}')
-    metrics = tuple(declared(metric) for metric in value)
-    for metric in metrics:
-        if metric.values is not None:
-            raise DefinitionError(f"metrics: {metric.path}: values= is for metrics of plugins")
-        if sum(other.path == metric.path for other in metrics) > 1:
-            raise DefinitionError(f"metrics names {metric.path!r} twice")
-    return metrics
 
 
 def _check_budget(budget: object) -> None:

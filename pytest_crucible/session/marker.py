@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible.metrics.declared import layered
 from pytest_crucible.metrics.trials import POSITIONAL
 from pytest_crucible.runs.experiment_definition import KEYWORDS, VALIDATE, Definition, define
 from pytest_crucible.session.case_facts import case_of, facts_of
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
+from pytest_crucible.session.settings import SETTINGS
 from pytest_crucible.stats.expression import parse
 
 _REPEAT_PARAM = "__pytest_repeat_step_number"  # of pytest-repeat; its repetitions are trials, too
@@ -84,6 +86,10 @@ def definition_of(
         definition = None if cache is None else cache.get(id(mark))
         if definition is None:
             definition = _define(mark)
+            ini = item.config.stash[SETTINGS].metrics
+            if ini:
+                metrics = layered(ini, definition.metrics)
+                definition = replace(definition, metrics=tuple(metrics.values()))
             if cache is not None:
                 cache[id(mark)] = definition
         if not isinstance(item, pytest.Function) or item_is_unittest(item):
@@ -304,8 +310,16 @@ def _merged(
             f"{identity.test}: @pytest.mark.experiment: experiment {new.name!r} has "
             f"sampling={new.sampling!r} here and {earlier.sampling!r} in {first.test}"
         )
+    metrics = {metric.path: metric for metric in new.metrics}
+    for metric in earlier.metrics:
+        if metrics.setdefault(metric.path, metric) != metric:
+            raise pytest.UsageError(
+                f"{identity.test}: @pytest.mark.experiment: experiment {new.name!r} declares "
+                f"{metric.path!r} otherwise here than in {first.test}"
+            )
     return replace(
         earlier,
+        metrics=tuple(layered(earlier.metrics, new.metrics).values()),
         hypothesis=earlier.hypothesis or new.hypothesis,
         tags=tuple(dict.fromkeys(earlier.tags + new.tags)),
         expect=tuple(dict.fromkeys(earlier.expect + new.expect)),

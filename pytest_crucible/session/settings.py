@@ -6,13 +6,16 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from pytest_crucible.metrics.catalog import Metric
+
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
 INCONCLUSIVE = ("fail", "pass", "warn")
-FAIL_ON = ("regression", "inconclusive", "missing")
+FAIL_ON = ("regression", "inconclusive", "missing", "changed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +27,12 @@ class Settings:
         output: folder that holds the run folders; absolute.
         inconclusive: what an inconclusive expectation does to the session: fail, pass or warn.
         baseline: recorded run to compare this run with.
-        fail_on: what fails the session: regression, inconclusive, missing.
+        fail_on: what fails the session: regression, inconclusive, missing, changed.
         max_errors: the share of an experiment's trials that may break; None: 5 %.
         instrument: clients whose instrumentors are turned on, or ``auto``.
         prices: file with the user's prices.
         budget_usd: how much the whole session may spend, in USD.
+        metrics: numbers that the project declares for all its experiments.
     """
 
     export: tuple[str, ...]
@@ -40,6 +44,7 @@ class Settings:
     instrument: tuple[str, ...] = ()
     prices: Path | None = None
     budget_usd: float | None = None
+    metrics: tuple[Metric, ...] = ()
 
     def pricer(self) -> Any:
         """Return the pricer of calls: it knows the user's prices, and public ones."""
@@ -86,7 +91,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--crucible-fail-on", metavar="WHAT",
         help="verdicts that fail the session: regression (default), inconclusive, "
-        "missing (also: an experiment of which nothing ran), none (comma-separated)",
+        "missing (also: an experiment of which nothing ran), changed, none (comma-separated)",
     )  # fmt: skip
     group.addoption(
         "--crucible-max-errors", metavar="SHARE",
@@ -110,6 +115,10 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("crucible_baseline", "default for --crucible-baseline", default="")
     parser.addini("crucible_fail_on", "default for --crucible-fail-on", default="")
     parser.addini("crucible_max_errors", "default for --crucible-max-errors", default="")
+    parser.addini(
+        "crucible_metrics", "direction, unit, range, margin, formula of recorded numbers (TOML)",
+        type="linelist", default=[],
+    )  # fmt: skip
     parser.addini("crucible_inconclusive", "default for --crucible-inconclusive", default="")
     parser.addini("crucible_export", "default for --crucible-export", default="")
     parser.addini(
@@ -133,7 +142,46 @@ def settle(config: pytest.Config) -> Settings:
         instrument=_instrument(config),
         prices=_prices(config),
         budget_usd=_budget(config),
+        metrics=_metrics(config),
     )
+
+
+def _metrics(config: pytest.Config) -> tuple[Metric, ...]:
+    """Return the metrics of the ini value, which is a table of TOML, or lines of one."""
+    try:
+        lines = config.getini("crucible_metrics")
+    except (TypeError, pytest.UsageError):  # a table below [tool.pytest]: no list of lines
+        lines = ["{"]
+    if not lines:
+        return ()
+    # Imported here: most projects declare nothing.
+    from tomllib import TOMLDecodeError, loads
+
+    from pytest_crucible._errors import DefinitionError
+    from pytest_crucible.metrics.declared import declared
+
+    where = f"{config.inipath}: ini value crucible_metrics"
+    try:
+        # Pytest makes text of a table below [tool.pytest.ini_options].
+        table = _toml_table(config) if lines[0].startswith("{") else loads("\n".join(lines))
+        return declared(table, by="metrics")
+    except (TOMLDecodeError, DefinitionError) as error:
+        text = str(error).removeprefix("metrics: ")
+        hint = '; a line is TOML: words = "lower"' if isinstance(error, TOMLDecodeError) else ""
+        raise pytest.UsageError(f"{where}: {text}{hint}") from error
+
+
+def _toml_table(config: pytest.Config) -> object:
+    """Return the table that the ini file has for ``crucible_metrics``."""
+    from tomllib import loads
+
+    assert config.inipath is not None
+    if config.inipath.suffix != ".toml":
+        return loads("{")  # lines of an .ini file that begin with a brace
+    tables = loads(config.inipath.read_text(encoding="utf-8"))
+    tables = tables.get("tool", tables).get("pytest", {})
+    found: object = {**tables, **tables.get("ini_options", {})}["crucible_metrics"]
+    return found
 
 
 def _instrument(config: pytest.Config) -> tuple[str, ...]:

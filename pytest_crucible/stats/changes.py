@@ -382,12 +382,12 @@ def paired_rates(first: Floats, second: Floats, clusters: Ints | None = None) ->
         change = _paired_t_change(first, second, DIFFERENCE, _identity)
 
     def interval(alpha: float) -> Interval:
-        return _widened(change.interval(alpha), change.estimate, n, alpha)
+        return widened(change.interval(alpha), change.estimate, n, alpha)
 
     return replace(change, interval=interval)
 
 
-def _widened(interval: Interval, estimate: float, n: int, alpha: float) -> Interval:
+def widened(interval: Interval, estimate: float, n: int, alpha: float) -> Interval:
     """Return the interval, at least as wide as for ``n`` cases of which none changed.
 
     A few small changes cannot make us more certain about cases that were not tried. An interval

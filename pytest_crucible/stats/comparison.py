@@ -14,20 +14,30 @@ from typing import TypeVar
 
 import numpy as np
 
-from pytest_crucible.metrics.catalog import LOWER, Metric
+from pytest_crucible.metrics.catalog import HIGHER, Metric
+from pytest_crucible.metrics.declared import bounded
 from pytest_crucible.stats import changes, percentiles
 from pytest_crucible.stats.changes import DIFFERENCE, RATIO, Change
+from pytest_crucible.stats.estimates import BARE
+from pytest_crucible.stats.formula_samples import formula_change
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.matching import Matching, match
-from pytest_crucible.stats.metric_samples import PER_TRIAL, QUANTILES, sample_of
+from pytest_crucible.stats.metric_samples import (
+    PER_TRIAL,
+    QUANTILES,
+    numbers_behind,
+    sample_of,
+)
+from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import (
+    FORMULA,
     QUANTILE,
     RATE,
     TYPICAL,
     Floats,
     Ints,
     Sample,
-    refuse_sampled,
+    refuse_unusable,
     trials_without,
 )
 from pytest_crucible.stats.subject import Subject
@@ -36,12 +46,16 @@ from pytest_crucible.stats.tests import holm
 REGRESSED, IMPROVED = "REGRESSED", "IMPROVED"
 EQUIVALENT, INCONCLUSIVE = "EQUIVALENT", "INCONCLUSIVE"
 ADDED, REMOVED = "ADDED", "REMOVED"
+CHANGED = "CHANGED"
+"""Beyond the margin, and nobody declared which direction is better."""
+NO_INTERVAL = "NO INTERVAL"
+"""A plugin gave only the numbers of both sides: they decide nothing."""
 
 ALPHA = 0.05
 """Error of both sides together; 0.025 on the bad side."""
 MARGIN = 0.05
 _MOST_CASES = 1_000_000
-Setting = TypeVar("Setting", float, bool)
+Setting = TypeVar("Setting", float, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +65,29 @@ class Options:
     Attributes:
         margin: the largest change that does not matter: relative to the baseline; for rates the
             difference itself.
-        margins: margins of single metrics, by path, or by name for all statistics of a number.
-        lower_is_better: overrides the direction of metrics, keyed like ``margins``.
+        margins: margins of single metrics, by path, or by name for all statistics of a number: in
+            place of `Metric.margin`, so in the unit of the metric if its range has two ends.
+        better: overrides the direction of metrics, keyed like ``margins``: lower or higher.
         alpha: error of both sides of an interval together.
     """
 
     margin: float = MARGIN
     margins: Mapping[str, float] | None = None
-    lower_is_better: Mapping[str, bool] | None = None
+    better: Mapping[str, str] | None = None
     alpha: float = ALPHA
 
-    def margin_of(self, metric: Metric) -> float:
-        """Return the margin of a metric: of ``margins``, else of the metric, else ``margin``."""
-        chosen = _setting_of(metric.path, self.margins)
-        default = self.margin if metric.margin is None else metric.margin
-        return default if chosen is None else chosen
+    def margin_of(self, metric: Metric) -> tuple[float, bool]:
+        """Return the margin of a metric, and whether it is in the unit of the metric.
 
-    def lower_is_better_of(self, metric: Metric) -> bool:
-        """Return the direction of a metric: of ``lower_is_better``, else of the catalogue."""
-        chosen = _setting_of(metric.path, self.lower_is_better)
-        return metric.better == LOWER if chosen is None else chosen
+        It is that of ``margins``, else of the metric, else ``margin``, which is never in a unit.
+        """
+        own = _setting_of(metric.path, self.margins)
+        own = metric.margin if own is None else own
+        return (self.margin, False) if own is None else (own, bounded(metric.range))
+
+    def better_of(self, metric: Metric) -> str | None:
+        """Return the direction of a metric: of ``better``, else of the catalogue."""
+        return _setting_of(metric.path, self.better) or metric.better
 
 
 def _setting_of(path: str, settings: Mapping[str, Setting] | None) -> Setting | None:
@@ -88,7 +105,8 @@ class Comparison:
     Attributes:
         metric: path, e.g. ``latency`` (typical latency), ``latency.p95``, ``score.mean``.
         baseline, candidate: the metric on both sides, in its unit; None if it does not exist.
-        verdict: REGRESSED, IMPROVED, EQUIVALENT, INCONCLUSIVE, ADDED or REMOVED.
+        verdict: REGRESSED, IMPROVED, CHANGED, EQUIVALENT, INCONCLUSIVE, ADDED, REMOVED or
+            NO INTERVAL.
         scale: whether ``change`` and its interval are a ``ratio`` or a ``difference``.
         change, low, high: the change and its confidence interval.
         p: two-sided p-value of "no change", corrected for all compared metrics (Holm 1979).
@@ -98,8 +116,8 @@ class Comparison:
         method: name of the method.
         reason: why the verdict is not a better one.
         needs: number of cases that would probably give a verdict; None if that is unclear.
-        lower_is_better: which direction is good.
-        share: whether the metric is a share between 0 and 1, whose margin is a difference.
+        better: which direction is good, ``lower`` or ``higher``; None if nobody declared it.
+        absolute: whether the margin is in the unit of the metric, as that of shares always is.
         unit: of the metric.
     """
 
@@ -118,8 +136,8 @@ class Comparison:
     method: str | None = None
     reason: str | None = None
     needs: int | None = None
-    lower_is_better: bool = False
-    share: bool = False
+    better: str | None = None
+    absolute: bool = False
     unit: str = ""
 
 
@@ -151,7 +169,8 @@ def _metrics(base: Subject, cand: Subject) -> Iterator[Metric]:
     sides = base.group, cand.group
     recorded = dict.fromkeys(name for side in sides for name in side.recorded)
     for metric in cand.catalog.compared(sides, recorded):
-        if any(_sample(side, metric).n for side in (base, cand)):
+        samples = [_sample(side, metric) for side in (base, cand)]
+        if any(sample.n or (sample.refusal and not sample.absent) for sample in samples):
             yield metric
     # Of logged numbers, only those that the author declared or claims something about: every row
     # makes the correction of p stricter, and many logged numbers (a learning rate) do not matter.
@@ -169,14 +188,16 @@ def _sample(side: Subject, metric: Metric) -> Sample:
 def _undecided(
     metric: Metric, before: float | None, after: float | None, options: Options
 ) -> Comparison:
+    margin, absolute = options.margin_of(metric)
     return Comparison(
         metric=metric.path,
         unit=metric.unit,
         baseline=before,
         candidate=after,
         verdict=INCONCLUSIVE,
-        margin=options.margin_of(metric),
-        lower_is_better=options.lower_is_better_of(metric),
+        margin=margin,
+        absolute=absolute,
+        better=options.better_of(metric),
     )
 
 
@@ -184,14 +205,16 @@ def _compare(
     metric: Metric, base: Subject, cand: Subject, options: Options, matching: Matching
 ) -> Comparison:
     all_before, all_after = _sample(base, metric), _sample(cand, metric)
-    before, after = matching.align(all_before, all_after)
+    before, after = aligned(base, cand, metric, matching)
     if all_before.n and all_after.n and not (before.n and after.n):
         undecided = _undecided(metric, None, None, options)
         return replace(undecided, reason=_nothing_shared(matching))
-    undecided = replace(
-        _undecided(metric, _centre(before, metric), _centre(after, metric), options),
-        share=all(side.kind == RATE for side in (before, after) if side.n),
-    )
+    undecided = _undecided(metric, _centre(before, metric), _centre(after, metric), options)
+    if metric.unit == "%" or all(side.kind == RATE for side in (before, after) if side.n):
+        undecided = replace(undecided, absolute=True)
+    for side_name, side in (("baseline", before), ("candidate", after)):
+        if not side.n and not side.absent and side.refusal is not None:
+            return replace(undecided, reason=f"the {side_name} has no value: {side.refusal}")
     if not before.n:
         return replace(undecided, verdict=ADDED, reason="the baseline has no such metric")
     if not after.n:
@@ -202,17 +225,38 @@ def _compare(
     except NoIntervalError as error:
         return replace(undecided, reason=str(error))
     invalid = before.invalid + after.invalid
+    sides = (("baseline", base), ("candidate", cand))
+    both = {"baseline": set(matching.names), "candidate": set(matching.names.values())}
     lacking = [
         f"missing in {trials} of the {side_name}"
-        for side_name, side in (("baseline", base), ("candidate", cand))
-        if (trials := trials_without(side.group, metric.path.rpartition(".")[0]))
+        for side_name, side in sides
+        for name in numbers_behind(metric)
+        if (trials := trials_without(side.group, name, both[side_name] or None))
     ]
     if invalid:
         lacking = [f"{invalid} values were not finite numbers and were left out"]
+    lacking += [
+        f"{side_name}: {outside}"
+        for side_name, side in sides
+        if (outside := outside_range(side.group, cand.catalog, metric.path))
+    ]
     if lacking:
-        # Without the missing values one side would look better than it is: no verdict.
+        # Without the missing values one side would look better than it is, and values outside the
+        # declared range say that something is not as its author thinks: no verdict.
         return replace(judged, verdict=INCONCLUSIVE, reason=", ".join(lacking), needs=None)
     return judged
+
+
+def aligned(
+    base: Subject, cand: Subject, metric: Metric, matching: Matching
+) -> tuple[Sample, Sample]:
+    """Return the observations of the cases that both sides have; see `Matching.align`."""
+    before, after = _sample(base, metric), _sample(cand, metric)
+    if metric.drawn == FORMULA and (matching.removed or matching.added or matching.conflicts):
+        # A formula of some cases is not made of the parts of the formula of all.
+        before = _sample(base.part(matching.names), metric) if matching.names else before
+        after = _sample(cand.part(matching.names.values()), metric) if matching.names else after
+    return matching.align(before, after)
 
 
 def _nothing_shared(matching: Matching) -> str:
@@ -253,8 +297,8 @@ def _without_observations(
         return replace(undecided, verdict=ADDED, reason="the baseline has no such metric")
     if after is None:
         return replace(undecided, verdict=REMOVED, reason="the candidate has no such metric")
-    why = "no interval: a plugin gave the number without its observations"
-    return replace(undecided, scale=DIFFERENCE, change=after - before, reason=why)
+    change = after - before
+    return replace(undecided, verdict=NO_INTERVAL, scale=DIFFERENCE, change=change, reason=BARE)
 
 
 def _centre(sample: Sample, metric: Metric) -> float | None:
@@ -280,7 +324,9 @@ def change_of(before: Sample, after: Sample, *, typical: bool = False) -> Change
     Raises:
         NoIntervalError: the samples admit no interval, with the reason.
     """
-    refuse_sampled(before, after)
+    refuse_unusable(before, after)
+    if before.kind == FORMULA:
+        return formula_change(before, after, _pairs(before, after))
     if before.kind == RATE and after.kind == RATE:
         pairs = _pairs(before, after)
         return changes.paired_rates(*pairs) if pairs else changes.rates(before, after)
@@ -387,9 +433,11 @@ def _judged(undecided: Comparison, change: Change, alpha: float) -> Comparison:
     )
     lower, upper = _limits(judged)
     if low > upper or high < lower:
-        more = low > upper
-        return replace(judged, verdict=REGRESSED if more == judged.lower_is_better else IMPROVED)
-    if lower < low and high < upper:
+        if judged.better is None:
+            return replace(judged, verdict=CHANGED)
+        better = (low > upper) == (judged.better == HIGHER)
+        return replace(judged, verdict=IMPROVED if better else REGRESSED)
+    if (lower < low and high < upper) or lower == low == high == upper:  # 0 on both sides
         return replace(judged, verdict=EQUIVALENT)
     return replace(judged, verdict=INCONCLUSIVE, needs=cases_needed(change, alpha, lower, upper))
 
@@ -399,11 +447,12 @@ def _limits(comparison: Comparison) -> tuple[float, float]:
     margin = comparison.margin
     if comparison.scale == RATIO:
         return 1 / (1 + margin), 1 + margin
-    if comparison.share or comparison.baseline is None:
+    if comparison.absolute:
         return -margin, margin
-    # Relative to the baseline; if that is 0, the margin itself.
-    size = margin * abs(comparison.baseline)
-    return (-size, size) if size else (-margin, margin)
+    # Relative to the baseline. No change of a baseline of 0 is relatively small: any change that is
+    # certain lies beyond.
+    size = margin * abs(comparison.baseline or 0.0)
+    return -size, size
 
 
 def cases_needed(change: Change, alpha: float, *limits: float) -> int | None:
@@ -436,7 +485,7 @@ def cases_needed(change: Change, alpha: float, *limits: float) -> int | None:
 
 
 def _corrected(judged: Sequence[Comparison], alpha: float) -> list[Comparison]:
-    """Correct p for the number of metrics; take back REGRESSED and IMPROVED if p is above alpha.
+    """Correct p for the number of metrics; take back what p does not bear out.
 
     So unchanged code is called REGRESSED in at most alpha / 2 of all runs, however many metrics
     there are, and a verdict never contradicts its p-value.
@@ -446,7 +495,7 @@ def _corrected(judged: Sequence[Comparison], alpha: float) -> list[Comparison]:
     corrected = []
     for comparison in judged:
         p, verdict, reason = p_values[comparison.metric], comparison.verdict, comparison.reason
-        if verdict in (REGRESSED, IMPROVED) and (p is None or p > alpha):
+        if verdict in (REGRESSED, IMPROVED, CHANGED) and (p is None or p > alpha):
             alone = comparison.p is not None and comparison.p <= alpha
             why = f"after correction for {count} metrics" if alone else "by the exact test"
             verdict, reason = INCONCLUSIVE, f"{verdict} by its interval, but not {why}"

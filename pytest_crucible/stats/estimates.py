@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_crucible.metrics.catalog import CURVE_STATISTICS, Metric
+from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, Metric
 from pytest_crucible.metrics.observations import Group
+from pytest_crucible.stats.formula_samples import formula_interval
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
@@ -17,9 +18,17 @@ from pytest_crucible.stats.intervals import (
     wilson,
 )
 from pytest_crucible.stats.metric_samples import sample_of
-from pytest_crucible.stats.samples import QUANTILE, RATE, SAMPLED, Sample, refuse_sampled
+from pytest_crucible.stats.samples import (
+    FORMULA,
+    QUANTILE,
+    RATE,
+    SAMPLED,
+    Sample,
+    refuse_unusable,
+)
 
 ALPHA = 0.05
+BARE = "a plugin gave only the number; declare it with formula= or values="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,7 @@ class Estimate:
         reason: why there is no interval, or no value.
         sample: the observations, for intervals at other levels.
         coverage: in how many trials it was recorded, and how many ran; None if in all.
+        undefined: there is no value although everything was recorded: a formula divides by zero.
     """
 
     value: float | None
@@ -47,6 +57,7 @@ class Estimate:
     reason: str | None = None
     sample: Sample | None = None
     coverage: tuple[int, int] | None = None
+    undefined: bool = False
 
 
 def estimate(
@@ -70,12 +81,15 @@ def estimate(
             *group.logged,
         ):
             return Estimate(value=value, reason=SAMPLED)
+        if value is not None and _is_bare(group, path):
+            return Estimate(value=value, reason=BARE)
         reason = _why_unknown(group, path) if value is None else None
         return Estimate(value=value, exact=value is not None, reason=reason)
     if not sample.n:
         left_out = f"none of its {sample.invalid} values is a finite number"
         reason = left_out if sample.invalid else "nothing was recorded for it"
-        return Estimate(value=None, reason=reason)
+        undefined = sample.refusal is not None and not sample.absent
+        return Estimate(value=None, reason=sample.refusal or reason, undefined=undefined)
     cases = sample.case_count
     try:
         low, high = interval_for_display(sample, alpha)
@@ -84,6 +98,11 @@ def estimate(
             value=point(sample), n=sample.n, cases=cases, reason=str(error), sample=sample
         )
     return Estimate(value=point(sample), low=low, high=high, n=sample.n, cases=cases, sample=sample)
+
+
+def _is_bare(group: Group, path: str) -> bool:
+    """Whether a number without observations comes from a plugin: then nobody knows its error."""
+    return path not in BUILT_IN and path.rpartition(".")[0] not in {*group.recorded, *group.logged}
 
 
 def _why_unknown(group: Group, path: str) -> str | None:
@@ -108,7 +127,9 @@ def interval_for_display(sample: Sample, alpha: float) -> Interval:
     Raises:
         NoIntervalError: there is none, with the reason.
     """
-    refuse_sampled(sample)
+    refuse_unusable(sample)
+    if sample.kind == FORMULA:
+        return formula_interval(sample, alpha)
     if sample.kind == RATE:
         size = rate_size(sample.values, sample.clusters(), alpha)
         return wilson(float(sample.values.mean()) * size, size, alpha)
@@ -123,7 +144,9 @@ def interval_for_gate(sample: Sample, alpha: float) -> Interval:
     Raises:
         NoIntervalError: there is none, with the reason.
     """
-    refuse_sampled(sample)
+    refuse_unusable(sample)
+    if sample.kind == FORMULA:
+        return formula_interval(sample, alpha)
     if sample.kind == RATE:
         size = rate_size(sample.values, sample.clusters(), alpha)
         return clopper_pearson(float(sample.values.mean()) * size, size, alpha)

@@ -8,7 +8,7 @@ probably give a verdict. For ``<`` the other way round. Either side has an error
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,12 +26,15 @@ from pytest_crucible.stats.intervals import (
     rate_size,
     smallest_n,
 )
+from pytest_crucible.stats.metric_samples import numbers_behind
+from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import (
+    FORMULA,
     MEAN,
     QUANTILE,
     RATE,
     Sample,
-    refuse_sampled,
+    refuse_unusable,
     trials_without,
 )
 from pytest_crucible.stats.subject import Subject
@@ -128,10 +131,12 @@ def _judge_one(
             else Estimate(value=None)
         )
     missing = _missing(expectation, subject, estimate, base)
-    if missing == UNJUDGED:
-        return replace(draft, verdict=INCONCLUSIVE, reason=missing)
     if missing:
         return replace(draft, reason=missing)
+    sides = [subject] if base is None else [subject, subjects[str(bound.condition)]]
+    doubt = _doubt(expectation, sides, estimate, base)
+    if doubt:
+        return replace(draft, verdict=INCONCLUSIVE, reason=doubt)
     assert estimate.value is not None
     if base is None:
         draft = replace(draft, bound=bound.offset)
@@ -151,21 +156,37 @@ def _missing(
     never_ran = sum(trial.outcome == MISSING for trial in subject.group.trials)
     if never_ran:
         return f"{never_ran} of {len(subject.group.trials)} trials never ran"
-    if estimate.value is None and path.startswith("anomalies.") and path in subject.numbers:
-        return UNJUDGED
-    if estimate.value is None:
+    unjudged = path.startswith("anomalies.") and path in subject.numbers
+    if estimate.value is None and not unjudged and not estimate.undefined:
         return (
             f"no {path}: {estimate.reason}" if estimate.reason else _unknown(path, subject.numbers)
         )
-    name = path.rpartition(".")[0]
+    names = numbers_behind(subject.catalog[path])
     if estimate.sample is not None and estimate.sample.invalid:
-        return f"{name} has values that are not finite numbers ({estimate.sample.invalid})"
-    lacking = trials_without(subject.group, name)
-    if lacking:
-        return f"{name} is missing in {lacking}"
-    if base is not None and base.value is None:
+        named = ", ".join(names)
+        return f"{named} has values that are not finite numbers ({estimate.sample.invalid})"
+    for name in names:
+        lacking = trials_without(subject.group, name)
+        if lacking:
+            return f"{name} is missing in {lacking}"
+    if base is not None and base.value is None and not (base.undefined or unjudged):
         return f"{expectation.bound.condition} has no {path} to compare with"
     return None
+
+
+def _doubt(
+    expectation: Expectation, sides: Sequence[Subject], estimate: Estimate, base: Estimate | None
+) -> str | None:
+    """Return why complete data allow no verdict; None if they do."""
+    path = expectation.metric
+    for each in (estimate, base):
+        if each is not None and each.undefined:
+            whose = f" for {expectation.bound.condition}" if each is base else ""
+            return f"no {path}{whose}: {each.reason}"
+    if estimate.value is None:
+        return UNJUDGED
+    outside = (outside_range(side.group, side.catalog, path) for side in sides)
+    return next((str(each) for each in outside if each is not None), None)
 
 
 def _unknown(path: str, numbers: Numbers) -> str:
@@ -233,6 +254,9 @@ def _verdict(expectation: Expectation, interval: Interval, bound: float) -> str:
 
 def _basis(sample: Sample) -> str:
     name = {RATE: "Clopper-Pearson", QUANTILE: "order statistics"}.get(sample.kind, "Student's t")
+    if sample.kind == FORMULA:
+        name = "Student's t" if None in sample.limits else "Clopper-Pearson on effective size"
+        name = f"{name}, jackknife over cases"
     if sample.clusters() is None:
         return name
     return f"{name}, cases clustered" if sample.belongs is not None else f"{name}, {BY_CASE}"
@@ -318,7 +342,7 @@ def _claimed_change(
     The change is a ratio for percentiles, else a difference. Its interval includes the uncertainty
     of the other condition.
     """
-    refuse_sampled(sample, base)
+    refuse_unusable(sample, base)
     bound = expectation.bound
     if sample.kind == QUANTILE:
         if bound.offset:

@@ -12,10 +12,13 @@ from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, Metric
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
+from pytest_crucible.metrics.formula import variables
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
+from pytest_crucible.stats.formula_samples import formula_sample
 from pytest_crucible.stats.passing import flips, passes
 from pytest_crucible.stats.samples import (
+    FORMULA,
     MEAN,
     QUANTILE,
     RATE,
@@ -42,6 +45,8 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
         return None
     if metric.drawn == RECORDED:
         sample = _of_users(group, metric)
+    elif metric.drawn == FORMULA:
+        sample = formula_sample(group, metric)
     else:
         sample = _shaped(_DRAWS[metric.drawn](group, metric), metric.statistic)
     return None if sample is None else _in_clusters(group, sample)
@@ -59,6 +64,13 @@ def _in_clusters(group: Group, sample: Sample) -> Sample:
         for name in sample.names
     ]
     return replace(sample, belongs=np.array(belongs, dtype=np.int64))
+
+
+def numbers_behind(metric: Metric) -> tuple[str, ...]:
+    """Return the names of the recorded numbers that a metric is made of."""
+    if metric.formula is not None and metric.drawn == FORMULA:
+        return variables(metric.formula)
+    return (metric.path.rpartition(".")[0],)
 
 
 def _of_users(group: Group, metric: Metric) -> Sample | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics import weighted
+from pytest_crucible.metrics.catalog import Range
 from pytest_crucible.metrics.observations import NO_CASE, Group
 from pytest_crucible.metrics.trials import MISSING, SKIPPED
 from pytest_crucible.stats.intervals import NoIntervalError
@@ -16,7 +17,7 @@ from pytest_crucible.stats.intervals import NoIntervalError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-RATE, MEAN, QUANTILE = "rate", "mean", "quantile"
+RATE, MEAN, QUANTILE, FORMULA = "rate", "mean", "quantile", "formula"
 TYPICAL, RECORDED = "typical", "recorded"
 _LARGEST = 1e150
 SAMPLED = "sampled: an estimate whose error is unknown"
@@ -30,13 +31,18 @@ class Sample:
         values: shape ``(n,)``: finite numbers whose squares are finite, too; of rates 0 to 1.
         cases: shape ``(n,)``: for every value the index of its case; None if there are no cases.
         names: case ids by index.
-        kind: RATE, MEAN or QUANTILE: the statistic of the values that the metric is.
+        kind: RATE, MEAN or QUANTILE: the statistic of the values that the metric is; or FORMULA:
+            the mean of pseudo-values, one per case.
         q: which quantile, between 0 and 1.
         factor: the metric is the mean times this (``cost.per_1k``: 1000).
         invalid: number of values that were left out because they are not finite.
         weights: shape ``(n,)``: how many values each value stands for; None if the run was not
             sampled.
         belongs: for every case the index of its cluster; None: each is a cluster of its own.
+        limits: the declared range of a FORMULA.
+        counting: of a FORMULA, the number of cases whose numbers are not all 0.
+        refusal: why there is no interval; without values: why there is no metric.
+        absent: whether that is because nobody recorded it.
     """
 
     values: Floats
@@ -48,6 +54,10 @@ class Sample:
     invalid: int = 0
     weights: Floats | None = None
     belongs: Ints | None = None
+    limits: Range = (None, None)
+    counting: int = 0
+    refusal: str | None = None
+    absent: bool = False
 
     @property
     def n(self) -> int:
@@ -147,15 +157,18 @@ class Sample:
         return {self.names[c]: mean for c, mean in zip(cases.tolist(), means.tolist(), strict=True)}
 
 
-def refuse_sampled(*samples: Sample) -> None:
-    """Refuse samples of a run that kept only some of its events.
+def refuse_unusable(*samples: Sample) -> None:
+    """Refuse samples that say themselves why they have no interval, and those of sampled runs.
 
     The intervals and tests in this package are for complete records: they do not account for the
     uncertainty that the sampling of events adds.
 
     Raises:
-        NoIntervalError: a sample has weights.
+        NoIntervalError: a sample has weights, or a refusal.
     """
+    for sample in samples:
+        if sample.refusal is not None:
+            raise NoIntervalError(sample.refusal)
     if any(sample.weights is not None for sample in samples):
         raise NoIntervalError(SAMPLED)
 
@@ -188,24 +201,35 @@ def made(
     return Sample(values, cases, names, kind, invalid=invalid, weights=weights)
 
 
-def coverage(group: Group, name: str) -> tuple[int, int] | None:
+def coverage(
+    group: Group, name: str, cases: Collection[str] | None = None
+) -> tuple[int, int] | None:
     """Return how many trials recorded the number ``name``, and how many ran.
 
     None if all that ran did, or if it is no recorded number.
+
+    Args:
+        group: the observations.
+        name: of the number.
+        cases: look only at the trials of these cases; None: at all.
     """
     series = group.recorded.get(name) or group.logged.get(name)
     if series is None or all(case == NO_CASE for case in series.cases):
         return None  # of a number outside trials, too
-    ran = [trial for trial in group.trials if trial.outcome not in (MISSING, SKIPPED)]
+    ran = [
+        trial
+        for trial in group.trials
+        if trial.outcome not in (MISSING, SKIPPED) and (cases is None or trial.case in cases)
+    ]
     keys = set(zip(series.cases, series.trials, strict=True))
     recorded = sum((group.cases.get(trial.case), trial.trial) in keys for trial in ran)
     return None if recorded == len(ran) else (recorded, len(ran))
 
 
-def trials_without(group: Group, name: str) -> str | None:
+def trials_without(group: Group, name: str, cases: Collection[str] | None = None) -> str | None:
     """Say how many trials ran without recording the number ``name``; None if there are none.
 
-    A mean that leaves them out would look better than it is.
+    A mean that leaves them out would look better than it is. Arguments as for `coverage`.
     """
-    covered = coverage(group, name)
+    covered = coverage(group, name, cases)
     return None if covered is None else f"{covered[1] - covered[0]} of {covered[1]} trials"

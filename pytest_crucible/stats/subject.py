@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from pytest_crucible.metrics.catalog import BUILT_IN, PLAIN, Catalog, Numbers
+from pytest_crucible.metrics.catalog import BUILT_IN, FORMULA, PLAIN, Catalog, Numbers
 from pytest_crucible.metrics.groups import Group
+from pytest_crucible.metrics.part import part_of
 from pytest_crucible.stats.estimates import Estimate, estimate
 from pytest_crucible.stats.metric_samples import sample_of
 from pytest_crucible.stats.samples import Sample, coverage
@@ -25,6 +26,10 @@ class Subject:
     group: Group
     numbers: Numbers
     catalog: Catalog = PLAIN
+
+    def part(self, cases: Iterable[str]) -> Subject:
+        """Return the observations of some cases; without the plain facts, which are of all."""
+        return replace(self, group=part_of(self.group, set(cases)), numbers={})
 
     def sample(self, path: str) -> Sample | None:
         """Return the observations behind a metric; None if it is a plain fact, or unknown."""
@@ -50,4 +55,5 @@ class Subject:
             if path not in BUILT_IN
             and path.rpartition(".")[0] not in observed
             and path not in self.group.declared
+            and self.catalog[path].drawn != FORMULA
         )
