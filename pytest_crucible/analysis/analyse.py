@@ -92,6 +92,8 @@ def analyse(
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, declared_metrics, problems)
+            if len(observations.groups) == 1:  # else nobody knows whom they concern
+                result = replace(result, metrics=_counting(observations, result.metrics))
             experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
     results = Results(
         run=run.id,
@@ -108,6 +110,15 @@ def analyse(
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
+
+
+def _counting(observations: Observations, metrics: Mapping[str, Metrics]) -> dict[str, Metrics]:
+    """Add the number of unattributed events to the metrics of a run's only condition."""
+    lost = observations.unattributed
+    return {
+        condition: replace(each, summary=replace(each.summary, unattributed=lost))
+        for condition, each in metrics.items()
+    }
 
 
 def result_of(
