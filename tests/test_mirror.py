@@ -28,7 +28,6 @@ BESIDE = {
     "benchmarks/test_speed": "the benchmarks run",
     "bridges/test_hostile": "instrumentations that do what they should not, over all bridges",
     "clients/": "the real client libraries, in an environment of their own",
-    "experiments/test_lifecycle": "start to cleanup of library experiments: handle and library",
     "record/test_interrupts": "signals at any place of bus, recorder and stores",
     "record/test_merge_property": "any split of a run over nodes, up to its metrics",
     "record/test_spool_faults": "kills, forks and full disks under a spool",

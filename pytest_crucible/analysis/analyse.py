@@ -89,6 +89,8 @@ def analyse(
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, declared_metrics, problems)
+            if len(observations.groups) == 1:  # else nobody knows whom they concern
+                result = replace(result, metrics=_counting(observations, result.metrics))
             experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     resumed = resumed_nodes(run.nodes, trials)
@@ -109,6 +111,15 @@ def analyse(
         or any(map(_broke_off, observations.enclosing)),
     )
     return results.with_notes(manifest_notes(run.manifest))
+
+
+def _counting(observations: Observations, metrics: Mapping[str, Metrics]) -> dict[str, Metrics]:
+    """Add the number of unattributed events to the metrics of a run's only condition."""
+    lost = observations.unattributed
+    return {
+        condition: replace(each, summary=replace(each.summary, unattributed=lost))
+        for condition, each in metrics.items()
+    }
 
 
 def result_of(

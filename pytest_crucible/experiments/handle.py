@@ -162,7 +162,7 @@ class Experiment(Lifecycle):
             LifecycleError: the experiment, outside pytest, has been stopped.
         """
         self._check_open("insert")
-        insert_into(self.opened, name, measurements, metadata, inserted_ns(at))
+        insert_into(self._here(), name, measurements, metadata, inserted_ns(at))
 
     def span(self, name: str, metadata: Mapping[str, Any] | None = None, /, **more: Any) -> Span:
         """Open a span as `telemetry.span` does, but always for this experiment."""

@@ -29,8 +29,8 @@ class Recording:
         duration_s: from the first to the last event, in seconds.
         event_types: number of events by name.
         unattributed: how many events were emitted without context while other experiments were
-            open, too: they may belong to this one, and count nowhere. None in the metrics of a run,
-            whose `Results.unattributed` counts them.
+            open, too: they may belong to this one, and count nowhere. None in the metrics of a run
+            with several experiments or conditions, whose `Results.unattributed` counts them.
     """
 
     total_events: int = 0

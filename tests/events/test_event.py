@@ -46,10 +46,10 @@ def test_ways_of_attribution_are_numbered_for_good() -> None:
     """Records hold the numbers: an old one must mean what it meant."""
     numbers = [
         module.CONTEXT, module.SOLE, module.UNATTRIBUTED, module.LATE, module.OPENTELEMETRY,
-        module.PARENT,
+        module.PARENT, module.INSERTED,
     ]  # fmt: skip
     assert [ATTRIBUTIONS[number] for number in numbers] == [
-        "context", "sole", "unattributed", "late", "opentelemetry", "parent",
+        "context", "sole", "unattributed", "late", "opentelemetry", "parent", "inserted",
     ]  # fmt: skip
     assert numbers == list(range(len(ATTRIBUTIONS)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,7 +216,7 @@ def test_a_warning_that_is_an_error_starts_nothing() -> None:
 
 
 @TWO_OPEN
-def test_events_of_nobody_are_counted_and_told() -> None:
+def test_events_of_nobody_are_counted_and_told(tmp_path: Path) -> None:
     """By the metrics of each that was open, in text and HTML, and by `stop`; never guessed."""
     first = crucible.start("a")
     telemetry.execute("mine", {"n": 1})
@@ -233,7 +234,9 @@ def test_events_of_nobody_are_counted_and_told() -> None:
             crucible.stop(handle)
         assert [each.filename for each in caught] == [__file__]
     assert second.metrics().summary.unattributed == 3
-    assert second.status == "stopped"
+    run = crucible.open_run(crucible.archive(second, tmp_path / "b.zip"))
+    assert run.metrics() == second.metrics(exact=True)
+    assert second.status == "archived"
 
 
 def test_blocks_and_handles_that_lose_nothing_do_not_warn() -> None:
