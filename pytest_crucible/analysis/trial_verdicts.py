@@ -78,7 +78,7 @@ def _verb(errors: Sequence[Trial]) -> str:
 
 def _most_frequent(errors: Sequence[Trial]) -> str:
     """``12 × ConnectionError at app.py:7``, and how many other errors there are."""
-    texts = Counter(trial.attempts[-1].error or "the process died" for trial in errors)
+    texts = Counter(trial.attempts[-1].error or "it began and never ended" for trial in errors)
     text, count = min(texts.items(), key=lambda item: (-item[1], item[0]))
     others = len(errors) - count
     return f"{count} × {one_line(text)}" + (f", and {plural(others, 'other')}" if others else "")

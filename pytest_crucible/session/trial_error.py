@@ -22,7 +22,6 @@ _MAX_MESSAGE = 200  # characters
 
 _TIMEOUT = re.compile(r"Timeout \(?>?[\d.]+s\)? from pytest-timeout")
 _ASYNC = "async def functions are not natively supported"
-_INSTALL = "install and configure pytest-asyncio, anyio or another plugin for async tests"
 
 
 def is_failure(error: BaseException, item: pytest.Item) -> bool:
@@ -72,7 +71,7 @@ def error_of(excinfo: pytest.ExceptionInfo[BaseException], item: pytest.Item, ph
     if isinstance(error, pytest.FixtureLookupError):
         return f"fixture {error.argname!r} not found"
     if isinstance(error, pytest.fail.Exception) and str(error).startswith(_ASYNC):
-        return f"{_ASYNC}: {_INSTALL}"
+        return f"{_ASYNC}: {_advice(item.config)}"
     if error is not excinfo.value and error.__traceback__ is not None:
         excinfo = pytest.ExceptionInfo.from_exception(error)
     text = f"{_what(error)}{_place(excinfo, item)}"
@@ -80,6 +79,16 @@ def error_of(excinfo: pytest.ExceptionInfo[BaseException], item: pytest.Item, ph
         return text
     fixture = _fixture(excinfo) if phase == "setup" else None
     return f"{phase if fixture is None else f'fixture {fixture!r}'} raised {text}"
+
+
+def _advice(config: pytest.Config) -> str:
+    """Say how an async test can run, with the plugins that are there."""
+    loaded = config.pluginmanager.hasplugin
+    if loaded("asyncio"):
+        return "mark it with @pytest.mark.asyncio, or set asyncio_mode = auto"
+    if loaded("anyio"):
+        return "mark it with @pytest.mark.anyio, or install pytest-asyncio"
+    return "install pytest-asyncio, anyio or another plugin for async tests"
 
 
 def _what(error: BaseException) -> str:

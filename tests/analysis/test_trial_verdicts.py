@@ -40,7 +40,7 @@ def excess(letters: str, max_errors: object = None, **more: object) -> Verdict |
         ("eeeee", "5 of 5 trials errored: 5 × KeyError at app.py:3"),
         ("e", "1 of 1 trial errored: 1 × KeyError at app.py:3"),
         ("epppppppppppppppppp", "1 of 19 trials errored: 1 × KeyError at app.py:3"),
-        ("cccp", "3 of 4 trials crashed: 3 × the process died"),
+        ("cccp", "3 of 4 trials crashed: 3 × it began and never ended"),
         ("ecep", "3 of 4 trials errored or crashed: 2 × KeyError at app.py:3, and 1 other"),
         ("essmm", "1 of 1 trial errored: 1 × KeyError at app.py:3"),
     ],

@@ -91,7 +91,7 @@ def test_without_room_anywhere_the_run_says_so(
         done = support.run(pytester, *mode.split())
         assert list(elsewhere.glob("crucible-*")) == []
     assert done.ret == pytest.ExitCode.TESTS_FAILED
-    done.assert_outcomes(passed=4)
+    done.assert_outcomes(passed=4, failed=1)  # the experiment: some trials have no end
     assert "Traceback" not in done.stdout.str() + done.stderr.str()
     assert "INTERNALERROR" not in done.stdout.str()
     done.stdout.fnmatch_lines(["*recorded ?/4 trials · *", "incomplete: *disk full*"])

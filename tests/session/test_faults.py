@@ -24,6 +24,27 @@ from tests.session.dying import (
     run_suite,
 )
 
+
+def test_a_killed_run_is_finished_by_another(
+    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recovered and merged with a run of the rest, the record is complete, and can be judged."""
+    killed, rest, whole = (str(pytester.path / name) for name in ("killed", "rest", "whole"))
+    run_suite(pytester, "terminate(signal.SIGKILL)", f"--crucible-output={killed}")
+    assert main(["recover", killed]) == 0
+    assert main(["gate", killed, "--expect", "success_rate > 50%"]) == 1
+    chosen = " or ".join(f"{n}]" for n in range(FATAL, TRIALS))
+    ran = run_suite(pytester, "pass", f"--crucible-output={rest}", "-k", chosen)
+    assert ran.returncode == 0
+    capsys.readouterr()
+    for shards in ([killed, rest], [rest, killed]):
+        assert main(["merge", *shards, "-o", whole]) == 0
+        out = capsys.readouterr().out
+        assert f"recorded {TRIALS}/{TRIALS} trials · 1 crashed attempt replaced by later" in out
+        assert "incomplete" not in out
+        assert main(["gate", whole, "--expect", "success_rate > 50%"]) == 0
+
+
 DEATHS = {
     "os._exit": "os._exit(1)",
     "SIGKILL": "terminate(signal.SIGKILL)",

@@ -235,13 +235,13 @@ def test_randomly(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("failures", ["fail", "record"])
 def test_timeout(pytester: pytest.Pytester, failures: str) -> None:
-    """A test that times out is a failed trial, and what it had recorded is kept."""
+    """A test that times out is an errored trial, and what it had recorded is kept."""
     pytester.makepyfile(f"""
         import threading
         import pytest
         from pytest_crucible import telemetry
 
-        @pytest.mark.experiment("e", failures="{failures}")
+        @pytest.mark.experiment("e", failures="{failures}", max_errors=0.5)
         @pytest.mark.timeout(0.05, method="signal")
         def test_a():
             telemetry.execute("x")
@@ -253,7 +253,7 @@ def test_timeout(pytester: pytest.Pytester, failures: str) -> None:
     """)
     result = support.run(pytester)
     assert result.ret == (1 if failures == "fail" else 0)
-    assert support.outcomes(pytester) == {"test_a": "failed", "test_b": "passed"}
+    assert support.outcomes(pytester) == {"test_a": "errored", "test_b": "passed"}
     assert support.heard(pytester) == {"e/default": ["x"]}
 
 

@@ -119,16 +119,26 @@ def test_a_timeout_is_no_wrong_answer(pytester: pytest.Pytester) -> None:
     assert found[1].startswith("Timeout (>0.05s) at test_it.py:")
 
 
-def test_an_async_test_without_its_plugin_says_what_to_install(
-    pytester: pytest.Pytester,
+@pytest.mark.parametrize(
+    ("plugins", "advice"),
+    [
+        (("asyncio", "anyio"), "mark it with @pytest.mark.asyncio, or set asyncio_mode = auto"),
+        (("anyio",), "mark it with @pytest.mark.anyio, or install pytest-asyncio"),
+        ((), "install pytest-asyncio, anyio or another plugin for async tests"),
+    ],
+)
+def test_an_async_test_that_no_plugin_runs_says_what_to_do(
+    pytester: pytest.Pytester, plugins: tuple[str, ...], advice: str
 ) -> None:
     """In words, and not as a failure in pytest's own files."""
-    body = "async def test_a():\n    pass\n"
-    assert tried(pytester, body, "-p", "no:asyncio", "-p", "no:anyio") == (
-        "errored",
-        "async def functions are not natively supported: install and configure pytest-asyncio, "
-        "anyio or another plugin for async tests",
-    )
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(test_it=SUITE + "async def test_a():\n    pass\n")
+    blocked = [f"no:{name}" for name in ("asyncio", "anyio") if name not in plugins]
+    blocked += ["no:cacheprovider", "no:randomly", "no:hypothesispytest"]
+    pytester.runpytest_inprocess(*(part for name in blocked for part in ("-p", name)))
+    (trial,) = support.only(pytester).trials
+    error = f"async def functions are not natively supported: {advice}"
+    assert (trial.outcome, trial.attempts[-1].error) == ("errored", error)
 
 
 FIXTURES = {

@@ -69,7 +69,7 @@ def test_error_fails_the_trial_at_its_teardown(pytester: pytest.Pytester) -> Non
     """A trial with wrong events is errored, by one line; the others are what they were."""
     pytester.makepyfile(BODY % ("error", "error"))
     result = run(pytester)
-    result.assert_outcomes(passed=3, errors=2)
+    result.assert_outcomes(passed=3, errors=2, failed=1)  # failed: the experiment
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         ["experiment 'exp': req_llm.reqest.stop is not known; req_llm.request.stop was meant? *"]
@@ -98,7 +98,7 @@ def test_failing_teardown_keeps_its_own_error(pytester: pytest.Pytester) -> None
         """
     )
     result = run(pytester)
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(passed=1, errors=1, failed=1)
     result.stdout.fnmatch_lines(["*KeyError*", "*invalid: altar.tool.stop without duration*"])
 
 
