@@ -73,7 +73,7 @@ class Experiment:
         self.definition = definition
         self.scope = opened.scope
         self._opened = opened
-        self._record = OwnRecord(opened, store, run, node, definition.metrics, since)
+        self._record = OwnRecord(opened, store, run, node, since, definition.metrics)
         self.id = run
         self.node = node
         self.folder = folder
