@@ -91,7 +91,7 @@ class Experiment(Lifecycle):
         self.opened = opened
         opened.handle = lambda: self
         self._store = store
-        self._record = OwnRecord(opened, store, run, node, definition.metrics, since)
+        self._record = OwnRecord(opened, store, run, node, since, definition.metrics)
         self.scopes = scopes
         self.referee = referee or Library()
         self._seen: dict[str, int] = {}

@@ -33,8 +33,8 @@ class OwnRecord:
         opened: the scope.
         store: the store that records the scope.
         run, node: as in `Event`.
-        declared: the metrics that the experiment declares.
         since: position in the store where reading begins; None: the present one.
+        declared: the metrics that the experiment declares.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class OwnRecord:
         store: Store,
         run: str,
         node: str,
-        declared: tuple[Metric, ...] = (),
         since: int | None = None,
+        declared: tuple[Metric, ...] = (),
     ) -> None:
         self._catalog = Catalog(declared)
         self._opened = opened

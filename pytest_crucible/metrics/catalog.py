@@ -12,8 +12,9 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-LOWER, HIGHER = "lower", "higher"
-"""Which values of a metric are better."""
+from pytest_crucible.metrics.directions import HIGHER as HIGHER
+from pytest_crucible.metrics.directions import LOWER as LOWER
+from pytest_crucible.metrics.directions import better_by_name
 
 MIN, MAX = "min", "max"
 """Which value of a curve is its best."""
@@ -274,84 +275,6 @@ PASSES = re.compile(r"pass_(at|hat)_(\d+)$")
 
 CURVE_STATISTICS = ("steps", "first", "last", "best", "best_step")
 """Statistics of a logged number: ``loss.last``, ``loss.best_step``, …"""
-
-_HIGHER_NAMES = [
-    "score",
-    "accuracy",
-    "balanced_accuracy",
-    "top1_accuracy",
-    "top5_accuracy",
-    "precision",
-    "recall",
-    "specificity",
-    "sensitivity",
-    "f1",
-    "f1_score",
-    "auc",
-    "roc_auc",
-    "pr_auc",
-    "auroc",
-    "auprc",
-    "average_precision",
-    "mcc",
-    "exact_match",
-    "mrr",
-    "ndcg",
-    "bleu",
-    "rouge",
-    "rouge1",
-    "rouge2",
-    "rougel",
-    "rouge_1",
-    "rouge_2",
-    "rouge_l",
-    "meteor",
-    "chrf",
-    "iou",
-    "miou",
-    "dice",
-    "psnr",
-    "ssim",
-    "r2",
-    "r2_score",
-    "throughput",
-]
-_LOWER_NAMES = [
-    "loss",
-    "log_loss",
-    "logloss",
-    "cross_entropy",
-    "nll",
-    "error_rate",
-    "failure_rate",
-    "hallucination_rate",
-    "wer",
-    "cer",
-    "ter",
-    "perplexity",
-    "ppl",
-    "mae",
-    "mse",
-    "rmse",
-    "mape",
-    "smape",
-    "brier",
-    "brier_score",
-    "fid",
-]
-"""Names of numbers whose direction nobody disputes. Everything else has to be declared: a guess
-from a part of a name (``token`` in ``token_f1``) was wrong more often than right."""
-_PHASE = re.compile(r"(train|training|val|valid|validation|dev|test|eval)[_/]")
-
-
-def better_by_name(name: str) -> str | None:
-    """Return ``lower`` or ``higher`` if the whole name is a well-known one; None if it is not.
-
-    Case does not matter, and a phase may come first: ``val_loss``, ``train/accuracy``.
-    """
-    whole = name.lower().replace("-", "_")
-    whole = whole[phase.end() :] if (phase := _PHASE.match(whole)) else whole
-    return HIGHER if whole in _HIGHER_NAMES else LOWER if whole in _LOWER_NAMES else None
 
 
 def _unit_by_name(name: str) -> str:

@@ -76,7 +76,7 @@ def values(formula: str, numbers: Mapping[str, Floats]) -> Floats:
     import numpy as np  # not at the top: a marker is checked in sessions that need no NumPy
 
     with np.errstate(all="ignore"):
-        result: Floats = np.asarray(_evaluate(_parse(formula), numbers), dtype=np.float64)
+        result: Floats = np.asarray(_evaluate(_parse(formula), numbers, np.float64))
     return result
 
 
@@ -123,24 +123,30 @@ def _check_number(number: float) -> None:
         raise DefinitionError("a number of a formula is too large") from error
 
 
-def _evaluate(node: ast.expr, numbers: Mapping[str, Any]) -> Any:
-    """Return the value of a checked node: a float, or an array if ``numbers`` are arrays."""
+def _evaluate(node: ast.expr, numbers: Mapping[str, Any], real: Callable[..., Any] = float) -> Any:
+    """Return the value of a checked node: a float, or an array if ``numbers`` are arrays.
+
+    Args:
+        node: checked.
+        numbers: by name.
+        real: type of the formula's own numbers. Those of NumPy raise nothing: 1 / 0 is infinite.
+    """
     match node:
         case ast.Constant(value=number):
-            return float(number)  # type: ignore[arg-type]
+            return real(number)
         case ast.Name(id=name):
             return numbers[name]
         case ast.UnaryOp(op=op, operand=operand):
-            return _UNARY[type(op)](_evaluate(operand, numbers))
+            return _UNARY[type(op)](_evaluate(operand, numbers, real))
         case ast.BinOp(left=left, op=op, right=right):
-            first, second = _evaluate(left, numbers), _evaluate(right, numbers)
+            first, second = _evaluate(left, numbers, real), _evaluate(right, numbers, real)
             try:
                 return _BINARY[type(op)](first, second)
             except ZeroDivisionError as error:
                 base = left if isinstance(op, ast.Pow) else right
                 raise NoValueError(f"it divides by zero: {ast.unparse(base)} is 0") from error
         case ast.Call(func=ast.Name(id=called), args=arguments):
-            return _extreme(called, [_evaluate(argument, numbers) for argument in arguments])
+            return _extreme(called, [_evaluate(argument, numbers, real) for argument in arguments])
     raise AssertionError(node)  # `_check` lets nothing else through
 
 

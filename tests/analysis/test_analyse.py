@@ -20,7 +20,13 @@ from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED
-from pytest_crucible.stats.expectations import CONFIRMED, ERRORED, NOT_RUN, REJECTED
+from pytest_crucible.stats.expectations import (
+    CONFIRMED,
+    ERRORED,
+    INCONCLUSIVE,
+    NOT_RUN,
+    REJECTED,
+)
 from pytest_crucible.telemetry import HANDLER_FAILURE
 from tests.analysis.support import arm, run_of
 from tests.made_events import MS, event, reference_events, trial, trial_scope, write_run
@@ -188,14 +194,17 @@ def one_metric(group: Group, metrics: Metrics) -> Mapping[str, float]:
 
 
 def test_custom_metrics_can_be_expected(tmp_path: Path) -> None:
-    """Numbers that a plugin works out are metrics like any other."""
+    """Numbers that a plugin gives have no interval, so no claim about them is certain."""
     definition = define("exp", conditions=["a", "b"], expect=["f1 > 0.6"])
     run = run_of(tmp_path, [*arm("a", "p"), *arm("b", "p")], definition)
     (found,) = analyse(run, custom=one_metric).experiments
     assert {name: each.custom for name, each in found.metrics.items()} == {
         "a": {"f1": 0.5}, "b": {"f1": 0.75},
     }  # fmt: skip
-    assert [each.verdict for each in found.verdicts] == [REJECTED, CONFIRMED]
+    assert [each.verdict for each in found.verdicts] == [INCONCLUSIVE, INCONCLUSIVE]
+    assert {each.reason for each in found.verdicts} == {
+        "a plugin gave only the number; declare it with formula= or values="
+    }
 
 
 def test_custom_metrics_come_back_from_the_manifest(tmp_path: Path) -> None:

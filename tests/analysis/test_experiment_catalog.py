@@ -14,7 +14,7 @@ PLUGIN = Metric("score", unit="pt", better="lower", values=lambda _: [("a", 1.0)
 
 def test_the_author_counts_more_than_a_plugin() -> None:
     """But how a plugin works it out stays the plugin's."""
-    definition = define("e", metrics=[Metric("score", better="higher")])
+    definition = define("e", metrics={"score": "higher"})
     found = catalog_of(definition, ["default"], [PLUGIN]).declared["score"]
     assert (found.better, found.unit, found.values) == ("higher", "", PLUGIN.values)
 
@@ -30,8 +30,16 @@ def test_an_expectation_says_which_way_is_better(text: str, better: str) -> None
 
 def test_an_expectation_contradicts_nobody() -> None:
     """What was declared stays."""
-    definition = define("e", expect=["score > 3"], metrics=[Metric("score", better="lower")])
+    definition = define("e", expect=["score > 3"], metrics={"score": "lower"})
     assert catalog_of(definition, ["default"])["score.mean"].better == "lower"
+
+
+@pytest.mark.parametrize(
+    "expect", [["words > 3", "words.p95 < 9"], ["words.count > 3"], ["words.std_dev < 1"]]
+)
+def test_some_claims_tell_no_direction(expect: list[str]) -> None:
+    """Those that contradict each other, and those about how many values there are."""
+    assert catalog_of(define("e", expect=expect), ["default"])["words.mean"].better is None
 
 
 def test_built_in_metrics_are_not_declared_by_a_claim() -> None:

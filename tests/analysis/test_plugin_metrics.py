@@ -26,7 +26,7 @@ def test_without_plugins_it_is_the_summary() -> None:
 
 
 def test_declared_metrics_and_bare_numbers_are_united() -> None:
-    """A bare number sees the summary, and wins where both have the same name."""
+    """A bare number sees the summary; where both have a name, the one with observations counts."""
     each, problems = observed(), list[str]()
     catalog = Catalog([Metric("words", values=both), Metric("same", values=both)])
     found = summarise_all(
@@ -35,7 +35,7 @@ def test_declared_metrics_and_bare_numbers_are_united() -> None:
         lambda group, metrics: {"passed": metrics.tests.passed, "same": 7.0},
         problems,
     )
-    assert found.custom == {"words": 1.5, "same": 7.0, "passed": 2}
+    assert found.custom == {"words": 1.5, "same": 1.5, "passed": 2}
     assert list(each.declared) == ["words", "same"]
 
 

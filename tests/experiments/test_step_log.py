@@ -130,7 +130,7 @@ def test_curves_are_summarised_per_condition_and_judged(
     ]
     assert {each.verdict for each in only(pytester).verdicts} == {"CONFIRMED"}
     (loss,) = [c for c in only(pytester).comparisons["adam"] if c.metric == "loss.last"]
-    assert (loss.verdict, loss.lower_is_better, loss.n) == ("IMPROVED", True, (6,))
+    assert (loss.verdict, loss.better, loss.n) == ("IMPROVED", "lower", (6,))
 
 
 def test_trials_without_the_number_are_no_pass(pytester: pytest.Pytester) -> None:

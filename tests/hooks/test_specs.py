@@ -42,7 +42,8 @@ def test_an_enricher_adds_columns_and_corrects(
 def test_metrics_can_be_shown_and_expected(
     pytester: pytest.Pytester, mode: tuple[str, ...]
 ) -> None:
-    """A plugin's numbers are rows of the summary, part of the manifest, and can be expected."""
+    """A plugin's numbers are rows of the summary and of the manifest; without an interval, no
+    claim about them is certain."""
     pytester.makeconftest("""
         def pytest_crucible_metrics(observations, metrics):
             assert observations.condition == metrics.condition
@@ -53,10 +54,16 @@ def test_metrics_can_be_shown_and_expected(
     pytester.makepyfile(SUITE.format(more=', expect=["quality.index > a", "b.extra >= 1"]'))
     result = support.run(pytester, *mode)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["  quality.index *1*2*", "  CONFIRMED *b *quality.index > a*"])
+    result.stdout.fnmatch_lines(
+        [
+            "  quality.index *1*2*",
+            "  no interval for quality.index*: a plugin gave only *",
+            "  INCONCLUSIVE *b *quality.index > a*",
+        ]
+    )
     experiment = support.only(pytester)
     assert experiment.metrics["b"].custom == {"quality.index": 2.0, "extra": 1.0}
-    assert {each.verdict for each in experiment.verdicts} == {"CONFIRMED"}
+    assert {each.verdict for each in experiment.verdicts} == {"INCONCLUSIVE"}
 
 
 def test_metrics_of_several_plugins_are_united(pytester: pytest.Pytester) -> None:

@@ -93,7 +93,7 @@ def test_what_is_compared_has_a_row(arm: Subject) -> None:
     compared = [metric for metric in BUILT_IN.values() if metric.compared is not None]
     assert [row.metric for row in rows] == [metric.path for metric in compared]
     for row, metric in zip(rows, compared, strict=True):
-        assert (row.unit, row.lower_is_better) == (metric.unit, metric.better == "lower")
+        assert (row.unit, row.better) == (metric.unit, metric.better)
 
 
 def test_the_summary_shows_what_the_catalogue_says(arm: Subject) -> None:
@@ -198,14 +198,15 @@ def test_units(metric: str, unit: str) -> None:
     ("metric", "lower"),
     [
         ("latency.p95", True), ("cost", True), ("tokens.mean_total", True), ("val_loss.mean", True),
-        ("response_time.mean", True), ("hallucination_rate.mean", True), ("error_rate.mean", True),
+        ("hallucination_rate.mean", True), ("error_rate.mean", True), ("train/loss.best", True),
         ("success_rate", False), ("score.mean", False), ("accuracy.mean", False),
-        ("lossless.mean", False), ("mirror.mean", False), ("rouge_l.mean", False),
+        ("rouge_l.mean", False), ("response_time.mean", None), ("mirror.mean", None),
+        ("loss.best_step", None), ("loss.std_dev", None), ("score.count", None), ("f1", False),
     ],
 )  # fmt: skip
-def test_direction_is_told_by_the_name(metric: str, lower: bool) -> None:
-    """Times, costs and errors should fall; everything else should rise."""
-    assert PLAIN[metric].better == ("lower" if lower else "higher")
+def test_direction_is_told_by_the_name(metric: str, lower: bool | None) -> None:
+    """By a well-known name alone; nobody knows whether more steps are better."""
+    assert PLAIN[metric].better == {True: "lower", False: "higher", None: None}[lower]
 
 
 # --- documentation ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import itertools
 import math
 import resource
 from array import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_crucible.events.schema import MEASURED
+from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.stats.comparison import (
     ADDED,
+    CHANGED,
     EQUIVALENT,
     IMPROVED,
     INCONCLUSIVE,
@@ -25,13 +28,20 @@ from pytest_crucible.stats.comparison import (
     Options,
     cases_needed,
     change_of,
+    compare_subjects,
 )
 from pytest_crucible.stats.samples import MEAN, RATE
+from pytest_crucible.stats.subject import Subject
 from tests.stats.support import cases, compare_groups, events, group, lognormal, sample
+from tests.stats.support import subject as plain_subject
 
 
 def compared(base: Group, cand: Group, options: Options | None = None) -> dict[str, Comparison]:
     return {each.metric: each for each in compare_groups(base, cand, options)}
+
+
+def subject(of: Group, *declared: Metric) -> Subject:
+    return replace(plain_subject(of), catalog=Catalog(declared))
 
 
 def latency(n: int, factor: float, *, mark: str = "c", seed: int = 1) -> Group:
@@ -60,7 +70,7 @@ def test_direction_of_good() -> None:
         for seed, factor in ((1, 1.0), (2, 2.0))
     )
     assert compared(base, cand)["score.mean"].verdict == IMPROVED
-    told = Options(lower_is_better={"score": True})
+    told = Options(better={"score": "lower"})
     assert compared(base, cand, told)["score.mean"].verdict == REGRESSED
 
 
@@ -115,25 +125,79 @@ def test_all_failures() -> None:
 
 
 def test_deterministic_metrics() -> None:
-    """Tokens that never vary: equal is EQUIVALENT, more is REGRESSED, three values are too few."""
+    """Steps that never vary: equal is EQUIVALENT, more is CHANGED, three values are too few."""
 
     def tokens(n: int, count: float) -> Group:
         return group(events(cases(n), {"steps": [count] * n}))
 
     same, more = (compared(tokens(10, 5), tokens(10, count))["steps.mean"] for count in (5, 7))
-    assert (same.verdict, more.verdict) == (EQUIVALENT, REGRESSED)
+    assert (same.verdict, more.verdict) == (EQUIVALENT, CHANGED)
     few = compared(tokens(3, 5), tokens(3, 7))["steps.mean"]
     assert (few.verdict, few.reason) == (
         INCONCLUSIVE, "nothing varies in 3: no spread to measure",
     )  # fmt: skip
 
 
-def test_baseline_of_zero() -> None:
-    """A margin relative to nothing is taken as it is; the change is a difference."""
-    base = group(events(cases(20), {"toxicity": [0.0] * 20}))
-    cand = group(events(cases(20), {"toxicity": lognormal(20, 1)}))
-    found = compared(base, cand)["toxicity.mean"]
-    assert (found.verdict, found.scale, found.baseline) == (REGRESSED, "difference", 0)
+@pytest.mark.parametrize("name", ["wer", "leak_rate"])
+@pytest.mark.parametrize("size", [1e-6, 0.04, 10.0])
+def test_baseline_of_zero(name: str, size: float) -> None:
+    """There is no margin relative to nothing: any certain change is beyond it."""
+    base = group(events(cases(20), {name: [0.0] * 20}))
+    varying = group(events(cases(20), {name: lognormal(20, 1, size)}))
+    alike = group(events(cases(20), {name: [size] * 20}))
+    verdict = REGRESSED if name == "wer" else CHANGED
+    for cand in (varying, alike):
+        found = compared(base, cand)[f"{name}.mean"]
+        assert (found.verdict, found.scale, found.baseline) == (verdict, "difference", 0)
+        assert found.p is not None
+        assert found.p < 0.05
+
+
+def test_a_margin_of_a_bounded_metric_is_in_its_unit() -> None:
+    """That of the metric, and one given for it; else, and without two ends, it is relative."""
+    base = group(events(cases(40), {"score": np.linspace(0.1, 0.2, 40).tolist()}))
+    cand = group(events(cases(40), {"score": np.linspace(0.12, 0.22, 40).tolist()}))
+
+    def verdict(declared: Metric, options: Options | None = None) -> str:
+        found = compare_subjects(*(subject(each, declared) for each in (base, cand)), options)
+        return next(each.verdict for each in found if each.metric == "score.mean")
+
+    score = Metric("score", better="higher", range=(0, 1))
+    assert verdict(score) == IMPROVED  # by 13 %
+    assert verdict(replace(score, margin=0.05)) == EQUIVALENT
+    assert verdict(score, Options(margins={"score": 0.05})) == EQUIVALENT
+    assert verdict(replace(score, margin=0.05, range=(0, None))) == IMPROVED
+    assert verdict(replace(score, unit="%")) == EQUIVALENT  # percentage points
+
+
+NEUTRAL = (
+    "token_f1", "tokens_per_second", "steps_completed", "ttft_ms", "retries", "words", "violations",
+    "time", "distance", "score2", "my_loss_count",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_what_nobody_declared_is_changed(name: str) -> None:
+    """In either direction; with a direction it is judged."""
+    base = group(events(cases(30), {name: lognormal(30, 1)}))
+    cand = group(events(cases(30), {name: lognormal(30, 1, 2)}))
+    for first, second, verdict in ((base, cand, REGRESSED), (cand, base, IMPROVED)):
+        assert compared(first, second)[f"{name}.mean"].verdict == CHANGED
+        told = Options(better={name: "lower"})
+        assert compared(first, second, told)[f"{name}.mean"].verdict == verdict
+    assert compared(base, base)[f"{name}.mean"].verdict == EQUIVALENT
+
+
+def test_values_outside_the_range_allow_no_verdict() -> None:
+    """The data contradict the declaration."""
+    score = Metric("score", better="higher", range=(0, 1))
+    base = subject(group(events(cases(30), {"score": [0.5] * 30})), score)
+    cand = subject(group(events(cases(30), {"score": [*[0.9] * 28, 1.5, -1]})), score)
+    found = {each.metric: each for each in compare_subjects(base, cand)}["score.mean"]
+    assert (found.verdict, found.change) == (INCONCLUSIVE, pytest.approx(0.357, abs=0.001))
+    assert found.reason == (
+        "candidate: 2 of 30 values of score outside its range 0 to 1: -1 in c29"
+    )
 
 
 def test_latency_of_zero_has_no_ratio() -> None:
@@ -243,8 +307,8 @@ def test_rate_and_score_of_the_same_name() -> None:
     """Right-or-wrong before, shades after: compared as means, with a relative margin."""
     base = group(events(cases(20), {"score": [0.0, 1.0] * 10}))
     cand = group(events(cases(20), {"score": lognormal(20, 1)}))
-    assert compared(base, cand)["score.mean"].share is False
-    assert compared(base, base)["score.mean"].share is True
+    assert compared(base, cand)["score.mean"].absolute is False
+    assert compared(base, base)["score.mean"].absolute is True
 
 
 # --- size --------------------------------------------------------------------------------------
