@@ -23,6 +23,7 @@ from pytest_crucible.metrics.ensembles import (
     summarise_ensembles,
     summarise_hedging,
 )
+from pytest_crucible.metrics.latencies import latencies
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
 from pytest_crucible.metrics.values import (
@@ -47,12 +48,12 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
     """
     columns = _Columns(group)
     everything = np.ones(len(columns.name), dtype=bool)
-    counted = columns.counted
+    counted, spent = columns.counted, latencies(group)
     return Metrics(
         experiment=group.experiment,
         condition=group.condition,
         summary=_recording(group, columns),
-        latency=distribution(columns.latency_ms[counted], columns.weights(counted)),
+        latency=distribution(spent.ms, spent.weights),
         cost=_cost(columns, columns.counted_cost),
         reliability=_reliability(columns, counted, _cancelled(group)),
         tokens=_tokens(columns, columns.counted_tokens),

@@ -13,6 +13,7 @@ from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, M
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
+from pytest_crucible.metrics.latencies import latencies
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
 from pytest_crucible.stats.passing import flips, passes
 from pytest_crucible.stats.samples import (
@@ -112,6 +113,11 @@ def _column(column: str, counted: str) -> Draw:
     return draw
 
 
+def _latencies(group: Group, _: Metric) -> Sample:
+    spent = latencies(group)
+    return made(spent.ms, spent.cases, group.cases, MEAN, spent.weights)
+
+
 _success = _column("success", "counted")
 
 
@@ -207,7 +213,7 @@ _DRAWS: Mapping[str, Draw] = {
     "durations": _durations,
     "operations": _operations,
     "failures": _failures,
-    "latency": _column("latency_ms", "counted"),
+    "latency": _latencies,
     "cost": _column("cost_usd", "counted_cost"),
     **PER_TRIAL,
     "input tokens": _column("input_tokens", "counted_tokens"),
