@@ -7,7 +7,10 @@ of the trial are added up.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,3 +127,80 @@ def _overlaps(ms: Floats, ends: Ints, trials: Ints, began: Floats) -> Floats:
     common[common <= _ROUNDING_US] = 0
     overlaps[rows] = np.minimum(common / 1000, ms[rows])
     return overlaps
+
+
+class Busy:
+    """The time that one trial spent in operations, one operation at a time, in bounded memory.
+
+    It gives what `latencies` gives, if operations come roughly in the order in which they end.
+    """
+
+    MOST = 1024
+    """So many intervals are kept; then earlier ones that no other overlaps are added up."""
+
+    def __init__(self) -> None:
+        self.began_us = math.inf  # inf: its beginning was not recorded
+        self._first_us = math.inf
+        self._sum_ms = self._settled_ms = 0.0
+        self._count = 0
+        self._intervals: list[tuple[int, int, float]] = []  # start and end in µs, ms that count
+
+    def add(self, end_us: int, ms: float) -> None:
+        """Add an operation that ended at ``end_us`` and took ``ms``."""
+        start = end_us - round(min(max(ms * 1000, 0), _LONGEST_US))
+        self._first_us = min(self._first_us, start)
+        self._sum_ms += ms
+        self._count += 1
+        self._intervals.append((start, end_us, ms))
+        if len(self._intervals) > self.MOST:
+            joined = _joined(self._intervals)
+            settled, self._intervals = joined[: -self.MOST // 4], joined[-self.MOST // 4 :]
+            self._settled_ms += sum(each for _, _, each in settled)
+
+    def ms(self) -> float | None:
+        """Return the time spent so far; None if there was no operation."""
+        if not self._count:
+            return None
+        if self.began_us < math.inf and self._first_us < self.began_us - _CLOCKS_US:
+            return self._sum_ms
+        joined = _joined(self._intervals)
+        if joined and joined[-1][1] - self._first_us > _LONGEST_US:
+            return self._sum_ms
+        return self._settled_ms + sum(each for _, _, each in joined)
+
+    def merge(self, other: Busy) -> None:
+        """Add the operations of another part of the trial."""
+        self.merge_dict(other.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold, for `merge_dict`."""
+        limits = (None if at == math.inf else at for at in (self.began_us, self._first_us))
+        return {
+            "us": list(limits),
+            "ms": [self._sum_ms, self._settled_ms],
+            "count": self._count,
+            "intervals": [list(each) for each in self._intervals],
+        }
+
+    def merge_dict(self, data: Mapping[str, Any]) -> None:
+        """Add what `to_dict` returned elsewhere."""
+        began, first = (math.inf if at is None else int(at) for at in data["us"])
+        self.began_us = min(self.began_us, began)
+        self._first_us = min(self._first_us, first)
+        self._sum_ms += float(data["ms"][0])
+        self._settled_ms += float(data["ms"][1])
+        self._count += int(data["count"])
+        self._intervals += [(int(s), int(e), float(ms)) for s, e, ms in data["intervals"]]
+
+
+def _joined(intervals: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+    """Return the union of intervals, in order, each with the ms that it stands for."""
+    joined: list[tuple[int, int, float]] = []
+    for start, end, ms in sorted(intervals):
+        common = min(joined[-1][1], end) - start if joined else 0
+        if common <= _ROUNDING_US:
+            joined.append((start, end, ms))
+        else:
+            first, last, spent = joined[-1]
+            joined[-1] = first, max(last, end), spent + ms - min(common / 1000, ms)
+    return joined
