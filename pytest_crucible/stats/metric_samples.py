@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics import weighted
-from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, Metric
+from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, LOWER, MAX, MIN, Metric
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
@@ -204,6 +204,28 @@ PER_TRIAL: Mapping[str, Draw] = {
     "cost of trials": _per_trial("cost_usd", "counted_cost"),
     "tokens of trials": _per_trial("total_tokens", "counted_tokens"),
 }
+
+_TOTALS: Mapping[str, Draw] = {
+    "latency.total": _latencies,
+    "cost.total": PER_TRIAL["cost of trials"],
+    "tokens.total": PER_TRIAL["tokens of trials"],
+    "tokens.total_prompt": _per_trial("input_tokens", "counted_tokens"),
+    "tokens.total_completion": _per_trial("output_tokens", "counted_tokens"),
+    "tests.duration_ms.total": _durations,
+}
+"""What adds up to a total; most draw one observation per trial."""
+
+
+def totals_of(group: Group, path: str) -> Sample | None:
+    """Return observations that add up to the total at ``path``; None if there are none."""
+    draw = _TOTALS.get(path)
+    if draw is not None:
+        return draw(group, BUILT_IN[path])
+    name, _, statistic = path.rpartition(".")
+    if statistic == "total" and name in group.recorded:
+        return _recorded(group, group.recorded[name])
+    return None
+
 
 _DRAWS: Mapping[str, Draw] = {
     "trials": _outcomes,
