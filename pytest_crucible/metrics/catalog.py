@@ -50,7 +50,8 @@ class Metric:
     Attributes:
         path: as expectations write it, ``latency.p95``; the name of a declared metric, which the
             key of the mapping gives.
-        unit: ``ms``, ``$``, ``%`` (a share between 0 and 1, shown in percent), or empty.
+        unit: ``ms``, ``$``, ``tokens``, ``%`` (a share between 0 and 1, shown in percent),
+            or empty.
         better: ``lower`` or ``higher``; None if neither is better, or nobody said which.
         range: the smallest and the largest possible value; None for no limit.
         margin: the largest change that does not matter: in the unit of the metric if its range has
@@ -172,7 +173,7 @@ _OF_TRIALS = (
 
 _LATENCY = Metric("latency", "ms", LOWER, POSITIVE, drawn="latency")
 _COST = Metric("cost", "$", LOWER, POSITIVE, drawn="cost")
-_TOKENS = Metric("tokens", "", LOWER, POSITIVE)
+_TOKENS = Metric("tokens", "tokens", LOWER, POSITIVE)
 _DURATION = Metric("tests.duration_ms", "ms", LOWER, POSITIVE, drawn="durations")
 
 _OF_EVENTS = (

@@ -42,7 +42,7 @@ class StreamingMetrics:
     numbers of a kind, percentiles are only within ``relative_error``. And outcomes of trials,
     anomalies, ensembles and hedging are missing, because they need the whole record.
 
-    Memory grows with the number of different event names, not with the number of events.
+    Memory grows with the number of different event names and of trials, not with that of events.
 
     Args:
         experiment: name of the experiment; events of others are ignored.
@@ -86,6 +86,8 @@ class StreamingMetrics:
         if event.internal:
             if event.name == RECORD:
                 self._sums.add_recorded(event)
+            elif event.name == TRIAL_START and scope.case is not None:
+                self._sums.begin_trial((scope.case, scope.trial or 0), event.time_us)
             return
         enriched = enrich(event)
         for enricher in enrichers:
@@ -97,7 +99,7 @@ class StreamingMetrics:
         key = event.run, event.node, scope
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = _Place(self._sums, scope.role == JUDGE)
+            place = self._places[key] = _Place(self._sums, scope)
             if len(self._places) > MAX_SCOPES:
                 self._places.popitem(last=False)[1].settle_all()
         elif len(self._places) > 1:
@@ -180,8 +182,10 @@ class _Place:
     class is the table that they see (`Columns`): it only holds the rows that still wait.
     """
 
-    def __init__(self, sums: Sums, judge: bool) -> None:
+    def __init__(self, sums: Sums, scope: Scope) -> None:
         self._sums = sums
+        self._judge = scope.role == JUDGE
+        self._trial = None if scope.case is None else (scope.case, scope.trial or 0)
         self._nesting = Nesting()
         self._parts: OrderedDict[int, Row] = OrderedDict()  # may turn out to be parts
         self._spans: OrderedDict[int, Row] = OrderedDict()  # another span may report the same call
@@ -192,7 +196,7 @@ class _Place:
         self.failed: dict[int, str] = {}
         self.cancelled = _Cancelled(self._find)
         self.merged = _NotKept()
-        self._calls = Calls(self, CallCounts(), judge)
+        self._calls = Calls(self, CallCounts(), self._judge)
 
     def _find(self, number: int) -> Row | None:
         return self._parts.get(number) or self._spans.get(number)
@@ -214,6 +218,8 @@ class _Place:
             counted_cost=cost,
             counted_tokens=tokens,
             cancelled=enriched.cancelled and counted,
+            judge=self._judge,
+            trial=self._trial,
         )
         if self._nesting.may_claim(number):
             self._put(self._parts, number, row, MAX_PARTS)
@@ -313,6 +319,7 @@ class LiveMetrics:
         for event in events:
             if event.name in (TRIAL_START, TRIAL_STOP):
                 self._book.add(event)
+                self._streaming.add(event)
             elif event.name == LOG and event.scope is not None:
                 add_logged(self._logged, event, self._case(event.scope), event.scope.trial or 0, 0)
             else:

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.events.enrichment import Enriched, number
 from pytest_crucible.events.event import Event
+from pytest_crucible.metrics.distribution import Distribution
+from pytest_crucible.metrics.latencies import Busy
 from pytest_crucible.metrics.running import Numbers
-from pytest_crucible.metrics.summary import cost_of, reliability_of, tokens_of
+from pytest_crucible.metrics.summary import cost_of, distribution, reliability_of, tokens_of
 from pytest_crucible.metrics.values import (
     Cost,
     EventMetrics,
@@ -23,7 +27,7 @@ from pytest_crucible.metrics.values import (
 
 @dataclass(slots=True)
 class Row:
-    """The values of one event that are added up."""
+    """The values of one event that are added up; ``trial`` is its case and number."""
 
     name: str
     weight: float | None
@@ -33,6 +37,8 @@ class Row:
     counted_cost: int
     counted_tokens: int
     cancelled: bool
+    judge: bool = False
+    trial: tuple[str, int] | None = None
 
 
 class Part:
@@ -48,9 +54,9 @@ class Part:
         self.latency, self.cost = Numbers(exact, error), Numbers(exact, error)
         self.tokens = tuple(Numbers(exact, error) for _ in range(3))  # input, output, total
 
-    def add_operation(self, row: Row, weight: float) -> None:
+    def add_operation(self, row: Row, weight: float, timed: bool = True) -> None:
         enriched = row.enriched
-        if enriched.latency_ms is not None:
+        if timed and enriched.latency_ms is not None:
             self.latency.add(enriched.latency_ms, weight)
         if enriched.success is not None:
             if enriched.success:
@@ -122,6 +128,7 @@ class Sums:
         self._overall = Part(exact, error)
         self._by_name: dict[str, Part] = {}
         self._recorded: dict[str, Numbers] = {}
+        self._trials: dict[tuple[str, int], Busy] = {}
         self._kept = 0
         self._sampled = False
         self._first_us: int | None = None
@@ -136,7 +143,9 @@ class Sums:
         overall = self._overall
         overall.count += weight
         if row.counted:
-            overall.add_operation(row, weight)
+            overall.add_operation(row, weight, timed=not row.judge)
+            if row.trial is not None and not row.judge and row.enriched.latency_ms is not None:
+                self._trial(row.trial).add(row.time_us, row.enriched.latency_ms)
         if row.cancelled:
             overall.cancelled += weight
         if row.counted_cost:
@@ -148,6 +157,17 @@ class Sums:
         part.add_operation(row, weight)
         part.add_cost(row, weight)
         part.add_tokens(row, weight)
+
+    def _trial(self, trial: tuple[str, int]) -> Busy:
+        busy = self._trials.get(trial)
+        if busy is None:
+            busy = self._trials[trial] = Busy()
+        return busy
+
+    def begin_trial(self, trial: tuple[str, int], time_us: int) -> None:
+        """Note that an attempt of a trial began."""
+        busy = self._trial(trial)
+        busy.began_us = min(busy.began_us, time_us)
 
     def _seen(self, first_us: int, last_us: int) -> None:
         earliest = self._first_us
@@ -181,6 +201,8 @@ class Sums:
             self._named(name).merge(part)
         for name, numbers in other._recorded.items():
             self._numbers(name).merge(numbers)
+        for trial, busy in other._trials.items():
+            self._trial(trial).merge(busy)
         self._kept += other._kept
         self._sampled = self._sampled or other._sampled
         if other._first_us is not None:
@@ -192,6 +214,7 @@ class Sums:
             "overall": self._overall.to_dict(),
             "by_name": {name: part.to_dict() for name, part in self._by_name.items()},
             "recorded": {name: numbers.to_dict() for name, numbers in self._recorded.items()},
+            "trials": [[*trial, busy.to_dict()] for trial, busy in self._trials.items()],
             "kept": self._kept,
             "sampled": self._sampled,
             "time_us": None if self._first_us is None else [self._first_us, self._last_us],
@@ -204,6 +227,8 @@ class Sums:
             self._named(name).merge_dict(part)
         for name, numbers in data["recorded"].items():
             self._numbers(name).merge_dict(numbers)
+        for case, trial, busy in data["trials"]:
+            self._trial((str(case), int(trial))).merge_dict(busy)
         self._kept += int(data["kept"])
         self._sampled = self._sampled or bool(data["sampled"])
         if data["time_us"] is not None:
@@ -216,13 +241,19 @@ class Sums:
             experiment=experiment,
             condition=condition,
             summary=self._recording(),
-            latency=overall.latency.describe(),
+            latency=self._latency(),
             cost=overall.cost_metrics(),
             reliability=overall.reliability(),
             tokens=overall.token_metrics(),
             recorded={name: numbers.describe() for name, numbers in sorted(self._recorded.items())},
             by_event={name: _event_metrics(part) for name, part in sorted(self._by_name.items())},
         )
+
+    def _latency(self) -> Distribution:
+        spent = [ms for busy in self._trials.values() if (ms := busy.ms()) is not None]
+        if not spent or self._sampled:
+            return self._overall.latency.describe()
+        return distribution(np.array(spent, dtype=np.float64))
 
     def _recording(self) -> Recording:
         if self._first_us is None:

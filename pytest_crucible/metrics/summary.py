@@ -26,6 +26,7 @@ from pytest_crucible.metrics.ensembles import (
 )
 from pytest_crucible.metrics.formula import NoValueError, variables
 from pytest_crucible.metrics.formula import value as formula_value
+from pytest_crucible.metrics.latencies import latencies
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, SUCCESSES, Trial
 from pytest_crucible.metrics.values import (
@@ -50,7 +51,7 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
     """
     columns = _Columns(group)
     everything = np.ones(len(columns.name), dtype=bool)
-    counted = columns.counted
+    counted, spent = columns.counted, latencies(group)
     recorded = {
         name: distribution(np.frombuffer(series.values, dtype=np.float64))
         for name, series in sorted(group.recorded.items())
@@ -59,7 +60,7 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
         experiment=group.experiment,
         condition=group.condition,
         summary=_recording(group, columns),
-        latency=distribution(columns.latency_ms[counted], columns.weights(counted)),
+        latency=distribution(spent.ms, spent.weights),
         cost=_cost(columns, columns.counted_cost),
         reliability=_reliability(columns, counted, _cancelled(group)),
         tokens=_tokens(columns, columns.counted_tokens),

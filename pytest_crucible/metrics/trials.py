@@ -45,6 +45,7 @@ class Attempt:
             an attempt that began and never ended.
         duration_ms: of setup, call and teardown together; None if it never ended.
         error: type and first line of the exception; None if there was none.
+        began_us: when it began, in µs since the epoch; None if its beginning was not recorded.
     """
 
     node: tuple[str, str]
@@ -52,6 +53,7 @@ class Attempt:
     outcome: str = UNFINISHED
     duration_ms: float | None = None
     error: str | None = None
+    began_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -226,7 +228,8 @@ class TrialBook:
         if runs is not None and event.run not in runs:
             trial.duplicates += event.name == TRIAL_START
             return None
-        attempt = Attempt(node, scope.attempt or 1)
+        began_us = event.time_us if event.name == TRIAL_START else None
+        attempt = Attempt(node, scope.attempt or 1, began_us=began_us)
         trial.attempts.append(attempt)
         return attempt
 

@@ -135,7 +135,8 @@ class Metrics:
     """All numbers of one experiment under one condition.
 
     Attributes:
-        latency: of operations, in ms.
+        latency: in ms: the time that each trial spent in operations; outside trials, of each
+            operation.
         recorded: numbers given to ``record``, by name.
         logged: numbers given to ``log``, by name.
         by_event: metrics by event name.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pytest_crucible.events.schema import BY_METRIC
 from pytest_crucible.metrics.anomalies import Unusual, Worst
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.report.numbers import decimals, show
+from pytest_crucible.report.numbers import decimals, format_of, show
 
 _UNITS = {"latency": "ms", "cost": "$"}
 _NOUNS = {"latency": "latencies", "cost": "costs"}
@@ -77,7 +77,7 @@ def _farthest(by_condition: Mapping[str, Unusual]) -> tuple[str, Worst]:
 
 def _worst(metric: str, worst: Worst) -> Iterator[str]:
     unit = _UNITS.get(metric, "")
-    yield f"worst {show(worst.value, unit, decimals([worst.value]))}"
+    yield f"worst {format_of(unit, [worst.value]).show(worst.value)}"
     if metric in BY_METRIC:
         times = worst.value / worst.median
         yield f"{show(times, '', 0 if times >= 10 else decimals([times]))} × the median"

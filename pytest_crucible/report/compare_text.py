@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, RunComparison
-from pytest_crucible.report.numbers import decimals, show
+from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.terminal import STYLES, Line, comparison_lines
 from pytest_crucible.stats.comparison import ADDED, CHANGED, NO_INTERVAL, REGRESSED, REMOVED
 
@@ -82,7 +82,7 @@ def case_notes(arm: ArmComparison) -> Iterator[tuple[str, str]]:
     ):
         if names:
             shown = ", ".join(
-                f"{one_line(metric)} {show(value, unit, decimals([value]))}"
+                f"{one_line(metric)} {format_of(unit, [value]).show(value)}"
                 for metric, (value, unit) in numbers.items()
             )
             text = f"{plural(len(names), 'case')}: {some(names)}"

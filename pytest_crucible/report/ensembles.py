@@ -9,7 +9,7 @@ from tabulate import tabulate
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics, ModelCalls
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.report.numbers import MISSING, decimals, show
+from pytest_crucible.report.numbers import MISSING, format_of
 
 
 def ensemble_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _hedging(hedging: HedgingMetrics) -> str:
     if hedging.duplicated:
         parts.append(_with_unknown("losers cost", _usd(hedging), hedging.unknown_cost))
         saved = hedging.saved_ms.total
-        text = None if saved is None else show(saved, "ms", decimals([saved]))
+        text = None if saved is None else format_of("ms", [saved]).show(saved)
         parts.append(_with_unknown("saved", text, hedging.unknown_saving))
     return " · ".join(parts)
 
@@ -90,4 +90,4 @@ def _rows(kind: str, models: Mapping[str, ModelCalls]) -> list[list[str]]:
 
 
 def _milliseconds(latency: float | None) -> str:
-    return MISSING if latency is None else show(latency, "ms", decimals([latency]))
+    return MISSING if latency is None else format_of("ms", [latency]).show(latency)

@@ -9,13 +9,7 @@ from xml.etree import ElementTree as ET
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import RunComparison, failing
 from pytest_crucible.report.compare_text import case_notes
-from pytest_crucible.report.numbers import (
-    decimals,
-    show,
-    show_change,
-    show_change_interval,
-)
-from pytest_crucible.report.terminal import comparison_note, verdict_text
+from pytest_crucible.report.terminal import comparison_format, comparison_note, verdict_text
 from pytest_crucible.stats.comparison import (
     INCONCLUSIVE,
     REGRESSED,
@@ -79,13 +73,11 @@ def _compared(comparison: RunComparison, several: bool) -> Iterator[Case]:
 
 def change_text(comparison: Comparison) -> str:
     """``100 ms → 120 ms, +20.1 % [+15.2, +25.3], needs …``."""
-    unit, scale = comparison.unit, comparison.scale
-    before, after = comparison.baseline, comparison.candidate
-    digits = decimals([side for side in (before, after) if side is not None])
-    parts = [f"{show(before, unit, digits)} → {show(after, unit, digits)}"]
+    scale, form = comparison.scale, comparison_format(comparison)
+    parts = [f"{form.show(comparison.baseline)} → {form.show(comparison.candidate)}"]
     if comparison.change is not None:
-        interval = show_change_interval(comparison.low, comparison.high, scale, unit, digits)
-        change = show_change(comparison.change, scale, unit, digits)
+        interval = form.change_interval(comparison.low, comparison.high, scale)
+        change = form.change(comparison.change, scale)
         parts.append(f"{change} {interval}".rstrip())
     if comparison_note(comparison):
         parts.append(comparison_note(comparison))

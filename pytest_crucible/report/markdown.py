@@ -13,15 +13,10 @@ from pytest_crucible.report.compare_text import (
     sliced_title,
     verdict_line,
 )
-from pytest_crucible.report.numbers import (
-    decimals,
-    show,
-    show_change,
-    show_change_interval,
-    show_p,
-)
+from pytest_crucible.report.numbers import format_of, show_p
 from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
+    comparison_format,
     comparison_note,
     estimate_text,
     render_experiment,
@@ -99,17 +94,16 @@ def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Itera
         right=("before", "after", "change", "95 % interval", "p (Holm)", "effect", "n"),
     )  # fmt: skip
     for arm, row in rows:
-        unit = row.unit
-        digits = decimals([side for side in (row.baseline, row.candidate) if side is not None])
+        form = comparison_format(row)
         effect = f"{row.effect[0]} {row.effect[1]:.2f}" if row.effect else ""
         yield _row(
             f"{_mark(row.verdict)} {row.verdict}",
             arm.name,
             row.metric,
-            show(row.baseline, unit, digits),
-            show(row.candidate, unit, digits),
-            show_change(row.change, row.scale, unit, digits),
-            show_change_interval(row.low, row.high, row.scale, unit, digits),
+            form.show(row.baseline),
+            form.show(row.candidate),
+            form.change(row.change, row.scale),
+            form.change_interval(row.low, row.high, row.scale),
             show_p(row.p),
             effect,
             " + ".join(f"{n:,}" for n in row.n),
@@ -146,8 +140,9 @@ def _results(results: Results, by: Sequence[str] | None) -> Iterator[str]:
             estimates = [subject.estimate(metric.path) for subject in subjects]
             values = [estimate.value for estimate in estimates if estimate.value is not None]
             if values:
-                digits = decimals(values)
-                cells = (estimate_text(metric.unit, estimate, digits) for estimate in estimates)
+                bounds = [bound for each in estimates for bound in (each.low, each.high)]
+                form = format_of(metric.unit, values, bounds)
+                cells = (estimate_text(form, estimate) for estimate in estimates)
                 rows.append(_row(metric.path, *cells))
         table = [*_table_head(header, right=experiment.conditions), *rows]
         yield from _folded("metrics, with 95 % intervals", table)

@@ -4,8 +4,69 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 MISSING = "–"
+_TIMES = (("µs", 0.001), ("ms", 1.0), ("s", 1_000.0), ("min", 60_000.0), ("h", 3_600_000.0))
+"""Units of time and their sizes in ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How the numbers of one row are shown: all in one unit, with the same number of decimals.
+
+    Attributes:
+        unit: as in the catalogue, but a time may have another unit than ms.
+        size: of the unit, in the catalogue's unit.
+        digits: decimals.
+    """
+
+    unit: str
+    size: float
+    digits: int
+
+    def show(self, value: float | None) -> str:
+        """Return a number with its unit, see `show`."""
+        return show(self._scaled(value), self.unit, self.digits)
+
+    def interval(self, low: float | None, high: float | None) -> str:
+        """Return the interval of a number, see `show_interval`."""
+        return show_interval(self._scaled(low), self._scaled(high), self.unit, self.digits)
+
+    def change(self, value: float | None, scale: str) -> str:
+        """Return a change with its unit, see `show_change`."""
+        scaled = value if scale == "ratio" else self._scaled(value)
+        return show_change(scaled, scale, self.unit, self.digits)
+
+    def change_interval(self, low: float | None, high: float | None, scale: str) -> str:
+        """Return the interval of a change, see `show_change_interval`."""
+        if scale != "ratio":
+            low, high = self._scaled(low), self._scaled(high)
+        return show_change_interval(low, high, scale, self.unit, self.digits)
+
+    def _scaled(self, value: float | None) -> float | None:
+        return None if value is None else value / self.size
+
+
+def format_of(
+    unit: str, values: Sequence[float | None], bounds: Sequence[float | None] = ()
+) -> Format:
+    """Return the format of a row: a time in the unit that suits the largest value.
+
+    Args:
+        unit: as in the catalogue.
+        values: the numbers of the row; None where there is none.
+        bounds: as for `decimals`.
+    """
+    numbers = [value for value in values if value is not None]
+    size = 1.0
+    if unit == "ms":
+        largest = max((abs(value) for value in numbers if math.isfinite(value)), default=0.0)
+        fitting = [time for time in _TIMES if largest >= time[1]] if largest else []
+        unit, size = fitting[-1] if fitting else _TIMES[0] if largest else (unit, size)
+    scaled = [number / size for number in numbers]
+    limits = [None if bound is None else bound / size for bound in bounds]
+    return Format(unit, size, decimals(scaled, limits))
 
 
 def decimals(values: Sequence[float], bounds: Sequence[float | None] = ()) -> int:
@@ -58,14 +119,17 @@ def show_interval(low: float | None, high: float | None, unit: str, digits: int)
 
 
 def show_change(value: float | None, scale: str, unit: str, digits: int) -> str:
-    """``+11.7 pp``, ``-3.2 %``, ``+0.075``."""
+    """``+11.7 pp``, ``-3.2 %``, ``+0.075``, ``+99 ms``, ``-$0.10``."""
     if value is None or not math.isfinite(value):
         return MISSING
     if scale == "ratio":
         return f"{(value - 1) * 100:+,.1f} %"
     if unit == "%":
         return f"{value * 100:+.1f} pp"
-    return f"{value:+,.{digits}f}"
+    if unit == "$":
+        return f"{'-' if value < 0 else '+'}${abs(value):,.{max(2, digits)}f}"
+    text = f"{value:+,.{digits}f}"
+    return f"{text} {unit}" if unit else text
 
 
 def show_change_interval(

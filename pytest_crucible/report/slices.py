@@ -8,7 +8,8 @@ from tabulate import tabulate
 
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.slices import Slices
-from pytest_crucible.report.numbers import decimals, show, show_interval
+from pytest_crucible.metrics.catalog import Metric
+from pytest_crucible.report.numbers import Format, format_of
 
 
 def slice_title(slices: Slices) -> str:
@@ -25,15 +26,13 @@ def slice_cells(slices: Slices) -> tuple[list[str], list[list[str]]]:
     several = any(len(each.subjects) > 1 for each in shown)
     header = ["slice", *(["condition"] if several else [])]
     header += ["cases", *(metric.path for metric in slices.metrics)]
-    digits = {metric.path: _digits(slices, metric.path) for metric in slices.metrics}
+    forms = {metric.path: _format(slices, metric) for metric in slices.metrics}
     rows = []
     for each in shown:
         for condition, estimates in each.estimates.items():
             cells = [
-                f"{show(e.value, m.unit, digits[m.path])} "
-                f"{show_interval(e.low, e.high, m.unit, digits[m.path])}".rstrip()
-                for m in slices.metrics
-                for e in [estimates[m.path]]
+                f"{form.show(found.value)} {form.interval(found.low, found.high)}".rstrip()
+                for found, form in ((estimates[path], form) for path, form in forms.items())
             ]
             rows.append([each.value, *([condition] if several else []), f"{len(each.cases):,}"])
             rows[-1] += cells
@@ -52,8 +51,7 @@ def slice_table(slices: Slices) -> Iterator[str]:
     ).splitlines()
 
 
-def _digits(slices: Slices, path: str) -> int:
-    estimates = [found[path] for each in slices.slices for found in each.estimates.values()]
-    values = [each.value for each in estimates if each.value is not None]
+def _format(slices: Slices, metric: Metric) -> Format:
+    estimates = [found[metric.path] for each in slices.slices for found in each.estimates.values()]
     bounds = [bound for each in estimates for bound in (each.low, each.high)]
-    return decimals(values, bounds)
+    return format_of(metric.unit, [each.value for each in estimates], bounds)

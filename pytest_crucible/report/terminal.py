@@ -15,14 +15,7 @@ from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.logged import logged_lines
-from pytest_crucible.report.numbers import (
-    decimals,
-    show,
-    show_change,
-    show_change_interval,
-    show_interval,
-    show_p,
-)
+from pytest_crucible.report.numbers import Format, format_of, show_p
 from pytest_crucible.report.slices import slice_table
 from pytest_crucible.report.spending import capture_lines, spending_lines
 from pytest_crucible.stats.comparison import (
@@ -235,8 +228,8 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
         values = [estimate.value for estimate in estimates if estimate.value is not None]
         if values:
             bounds = [bound for estimate in estimates for bound in (estimate.low, estimate.high)]
-            digits = decimals(values, bounds)
-            cells = (estimate_text(metric.unit, estimate, digits) for estimate in estimates)
+            form = format_of(metric.unit, values, bounds)
+            cells = (estimate_text(form, estimate) for estimate in estimates)
             body.append([path, *cells])
             for estimate in estimates:
                 if estimate.value is not None and estimate.reason:
@@ -293,13 +286,12 @@ def _of(condition: str, experiment: ExperimentResult) -> str:
     return f" of {condition}" if len(experiment.conditions) > 1 else ""
 
 
-def estimate_text(unit: str, estimate: Estimate, digits: int) -> str:
+def estimate_text(form: Format, estimate: Estimate) -> str:
     """``83.3 % [66.4, 92.7]``: a number with its 95 % interval, if it has one.
 
     ``(2 of 10 trials)`` follows if not every trial recorded it.
     """
-    interval = show_interval(estimate.low, estimate.high, unit, digits)
-    text = f"{show(estimate.value, unit, digits)} {interval}".rstrip()
+    text = f"{form.show(estimate.value)} {form.interval(estimate.low, estimate.high)}".rstrip()
     if estimate.coverage is None or estimate.value is None:
         return text
     recorded, ran = estimate.coverage
@@ -379,19 +371,23 @@ def change_cells(row: Comparison, values: bool = True) -> list[str]:
         row: the comparison.
         values: also show the metric on both sides.
     """
-    unit, sides = row.unit, (row.baseline, row.candidate)
-    bounds = (row.low, row.high) if row.scale != "ratio" else ()
-    digits = decimals([side for side in sides if side is not None], bounds)
+    sides, form = (row.baseline, row.candidate), comparison_format(row)
     return [
         row.verdict,
         one_line(row.metric),
-        *([show(side, unit, digits) for side in sides] if values else []),
-        show_change(row.change, row.scale, unit, digits),
-        show_change_interval(row.low, row.high, row.scale, unit, digits),
+        *(map(form.show, sides) if values else []),
+        form.change(row.change, row.scale),
+        form.change_interval(row.low, row.high, row.scale),
         show_p(row.p),
         " + ".join(f"{n:,}" for n in row.n),
         comparison_note(row),
     ]
+
+
+def comparison_format(row: Comparison) -> Format:
+    """Return how the numbers of a comparison are shown, its change included."""
+    bounds = (row.low, row.high) if row.scale != "ratio" else ()
+    return format_of(row.unit, (row.baseline, row.candidate), bounds)
 
 
 def comparison_note(comparison: Comparison) -> str:
@@ -421,18 +417,19 @@ def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
 
 def verdict_text(verdict: Verdict) -> str:
     """``83.3 % [66.4, 92.7] · needs at least 120``: the metric, its interval, what is missing."""
-    unit, low, high = verdict.unit, verdict.low, verdict.high
-    numbers = [value for value in (verdict.observed, verdict.bound) if value is not None]
-    digits = decimals(numbers, (low, high))
+    low, high = verdict.low, verdict.high
+    scale = "ratio" if verdict.basis.endswith("ratio") else "difference"
+    bounds = () if _relative(verdict) and scale == "ratio" else (low, high)
+    shown = (verdict.observed, verdict.bound if _relative(verdict) else None)
+    form = format_of(verdict.unit, shown, bounds)
     parts = []
     if verdict.observed is not None:
-        parts.append(show(verdict.observed, unit, digits))
+        parts.append(form.show(verdict.observed))
     if low is not None and not _relative(verdict):
-        parts[-1] += " " + show_interval(low, high, unit, digits)
+        parts[-1] += " " + form.interval(low, high)
     elif _relative(verdict):
-        scale = "ratio" if verdict.basis.endswith("ratio") else "difference"
-        interval = show_change_interval(low, high, scale, unit, digits)
-        parts[-1] += f" against {show(verdict.bound, unit, digits)}, change {interval}"
+        interval = form.change_interval(low, high, scale)
+        parts[-1] += f" against {form.show(verdict.bound)}, change {interval}"
     if verdict.reason:
         parts.append(verdict.reason)
     elif verdict.needs:

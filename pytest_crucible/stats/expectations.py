@@ -26,7 +26,7 @@ from pytest_crucible.stats.intervals import (
     rate_size,
     smallest_n,
 )
-from pytest_crucible.stats.metric_samples import numbers_behind
+from pytest_crucible.stats.metric_samples import numbers_behind, totals_of
 from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import (
     FORMULA,
@@ -143,7 +143,7 @@ def _judge_one(
         return _against_number(draft, expectation, estimate, bound.offset)
     assert base.value is not None
     draft = replace(draft, bound=bound.factor * base.value + bound.offset)
-    return _against_condition(draft, expectation, estimate, base)
+    return _against_condition(draft, expectation, subject, subjects[bound.condition or ""])
 
 
 # --- what is missing --------------------------------------------------------------------------
@@ -301,20 +301,63 @@ def _needs_rate(sample: Sample, value: float, expectation: Expectation, bound: f
 
 
 def _against_condition(
-    draft: Verdict, expectation: Expectation, estimate: Estimate, base: Estimate
+    draft: Verdict, expectation: Expectation, subject: Subject, other: Subject
 ) -> Verdict:
-    assert estimate.value is not None
-    assert draft.bound is not None
+    estimate, base = (side.estimate(expectation.metric) for side in (subject, other))
     uncertain = [side for side in (estimate, base) if side.sample is None and not side.exact]
     if uncertain:
         return replace(draft, verdict=INCONCLUSIVE, reason=uncertain[0].reason)
     if estimate.sample is None or base.sample is None:
-        holds = expectation.holds(estimate.value, draft.bound)
-        return replace(
-            draft, verdict=CONFIRMED if holds else REJECTED, basis="a fact about this run"
-        )
+        return _totals_against(draft, expectation, subject, other)
+    return _changed(draft, expectation, estimate.sample, base.sample)
+
+
+def _totals_against(
+    draft: Verdict, expectation: Expectation, subject: Subject, other: Subject
+) -> Verdict:
+    """Judge a claim on two totals by what the trials of each case spent.
+
+    The totals of the two conditions differ by chance, too: by which trials happened to be dear. The
+    claim is about a run like this one, so about the mean per case times its number of cases; an
+    offset is meant per run. Where no trial spends anything that adds up to the number (an extreme,
+    a count of trials), nothing tells how much it varies.
+    """
+    new, old = (_per_case(side, expectation.metric) for side in (subject, other))
+    if new is None or old is None:
+        reason = f"{expectation.metric} is one number per condition: no trials to compare"
+        return replace(draft, verdict=INCONCLUSIVE, reason=reason)
+    if new.cases is None or old.cases is None:
+        reason = f"{expectation.metric} was spent outside trials: no cases to compare"
+        return replace(draft, verdict=INCONCLUSIVE, reason=reason)
+    if set(new.by_case()) != set(old.by_case()):
+        reason = "the conditions did not run the same cases: their totals do not compare"
+        return replace(draft, verdict=INCONCLUSIVE, reason=reason)
+    return _changed(draft, expectation, new, old)
+
+
+def _per_case(subject: Subject, path: str) -> Sample | None:
+    """Return what each case spent, times the number of cases, so that the mean is the total.
+
+    A trial that ran and spent nothing counts as 0. None if the number is no sum over trials.
+    """
+    spent = totals_of(subject.group, path)
+    if spent is None or spent.weights is not None:
+        return None
+    if spent.cases is None:
+        return spent if spent.n else None
+    sums = np.bincount(spent.cases, weights=spent.values, minlength=len(spent.names))
+    by_name = dict.fromkeys(
+        (trial.case for trial in subject.group.trials if trial.outcome not in (MISSING, "skipped")),
+        0.0,
+    )
+    by_name |= {spent.names[case]: float(sums[case]) for case in np.unique(spent.cases).tolist()}
+    values = np.array(list(by_name.values()), dtype=np.float64) * len(by_name)
+    return Sample(values, np.arange(len(by_name)), tuple(by_name), MEAN)
+
+
+def _changed(draft: Verdict, expectation: Expectation, sample: Sample, base: Sample) -> Verdict:
     try:
-        change, threshold = _claimed_change(expectation, estimate.sample, base.sample)
+        change, threshold = _claimed_change(expectation, sample, base)
         low, high = change.interval(2 * ALPHA)
         if not all(map(math.isfinite, (low, high))):
             raise NoIntervalError("too few observations of too different sizes")

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.metrics import weighted
-from pytest_crucible.metrics.catalog import CURVE_STATISTICS, LOWER, MAX, MIN, Metric
+from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, LOWER, MAX, MIN, Metric
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
 from pytest_crucible.metrics.formula import variables
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
+from pytest_crucible.metrics.latencies import latencies
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
 from pytest_crucible.stats.formula_samples import formula_sample
 from pytest_crucible.stats.passing import flips, passes
@@ -141,6 +142,11 @@ def _column(column: str, counted: str) -> Draw:
     return draw
 
 
+def _latencies(group: Group, _: Metric) -> Sample:
+    spent = latencies(group)
+    return made(spent.ms, spent.cases, group.cases, MEAN, spent.weights)
+
+
 _success = _column("success", "counted")
 
 
@@ -228,6 +234,28 @@ PER_TRIAL: Mapping[str, Draw] = {
     "tokens of trials": _per_trial("total_tokens", "counted_tokens"),
 }
 
+_TOTALS: Mapping[str, Draw] = {
+    "latency.total": _latencies,
+    "cost.total": PER_TRIAL["cost of trials"],
+    "tokens.total": PER_TRIAL["tokens of trials"],
+    "tokens.total_prompt": _per_trial("input_tokens", "counted_tokens"),
+    "tokens.total_completion": _per_trial("output_tokens", "counted_tokens"),
+    "tests.duration_ms.total": _durations,
+}
+"""What adds up to a total; most draw one observation per trial."""
+
+
+def totals_of(group: Group, path: str) -> Sample | None:
+    """Return observations that add up to the total at ``path``; None if there are none."""
+    draw = _TOTALS.get(path)
+    if draw is not None:
+        return draw(group, BUILT_IN[path])
+    name, _, statistic = path.rpartition(".")
+    if statistic == "total" and name in group.recorded:
+        return _recorded(group, group.recorded[name])
+    return None
+
+
 _DRAWS: Mapping[str, Draw] = {
     "trials": _outcomes,
     "first attempts": _first_outcomes,
@@ -236,7 +264,7 @@ _DRAWS: Mapping[str, Draw] = {
     "durations": _durations,
     "operations": _operations,
     "failures": _failures,
-    "latency": _column("latency_ms", "counted"),
+    "latency": _latencies,
     "cost": _column("cost_usd", "counted_cost"),
     **PER_TRIAL,
     "input tokens": _column("input_tokens", "counted_tokens"),

@@ -23,7 +23,7 @@ from pytest_crucible.metrics.distribution import Distribution
 from pytest_crucible.metrics.ensembles import EnsembleMetrics, HedgingMetrics
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.metric_table import metric_table
-from pytest_crucible.report.numbers import MISSING, decimals
+from pytest_crucible.report.numbers import MISSING, format_of
 from pytest_crucible.report.terminal import estimate_text
 from pytest_crucible.stats.comparison import compare_subjects
 from pytest_crucible.stats.expression import parse
@@ -74,7 +74,7 @@ def test_every_metric_is_claimed_and_summarised_and_shown(arm: Subject, path: st
     found = arm.estimate(path)
     assert found.value is not None
     unit = PLAIN[path].unit
-    assert not estimate_text(unit, found, decimals([found.value])).startswith(MISSING)
+    assert not estimate_text(format_of(unit, [found.value]), found).startswith(MISSING)
     # An interval, or a plain fact: never neither.
     assert (found.sample is not None) is (PLAIN[path].drawn is not None)
     assert found.exact is (PLAIN[path].drawn is None)
@@ -182,7 +182,7 @@ def test_of_two_that_declare_the_same_the_later_counts() -> None:
         ("reliability.success_rate", "%"), ("flip_rate", "%"), ("pass_at_3", "%"),
         ("pass_hat_3", "%"), ("latency", "ms"), ("latency.p95", "ms"),
         ("latency.count", ""), ("tests.duration_ms.p50", "ms"), ("cost", "$"),
-        ("cost.total", "$"), ("cost.count", ""), ("tokens", ""), ("tokens.mean_total", ""),
+        ("cost.total", "$"), ("cost.count", ""), ("tokens", "tokens"), ("tokens.mean_total", "tokens"),
         ("score.mean", ""), ("my_rate.mean", ""),
         ("hedging.rate", "%"), ("hedging.backup_share", "%"), ("hedging.saved_ms.mean", "ms"),
         ("hedging.duplication_cost_usd", "$"), ("hedging.requests", ""),
@@ -190,7 +190,7 @@ def test_of_two_that_declare_the_same_the_later_counts() -> None:
     ],
 )  # fmt: skip
 def test_units(metric: str, unit: str) -> None:
-    """Rates are percent, durations milliseconds, costs dollars, and counts just numbers."""
+    """Rates are percent, durations milliseconds, costs dollars; other counts are just numbers."""
     assert PLAIN[metric].unit == unit
 
 

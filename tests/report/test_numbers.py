@@ -10,6 +10,7 @@ from pytest_crucible._text import plural
 from pytest_crucible.report.numbers import (
     MISSING,
     decimals,
+    format_of,
     show,
     show_change,
     show_change_interval,
@@ -84,3 +85,25 @@ def test_p_values_are_never_zero() -> None:
 def test_one_and_many() -> None:
     """One event, two thousand events."""
     assert [plural(n, "event") for n in (0, 1, 2000)] == ["0 events", "1 event", "2,000 events"]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([0.0123], "12.3 µs"), ([18.94], "18.9 ms"), ([1250.0], "1.25 s"), ([204_000.0], "3.40 min"),
+     ([5_400_000.0], "1.50 h"), ([0.0], "0 ms"), ([999.0, 1500.0], "0.999 s"), ([math.nan], "–")],
+)  # fmt: skip
+def test_times_have_the_unit_of_the_largest(values: list[float], text: str) -> None:
+    """One unit a row: that in which its largest number is at least 1."""
+    assert format_of("ms", values).show(values[0]) == text
+
+
+def test_a_change_has_the_unit_of_its_row() -> None:
+    """As have its interval and the interval of the number; a ratio stays one."""
+    form = format_of("ms", [1250.0, 2500.0, None])
+    assert form.change(1250.0, "difference") == "+1.25 s"
+    assert form.change_interval(-500.0, 1500.0, "difference") == "[-0.50, +1.50]"
+    assert form.interval(1000.0, 2000.0) == "[1.00, 2.00]"
+    assert form.change(1.1, "ratio") == "+10.0 %"
+    assert format_of("$", [0.0001]).change(0.0001, "difference") == "+$0.000100"
+    assert format_of("$", [0.5]).change(-0.25, "difference") == "-$0.250"
+    assert format_of("tokens", [12.0]).change(12.0, "difference") == "+12 tokens"

@@ -335,7 +335,7 @@ def large(n: int, repeats: int, factor: float, mark: str) -> Group:
         "success": array("d", (rng.random(n) < 0.9).astype(float).tobytes()),
     }
     found.counted = found.counted_cost = array("b", b"\x01" * n)
-    found.counted_tokens = array("b", bytes(n))
+    found.counted_tokens = found.judge = array("b", bytes(n))
     return found
 
 

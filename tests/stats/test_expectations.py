@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_crucible.events.event import Event
 from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict, judge
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.subject import Subject
+from tests.made_events import event, trial, trial_scope
 from tests.stats.support import cases, events, group, lognormal, rate_subject, subject
 
 
@@ -241,3 +243,46 @@ def test_relative_claims_say_what_would_settle_them() -> None:
     assert found.verdict == INCONCLUSIVE
     assert found.needs is not None
     assert found.needs > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "bounds"),
+    [
+        ("cost.total < control", CONFIRMED, True),
+        ("cost.total < 0.9 * control", REJECTED, True),
+        ("cost.total < control - 19", REJECTED, True),
+        ("tests.passed >= control", INCONCLUSIVE, False),
+    ],
+)
+def test_totals_of_two_conditions_differ_by_chance(text: str, verdict: str, bounds: bool) -> None:
+    """So the change of each case decides; an offset is meant per run."""
+    control, treatment = (
+        subject(group(dear(name, factor), name))
+        for name, factor in (("control", 1.0), ("treatment", 0.95))
+    )
+    found = judged(text, control=control, treatment=treatment)
+    assert found.verdict == verdict
+    assert (found.low is not None) == bounds
+    assert found.basis.endswith(", difference") == bounds
+
+
+def dear(condition: str, factor: float, first: int = 1) -> list[Event]:
+    """Cases up to 20, of which each costs its number in dollars, times a factor."""
+    return [
+        each
+        for number in range(first, 21)
+        for scope in [trial_scope(f"c{number}", condition=condition)]
+        for start, stop in [trial("passed", scope)]
+        for each in (start, event(measurements={"cost_usd": number * factor}, scope=scope), stop)
+    ]
+
+
+def test_other_cases_have_another_total() -> None:
+    """The claim is about the same cases."""
+    control, treatment = (
+        subject(group(dear(name, 1.0, first), name))
+        for name, first in (("control", 4), ("treatment", 1))
+    )
+    found = judged("cost.total < control", control=control, treatment=treatment)
+    assert found.verdict == INCONCLUSIVE
+    assert "the same cases" in (found.reason or "")

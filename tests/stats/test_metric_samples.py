@@ -101,7 +101,7 @@ def test_values_outside_trials_leave_the_others_together() -> None:
         Scope(experiment="exp"),
     ]
     each = drawn(
-        group(event(measurements={"duration": MS}, scope=scope) for scope in scopes), "latency.mean"
+        group(event(measurements={"cost_usd": 1.0}, scope=scope) for scope in scopes), "cost.mean"
     )
     assert each is not None
     assert each.cases is not None
