@@ -36,6 +36,7 @@ def vote(client: OpenAI, question: str) -> str:
     conditions=("control", "treatment"),
     trials=2,
     tags=["ab_test"],
+    max_errors="20%",  # more than the usual 5 %: models that give no answer are what is measured
     expect=[
         "treatment.success_rate >= 95%",  # 12 questions cannot confirm this, however well it goes
         "treatment.success_rate > control",
