@@ -16,7 +16,7 @@ import numpy as np
 from pytest_crucible.metrics.catalog import Numbers
 from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.stats import changes
-from pytest_crucible.stats.comparison import average_change, cases_needed, change_of
+from pytest_crucible.stats.comparison import aligned, average_change, cases_needed, change_of
 from pytest_crucible.stats.estimates import Estimate, interval_for_gate, point
 from pytest_crucible.stats.expression import Expectation
 from pytest_crucible.stats.intervals import (
@@ -26,7 +26,8 @@ from pytest_crucible.stats.intervals import (
     rate_size,
     smallest_n,
 )
-from pytest_crucible.stats.metric_samples import numbers_behind, totals_of
+from pytest_crucible.stats.matching import match
+from pytest_crucible.stats.metric_samples import in_clusters, numbers_behind, totals_of
 from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import (
     FORMULA,
@@ -309,7 +310,15 @@ def _against_condition(
         return replace(draft, verdict=INCONCLUSIVE, reason=uncertain[0].reason)
     if estimate.sample is None or base.sample is None:
         return _totals_against(draft, expectation, subject, other)
-    return _changed(draft, expectation, estimate.sample, base.sample)
+    # As in comparisons, everything is about the cases that both conditions have.
+    metric = subject.catalog[expectation.metric]
+    old, new = aligned(other, subject, metric, match(other.group, subject.group))
+    if not old.n or not new.n:
+        reason = "no case has it under both conditions"
+        return replace(draft, verdict=INCONCLUSIVE, reason=reason)
+    bound = expectation.bound
+    draft = replace(draft, observed=point(new), bound=bound.factor * point(old) + bound.offset)
+    return _changed(draft, expectation, new, old)
 
 
 def _totals_against(
@@ -352,7 +361,8 @@ def _per_case(subject: Subject, path: str) -> Sample | None:
     )
     by_name |= {spent.names[case]: float(sums[case]) for case in np.unique(spent.cases).tolist()}
     values = np.array(list(by_name.values()), dtype=np.float64) * len(by_name)
-    return Sample(values, np.arange(len(by_name)), tuple(by_name), MEAN)
+    sample = Sample(values, np.arange(len(by_name)), tuple(by_name), MEAN)
+    return in_clusters(subject.group, sample)
 
 
 def _changed(draft: Verdict, expectation: Expectation, sample: Sample, base: Sample) -> Verdict:

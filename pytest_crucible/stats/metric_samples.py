@@ -50,10 +50,10 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
         sample = formula_sample(group, metric)
     else:
         sample = _shaped(_DRAWS[metric.drawn](group, metric), metric.statistic)
-    return None if sample is None else _in_clusters(group, sample)
+    return None if sample is None else in_clusters(group, sample)
 
 
-def _in_clusters(group: Group, sample: Sample) -> Sample:
+def in_clusters(group: Group, sample: Sample) -> Sample:
     """Add the clusters of the cases, if any has one; a case without is a cluster of its own."""
     if not group.clusters or sample.cases is None:
         return sample
@@ -98,7 +98,8 @@ def _is_share(sample: Sample) -> bool:
 def _per_trial(column: str, counted: str) -> Draw:
     """Return a draw with one observation per trial: the sum of a column over its events.
 
-    If there are events outside trials, or the run was sampled, every event is an observation.
+    Events outside trials are left out if there are trials. Else, or if the run was sampled, every
+    event is an observation.
 
     Args:
         column: of the group.
@@ -111,8 +112,10 @@ def _per_trial(column: str, counted: str) -> Draw:
         cases = np.frombuffer(group.case, dtype=np.int64)[keep]
         trials = np.frombuffer(group.trial, dtype=np.int64)[keep]
         spent = values[keep]
-        if not spent.size or group.sampled or (cases == NO_CASE).any():
+        inside = cases != NO_CASE
+        if group.sampled or not inside.any():
             return made(spent, cases, group.cases, MEAN, _weights(group, keep))
+        spent, cases, trials = spent[inside], cases[inside], trials[inside]
         repeats = int(trials.max()) + 1
         keys, index = np.unique(cases * repeats + trials, return_inverse=True)
         sums = np.bincount(index, weights=spent).astype(np.float64)
