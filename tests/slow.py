@@ -17,6 +17,8 @@ SLOW = {
         events/test_enrichment.py::test_enriching_never_raises
         events/test_enrichment.py::test_rows_say_what_enrichment_says
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
+        stats/test_formula_samples.py::test_intervals_hold_the_truth
+        stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed
         exports/test_batches.py::test_a_chunk_gives_its_events_back
         exports/test_batches.py::test_files_are_the_same
         exports/test_batches.py::test_loaded_columns_say_what_enrichment_says

@@ -188,7 +188,7 @@ def test_the_hooks_of_the_docs_run(pytester: pytest.Pytester) -> None:
     )
     text = support.run(pytester, "--crucible-export=counts,lines").stdout.str()
     assert "problem" not in text
-    assert re.search(r"CONFIRMED +default +cost_per_pass < 1", text)
+    assert re.search(r"INCONCLUSIVE +default +cost_per_pass < 1", text)
     assert re.search(r"effort_per_word +0\.0035\d* s \[", text)
     assert "e: 0.0022 USD" in text
     (counts,) = pytester.path.rglob("events.counts")

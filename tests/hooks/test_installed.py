@@ -316,7 +316,9 @@ def pytest_crucible_metrics(observations, metrics):
     session(tmp_path, old)
     for site, index in ((None, 1), (old, 1), (new, 2)):
         lines = crucible(tmp_path, site, "show", OUTPUT).splitlines()
-        shown = {line.split()[0]: line.split()[1:] for line in lines if "acme." in line}
+        shown = {
+            line.split()[0]: line.split()[1:] for line in lines if line.strip().startswith("acme.")
+        }
         assert shown == {"acme.index": [str(index)], "acme.gone": ["7"]}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pytest_crucible.events.event import LOG
 from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.stats.ranges import all_outside, outside_range
-from tests.made_events import logged, trial_scope
+from tests.made_events import event, trial_scope
 from tests.stats.support import cases, events, group
 
 SCORE = Metric("score", range=(0, 1))
@@ -33,7 +34,7 @@ def test_the_ends_are_inside() -> None:
 def test_a_logged_number() -> None:
     """Any step counts; NaN, which is told elsewhere, does not."""
     each = group(
-        logged("loss", value, step, scope=trial_scope("c0"))
+        event(LOG, {"value": value, "step": step}, {"name": "loss"}, scope=trial_scope("c0"))
         for step, value in enumerate([1.0, float("nan"), -2.0])
     )
     found = outside_range(each, CATALOG, "loss.last")
