@@ -54,6 +54,8 @@ class Experiment:
     Attributes:
         definition: the experiment as its author described it.
         scope: condition, test, case, trial and attempt.
+        arm: value of the arm: of ``conditions={"short": PROMPT}``, or of the parametrized argument
+            (of several, a dictionary) that ``conditions=`` names; else the condition's name.
         id: id of the run that holds the record.
         node: name of the process that records.
         folder: folder of the run; None for a run in memory.
@@ -72,6 +74,7 @@ class Experiment:
     ) -> None:
         self.definition = definition
         self.scope = opened.scope
+        self.arm: Any = opened.scope.condition
         self._opened = opened
         self._record = OwnRecord(opened, store, run, node, since)
         self.id = run

@@ -29,7 +29,9 @@ class Definition:
         name: name of the experiment; tests with the same name belong to the same experiment.
         hypothesis: the claim, in prose.
         condition: the arm that this test belongs to. Without it, the arm is ``default``.
-        conditions: arms; each case runs once per arm. The first is the baseline.
+        conditions: names of the arms; each case runs once per arm. The first is the baseline. On
+            the marker also a mapping from names to values, or the name of a parametrized argument
+            whose values are the arms, or several of them.
         tags, metadata: stored with the record.
         sample_size: number of cases that the author meant to measure.
         scope: how long events are captured: for one test, class, module or session.
@@ -50,6 +52,9 @@ class Definition:
             problems in the summary; with ``error`` the trial fails, too. Default: no check.
         sampling: which operations are recorded: ``uniform:SHARE``, ``reservoir:SIZE``,
             ``stratified:SHARE``, ``adaptive:SHARE`` or ``importance:SHARE``. Without it, all.
+        axes: the parametrized argument that ``conditions="model"`` names. No keyword; not recorded.
+        arms: values of the arms by name, from ``conditions={…}``. No keyword; not recorded, because
+            they may be prompts or clients.
     """
 
     name: str
@@ -70,6 +75,8 @@ class Definition:
     budget_usd: float | None = None
     validate: str | None = None
     sampling: str | None = None
+    axes: tuple[str, ...] = ()
+    arms: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as a dictionary, for records and manifests."""
@@ -88,7 +95,7 @@ class Definition:
         return define(data.get("name"), **{k: v for k, v in data.items() if k in KEYWORDS})
 
 
-KEYWORDS = tuple(f.name for f in fields(Definition) if f.name != "name")
+KEYWORDS = tuple(f.name for f in fields(Definition) if f.name not in ("name", "axes", "arms"))
 
 MARKER, LIBRARY, JOIN = "marker", "library", "join"
 OBEYED_BY: Mapping[str, tuple[str, ...]] = {
@@ -134,7 +141,7 @@ class LibraryKeywords(TypedDict, total=False):
 class Keywords(LibraryKeywords, total=False):
     """Keywords of the marker; `Definition` describes them."""
 
-    conditions: OrderedTexts
+    conditions: OrderedTexts | Mapping[str, Any] | str
     scope: Literal["test", "class", "module", "session"]
     trials: int
     expect: Texts
@@ -188,9 +195,18 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
         given["hypothesis"] = " ".join(given["hypothesis"].split())  # prose may be wrapped
     _check_text("hypothesis", given.get("hypothesis"))
     _check_text("condition", given.get("condition"))
+    conditions = given.get("conditions", ())
+    axes, arms = (), {}
+    if isinstance(conditions, str):
+        _check_text("conditions", conditions)
+        axes, given["conditions"] = (conditions,), ()
+    elif isinstance(conditions, Mapping):
+        arms, given["conditions"] = dict(conditions), tuple(conditions)
+        if not arms:
+            raise DefinitionError("conditions={} names no arm")
     for key in ("conditions", "tags", "expect"):
         given[key] = _texts(key, given.get(key, ()))
-    _check_conditions(given.get("condition"), given["conditions"])
+    _check_conditions(given.get("condition"), axes or given["conditions"])
     _check_choice("scope", given.get("scope", "test"), SCOPES)
     _check_count("trials", given.get("trials", 1))
     if given.get("trials", 1) > MAX_TRIALS:
@@ -213,7 +229,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
         parse_sampling(given["sampling"])
-    return Definition(name=name, **given)
+    return Definition(name=name, axes=axes, arms=arms, **given)
 
 
 def _check_text(key: str, value: object) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.runs.experiment_definition import KEYWORDS, VALIDATE, Definition, define
+from pytest_crucible.session.axes import axes_of, split
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.stats.expression import parse
 
@@ -38,6 +39,9 @@ class TrialIdentity:
         test: node id, before other plugins append to it.
         case: node id without condition and trial.
         trial: number of the trial, from 1.
+        arm: value of the condition; its name, if it has no other.
+        axes: the parametrized arguments that make the condition; empty if none do.
+        rank: place of the condition on each axis; the first on all of them is the baseline.
     """
 
     definition: Definition
@@ -45,6 +49,9 @@ class TrialIdentity:
     test: str
     case: str
     trial: int
+    arm: Any = None
+    axes: tuple[str, ...] = ()
+    rank: tuple[int, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
@@ -128,7 +135,7 @@ def item_is_unittest(item: pytest.Item) -> bool:
 
 
 def _check_no_expansion(definition: Definition) -> None:
-    if definition.conditions or definition.trials > 1:
+    if definition.conditions or definition.axes or definition.trials > 1:
         raise DefinitionError(
             "conditions and trials need a pytest function; unittest and doctest items cannot be "
             "parametrized"
@@ -149,13 +156,19 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     """
     callspec = getattr(item, "callspec", None)
     params, params_id = ({}, "") if callspec is None else (callspec.params, callspec.id)
+    try:
+        axes = axes_of(definition, params)
+        split_off = split(item, axes) if axes else None
+    except DefinitionError as error:
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
     expanded = CONDITION_PARAM in params, TRIAL_PARAM in params
-    if expanded != (bool(definition.conditions), definition.trials > 1):
+    if expanded != (bool(definition.conditions) and not axes, definition.trials > 1):
         raise pytest.UsageError(
             f"{item.nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
             "function, its class or its module, not on a parameter or added by a hook"
         )
     condition = params.get(CONDITION_PARAM, definition.condition or "default")
+    arm, rank = definition.arms.get(condition, condition), ()
     trial = params.get(TRIAL_PARAM, 1)
     ours = []
     if CONDITION_PARAM in params:
@@ -167,12 +180,33 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
         trial += step * definition.trials
         # First: a condition "2" must not match a part of the repetition "1-2".
         ours.insert(0, f"{step + 1}-{_repetitions(item)}")
-    case = _case(item.nodeid, params_id, ours) if ours else item.nodeid
+    nodeid = item.nodeid
+    if split_off is not None:
+        condition, arm, rank = split_off.condition, split_off.value, split_off.rank
+        nodeid, params_id = split_off.without(nodeid, params_id)
+    case = _case(nodeid, params_id, ours) if ours else nodeid
     if worker is not None:
         case = f"{case}@{worker}"
     return TrialIdentity(
-        definition=definition, condition=condition, test=item.nodeid, case=case, trial=trial
-    )
+        definition=definition, condition=condition, test=item.nodeid, case=case, trial=trial,
+        arm=arm, axes=axes, rank=rank,
+    )  # fmt: skip
+
+
+def name_arms(items: Iterable[pytest.Item]) -> None:
+    """Give the definitions of tests whose arms are axes the names of the arms, baseline first."""
+    of_test: dict[tuple[int, object], list[pytest.Item]] = {}
+    for item in items:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is not None and identity.axes:
+            key = id(identity.definition), (item.parent, getattr(item, "originalname", None))
+            of_test.setdefault(key, []).append(item)
+    for group in of_test.values():
+        identities = sorted((item.stash[IDENTITY] for item in group), key=lambda i: i.rank)
+        arms = tuple(dict.fromkeys(identity.condition for identity in identities))
+        named = replace(identities[0].definition, conditions=arms, axes=())
+        for item in group:
+            item.stash[IDENTITY] = replace(item.stash[IDENTITY], definition=named)
 
 
 def condition_id(condition: str) -> str:

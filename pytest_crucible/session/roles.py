@@ -29,7 +29,14 @@ from pytest_crucible.session.controller import (
 )
 from pytest_crucible.session.expand import counterbalance
 from pytest_crucible.session.fixture import TRIALS
-from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
+from pytest_crucible.session.marker import (
+    IDENTITY,
+    TrialIdentity,
+    combine,
+    definition_of,
+    identify,
+    name_arms,
+)
 from pytest_crucible.session.outcome import RecordedFailures
 from pytest_crucible.session.settings import SETTINGS, unknown_format
 from pytest_crucible.session.span_capture import Capture
@@ -79,8 +86,10 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
                 identity = item.stash[IDENTITY] = identify(item, definition, worker)
                 identities.append(identity)
         if identities:
+            name_arms(items)
+            identities = [i.stash[IDENTITY] for i in items if IDENTITY in i.stash]
             combine(identities)  # for its checks: it refuses before any test runs
-            if any(definition.conditions for definition in definitions.values()):
+            if any(identity.definition.conditions for identity in identities):
                 counterbalance(items)
     except pytest.UsageError as error:
         refuse(items, config, str(error))

@@ -115,6 +115,7 @@ class TrialHooks:
         if attempt.handle is None:
             definition = attempt.identity.definition
             attempt.handle = self.recording.handle(definition, attempt.opened, attempt.since)
+            attempt.handle.arm = attempt.identity.arm
         return attempt.handle
 
     def interrupt(self) -> None:
