@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from pytest_crucible.queries.trace import Trace as Trace
     from pytest_crucible.queries.trace import TraceNode as TraceNode
     from pytest_crucible.queries.windows import Window as Window
+    from pytest_crucible.session.case_files import cases as cases
 
 _HOMES = {
     "Anomalies": "queries.anomalies",
@@ -113,6 +114,7 @@ _HOMES = {
     "ValidationError": "_errors",
     "Window": "queries.windows",
     "archive": "experiments.library",
+    "cases": "session.case_files",
     "cleanup": "experiments.library",
     "compare": "experiments.library",
     "define_event": "events.catalog",

@@ -34,6 +34,7 @@ from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definiti
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
+from pytest_crucible.stats.early_checks import parse_checked
 from pytest_crucible.stats.expectations import (
     CONFIRMED,
     REJECTED,
@@ -91,6 +92,7 @@ def analyse(
             declared_metrics = [*_declared_in(run.manifest, name), *from_plugins]
             if expect:
                 definition = replace(definition, expect=tuple(expect))
+                _check_expectations(definition, groups, declared_metrics)
             result = _experiment(definition, groups, custom, declared_metrics, problems)
             experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
     results = Results(
@@ -108,6 +110,16 @@ def analyse(
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
+
+
+def _check_expectations(
+    definition: Definition, groups: Mapping[str, Group], plugins: Sequence[Metric]
+) -> None:
+    """Refuse expectations that nobody has checked before the run, as a marker would."""
+    arms = tuple(dict.fromkeys([*definition.conditions, *groups]))
+    recorded = {name for group in groups.values() for name in (*group.recorded, *group.logged)}
+    for text in definition.expect:
+        parse_checked(text, arms, [*plugins, *definition.metrics], recorded)
 
 
 def _experiment(

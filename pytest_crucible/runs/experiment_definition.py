@@ -195,15 +195,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
         given["hypothesis"] = " ".join(given["hypothesis"].split())  # prose may be wrapped
     _check_text("hypothesis", given.get("hypothesis"))
     _check_text("condition", given.get("condition"))
-    conditions = given.get("conditions", ())
-    axes, arms = (), {}
-    if isinstance(conditions, str):
-        _check_text("conditions", conditions)
-        axes, given["conditions"] = (conditions,), ()
-    elif isinstance(conditions, Mapping):
-        arms, given["conditions"] = dict(conditions), tuple(conditions)
-        if not arms:
-            raise DefinitionError("conditions={} names no arm")
+    axes, arms, given["conditions"] = _arms(given.get("conditions", ()))
     for key in ("conditions", "tags", "expect"):
         given[key] = _texts(key, given.get(key, ()))
     _check_conditions(given.get("condition"), axes or given["conditions"])
@@ -253,6 +245,18 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
         if not isinstance(text, str) or not text.strip() or not text.isprintable():
             raise DefinitionError(f"{key} must hold non-empty, printable strings, not {text!r}")
     return texts
+
+
+def _arms(conditions: object) -> tuple[tuple[str, ...], dict[str, Any], object]:
+    """Split ``conditions=`` into axes, values of arms by name, and names that are still raw."""
+    if isinstance(conditions, str):
+        _check_text("conditions", conditions)
+        return (conditions,), {}, ()
+    if isinstance(conditions, Mapping):
+        if not conditions:
+            raise DefinitionError("conditions={} names no arm")
+        return (), dict(conditions), tuple(conditions)
+    return (), {}, conditions
 
 
 def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> None:

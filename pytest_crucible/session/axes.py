@@ -11,9 +11,7 @@ import pytest
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.runs.experiment_definition import Definition
-
-PRODUCT = " × "
-"""Between the names of the axes' values: ``'gpt-4o × short'.success_rate > 0.9``."""
+from pytest_crucible.stats.expression import PRODUCT
 
 
 def axes_of(definition: Definition, params: Iterable[str]) -> tuple[str, ...]:
@@ -117,10 +115,8 @@ def split(item: pytest.Item, axes: tuple[str, ...]) -> Split:
 def _name(text: str, group: tuple[str, ...], params: dict[str, Any]) -> str:
     """Return the id of a value; a text that pytest has escaped as it was, if it can be printed."""
     value = params[group[0]] if len(group) == 1 else None
-    if isinstance(value, str) and value.isprintable():
-        if value.encode("unicode_escape").decode("ascii") == text:
-            return value
-    return text
+    plain = isinstance(value, str) and value.isprintable()
+    return value if plain and value.encode("unicode_escape").decode("ascii") == text else text
 
 
 def _groups(item: pytest.Item, callspec: Any) -> list[tuple[str, ...]]:

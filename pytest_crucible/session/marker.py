@@ -13,7 +13,7 @@ from pytest_crucible._errors import DefinitionError
 from pytest_crucible.runs.experiment_definition import KEYWORDS, VALIDATE, Definition, define
 from pytest_crucible.session.axes import axes_of, split
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
-from pytest_crucible.stats.expression import parse
+from pytest_crucible.stats.early_checks import parse_checked
 
 _REPEAT_PARAM = "__pytest_repeat_step_number"  # of pytest-repeat; its repetitions are trials, too
 
@@ -282,7 +282,7 @@ def combine(identities: Iterable[TrialIdentity]) -> dict[str, Definition]:
         combined[name] = replace(combined[name], condition=None, conditions=tuple(arms))
         for text in combined[name].expect:
             try:
-                parse(text, tuple(arms))
+                parse_checked(text, tuple(arms), combined[name].metrics)
             except DefinitionError as error:
                 raise pytest.UsageError(
                     f"{first[name].test}: @pytest.mark.experiment: expect: {error}"

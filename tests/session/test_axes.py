@@ -29,7 +29,9 @@ def test_a_mapping_gives_each_arm_a_value(pytester: pytest.Pytester) -> None:
             assert experiment.arm is PROMPTS[experiment.condition]
     """)
     support.run(pytester).assert_outcomes(passed=6)
-    assert arms(pytester) == dict.fromkeys(("short", "long", "none"), ["test_a[1]", "test_a[2]"])
+    assert arms(pytester) == {
+        name: ["test_a[1]", "test_a[2]"] for name in ("short", "long", "none")
+    }
     texts = [p.read_bytes() for p in pytester.path.rglob("crucible-results/**/*") if p.is_file()]
     assert texts
     assert not any(b"SECRET-TEXT" in text for text in texts)
@@ -132,7 +134,7 @@ def test_wide_fixtures_keep_pytests_order(pytester: pytest.Pytester) -> None:
     result = support.run(pytester, "-s")
     result.assert_outcomes(passed=4)
     assert result.stdout.str().count("SETUP") == 2
-    assert arms(pytester) == dict.fromkeys("ab", ["TestIt::test_a[1]", "TestIt::test_a[2]"])
+    assert arms(pytester) == {name: ["TestIt::test_a[1]", "TestIt::test_a[2]"] for name in "ab"}
 
 
 def test_indirect_and_joint_axes(pytester: pytest.Pytester) -> None:
