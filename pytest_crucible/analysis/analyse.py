@@ -94,7 +94,9 @@ def analyse(
                 definition = replace(definition, expect=tuple(expect))
                 _check_expectations(definition, groups, declared_metrics)
             result = _experiment(definition, groups, custom, declared_metrics, problems)
-            experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
+            warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)
+            broken = broken_off(run.nodes, name)
+            experiments.append(replace(result, broken_off=broken, warmup=warmup))
     results = Results(
         run=run.id,
         experiments=tuple(experiments),
@@ -110,6 +112,16 @@ def analyse(
         noted=any(node.notes for node in run.nodes) or bool(run.torn()),
     )
     return results.with_notes(manifest_notes(run.manifest))
+
+
+def _warmup(groups: Iterable[Group]) -> tuple[int, float | None]:
+    """Return number and cost of warm-up trials."""
+    trials, costs = 0, []
+    for group in groups:
+        trials += len(group.trials)
+        spent = summarise_spending(group)
+        costs += [usd for usd in (spent.application_usd, spent.judge_usd) if usd is not None]
+    return trials, sum(costs) if costs else None
 
 
 def _check_expectations(

@@ -16,7 +16,7 @@ from pytest_crucible.events.event import (
     TRIAL_STOP,
     Event,
 )
-from pytest_crucible.events.scope import Scope
+from pytest_crucible.events.scope import Scope, is_warmup
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged
 from pytest_crucible.metrics.groups import NAN as NAN
 from pytest_crucible.metrics.groups import NO_CASE as NO_CASE
@@ -77,6 +77,7 @@ class _Observer:
     def __init__(self, enrichers: tuple[Enricher, ...]) -> None:
         self.observations = Observations()
         self._book = TrialBook()
+        self._warmups = TrialBook()
         self._places: dict[int, Place] = {}  # by id(scope): hashing six names per event is slow
         self._enrichers = enrichers
 
@@ -106,7 +107,7 @@ class _Observer:
         """Return where events of this scope go; None if another shard ran the trial earlier."""
         place = self._places.get(id(scope))
         if place is None:
-            group = self.observations.group(scope.experiment, scope.condition)
+            group = self.observations.group_of(scope)
             place = self._places[id(scope)] = Place(scope, group, self._book.run_of(scope))
         return None if place.run is not None and place.run != run else place
 
@@ -116,9 +117,12 @@ class _Observer:
         elif scope is None:
             return
         elif event.name in (TRIAL_START, TRIAL_STOP):
-            self._book.add(event)
+            if is_warmup(scope):
+                self._warmups.add(event)
+            else:
+                self._book.add(event)
         elif event.name in (RECORD, LOG, INVALID):
-            group = self.observations.group(scope.experiment, scope.condition)
+            group = self.observations.group_of(scope)
             attempt = self._book.current_attempt(event)
             if attempt >= 0:
                 _add_internal(group, event, scope, attempt)
@@ -129,6 +133,9 @@ class _Observer:
         self._book.plan(plan)
         for trial in self._book.all():
             observations.group(trial.experiment, trial.condition).trials.append(trial)
+        for trial in self._warmups.all():
+            key = trial.experiment, trial.condition
+            observations.warmups.setdefault(key, Group(*key)).trials.append(trial)
         for group in observations.groups.values():
             _keep_last_attempts(group)
         return observations
@@ -180,7 +187,7 @@ def _add_capture(observations: Observations, event: Event) -> None:
     elif problem is not None:
         observations.capture.setdefault(str(problem), []).append(event.node)
     elif event.scope is not None:
-        group = observations.group(event.scope.experiment, event.scope.condition)
+        group = observations.group_of(event.scope)
         host, client = str(event.metadata.get("host")), str(event.metadata.get("client"))
         group.http_calls[host, client] += int(event.measurements.get("http_calls", 0))
 

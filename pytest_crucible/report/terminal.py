@@ -23,7 +23,7 @@ from pytest_crucible.report.numbers import (
     show_interval,
     show_p,
 )
-from pytest_crucible.report.spending import capture_lines, spending_lines
+from pytest_crucible.report.spending import capture_lines, spending_lines, warmup_line
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,
@@ -89,6 +89,9 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
         yield Line(_INDENT + _sampled(experiment), "yellow")
     yield from _metrics(experiment)
     yield from _logged(experiment, sparklines)
+    warmups = warmup_line(*experiment.warmup)
+    if warmups is not None:
+        yield Line(_INDENT + warmups)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
     for text in ensemble_lines(experiment.metrics):

@@ -10,11 +10,17 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.strategies import parse_sampling
-from pytest_crucible.metrics.catalog import Metric
+from pytest_crucible.metrics.catalog import LOWER, Metric
 from pytest_crucible.metrics.declared import declared, plain
 
 SCOPES = ("test", "class", "module", "session")
 MAX_TRIALS = 100_000  # every trial is a test item; more would only exhaust memory at collection
+RESOURCES = (
+    Metric("cpu_ms", "ms", LOWER, (0.0, None)),
+    Metric("peak_memory_mb", "MB", LOWER, (0.0, None)),
+    Metric("gpu_peak_memory_mb", "MB", LOWER, (0.0, None)),
+)
+"""The numbers that ``resources=True`` records."""
 FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
 ERROR = "error"
@@ -36,6 +42,8 @@ class Definition:
         sample_size: number of cases that the author meant to measure.
         scope: how long events are captured: for one test, class, module or session.
         trials: repetitions of each case.
+        warmup: number of trials per test and arm that run first and do not count.
+        resources: record CPU time, peak memory and a GPU's peak memory of every trial.
         expect: expectations over metrics, e.g. ``success_rate > 0.9``.
         pass_if: ``"8/10"``: a case passes if at least 8 of its 10 trials do.
         inconclusive: what an inconclusive expectation does to the session: fail, pass, or warn.
@@ -66,6 +74,8 @@ class Definition:
     sample_size: int | None = None
     scope: str = "test"
     trials: int = 1
+    warmup: int = 0
+    resources: bool = False
     expect: tuple[str, ...] = ()
     pass_if: str | None = None
     inconclusive: str | None = None
@@ -107,6 +117,8 @@ OBEYED_BY: Mapping[str, tuple[str, ...]] = {
     "sample_size": (MARKER, LIBRARY),
     "scope": (MARKER,),
     "trials": (MARKER,),
+    "warmup": (MARKER,),
+    "resources": (MARKER,),
     "expect": (MARKER,),
     "pass_if": (MARKER,),
     "inconclusive": (MARKER,),
@@ -144,6 +156,8 @@ class Keywords(LibraryKeywords, total=False):
     conditions: OrderedTexts | Mapping[str, Any] | str
     scope: Literal["test", "class", "module", "session"]
     trials: int
+    warmup: int
+    resources: bool
     expect: Texts
     pass_if: str | None
     inconclusive: Literal["fail", "pass", "warn"] | None
@@ -201,6 +215,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     _check_conditions(given.get("condition"), axes or given["conditions"])
     _check_choice("scope", given.get("scope", "test"), SCOPES)
     _check_count("trials", given.get("trials", 1))
+    _check_extras(given.get("warmup", 0), given.get("resources", False))
     if given.get("trials", 1) > MAX_TRIALS:
         raise DefinitionError(f"trials={given['trials']} is more than {MAX_TRIALS:,}")
     if given.get("sample_size") is not None:
@@ -216,7 +231,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     if given.get("validate") is not None:
         _check_choice("validate", given["validate"], VALIDATE)
     _check_margin(given.get("margin"))
-    given["metrics"] = _metrics(given.get("metrics", ()))
+    given["metrics"] = _metrics(given.get("metrics", ()), bool(given.get("resources")))
     _check_budget(given.get("budget_usd"))
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
@@ -286,7 +301,7 @@ def _check_margin(margin: object) -> None:
             )
 
 
-def _metrics(value: object) -> tuple[Metric, ...]:
+def _metrics(value: object, resources: bool) -> tuple[Metric, ...]:
     if not isinstance(value, Iterable) or isinstance(value, (str, Mapping)):
         raise DefinitionError(f'metrics must be a list such as [Metric("score")], not {value!r}')
     metrics = tuple(declared(metric) for metric in value)
@@ -295,6 +310,9 @@ def _metrics(value: object) -> tuple[Metric, ...]:
             raise DefinitionError(f"metrics: {metric.path}: values= is for metrics of plugins")
         if sum(other.path == metric.path for other in metrics) > 1:
             raise DefinitionError(f"metrics names {metric.path!r} twice")
+    if resources:
+        named = {metric.path for metric in metrics}
+        metrics += tuple(metric for metric in RESOURCES if metric.path not in named)
     return metrics
 
 
@@ -303,6 +321,13 @@ def _check_budget(budget: object) -> None:
         return
     if not isinstance(budget, (int, float)) or isinstance(budget, bool) or not 0 < budget < 1e12:
         raise DefinitionError(f"budget_usd must be a number of US dollars above 0, not {budget!r}")
+
+
+def _check_extras(warmup: object, resources: object) -> None:
+    if type(warmup) is not int or not 0 <= warmup <= MAX_TRIALS:
+        raise DefinitionError(f"warmup must be a whole number of trials, 0 or more, not {warmup!r}")
+    if not isinstance(resources, bool):
+        raise DefinitionError(f"resources must be True or False, not {resources!r}")
 
 
 def _check_count(key: str, value: object) -> None:

@@ -32,8 +32,9 @@ def expand(metafunc: pytest.Metafunc) -> None:
     if definition is None or item_is_unittest(metafunc.definition):
         return
     # Conditions vary fastest: the arms of a case run one after the other, so drift hits them alike.
-    if definition.trials > 1:
-        trials = range(1, definition.trials + 1)
+    if definition.trials > 1 or definition.warmup:
+        warmups = range(-1, -definition.warmup - 1, -1)
+        trials = [*warmups, *range(1, definition.trials + 1)]
         _parametrize(metafunc, TRIAL_PARAM, trials, [trial_id(trial) for trial in trials])
     if definition.conditions and not axes:
         ids = [condition_id(condition) for condition in definition.conditions]
@@ -67,6 +68,45 @@ def counterbalance(items: list[pytest.Item]) -> None:
             items[position : position + len(block)] = block[turn:] + block[:turn]
             block_number += 1
         position += len(block)
+
+
+def place_warmups(items: list[pytest.Item]) -> None:
+    """Keep the warm-up trials of the first cases, and put them before their test's others.
+
+    Collection has made them for every case. Warm-up number 1 is of the first case, number 2 of the
+    second, and so on, for each test and arm; with fewer cases, from the first one again.
+    """
+    cases: dict[object, dict[str, None]] = {}
+    for item in items:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is not None and identity.definition.warmup:
+            cases.setdefault((_test(item), identity.condition), {})[identity.case] = None
+    if not cases:
+        return
+    chosen = {key: list(names) for key, names in cases.items()}
+
+    def kept(item: pytest.Item) -> bool:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is None or identity.trial > 0:
+            return True
+        number, first = -identity.trial, chosen[_test(item), identity.condition]
+        wanted = first[(number - 1) % len(first)]
+        return number <= identity.definition.warmup and identity.case == wanted
+
+    placed: list[pytest.Item] = []
+    for _, group in groupby(filter(kept, items), key=_test):
+        placed += sorted(group, key=lambda item: not is_warmup(item))
+    items[:] = placed
+
+
+def _test(item: pytest.Item) -> object:
+    return item.parent, getattr(item, "originalname", item.name)
+
+
+def is_warmup(item: pytest.Item) -> bool:
+    """Whether the item is a warm-up trial, which does not count."""
+    identity = item.stash.get(IDENTITY, None)
+    return identity is not None and identity.trial < 0
 
 
 def _bring_together(items: list[pytest.Item]) -> None:

@@ -38,7 +38,7 @@ class TrialIdentity:
         condition: name of the condition, ``default`` if there are none.
         test: node id, before other plugins append to it.
         case: node id without condition and trial.
-        trial: number of the trial, from 1.
+        trial: number of the trial, from 1; of a warm-up, from -1 downwards.
         arm: value of the condition; its name, if it has no other.
         axes: the parametrized arguments that make the condition; empty if none do.
         rank: place of the condition on each axis; the first on all of them is the baseline.
@@ -135,7 +135,7 @@ def item_is_unittest(item: pytest.Item) -> bool:
 
 
 def _check_no_expansion(definition: Definition) -> None:
-    if definition.conditions or definition.axes or definition.trials > 1:
+    if definition.conditions or definition.axes or definition.trials > 1 or definition.warmup:
         raise DefinitionError(
             "conditions and trials need a pytest function; unittest and doctest items cannot be "
             "parametrized"
@@ -162,7 +162,10 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     except DefinitionError as error:
         raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
     expanded = CONDITION_PARAM in params, TRIAL_PARAM in params
-    if expanded != (bool(definition.conditions) and not axes, definition.trials > 1):
+    if expanded != (
+        bool(definition.conditions) and not axes,
+        definition.trials > 1 or definition.warmup > 0,
+    ):
         raise pytest.UsageError(
             f"{item.nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
             "function, its class or its module, not on a parameter or added by a hook"
@@ -177,7 +180,8 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
         ours.append(trial_id(trial))
     if _REPEAT_PARAM in params:
         step = params[_REPEAT_PARAM]
-        trial += step * definition.trials
+        # Every repetition has warm-ups, too; those after the first are not kept.
+        trial += step * definition.trials if trial > 0 else -step * definition.warmup
         # First: a condition "2" must not match a part of the repetition "1-2".
         ours.insert(0, f"{step + 1}-{_repetitions(item)}")
     nodeid = item.nodeid
@@ -216,7 +220,7 @@ def condition_id(condition: str) -> str:
 
 def trial_id(trial: int) -> str:
     """Return the part of an item's id that names its trial."""
-    return f"trial{trial}"
+    return f"trial{trial}" if trial > 0 else f"warmup{-trial}"
 
 
 def _repetitions(item: pytest.Item) -> int:

@@ -27,7 +27,7 @@ from pytest_crucible.session.controller import (
     WORKEROUTPUT,
     rescue,
 )
-from pytest_crucible.session.expand import counterbalance
+from pytest_crucible.session.expand import counterbalance, place_warmups
 from pytest_crucible.session.fixture import TRIALS
 from pytest_crucible.session.marker import (
     IDENTITY,
@@ -91,6 +91,7 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> bool:
             combine(identities)  # for its checks: it refuses before any test runs
             if any(identity.definition.conditions for identity in identities):
                 counterbalance(items)
+            place_warmups(items)
     except pytest.UsageError as error:
         refuse(items, config, str(error))
         return False
@@ -143,7 +144,9 @@ class Recorder:
         except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        self._recording.announce(combine(plan), [identity.key for identity in plan])
+        self._recording.announce(
+            combine(plan), [identity.key for identity in plan if identity.trial > 0]
+        )
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._config, self._recording, capture, self._flusher())
@@ -162,6 +165,10 @@ class Recorder:
 
             budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
             register(budget, "crucible-budget")
+        if any(definition.resources for definition in definitions):
+            from pytest_crucible.session.resources import Resources
+
+            register(Resources(hooks), "crucible-resources")
         if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
         if any(definition.validate is not None for definition in definitions):
