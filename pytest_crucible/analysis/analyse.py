@@ -115,10 +115,10 @@ def analyse(
 
 
 def _warmup(groups: Iterable[Group]) -> tuple[int, float | None]:
-    """Return number and cost of warm-up trials."""
+    """Return number and cost of warm-up trials that ran, every attempt of them."""
     trials, costs = 0, []
     for group in groups:
-        trials += len(group.trials)
+        trials += sum(len(trial.attempts) for trial in group.trials)
         spent = summarise_spending(group)
         costs += [usd for usd in (spent.application_usd, spent.judge_usd) if usd is not None]
     return trials, sum(costs) if costs else None

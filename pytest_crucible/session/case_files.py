@@ -44,8 +44,9 @@ def cases(
 ) -> list[ParameterSet]:
     """Read a file of cases: one parameter of a test per row.
 
-    For ``@pytest.mark.parametrize("row", crucible.cases("questions.jsonl"))``. Each row becomes a ``pytest.param`` that holds a dictionary. Its id comes from its content: so a
-    row that is inserted does not rename the others.
+    For ``@pytest.mark.parametrize("row", crucible.cases("questions.jsonl"))``. Each row becomes a
+    ``pytest.param`` that holds a dictionary. Its id comes from its content: so a row that is
+    inserted does not rename the others.
 
     Args:
         path: JSON Lines (``.jsonl``, ``.ndjson``), ``.csv``, ``.tsv``, ``.json`` (a list of
