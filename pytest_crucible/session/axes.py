@@ -115,8 +115,9 @@ def split(item: pytest.Item, axes: tuple[str, ...]) -> Split:
 def _name(text: str, group: tuple[str, ...], params: dict[str, Any]) -> str:
     """Return the id of a value; a text that pytest has escaped as it was, if it can be printed."""
     value = params[group[0]] if len(group) == 1 else None
-    plain = isinstance(value, str) and value.isprintable()
-    return value if plain and value.encode("unicode_escape").decode("ascii") == text else text
+    if not isinstance(value, str) or not value.isprintable():
+        return text
+    return value if value.encode("unicode_escape").decode("ascii") == text else text
 
 
 def _groups(item: pytest.Item, callspec: Any) -> list[tuple[str, ...]]:

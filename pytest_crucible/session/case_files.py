@@ -65,7 +65,7 @@ def cases(
     """
     if limit is not None and (type(limit) is not int or limit < 1):
         raise CasesError(f"cases: limit must be a whole number of at least 1, not {limit!r}")
-    if not (id is None or callable(id) or (isinstance(id, str) and id)):
+    if not (id is None or callable(id) or (id and isinstance(id, str))):
         raise CasesError(f"cases: id must be the name of a field or a function, not {id!r}")
     file = _find(path, Path(sys._getframe(1).f_code.co_filename))
     try:

@@ -162,16 +162,15 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     except DefinitionError as error:
         raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
     expanded = CONDITION_PARAM in params, TRIAL_PARAM in params
-    if expanded != (
-        bool(definition.conditions) and not axes,
-        definition.trials > 1 or definition.warmup > 0,
-    ):
+    repeated = definition.trials > 1 or definition.warmup > 0
+    if expanded != (bool(definition.conditions) and not axes, repeated):
         raise pytest.UsageError(
             f"{item.nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
             "function, its class or its module, not on a parameter or added by a hook"
         )
     condition = params.get(CONDITION_PARAM, definition.condition or "default")
-    arm, rank = definition.arms.get(condition, condition), ()
+    arm: Any = definition.arms.get(condition, condition)
+    rank: tuple[int, ...] = ()
     trial = params.get(TRIAL_PARAM, 1)
     ours = []
     if CONDITION_PARAM in params:

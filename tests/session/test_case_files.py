@@ -108,7 +108,7 @@ def test_rows_larger_than_a_chunk(tmp_path: Path) -> None:
             "q.jsonl",
             b'{"a":1}\n{"a":2}\n{"a":1}',
             {"id": "a"},
-            "q.jsonl:3: id '1' is that of line 1",
+            ":3: id '1' is that of line 1",
         ),
         ("q.jsonl", b'{"a": 1}', {"marks": "slow"}, "marks must be marks of pytest, not 'slow'"),
         ("q.jsonl", b'{"a": 1}', {"limit": 0}, "limit must be a whole number of at least 1, not 0"),

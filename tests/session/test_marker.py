@@ -21,7 +21,7 @@ MISTAKES = {
     "test_a": "experiment name must be a non-empty string, not <function test_a",
     '"e", "f"': "takes one positional argument, the name; give 'f' a keyword",
     '"e", conditions=("a", "a")': "conditions names 'a' twice",
-    '"e", conditions="ab"': "conditions='ab': the test has no parametrized argument 'ab'; valid: none",
+    '"e", conditions="ab"': "conditions='ab': the test has no parametrized argument 'ab'; ",
     '"e", condition="a", conditions=("b",)': (
         "condition='a' and conditions=('b',) exclude each other: one names this test's arm, "
         "the other runs each case once per arm"
