@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from pytest_crucible.queries.trace import Trace as Trace
     from pytest_crucible.queries.trace import TraceNode as TraceNode
     from pytest_crucible.queries.windows import Window as Window
+    from pytest_crucible.session.case_files import cases as cases
 
 _HOMES = {
     "Anomalies": "queries.anomalies",
@@ -120,6 +121,7 @@ _HOMES = {
     "Window": "queries.windows",
     "archive": "experiments.library",
     "case": "experiments.current",
+    "cases": "session.case_files",
     "cleanup": "experiments.library",
     "compare": "experiments.verdicts",
     "define_event": "events.catalog",

@@ -36,6 +36,7 @@ from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definiti
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
+from pytest_crucible.stats.early_checks import parse_checked
 from pytest_crucible.stats.expectations import judge
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.subject import Subject
@@ -85,13 +86,16 @@ def analyse(
         if groups:
             definition = definitions.get(name) or Definition(name=name)
             kept = _declared_in(run.manifest, name)
-            declared_metrics = layered(kept, from_plugins).values()
+            declared_metrics = list(layered(kept, from_plugins).values())
             if expect:
                 definition = replace(definition, expect=tuple(expect))
+                _check_expectations(definition, groups, declared_metrics)
             result = _experiment(definition, groups, custom, declared_metrics, problems)
             if len(observations.groups) == 1:  # else nobody knows whom they concern
                 result = replace(result, metrics=_counting(observations, result.metrics))
-            experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
+            warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)
+            broken = broken_off(run.nodes, name)
+            experiments.append(replace(result, broken_off=broken, warmup=warmup))
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     resumed = resumed_nodes(run.nodes, trials)
     results = Results(
@@ -135,6 +139,26 @@ def result_of(
     """
     groups = {group.condition: group}
     return _experiment(definition, groups, plugins.metrics, plugins.declared(), problems)
+
+
+def _warmup(groups: Iterable[Group]) -> tuple[int, float | None]:
+    """Return number and cost of warm-up trials that ran, every attempt of them."""
+    trials, costs = 0, []
+    for group in groups:
+        trials += sum(len(trial.attempts) for trial in group.trials)
+        spent = summarise_spending(group)
+        costs += [usd for usd in (spent.application_usd, spent.judge_usd) if usd is not None]
+    return trials, sum(costs) if costs else None
+
+
+def _check_expectations(
+    definition: Definition, groups: Mapping[str, Group], plugins: Sequence[Metric]
+) -> None:
+    """Refuse expectations that nobody has checked before the run, as a marker would."""
+    arms = tuple(dict.fromkeys([*definition.conditions, *groups]))
+    recorded = {name for group in groups.values() for name in (*group.recorded, *group.logged)}
+    for text in definition.expect:
+        parse_checked(text, arms, [*plugins, *definition.metrics], recorded)
 
 
 def _experiment(

@@ -44,6 +44,7 @@ class ExperimentResult:
         catalog: the metrics that this experiment has, with unit, direction and so on.
         groups: the observations per condition.
         spending: calls of models and their cost per condition.
+        warmup: number of warm-up trials, which do not count, and their cost in USD if known.
         verdicts: one per expectation and condition to which it applies.
         comparisons: per condition except the baseline, its comparison with the baseline.
         trials: the outcome of every trial, over all conditions.
@@ -63,6 +64,7 @@ class ExperimentResult:
     comparisons: Mapping[str, tuple[Comparison, ...]]
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
+    warmup: tuple[int, float | None] = (0, None)
     broken_off: tuple[str, ...] = ()
     invalid: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -131,6 +133,7 @@ class ExperimentResult:
             "conditions": {
                 condition: metrics.to_dict() for condition, metrics in self.metrics.items()
             },
+            "warmup": {"trials": self.warmup[0], "cost_usd": self.warmup[1]},
             "spending": {name: asdict(each) for name, each in self.spending.items()},
             "trials": len(self.trials),
             "recorded": self.recorded,

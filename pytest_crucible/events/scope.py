@@ -23,3 +23,8 @@ class Scope:
     trial: int | None = None
     attempt: int | None = None
     role: str | None = None
+
+
+def is_warmup(scope: Scope) -> bool:
+    """Whether the scope is a warm-up trial (below 0): its cost was spent, nothing else counts."""
+    return scope.trial is not None and scope.trial < 0

@@ -67,6 +67,8 @@ class Experiment(Lifecycle):
         opened: the scope that it records into, and ``scopes``, which opens others in its record.
             For this package's use.
         referee: says what becomes of a `case` that raises. For this package's use.
+        arm: value of the arm: of ``conditions={"short": PROMPT}``, or of the parametrized argument
+            (of several, a dictionary) that ``conditions=`` names; else the condition's name.
         id: id of the run that holds the record.
         node: name of the process that records.
         folder: folder of the run; None for a run in memory.
@@ -88,6 +90,7 @@ class Experiment(Lifecycle):
     ) -> None:
         self.definition = definition
         self.scope = opened.scope
+        self.arm: Any = opened.scope.condition
         self.opened = opened
         opened.handle = lambda: self
         self._store = store

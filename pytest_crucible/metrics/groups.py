@@ -16,7 +16,7 @@ from pytest_crucible._text import plural
 from pytest_crucible.events.enrichment import Enriched, error_text
 from pytest_crucible.events.event import Event, weight_of
 from pytest_crucible.events.schema import MEASURED, Measured
-from pytest_crucible.events.scope import JUDGE, Scope
+from pytest_crucible.events.scope import JUDGE, Scope, is_warmup
 from pytest_crucible.metrics.counting.ensembles import Whole, Wholes, concerns
 from pytest_crucible.metrics.counting.model_calls import CallCounts, Calls
 from pytest_crucible.metrics.counting.nesting import Nesting
@@ -195,6 +195,7 @@ class Observations:
 
     Attributes:
         groups: by (experiment, condition), in order of appearance.
+        warmups: the same for warm-up trials, which do not count.
         events: number of events of the code under test that belong to an experiment.
         unattributed, late, sole: number of events with this attribution.
         degraded: number of events with values that could not be encoded.
@@ -206,6 +207,7 @@ class Observations:
     """
 
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
+    warmups: dict[tuple[str, str], Group] = field(default_factory=dict)
     events: int = 0
     unattributed: int = 0
     late: int = 0
@@ -224,6 +226,13 @@ class Observations:
         if group is None:
             group = self.groups[key] = Group(experiment, condition)
         return group
+
+    def group_of(self, scope: Scope) -> Group:
+        """Return the group of a scope: that of the warm-ups, if it is one."""
+        if not is_warmup(scope):
+            return self.group(scope.experiment, scope.condition)
+        key = (scope.experiment, scope.condition)
+        return self.warmups.setdefault(key, Group(*key))
 
 
 class Place:

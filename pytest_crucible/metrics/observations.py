@@ -18,7 +18,7 @@ from pytest_crucible.events.event import (
     TRIAL_STOP,
     Event,
 )
-from pytest_crucible.events.scope import Scope
+from pytest_crucible.events.scope import Scope, is_warmup
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged
 from pytest_crucible.metrics.groups import NAN as NAN
 from pytest_crucible.metrics.groups import NO_CASE as NO_CASE
@@ -99,6 +99,7 @@ class _Observer:
     def __init__(self, enrichers: tuple[Enricher, ...], book: TrialBook) -> None:
         self.observations = Observations()
         self.book = book
+        self._warmups = TrialBook()
         self._places: dict[int, Place] = {}  # by id(scope): hashing six names per event is slow
         self._enrichers = enrichers
 
@@ -128,7 +129,7 @@ class _Observer:
         """Return where events of this scope go; None if those of this run do not count."""
         place = self._places.get(id(scope))
         if place is None:
-            group = self.observations.group(scope.experiment, scope.condition)
+            group = self.observations.group_of(scope)
             trial = self.book.trial_of(scope)
             number = trial.trial if trial else scope.trial or 0
             place = self._places[id(scope)] = Place(scope, group, self.book.runs_of(scope), number)
@@ -140,9 +141,12 @@ class _Observer:
         elif scope is None:
             return
         elif event.name in (TRIAL_START, TRIAL_STOP):
-            self.book.add(event)
+            if is_warmup(scope):
+                self._warmups.add(event)
+            else:
+                self.book.add(event)
         elif event.name in (RECORD, LOG, INVALID):
-            group = self.observations.group(scope.experiment, scope.condition)
+            group = self.observations.group_of(scope)
             attempt = self.book.current_attempt(event)
             if attempt >= 0:
                 trial = self.book.trial_of(scope)
@@ -158,6 +162,9 @@ class _Observer:
             group.trials.append(trial)
             if trial.cluster is not None:
                 group.clusters[trial.case] = trial.cluster
+        for trial in self._warmups.all():
+            key = trial.experiment, trial.condition
+            observations.warmups.setdefault(key, Group(*key)).trials.append(trial)
         for group in observations.groups.values():
             _keep_last_attempts(group)
         for trial in self.book.enclosing():
@@ -225,7 +232,7 @@ def _add_capture(observations: Observations, event: Event) -> None:
     elif problem is not None:
         observations.capture.setdefault(str(problem), []).append(event.node)
     elif event.scope is not None:
-        group = observations.group(event.scope.experiment, event.scope.condition)
+        group = observations.group_of(event.scope)
         host, client = str(event.metadata.get("host")), str(event.metadata.get("client"))
         group.http_calls[host, client] += int(event.measurements.get("http_calls", 0))
 

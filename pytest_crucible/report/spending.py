@@ -40,6 +40,14 @@ def spending_lines(spending: Mapping[str, Spending]) -> Iterator[tuple[str, bool
         yield _unseen(unseen), True
 
 
+def warmup_line(trials: int, cost_usd: float | None) -> str | None:
+    """Return the line about warm-up trials; None without any."""
+    if not trials:
+        return None
+    cost = "" if cost_usd is None else f", {_usd(cost_usd)}"
+    return f"{plural(trials, 'warm-up trial')}{cost}, not counted"
+
+
 def _may_have_spans(server: str, providers: frozenset[str]) -> bool:
     """Whether a recorded call to one of these providers may have gone to this server.
 

@@ -17,7 +17,7 @@ from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.logged import logged_lines
 from pytest_crucible.report.numbers import Format, format_of, show_p
 from pytest_crucible.report.slices import slice_table
-from pytest_crucible.report.spending import capture_lines, spending_lines
+from pytest_crucible.report.spending import capture_lines, spending_lines, warmup_line
 from pytest_crucible.stats.comparison import (
     ADDED,
     CHANGED,
@@ -104,6 +104,9 @@ def render_experiment(
         yield from _metrics(experiment)
     yield from _left_out(experiment)
     yield from _logged(experiment, sparklines)
+    warmups = warmup_line(*experiment.warmup)
+    if warmups is not None:
+        yield Line(_INDENT + warmups)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
     for text in ensemble_lines(experiment.metrics):

@@ -10,11 +10,17 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.strategies import parse_sampling
-from pytest_crucible.metrics.catalog import Metric
+from pytest_crucible.metrics.catalog import LOWER, Metric
 from pytest_crucible.metrics.declared import declared, plain
 
 SCOPES = ("test", "class", "module", "session")
 MAX_TRIALS = 100_000  # every trial is a test item; more would only exhaust memory at collection
+RESOURCES = (
+    Metric("cpu_ms", "ms", LOWER, (0.0, None)),
+    Metric("peak_memory_mb", "MB", LOWER, (0.0, None)),
+    Metric("gpu_peak_memory_mb", "MB", LOWER, (0.0, None)),
+)
+"""The numbers that ``resources=True`` records."""
 FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
 ERROR = "error"
@@ -31,7 +37,9 @@ class Definition:
         name: name of the experiment; tests with the same name belong to the same experiment.
         hypothesis: the claim, in prose.
         condition: the arm that this test belongs to. Without it, the arm is ``default``.
-        conditions: arms; each case runs once per arm. The first is the baseline.
+        conditions: names of the arms; each case runs once per arm. The first is the baseline. On
+            the marker also a mapping from names to values, or the name of a parametrized argument
+            whose values are the arms, or several of them.
         tags, metadata: stored with the record.
         sample_size: number of cases that the author meant to measure.
         case: where a test's parameters have the id of the case: ``"row.id"`` (a parameter, then
@@ -42,6 +50,8 @@ class Definition:
             of the metadata of the test or of an `Experiment.case`, or ``tags``.
         scope: how long events are captured: for one test, class, module or session.
         trials: repetitions of each case.
+        warmup: number of trials per test and arm that run first and do not count.
+        resources: record CPU time, peak memory and a GPU's peak memory of every trial.
         expect: expectations over metrics, e.g. ``success_rate > 0.9``.
         pass_if: ``"8/10"``: a case passes if at least 8 of its 10 trials do.
         inconclusive: what an inconclusive expectation does to the session: fail, pass, or warn.
@@ -61,6 +71,9 @@ class Definition:
             problems in the summary; with ``error`` the trial fails, too. Default: no check.
         sampling: which operations are recorded: ``uniform:SHARE``, ``reservoir:SIZE``,
             ``stratified:SHARE``, ``adaptive:SHARE`` or ``importance:SHARE``. Without it, all.
+        axes: the parametrized argument that ``conditions="model"`` names. No keyword; not recorded.
+        arms: values of the arms by name, from ``conditions={…}``. No keyword; not recorded, because
+            they may be prompts or clients.
     """
 
     name: str
@@ -75,6 +88,8 @@ class Definition:
     slices: tuple[str, ...] = ()
     scope: str = "test"
     trials: int = 1
+    warmup: int = 0
+    resources: bool = False
     expect: tuple[str, ...] = ()
     pass_if: str | None = None
     inconclusive: str | None = None
@@ -85,6 +100,8 @@ class Definition:
     budget_usd: float | None = None
     validate: str | None = None
     sampling: str | None = None
+    axes: tuple[str, ...] = ()
+    arms: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as a dictionary, for records and manifests."""
@@ -105,7 +122,7 @@ class Definition:
         return define(data.get("name"), **{k: v for k, v in data.items() if k in KEYWORDS})
 
 
-KEYWORDS = tuple(f.name for f in fields(Definition) if f.name != "name")
+KEYWORDS = tuple(f.name for f in fields(Definition) if f.name not in ("name", "axes", "arms"))
 
 MARKER, LIBRARY, JOIN = "marker", "library", "join"
 OBEYED_BY: Mapping[str, tuple[str, ...]] = {
@@ -120,6 +137,8 @@ OBEYED_BY: Mapping[str, tuple[str, ...]] = {
     "slices": (MARKER, LIBRARY, JOIN),
     "scope": (MARKER,),
     "trials": (MARKER,),
+    "warmup": (MARKER,),
+    "resources": (MARKER,),
     "expect": (MARKER,),
     "pass_if": (MARKER,),
     "inconclusive": (MARKER,),
@@ -158,9 +177,11 @@ class Keywords(LibraryKeywords, total=False):
 
     case: str | Callable[..., object] | None
     cluster: str | Callable[..., object] | None
-    conditions: OrderedTexts
+    conditions: OrderedTexts | Mapping[str, Any] | str
     scope: Literal["test", "class", "module", "session"]
     trials: int
+    warmup: int
+    resources: bool
     expect: Texts
     pass_if: str | None
     inconclusive: Literal["fail", "pass", "warn"] | None
@@ -214,11 +235,13 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     _check_text("hypothesis", given.get("hypothesis"))
     _check_text("condition", given.get("condition"))
     _check_sources(given)
+    axes, arms, given["conditions"] = _arms(given.get("conditions", ()))
     for key in ("conditions", "tags", "expect", "slices"):
         given[key] = _texts(key, given.get(key, ()))
-    _check_conditions(given.get("condition"), given["conditions"])
+    _check_conditions(given.get("condition"), axes or given["conditions"])
     _check_choice("scope", given.get("scope", "test"), SCOPES)
     _check_count("trials", given.get("trials", 1))
+    _check_extras(given.get("warmup", 0), given.get("resources", False))
     if given.get("trials", 1) > MAX_TRIALS:
         raise DefinitionError(f"trials={given['trials']} is more than {MAX_TRIALS:,}")
     if given.get("sample_size") is not None:
@@ -233,14 +256,14 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
         if given.get(key) is not None:
             _check_choice(key, given[key], valid)
     check_margin(given.get("margin"))
-    given["metrics"] = declared(given.get("metrics", {}))
+    given["metrics"] = _metrics(given.get("metrics", {}), bool(given.get("resources")))
     _check_budget(given.get("budget_usd"))
     if given.get("max_errors") is not None:
         given["max_errors"] = share("max_errors", given["max_errors"])
     _check_choice("failures", given["failures"], FAILURES)
     if given.get("sampling") is not None:
         parse_sampling(given["sampling"])
-    return Definition(name=name, **given)
+    return Definition(name=name, axes=axes, arms=arms, **given)
 
 
 def _check_text(key: str, value: object) -> None:
@@ -270,6 +293,18 @@ def _texts(key: str, value: object) -> tuple[str, ...]:
         if not isinstance(text, str) or not text.strip() or not text.isprintable():
             raise DefinitionError(f"{key} must hold non-empty, printable strings, not {text!r}")
     return texts
+
+
+def _arms(conditions: object) -> tuple[tuple[str, ...], dict[str, Any], object]:
+    """Split ``conditions=`` into axes, values of arms by name, and names that are still raw."""
+    if isinstance(conditions, str):
+        _check_text("conditions", conditions)
+        return (conditions,), {}, ()
+    if isinstance(conditions, Mapping):
+        if not conditions:
+            raise DefinitionError("conditions={} names no arm")
+        return (), dict(conditions), tuple(conditions)
+    return (), {}, conditions
 
 
 def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> None:
@@ -304,6 +339,14 @@ def check_margin(margin: object) -> None:
             )
 
 
+def _metrics(value: object, resources: bool) -> tuple[Metric, ...]:
+    metrics = declared(value)
+    if not resources:
+        return metrics
+    named = {metric.path for metric in metrics}
+    return (*metrics, *(metric for metric in RESOURCES if metric.path not in named))
+
+
 def _check_budget(budget: object) -> None:
     if budget is None:
         return
@@ -333,6 +376,13 @@ def share(name: str, value: object) -> float:
 
 def _percent(number: object) -> bool:
     return isinstance(number, (int, float)) and not isinstance(number, bool) and 1 < number <= 100
+
+
+def _check_extras(warmup: object, resources: object) -> None:
+    if type(warmup) is not int or not 0 <= warmup <= MAX_TRIALS:
+        raise DefinitionError(f"warmup must be a whole number of trials, 0 or more, not {warmup!r}")
+    if not isinstance(resources, bool):
+        raise DefinitionError(f"resources must be True or False, not {resources!r}")
 
 
 def _check_count(key: str, value: object) -> None:

@@ -91,7 +91,8 @@ class Budget:
         learned = self._node.learned.items()
         self._node.scopes = {number: scope for number, scope in learned if scope is not None}
         self._position = position
-        for (experiment, _), group in observations.groups.items():
+        groups = [*observations.groups.items(), *observations.warmups.items()]
+        for (experiment, _), group in groups:
             weights = group.weight or repeat(1.0, len(group.cost_usd))
             spent = sum(
                 cost * weight

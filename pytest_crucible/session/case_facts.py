@@ -29,7 +29,10 @@ def case_of(item: pytest.Item, definition: Definition, params: Mapping[str, Any]
 
 
 def facts_of(
-    item: pytest.Item, definition: Definition, params: Mapping[str, Any]
+    item: pytest.Item,
+    definition: Definition,
+    params: Mapping[str, Any],
+    content: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what the record says about the case of an item, beside its id.
 
@@ -37,14 +40,15 @@ def facts_of(
         item: the test.
         definition: of its marker.
         params: its parameters, without those of conditions and trials.
+        content: those of them that make the case, not the arm.
 
     Raises:
         pytest.UsageError: the parameters have no such cluster or slice.
     """
     facts: dict[str, Any] = {}
-    content = fingerprint(params)
-    if content is not None:
-        facts["fingerprint"] = content
+    known_by = fingerprint(content)
+    if known_by is not None:
+        facts["fingerprint"] = known_by
     cluster = _named(item, "cluster", definition.cluster, params)
     if cluster is not None:
         facts["cluster"] = cluster

@@ -83,6 +83,7 @@ def finish(
             around[ENRICHERS] = [name for name, _ in named]
         results = analyse(run, enrichers, plugins=finished.plugins)
         recorded = sum(m.tests.attempts for e in results.experiments for m in e.metrics.values())
+        recorded += sum(experiment.warmup[0] for experiment in results.experiments)
         if recorded < reported:
             notes = [*notes, f"{reported} attempts were reported, {recorded} are in the record"]
         results = finished.results = results.with_notes(notes)

@@ -13,10 +13,11 @@ from pytest_crucible._errors import DefinitionError
 from pytest_crucible.metrics.declared import layered
 from pytest_crucible.metrics.trials import POSITIONAL
 from pytest_crucible.runs.experiment_definition import KEYWORDS, VALIDATE, Definition, define
+from pytest_crucible.session.axes import axes_of, split
 from pytest_crucible.session.case_facts import case_of, facts_of
 from pytest_crucible.session.fixture import CONDITION_PARAM, TRIAL_PARAM
 from pytest_crucible.session.settings import SETTINGS
-from pytest_crucible.stats.expression import parse
+from pytest_crucible.stats.early_checks import parse_checked
 
 _REPEAT_PARAM = "__pytest_repeat_step_number"  # of pytest-repeat; its repetitions are trials, too
 _OURS = (CONDITION_PARAM, TRIAL_PARAM, _REPEAT_PARAM)
@@ -42,8 +43,12 @@ class TrialIdentity:
         condition: name of the condition, ``default`` if there are none.
         test: node id, before other plugins append to it.
         case: node id without condition and trial.
-        trial: number of the trial, from 1.
+        trial: number of the trial, from 1; of a warm-up, from -1 downwards.
         facts: what the record says about the case: fingerprint, cluster, slices.
+        arm: value of the condition; its name, if it has no other.
+        axes: the parametrized arguments that make the condition; empty if none do.
+        rank: place of the condition on each axis; the first on all of them is the baseline.
+        origin: the definition before its arms were named; None if that is ``definition``.
     """
 
     definition: Definition
@@ -52,6 +57,10 @@ class TrialIdentity:
     case: str
     trial: int
     facts: Mapping[str, Any] = field(default_factory=dict)
+    arm: Any = None
+    axes: tuple[str, ...] = ()
+    rank: tuple[int, ...] = ()
+    origin: Definition | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
@@ -139,7 +148,7 @@ def item_is_unittest(item: pytest.Item) -> bool:
 
 
 def _check_no_expansion(definition: Definition) -> None:
-    if definition.conditions or definition.trials > 1:
+    if definition.conditions or definition.axes or definition.trials > 1 or definition.warmup:
         raise DefinitionError(
             "conditions and trials need a pytest function; unittest and doctest items cannot be "
             "parametrized"
@@ -158,16 +167,24 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
     Raises:
         pytest.UsageError: the marker came too late to run the item once per condition and trial.
     """
-    nodeid = _node_id(item)
+    nodeid = test = _node_id(item)
     callspec = getattr(item, "callspec", None)
     params, params_id = ({}, "") if callspec is None else (callspec.params, callspec.id)
+    try:
+        axes = axes_of(definition, params)
+        split_off = split(item, axes) if axes else None
+    except DefinitionError as error:
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.experiment: {error}") from error
     expanded = CONDITION_PARAM in params, TRIAL_PARAM in params
-    if expanded != (bool(definition.conditions), definition.trials > 1):
+    repeated = definition.trials > 1 or definition.warmup > 0
+    if expanded != (bool(definition.conditions) and not axes, repeated):
         raise pytest.UsageError(
             f"{nodeid}: @pytest.mark.experiment: conditions and trials need the marker on the "
             "function, its class or its module, not on a parameter or added by a hook"
         )
     condition = params.get(CONDITION_PARAM, definition.condition or "default")
+    arm: Any = definition.arms.get(condition, condition)
+    rank: tuple[int, ...] = ()
     trial = params.get(TRIAL_PARAM, 1)
     ours = []
     if CONDITION_PARAM in params:
@@ -176,26 +193,44 @@ def identify(item: pytest.Item, definition: Definition, worker: str | None = Non
         ours.append(trial_id(trial))
     if _REPEAT_PARAM in params:
         step = params[_REPEAT_PARAM]
-        trial += step * definition.trials
+        # Every repetition has warm-ups, too; those after the first are not kept.
+        trial += step * definition.trials if trial > 0 else -step * definition.warmup
         # First: a condition "2" must not match a part of the repetition "1-2".
         ours.insert(0, f"{step + 1}-{_repetitions(item)}")
     own = {name: value for name, value in params.items() if name not in _OURS}
-    facts = facts_of(item, definition, own)
+    content = {name: value for name, value in own.items() if name not in axes}
+    facts = facts_of(item, definition, own, content)
+    if split_off is not None:
+        condition, arm, rank = split_off.condition, split_off.value, split_off.rank
+        nodeid, params_id = split_off.without(nodeid, params_id)
     case = case_of(item, definition, own)
     if case is None:
         case = _case(nodeid, params_id, ours) if ours else nodeid
-        if own and _by_position(own, callspec, params_id):
+        if content and _by_position(content, callspec, params_id):
             facts[POSITIONAL] = True
     if worker is not None:
         case = f"{case}@{worker}"
     return TrialIdentity(
-        definition=definition,
-        condition=condition,
-        test=nodeid,
-        case=case,
-        trial=trial,
-        facts=facts,
-    )
+        definition=definition, condition=condition, test=test, case=case, trial=trial,
+        facts=facts, arm=arm, axes=axes, rank=rank,
+    )  # fmt: skip
+
+
+def name_arms(items: Iterable[pytest.Item]) -> None:
+    """Give the definitions of tests whose arms are axes the names of the arms, baseline first."""
+    of_test: dict[tuple[int, object], list[pytest.Item]] = {}
+    for item in items:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is not None and identity.axes and identity.origin is None:
+            key = id(identity.definition), (item.parent, getattr(item, "originalname", None))
+            of_test.setdefault(key, []).append(item)
+    for group in of_test.values():
+        identities = sorted((item.stash[IDENTITY] for item in group), key=lambda i: i.rank)
+        arms = tuple(dict.fromkeys(identity.condition for identity in identities))
+        origin = identities[0].definition
+        named = replace(origin, conditions=arms, axes=())
+        for item in group:
+            item.stash[IDENTITY] = replace(item.stash[IDENTITY], definition=named, origin=origin)
 
 
 def _by_position(params: Mapping[str, Any], callspec: Any, params_id: str) -> bool:
@@ -223,7 +258,7 @@ def condition_id(condition: str) -> str:
 
 def trial_id(trial: int) -> str:
     """Return the part of an item's id that names its trial."""
-    return f"trial{trial}"
+    return f"trial{trial}" if trial > 0 else f"warmup{-trial}"
 
 
 def _repetitions(item: pytest.Item) -> int:
@@ -289,7 +324,7 @@ def combine(identities: Iterable[TrialIdentity]) -> dict[str, Definition]:
         combined[name] = replace(combined[name], condition=None, conditions=tuple(arms))
         for text in combined[name].expect:
             try:
-                parse(text, tuple(arms))
+                parse_checked(text, tuple(arms), combined[name].metrics)
             except DefinitionError as error:
                 raise pytest.UsageError(
                     f"{first[name].test}: @pytest.mark.experiment: expect: {error}"

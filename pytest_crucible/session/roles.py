@@ -28,9 +28,16 @@ from pytest_crucible.session.controller import (
     WORKEROUTPUT,
     rescue,
 )
-from pytest_crucible.session.expand import counterbalance
+from pytest_crucible.session.expand import counterbalance, place_warmups
 from pytest_crucible.session.fixture import MARKERS, TRIALS, count_markers
-from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
+from pytest_crucible.session.marker import (
+    IDENTITY,
+    TrialIdentity,
+    combine,
+    definition_of,
+    identify,
+    name_arms,
+)
 from pytest_crucible.session.outcome import FailedSubtests, RecordedFailures, may_have_subtests
 from pytest_crucible.session.settings import SETTINGS, unknown_format
 from pytest_crucible.session.span_capture import Capture
@@ -75,6 +82,7 @@ def gather(items: list[pytest.Item], config: pytest.Config) -> None:
         definitions = _identify(items, config)
         if any(definition.conditions for definition in definitions):
             counterbalance(items)
+        place_warmups(items)
     except pytest.UsageError as error:
         refuse(items, config, str(error))
 
@@ -97,7 +105,6 @@ def gather_late(items: list[pytest.Item], config: pytest.Config) -> bool:
 
 def _identify(items: list[pytest.Item], config: pytest.Config) -> Iterable[Definition]:
     """Note in the stash of each marked item which trial it is; return the definitions."""
-    identities: list[TrialIdentity] = []
     definitions: dict[int, Definition] = {}
     worker = _worker_of_dist_each(config)
     for item in items:
@@ -105,13 +112,14 @@ def _identify(items: list[pytest.Item], config: pytest.Config) -> Iterable[Defin
         if definition is None:
             continue
         identity = item.stash.get(IDENTITY, None)
-        if identity is None or identity.definition != definition:
+        if identity is None or (identity.origin or identity.definition) != definition:
             identity = identify(item, definition, worker)
         item.stash[IDENTITY] = identity
         item.stash[MARKERS] = count_markers(item)
-        identities.append(identity)
+    name_arms(items)
+    identities = [item.stash[IDENTITY] for item in items if IDENTITY in item.stash]
     combine(identities)  # for its checks: it refuses before any test runs
-    return definitions.values()
+    return [identity.definition for identity in identities]
 
 
 def _worker_of_dist_each(config: pytest.Config) -> str | None:
@@ -167,7 +175,8 @@ class Recorder:
             else replace(definition, max_errors=self._config.stash[SETTINGS].max_errors)
             for name, definition in combine(plan).items()
         }
-        self._recording.announce(definitions, [identity.key for identity in plan])
+        planned = [identity.key for identity in plan if identity.trial > 0]
+        self._recording.announce(definitions, planned)
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._recording, capture, self._flusher())
@@ -186,6 +195,10 @@ class Recorder:
 
             budget = Budget(hooks.recording, settings.pricer(), settings.budget_usd)
             register(budget, BUDGET)
+        if any(definition.resources for definition in definitions):
+            from pytest_crucible.session.resources import Resources
+
+            register(Resources(hooks), "crucible-resources")
         if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
         if any(definition.validate is not None for definition in definitions):

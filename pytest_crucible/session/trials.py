@@ -134,6 +134,7 @@ class TrialHooks:
             attempt.handle = self.recording.handle(
                 definition, attempt.opened, attempt.since, attempt.referee
             )
+            attempt.handle.arm = attempt.identity.arm
         return attempt.handle
 
     def interrupt(self) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_crucible.metrics.catalog import Numbers
 from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.stats import changes
 from pytest_crucible.stats.comparison import aligned, average_change, cases_needed, change_of
@@ -103,12 +102,22 @@ def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Ver
         expectation: the parsed expectation.
         subjects: all conditions of the experiment, by name.
     """
+    expectation = _with_statistic(expectation, subjects)
     relative_to = expectation.bound.condition
     return [
         _judge_one(expectation, condition, subject, subjects)
         for condition, subject in subjects.items()
         if expectation.condition in (None, condition) and condition != relative_to
     ]
+
+
+def _with_statistic(expectation: Expectation, subjects: Mapping[str, Subject]) -> Expectation:
+    """Take ``score`` as ``score.mean``, if a recorded number has that name and no metric has."""
+    path = expectation.metric
+    numbers = [subject.numbers for subject in subjects.values()]
+    if any(path in found for found in numbers) or f"{path}.mean" not in set().union(*numbers):
+        return expectation
+    return replace(expectation, metric=f"{path}.mean")
 
 
 def _judge_one(
@@ -160,7 +169,7 @@ def _missing(
     unjudged = path.startswith("anomalies.") and path in subject.numbers
     if estimate.value is None and not unjudged and not estimate.undefined:
         return (
-            f"no {path}: {estimate.reason}" if estimate.reason else _unknown(path, subject.numbers)
+            f"no {path}: {estimate.reason}" if estimate.reason else f"no metric {path} was recorded"
         )
     names = numbers_behind(subject.catalog[path])
     if estimate.sample is not None and estimate.sample.invalid:
@@ -188,12 +197,6 @@ def _doubt(
         return UNJUDGED
     outside = (outside_range(side.group, side.catalog, path) for side in sides)
     return next((str(each) for each in outside if each is not None), None)
-
-
-def _unknown(path: str, numbers: Numbers) -> str:
-    if f"{path}.mean" in numbers:
-        return f"no metric {path}; did you mean {path}.mean?"
-    return f"no metric {path} was recorded"
 
 
 # --- against a number -------------------------------------------------------------------------

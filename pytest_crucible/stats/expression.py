@@ -4,8 +4,10 @@ Grammar::
 
     expectation = [condition "."] metric comparison bound
     comparison  = "<" | "<=" | ">" | ">="
-    bound       = number | [number "*"] condition [("+" | "-") number]
-    number      = digits, with an optional fraction, exponent and "%"
+    bound       = number | [number "*"] condition [("*" | "/") number] [("+" | "-") number]
+    number      = digits, with an optional fraction, exponent, and "%" or "pp"
+
+``5pp`` (percentage points) is a change of a share: ``success_rate > control - 5pp``.
 
 A condition whose name is not a plain word needs quotes: ``'model b'.success_rate > 90%``. An
 expectation without a condition is judged for every condition; a relative one for every condition
@@ -17,15 +19,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from pytest_crucible._errors import ExpectationError
-from pytest_crucible.metrics.catalog import RESERVED_NAMES, children
+from pytest_crucible.metrics.catalog import BUILT_IN, RESERVED_NAMES, SHARE, children
+
+PRODUCT = " × "
+"""Between the names in the name of an arm of several axes: ``'gpt-4o × short'.success_rate``."""
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?%?)"
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?:%|pp\b)?)"
     r"|(?P<name>[^\W\d][\w-]*)"
     r"|'(?P<quoted>[^']+)'"
-    r"|(?P<op><=|>=|==|!=|<|>|\*|\+|-|\.|=))"
+    r"|(?P<op><=|>=|==|!=|<|>|\*|/|\+|-|\.|=))"
 )
 
 
@@ -94,6 +100,7 @@ class _Parser:
     def __init__(self, text: str, conditions: Sequence[str]) -> None:
         self.text = text
         self.conditions = conditions
+        self.metric_path = ""
         self.tokens: list[tuple[str, str, int]] = []
         position = 0
         while position < len(text.rstrip()):
@@ -109,10 +116,14 @@ class _Parser:
 
     def expectation(self) -> Expectation:
         condition, metric = self.metric()
+        self.metric_path = metric
         comparison = self.comparison()
         bound = self.bound()
         if self.tokens[self.at][0] != "end":
-            raise self.error(f"unexpected {self.tokens[self.at][1]!r}")
+            raise self.error(
+                f"unexpected {self.tokens[self.at][1]!r}; a bound is a number, or like "
+                "1.1 * control + 5, control / 2, control - 5pp;"
+            )
         return Expectation(self.text.strip(), metric, comparison, bound, condition)
 
     def metric(self) -> tuple[str | None, str]:
@@ -164,28 +175,61 @@ class _Parser:
             "number", "name", "quoted", wanted="a number or a condition"
         )
         if kind != "number":
-            return Bound(self.offset(), sign, self.known_condition(value, column))
+            condition = self.known_condition(value, column)
+            factor = sign * self.factor()
+            return Bound(self.offset(), factor, condition)
+        if value.endswith("pp"):
+            raise ExpectationError(
+                f"{value} is a change; as a bound write {value[:-2]}%", self.text, column
+            )
         factor = sign * _number(value)
         if self.tokens[self.at][1] != "*":
             return Bound(factor)
         self.at += 1
         _, name, column = self.expect("name", "quoted", wanted="a condition after '*'")
-        return Bound(self.offset(), factor, self.known_condition(name, column))
+        condition = self.known_condition(name, column)
+        factor *= self.factor()
+        return Bound(self.offset(), factor, condition)
+
+    def factor(self) -> float:
+        """Read what may follow a condition: ``* 1.1`` or ``/ 2``; 1 without it."""
+        sign = self.tokens[self.at][1]
+        if sign not in ("*", "/") or self.tokens[self.at][0] != "op":
+            return 1.0
+        self.at += 1
+        _, digits, column = self.expect("number", wanted=f"a number after {sign!r}")
+        if digits.endswith("pp"):
+            raise ExpectationError(f"{digits} is a change: + {digits} or -", self.text, column)
+        number = _number(digits)
+        if sign == "/" and number == 0:
+            raise ExpectationError("nothing can be divided by 0", self.text, column)
+        return number if sign == "*" else 1 / number
 
     def offset(self) -> float:
         _, value, _ = self.tokens[self.at]
         if value not in ("+", "-"):
             return 0.0
         self.at += 1
-        _, digits, _ = self.expect("number", wanted="a number")
+        _, digits, column = self.expect("number", wanted="a number")
+        built_in = BUILT_IN.get(self.metric_path)
+        if digits.endswith("pp") and built_in is not None and built_in.range != SHARE:
+            unit = f" is in {built_in.unit}" if built_in.unit else ""
+            raise ExpectationError(
+                f"pp (percentage points) is for shares; {self.metric_path}{unit or ' is none'}:"
+                " write a number, or a multiple such as 0.95 * control;", self.text, column
+            )  # fmt: skip
         return _number(digits) if value == "+" else -_number(digits)
 
     def known_condition(self, name: str, column: int) -> str:
         """Return the name of a condition; refuse any other name."""
+        if name.replace(" x ", PRODUCT) in self.conditions:  # × is hard to type
+            return name.replace(" x ", PRODUCT)
         if name not in self.conditions:
+            close = get_close_matches(name, self.conditions, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
             valid = ", ".join(self.conditions) or "none, this experiment has one condition"
             raise ExpectationError(
-                f"unknown condition {name!r} (valid: {valid})", self.text, column
+                f"unknown condition {name!r} (valid: {valid}){hint}", self.text, column
             )
         return name
 
@@ -202,4 +246,5 @@ class _Parser:
 
 
 def _number(text: str) -> float:
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    digits = text.removesuffix("%").removesuffix("pp")
+    return float(digits) if digits == text else float(digits) / 100

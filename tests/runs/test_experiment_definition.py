@@ -66,7 +66,7 @@ def test_expectations_decide_unless_told_otherwise(given_: dict[str, Any], failu
         ({"hypothesis": ""}, "hypothesis must be a non-empty string, not ''"),
         ({"hypothesis": 5}, "hypothesis must be a non-empty string, not 5"),
         ({"condition": " "}, "condition must be a non-empty string, not ' '"),
-        ({"conditions": "control"}, "one string: ['control']?"),
+        ({"conditions": {}}, "conditions={} names no arm"),
         ({"conditions": 5}, "conditions must be a list of strings, not 5"),
         ({"conditions": {"a", "b"}}, "conditions must be a list"),
         ({"conditions": ["a", 5]}, "conditions must hold non-empty, printable strings, not 5"),

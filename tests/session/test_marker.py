@@ -21,7 +21,9 @@ MISTAKES = {
     "test_a": "experiment name must be a non-empty string, not <function test_a",
     '"e", "f"': "takes one positional argument, the name; give 'f' a keyword",
     '"e", conditions=("a", "a")': "conditions names 'a' twice",
-    '"e", conditions="ab"': "conditions must be a list of strings, not one string: ['ab']?",
+    '"e", expect=["sucess_rate > 0.9"]': "expect: unknown metric 'sucess_rate'; did you mean succ",
+    '"e", expect=["success_rate >= 90"]': "expect: a rate is between 0 and 1: 90% at column 17",
+    '"e", conditions="ab"': "conditions='ab': the test has no parametrized argument 'ab'; ",
     '"e", condition="a", conditions=("b",)': (
         "condition='a' and conditions=('b',) exclude each other: one names this test's arm, "
         "the other runs each case once per arm"

@@ -146,10 +146,17 @@ def test_needs_is_enough() -> None:
 # --- what is missing --------------------------------------------------------------------------
 
 
+def test_a_number_without_statistic_is_its_mean() -> None:
+    """Claim and table show the metric that was judged."""
+    numbers: dict[str, list[float]] = {"score": [1, 2, 3]}
+    found = judged("score > 0", x=subject(group(events(cases(3), numbers))))
+    assert (found.metric, found.observed) == ("score.mean", 2)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("score > 0", "no metric score; did you mean score.mean?"),
+        ("sore > 0", "no metric sore was recorded"),
         ("nothing.mean > 0", "no metric nothing.mean was recorded"),
         ("latency.p95 > 0", "no latency.p95: nothing was recorded for it"),
         ("text.mean > 0", "no metric text.mean was recorded"),
