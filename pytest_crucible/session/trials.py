@@ -18,7 +18,7 @@ from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.runs.experiment_definition import ERROR
+from pytest_crucible.runs.experiment_definition import ERROR, Definition
 from pytest_crucible.session.case_referee import CaseReferee
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.outcome import (
@@ -95,17 +95,20 @@ class TrialHooks:
         attempt = self._attempt
         if attempt is None:
             return report
+        definition = attempt.identity.definition
         setattr(report, TRIAL, True)
         if attempt.outcomes.get(call.when) != "failed":  # else a subtest has failed before
             attempt.outcomes[call.when] = phase_outcome(report)
-        if report.passed and call.when == "call" and attempt.referee.failed:
-            # Only here, behind the outcome of the trial: it is that of the code around the blocks.
-            report.outcome, report.longrepr = "failed", attempt.referee.report()
-        if report.failed:
-            if call.excinfo is not None:
-                attempt.error = error_of(call.excinfo, self._config)
-            if call.when == "call" and attempt.identity.definition.failures == "record":
-                setattr(report, RECORDED, attempt.identity.definition.name)
+        if report.failed and call.excinfo is not None:
+            attempt.error = error_of(call.excinfo, self._config)
+        if call.when == "call":
+            referee = attempt.referee
+            if referee.failed and call.excinfo is None:
+                attempt.outcomes["call"] = referee.fail(report)
+            # What is raised around blocks is no failed trial: it fails the session, and is shown.
+            broke_off = referee.began and call.excinfo is not None
+            if report.failed and not broke_off and definition.failures == "record":
+                setattr(report, RECORDED, definition.name)
         if call.when == "teardown":
             self._end(None)
         return report
@@ -153,7 +156,11 @@ class TrialHooks:
         facts = {"file": file, "line": (line or 0) + 1, **identity.facts}
         record_into(opened, TRIAL_START, {}, facts)
         since = self.recording.store.position()
-        referee = CaseReferee(self._config.rootpath, lambda: self._refusal(identity))
+        referee = CaseReferee(
+            self._config.rootpath,
+            lambda: self._refusal(identity),
+            lambda failed: self._is_enough(item, identity.definition, failed),
+        )
         self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns(), referee)
         current_scope.set(opened)
         self._capture.enter(opened)
@@ -165,6 +172,12 @@ class TrialHooks:
         budget: Any = self._config.pluginmanager.getplugin(BUDGET)
         definition = identity.definition
         return None if budget is None else budget.refusal(definition.name, definition.budget_usd)
+
+    def _is_enough(self, item: pytest.Item, definition: Definition, failed: int) -> bool:
+        """Whether the session stops after so many failed cases of the running test."""
+        most = self._config.getoption("maxfail")
+        before = item.session.testsfailed
+        return bool(most) and definition.failures != "record" and before + failed >= most
 
     def _end(self, outcome: str | None) -> None:
         attempt, self._attempt = self._attempt, None

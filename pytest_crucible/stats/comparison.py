@@ -204,8 +204,11 @@ def _compare(
     invalid = before.invalid + after.invalid
     lacking = [
         f"missing in {trials} of the {side_name}"
-        for side_name, side in (("baseline", base), ("candidate", cand))
-        if (trials := trials_without(side.group, metric.path.rpartition(".")[0]))
+        for side_name, side, cases in (
+            ("baseline", base, set(matching.names)),
+            ("candidate", cand, set(matching.names.values())),
+        )
+        if (trials := trials_without(side.group, metric.path.rpartition(".")[0], cases or None))
     ]
     if invalid:
         lacking = [f"{invalid} values were not finite numbers and were left out"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -188,15 +188,24 @@ def made(
     return Sample(values, cases, names, kind, invalid=invalid, weights=weights)
 
 
-def trials_without(group: Group, name: str) -> str | None:
+def trials_without(group: Group, name: str, cases: Collection[str] | None = None) -> str | None:
     """Say how many trials ran without recording the number ``name``; None if there are none.
 
     A mean that leaves them out would look better than it is.
+
+    Args:
+        group: the observations.
+        name: of the number.
+        cases: ids of the cases that count; None: all.
     """
     series = group.recorded.get(name) or group.logged.get(name)
     if series is None:
         return None
-    ran = [trial for trial in group.trials if trial.outcome not in (MISSING, "skipped")]
+    ran = [
+        trial
+        for trial in group.trials
+        if trial.outcome not in (MISSING, "skipped") and (cases is None or trial.case in cases)
+    ]
     recorded = set(zip(series.cases, series.trials, strict=True))
     if all(case == NO_CASE for case, _ in recorded):
         return None  # a number of the run, not of its trials
