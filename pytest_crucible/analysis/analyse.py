@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from pytest_crucible.analysis.results import (
     Results,
     arms_of,
 )
+from pytest_crucible.analysis.slices import slice_names
 from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
@@ -93,6 +94,7 @@ def analyse(
             result = _experiment(definition, groups, custom, declared_metrics, problems)
             if len(observations.groups) == 1:  # else nobody knows whom they concern
                 result = replace(result, metrics=_counting(observations, result.metrics))
+            problems.extend(_slices_without_cases(result))
             warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)
             broken = broken_off(run.nodes, name)
             experiments.append(replace(result, broken_off=broken, warmup=warmup))
@@ -159,6 +161,16 @@ def _check_expectations(
     recorded = {name for group in groups.values() for name in (*group.recorded, *group.logged)}
     for text in definition.expect:
         parse_checked(text, arms, [*plugins, *definition.metrics], recorded)
+
+
+def _slices_without_cases(result: ExperimentResult) -> Iterator[str]:
+    """Say which slices of the marker no case is in: most likely a name is misspelled."""
+    known = slice_names(result.groups.values())
+    if any(trial.attempts for trial in result.trials):
+        for name in result.definition.slices:
+            if name not in known:
+                others = f"; on record are {', '.join(known)}" if known else ""
+                yield f"slices={name!r} of {result.definition.name!r}: no case has it{others}"
 
 
 def _experiment(
@@ -282,12 +294,13 @@ def _incomplete(
             reasons.append(f"{len(tests)} trial{'s'[: len(tests) > 1]} {verb}: {tests[0]}{more}")
     for test in filter(_broke_off, observations.enclosing):
         error = test.attempts[-1].error
-        reasons.append(
-            f"{test.test} {test.outcome} outside its cases" + (f": {error}" if error else "")
-        )
+        why = f" ({error})" if error else ""
+        reasons.append(f"{test.test} {test.outcome} before its end{why}: cases may be missing")
     return list(dict.fromkeys(reasons))
 
 
 def _broke_off(test: Trial) -> bool:
-    """Whether a test that consists of blocks did not end well: some blocks may be missing."""
-    return test.outcome in FAILURES
+    """Whether a test that consists of blocks did not reach its end: some blocks may be missing."""
+    if test.outcome in BROKEN_OFF:
+        return True
+    return test.outcome in FAILURES and test.attempts[-1].error is not None

@@ -109,13 +109,14 @@ class OpenScope:
         timeline: when the scope was opened, paused and closed.
         inside: scopes of the judges and cases that run inside this one; they share its state.
         parent: the scope inside which this one runs; None for that of an experiment or a test.
+        around: of a case or judge the scope of the code around it, maybe of another experiment.
         handle: returns the handle of this scope; None if it has none.
         unattributed: number of events that nobody knows to be of this scope or of another open one.
     """
 
     __slots__ = (
-        "handle", "id", "inside", "keep", "parent", "sampler", "scope", "sink", "state", "take",
-        "timeline", "unattributed",
+        "around", "handle", "id", "inside", "keep", "parent", "sampler", "scope", "sink", "state",
+        "take", "timeline", "unattributed",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +135,7 @@ class OpenScope:
         self.timeline = Timeline()
         self.inside: list[OpenScope] = []
         self.parent: OpenScope | None = None
+        self.around: OpenScope | None = None
         self.handle: Callable[[], Any] | None = None
         self.unattributed = 0
 

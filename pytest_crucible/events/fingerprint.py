@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from os import PathLike, fspath
-from types import MethodType
+from pathlib import PurePath
+from types import MethodType, ModuleType
 from typing import Any
 
 _MOST_DEPTH = 20
@@ -25,7 +25,7 @@ Write = Callable[[bytes], object]
 def fingerprint(content: Mapping[str, object]) -> str | None:
     """Return a hash of named values, ``SHAPE-CONTENT``; None if there are none.
 
-    The shape stands for the names, and for the keys of values that are mappings: see `comparable`.
+    The shape stands for the names, and for the keys and fields of the values: see `comparable`.
 
     Numbers, texts, bytes, containers, dataclasses, attrs classes, enums, paths, patterns, arrays
     and models with ``model_dump`` (pydantic) count by their values; functions and classes by their
@@ -37,7 +37,7 @@ def fingerprint(content: Mapping[str, object]) -> str | None:
     """
     if not content:
         return None
-    shape = {name: _keys(value) for name, value in content.items()}
+    shape = {name: _names(value) for name, value in content.items()}
     return f"{_hash(shape, ())[:_SHAPE]}-{_hash(dict(content), ())[:_CONTENT]}"
 
 
@@ -49,8 +49,22 @@ def comparable(one: str | None, other: str | None) -> bool:
     return None not in (one, other) and str(one)[:_SHAPE] == str(other)[:_SHAPE]
 
 
+def _names(value: object) -> list[str]:
+    """Return the names of the keys or fields of a value."""
+    try:
+        return _keys(value)
+    except Exception:  # see `_feed`
+        return []
+
+
 def _keys(value: object) -> list[str]:
-    return sorted(map(str, value)) if isinstance(value, Mapping) else []
+    if isinstance(value, Mapping):
+        return sorted(map(str, value))
+    kind = type(value)
+    if isinstance(models := getattr(kind, "model_fields", None), Mapping):  # pydantic
+        return sorted(models)
+    declared = fields(kind) if is_dataclass(kind) else getattr(kind, "__attrs_attrs__", ())
+    return sorted(each.name for each in declared)
 
 
 def _feed(write: Write, value: Any, above: tuple[int, ...]) -> None:
@@ -61,11 +75,19 @@ def _feed(write: Write, value: Any, above: tuple[int, ...]) -> None:
         value: the value.
         above: ids of the containers around it: a value may contain itself.
     """
+    try:
+        _feed_value(write, value, above)
+    except Exception as error:
+        # An object of the code under test, which may raise anything: its type has to do.
+        _tell(write, "unreadable", f"{type(value).__qualname__}: {type(error).__name__}")
+
+
+def _feed_value(write: Write, value: Any, above: tuple[int, ...]) -> None:
     if isinstance(value, Enum):
         _tell(write, "enum", f"{type(value).__qualname__}.{value.name}")
     elif value is None or isinstance(value, (bool, str)):
         _tell(write, type(value).__name__, str(value))
-    elif isinstance(value, (bytes, bytearray)):
+    elif isinstance(value, (bytes, bytearray, memoryview)):
         _tell(write, "bytes", bytes(value))
     elif isinstance(value, (int, float, complex)):
         _tell(write, "number", _number(value))
@@ -76,7 +98,9 @@ def _feed(write: Write, value: Any, above: tuple[int, ...]) -> None:
 
 
 def _feed_object(write: Write, value: Any, above: tuple[int, ...]) -> None:
-    if isinstance(value, Mapping):
+    if hasattr(type(value), "item") and getattr(value, "shape", None) == ():
+        _feed(write, value.item(), above)  # a number of NumPy, or an array that holds only one
+    elif isinstance(value, Mapping):
         pairs = sorted((_hash(key, above), _hash(item, above)) for key, item in value.items())
         _feed_all(write, "mapping", (part for pair in pairs for part in pair), above)
     elif isinstance(value, AbstractSet):
@@ -85,12 +109,14 @@ def _feed_object(write: Write, value: Any, above: tuple[int, ...]) -> None:
         _feed_all(write, "sequence", value, above)
     elif isinstance(value, re.Pattern):
         _feed_all(write, "pattern", (value.pattern, value.flags), above)
-    elif isinstance(value, PathLike):
-        _tell(write, "path", str(fspath(value)))
+    elif isinstance(value, PurePath):
+        _tell(write, "path", str(value))
     elif isinstance(value, MethodType):
         _feed_all(write, "method", (value.__qualname__, type(value.__self__)), above)
-    elif isinstance(value, type) or hasattr(value, "__qualname__"):
+    elif isinstance(value, type) or isinstance(getattr(value, "__qualname__", None), str):
         _tell(write, "name", f"{getattr(value, '__module__', '')}.{value.__qualname__}")
+    elif isinstance(value, ModuleType):
+        _tell(write, "module", value.__name__)
     else:
         _feed_all(write, type(value).__qualname__, (_state(value),), above)
 
@@ -117,30 +143,48 @@ def _hash(value: object, above: tuple[int, ...]) -> str:
 def _number(value: complex) -> str:
     """Return a number as text: 1 and 1.0 are one content (JSON and CSV do not tell them apart)."""
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
+        return f"{int(value):x}"  # hexadecimal: Python limits the digits of decimal numbers
     return repr(float(value) if isinstance(value, float) else complex(value))
 
 
 def _state(value: Any) -> object:
     """Return what an object holds."""
-    try:
-        if callable(dump := getattr(value, "model_dump", None)):
-            return dump()
-        if callable(getattr(value, "tobytes", None)) and hasattr(value, "shape"):  # an array
-            if value.shape == ():
-                return value.item()
-            return str(getattr(value, "dtype", "")), tuple(value.shape), value.tobytes()
-        if is_dataclass(value):
-            return {field.name: getattr(value, field.name, None) for field in fields(value)}
-        if (attributes := getattr(type(value), "__attrs_attrs__", None)) is not None:
-            return {each.name: getattr(value, each.name, None) for each in attributes}
-        held = getattr(value, "__dict__", None)
-        if held:
-            return {name: _plain(part) for name, part in held.items() if not name.startswith("_")}
-        return _ADDRESS.sub("", repr(value))  # a date, a UUID, a decimal number
-    except Exception as error:
-        # An object of the code under test, which may raise anything: its type has to do.
-        return type(error).__name__
+    kind = type(value)  # not the value itself: a mock has every attribute
+    if hasattr(kind, "model_dump"):
+        return value.model_dump()
+    if hasattr(kind, "columns") and hasattr(kind, "shape"):  # a table of pandas or polars
+        return [(name, value[name]) for name in value.columns], getattr(value, "index", None)
+    if hasattr(kind, "__array__") or hasattr(kind, "__array_interface__"):
+        return _array(value), getattr(value, "index", None)
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name, None) for field in fields(value)}
+    if (attributes := getattr(kind, "__attrs_attrs__", None)) is not None:
+        return {each.name: getattr(value, each.name, None) for each in attributes}
+    held = {**_slots(value), **getattr(value, "__dict__", {})}
+    if held:
+        return {name: _plain(part) for name, part in held.items() if not name.startswith("_")}
+    return _ADDRESS.sub("", repr(value))  # a date, a UUID, a decimal number
+
+
+def _array(value: Any) -> object:
+    """Return type, shape and bytes of an array, a tensor, a column or an image."""
+    import numpy as np  # whoever has made an array has imported it
+
+    array = np.asarray(value)
+    if array.dtype.hasobject:  # its bytes are addresses
+        return array.shape, array.tolist()
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+def _slots(value: Any) -> dict[str, object]:
+    """Return the values of an object whose class has ``__slots__``."""
+    names = [
+        name
+        for kind in type(value).__mro__
+        if not isinstance(slots := kind.__dict__.get("__slots__", ()), str)
+        for name in slots
+    ]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _plain(part: object) -> object:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import Token
 from enum import Enum
+from numbers import Number
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pytest_crucible import _clock
@@ -121,6 +122,7 @@ class CaseBlock(Generic[Handle]):
         handle = self._handle = outer.enter(self._case)
         opened = handle.opened
         record_into(opened, TRIAL_START, {}, self._facts())
+        opened.around = current_scope.get()
         self._token = current_scope.set(opened)
         # If spans are captured, OpenTelemetry's context must hold the same scope.
         bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")
@@ -180,8 +182,10 @@ def case_text(what: str, value: object) -> str:
     """
     if isinstance(value, Enum):
         value = value.value
-    plain = value is not None and type(value).__str__ is not object.__str__
-    if not plain or isinstance(value, (Mapping, list, tuple, set, frozenset, bytes)):
+    plain = isinstance(value, Number) or type(value).__str__ is not object.__str__
+    plain = plain and getattr(value, "shape", ()) == ()  # no array
+    empty = value is None or (isinstance(value, Number) and value != value)  # NaN, as in pandas
+    if empty or not plain or isinstance(value, (Mapping, list, tuple, set, frozenset, bytes)):
         raise DefinitionError(f"{what} must be a text or a number, not {value!r:.80}")
     text = str(value)
     if not text.strip() or not text.isprintable() or len(text) > _LONGEST:

@@ -27,9 +27,9 @@ def case(
     opened, attribution = locate()
     around = None if opened is None else opened.of_code_under_test
     if around is None or around.handle is None:
-        several = "several experiments are open" if attribution else "no experiment is open"
-        raise LifecycleError(
-            f"case({case!r:.80}): {several} here; use experiment.case(…) of the one that you mean"
-        )
+        problem = "no experiment is open here"
+        if attribution:
+            problem = "several experiments are open; use experiment.case(…) of the one you mean"
+        raise LifecycleError(f"case({case!r:.80}): {problem}")
     handle: Experiment = around.handle()
     return handle.case(case, cluster=cluster, on_failure=on_failure, **metadata)

@@ -230,10 +230,13 @@ class Experiment(Lifecycle):
     def _here(self) -> OpenScope:
         """Return where this handle records now: into its scope, or into a case inside of it."""
         current = current_scope.get()
-        if current is None or current is self.opened:
-            return self.opened
-        current = current.of_code_under_test
-        return current if current.parent is self.opened else self.opened
+        while current is not None:
+            inner = current.of_code_under_test
+            # A task that began in a case may outlive it.
+            if inner is self.opened or (inner.parent is self.opened and inner.state != CLOSED):
+                return inner
+            current = current.around
+        return self.opened
 
     def _in_case(self) -> Experiment:
         """Return the handle of the case that runs here; this one if none does."""
@@ -372,6 +375,7 @@ class Experiment(Lifecycle):
         scope = replace(around.scope, role=JUDGE)
         judging = OpenScope(-abs(around.id), scope, around.sink, around.sampler)
         around.enclose(judging)
+        judging.around = current_scope.get()
         token = current_scope.set(judging)
         # If spans are captured, OpenTelemetry's context must hold the same scope.
         bridge = sys.modules.get("pytest_crucible.bridges.opentelemetry")

@@ -16,14 +16,14 @@ _STDLIB = sysconfig.get_path("stdlib") + os.sep
 def outcome_of(error: BaseException | None) -> str:
     """Return the outcome of code that raised: a wrong answer is not a broken harness.
 
-    ``failed`` for a failed assertion, ``errored`` for other exceptions, ``interrupted`` for what
-    is no `Exception` (KeyboardInterrupt, a cancelled task).
+    ``failed`` for a failed assertion, ``errored`` for other exceptions and ``sys.exit``,
+    ``interrupted`` for what stops the code from outside (KeyboardInterrupt, a cancelled task).
     """
     if error is None:
         return PASSED
     if isinstance(error, AssertionError):
         return FAILED
-    return ERRORED if isinstance(error, Exception) else INTERRUPTED
+    return ERRORED if isinstance(error, (Exception, SystemExit)) else INTERRUPTED
 
 
 def raised_at(error: BaseException, root: Path | None = None) -> str:

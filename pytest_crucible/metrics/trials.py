@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_crucible.events.enrichment import number
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
@@ -243,7 +245,7 @@ class TrialBook:
         trial.positional = said.get(POSITIONAL) is True
         slices = said.get("slices")
         if isinstance(slices, Mapping):
-            trial.slices = {str(name): _texts(each) for name, each in slices.items()}
+            trial.slices = dict(_slices(slices))
         if said.get(BLOCK) is True:
             trial.block = True
             self._tests_of_blocks.add((trial.experiment, trial.condition, trial.test))
@@ -284,8 +286,24 @@ def _key(scope: Scope) -> Key:
 
 def _text(said: Mapping[str, object], key: str) -> str | None:
     value = said.get(key)
+    if isinstance(value, (int, float)):  # from CSV, which does not tell "1" from 1
+        return str(value)
     return value if isinstance(value, str) and value else None
 
 
+def _slices(said: Mapping[Any, object], above: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield name and values of the slices; flat files have nested the names at their dots."""
+    for name, value in said.items():
+        if isinstance(value, Mapping):
+            yield from _slices(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", _texts(value)
+
+
 def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):  # from CSV, where a list is JSON
+        try:
+            value = json.loads(value)
+        except ValueError:
+            pass
     return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)

@@ -141,6 +141,11 @@ def _recorded(experiment: ExperimentResult) -> str:
     parts = []
     if trials:
         parts.append(f"recorded {experiment.recorded}/{len(trials)} trials{_design(experiment)}")
+        clustered = [trial.cluster for trial in trials if trial.cluster is not None]
+        if clustered:
+            alone = {trial.case for trial in trials if trial.cluster is None}
+            clusters = len({*clustered}) + len(alone)
+            parts.append(f"{plural(clusters, 'cluster')} of cases")
         for outcomes, word in (
             ({"xfailed"}, "xfailed"), (BROKEN_OFF, "crashed"), ({SKIPPED}, "skipped"),
             ({MISSING}, "missing"),

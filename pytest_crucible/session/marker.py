@@ -358,6 +358,7 @@ def _merged(
         hypothesis=earlier.hypothesis or new.hypothesis,
         tags=tuple(dict.fromkeys(earlier.tags + new.tags)),
         expect=tuple(dict.fromkeys(earlier.expect + new.expect)),
+        slices=tuple(dict.fromkeys(earlier.slices + new.slices)),
         metadata={**new.metadata, **earlier.metadata},
         sample_size=earlier.sample_size or new.sample_size,
         validate=_stricter(earlier.validate, new.validate),

@@ -18,7 +18,7 @@ from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.runs.experiment_definition import ERROR
+from pytest_crucible.runs.experiment_definition import ERROR, Definition
 from pytest_crucible.session.case_referee import CaseReferee
 from pytest_crucible.session.fixture import LateMarkerError
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
@@ -95,26 +95,26 @@ class TrialHooks:
         attempt = self._attempt
         if attempt is None:
             return report
+        definition = attempt.identity.definition
         setattr(report, TRIAL, True)
         error = None if call.excinfo is None else call.excinfo.value
         before, outcome = attempt.outcomes.get(call.when), phase_outcome(report, error, item)
         attempt.outcomes[call.when] = worse(before, outcome)
-        recorded = attempt.identity.definition.failures == "record" and call.when == "call"
+        if call.when == "call" and error is None and attempt.referee.failed:
+            attempt.outcomes["call"] = attempt.referee.fail(report)
+        recorded = definition.failures == "record" and call.when == "call"
         if report.failed:
-            # Code outside the blocks that raises is no outcome of a case: it fails the session.
-            recorded = recorded and not attempt.referee.ended
-            if attempt.outcomes[call.when] != before:  # of several subtests, the first counts
-                attempt.error = _error(item, report, call)
+            # What is raised around blocks is no failed trial: it fails the session, and is shown.
+            recorded = recorded and not (attempt.referee.began and error is not None)
+            of_blocks = error is None and attempt.referee.failed > 0
+            if attempt.outcomes[call.when] != before and not of_blocks:
+                attempt.error = _error(item, report, call)  # of several subtests, of the first
             if recorded and not isinstance(error, LateMarkerError):
-                setattr(report, RECORDED, attempt.identity.definition.name)
+                setattr(report, RECORDED, definition.name)
         elif report.passed and attempt.outcomes[call.when] != outcome:
             setattr(report, FAILED_SUBTESTS, True)
             if recorded:
-                setattr(report, RECORDED, attempt.identity.definition.name)
-        elif report.passed and call.when == "call" and attempt.referee.failed:
-            report.outcome, report.longrepr = "failed", attempt.referee.report()
-            if recorded:
-                setattr(report, RECORDED, attempt.identity.definition.name)
+                setattr(report, RECORDED, definition.name)
         if call.when == "teardown":
             self._end(None)
         return report
@@ -163,7 +163,11 @@ class TrialHooks:
         facts = {"file": file, "line": (line or 0) + 1, **identity.facts}
         record_into(opened, TRIAL_START, {}, facts)
         since = self.recording.store.position()
-        referee = CaseReferee(item, lambda: _refusal(item.config, identity))
+        referee = CaseReferee(
+            item,
+            lambda: _refusal(item.config, identity),
+            lambda failed: _is_enough(item, identity.definition, failed),
+        )
         self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns(), referee)
         current_scope.set(opened)
         self._capture.enter(opened)
@@ -199,6 +203,13 @@ def _refusal(config: pytest.Config, identity: TrialIdentity) -> str | None:
     budget: Any = config.pluginmanager.getplugin(BUDGET)
     definition = identity.definition
     return None if budget is None else budget.refusal(definition.name, definition.budget_usd)
+
+
+def _is_enough(item: pytest.Item, definition: Definition, failed: int) -> bool:
+    """Whether the session stops after so many failed cases of the running test."""
+    most = item.config.getoption("maxfail")
+    before = item.session.testsfailed
+    return bool(most) and definition.failures != "record" and before + failed >= most
 
 
 class ScopeCaptureHooks:

@@ -81,7 +81,9 @@ def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Ints]:
 def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, float]:
     """Return the variance of the mean, and its degrees of freedom.
 
-    With G clusters: the CR1 sandwich estimator with df = G − 1 (Cameron and Miller 2015).
+    With G clusters: the CR1 sandwich estimator (Cameron and Miller 2015). It has G − 1 degrees of
+    freedom if all clusters are of the same size, and less the more unequal they are (Bell and
+    McCaffrey 2002, as if the values of a cluster were all alike).
 
     Raises:
         NoIntervalError: there are fewer than two values, or fewer than two clusters.
@@ -99,7 +101,21 @@ def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, floa
     if math.isclose(variance, 0.0, abs_tol=1e-18 * float((values**2).sum() or 1.0)):
         # All cases have the same mean by chance, which is no reason to be certain.
         variance = float(values.var(ddof=1)) / n
-    return variance, groups - 1
+    return variance, _cluster_df(sizes / n)
+
+
+def _cluster_df(shares: Floats) -> float:
+    """Return the degrees of freedom of Σ shareᵢ² (meanᵢ − Σ shareⱼ meanⱼ)², for alike means.
+
+    Satterthwaite (1946): (tr Q)² / tr Q², with Q as the matrix of this quadratic form.
+
+    Args:
+        shares: of the clusters among the values.
+    """
+    p2, p3, p4, p5 = (float((shares**power).sum()) for power in (2, 3, 4, 5))
+    trace = p2 - 2 * p3 + p2**2
+    of_square = p4 - 4 * p5 + 4 * p2 * p4 + 2 * p3**2 - 4 * p2**2 * p3 + p2**4
+    return trace**2 / of_square
 
 
 def effective_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
