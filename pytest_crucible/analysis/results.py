@@ -14,7 +14,7 @@ from pytest_crucible.metrics.declared import plain
 from pytest_crucible.metrics.observations import (
     Group,
 )
-from pytest_crucible.metrics.spending import Spending
+from pytest_crucible.metrics.spending import Setup, Spending
 from pytest_crucible.metrics.summary import flatten
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
@@ -44,6 +44,8 @@ class ExperimentResult:
         comparisons: per condition except the baseline, its comparison with the baseline.
         trials: the outcome of every trial, over all conditions.
         errors: number of failed operations by error, over all conditions.
+        setup: what fixtures wider than a trial spent, and what happened between trials of several
+            arms; None if nothing.
         broken_off: names of processes that were killed while they filled a reservoir.
         invalid: number of events that differ from the catalog, by problem, over all conditions.
         refused: those of them that fail a trial (``validate="error"``).
@@ -59,6 +61,7 @@ class ExperimentResult:
     comparisons: Mapping[str, tuple[Comparison, ...]]
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
+    setup: Setup | None = None
     broken_off: tuple[str, ...] = ()
     invalid: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -107,6 +110,7 @@ class ExperimentResult:
         """Return the result as a dictionary, for the manifest."""
         return {
             "definition": self.definition.to_dict(),
+            "setup": None if self.setup is None else asdict(self.setup),
             "declared": [plain(metric) for metric in self.catalog.declared.values()],
             "conditions": {
                 condition: metrics.to_dict() for condition, metrics in self.metrics.items()

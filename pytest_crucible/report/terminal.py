@@ -16,7 +16,7 @@ from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.logged import logged_lines
 from pytest_crucible.report.numbers import Format, format_of, show_p
-from pytest_crucible.report.spending import capture_lines, spending_lines
+from pytest_crucible.report.spending import capture_lines, setup_line, spending_lines
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,
@@ -84,6 +84,9 @@ def render_experiment(experiment: ExperimentResult, sparklines: bool = True) -> 
     yield from _logged(experiment, sparklines)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
+    if experiment.setup is not None:
+        nodes = {attempt.node for trial in experiment.trials for attempt in trial.attempts}
+        yield Line(_INDENT + setup_line(experiment.setup, len(nodes)))
     for text in ensemble_lines(experiment.metrics):
         yield Line((_INDENT + text).rstrip())
     anomalies = anomaly_line(experiment.metrics)

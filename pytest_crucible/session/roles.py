@@ -32,6 +32,7 @@ from pytest_crucible.session.fixture import TRIALS
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity, combine, definition_of, identify
 from pytest_crucible.session.outcome import RecordedFailures
 from pytest_crucible.session.settings import SETTINGS, unknown_format
+from pytest_crucible.session.setup_scope import SetupScopes, any_wide_fixture
 from pytest_crucible.session.span_capture import Capture
 from pytest_crucible.session.transport import (
     Channel,
@@ -155,6 +156,8 @@ class Recorder:
             register(budget, "crucible-budget")
         if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
+        if any_wide_fixture(trials):
+            register(SetupScopes(hooks.recording, hooks.capture), "crucible-setup")
         if any(definition.validate is not None for definition in definitions):
             register(Validation(hooks), "crucible-validation")
         if any(definition.failures == "record" for definition in definitions):
