@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._files import local_path
+from pytest_crucible.events.pricing import Price, read_prices
 from pytest_crucible.exports.formats import endings_read
 
 PATH_HELP = f"run folder, output folder (its newest run), or {', '.join(endings_read())} file"
@@ -25,3 +27,20 @@ def path_argument(text: str) -> Path:
         return local_path(text)
     except DefinitionError as error:
         raise NotAPathError(str(error)) from error
+
+
+def add_prices(parser: argparse.ArgumentParser) -> None:
+    """Add ``--prices``."""
+    parser.add_argument(
+        "--prices", type=Path, metavar="FILE",
+        help="prices of models, TOML or JSON, as for pytest --crucible-prices",
+    )  # fmt: skip
+
+
+def prices_of(options: argparse.Namespace) -> dict[str, Price] | None:
+    """Return the user's prices; None without ``--prices``.
+
+    Raises:
+        DefinitionError: the file is not a table of prices.
+    """
+    return None if options.prices is None else read_prices(options.prices)

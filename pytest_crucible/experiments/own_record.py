@@ -71,15 +71,19 @@ class OwnRecord:
             return self._metrics_of_all() if live.partial else live.metrics()
 
     def _metrics_of_all(self) -> Metrics:
+        from pytest_crucible.events.pricing import pricers
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.metrics.summary import summarise
 
         scope = self._opened.scope
-        return summarise(observe(self).group(scope.experiment, scope.condition))
+        return summarise(
+            observe(self, enrichers=pricers()).group(scope.experiment, scope.condition)
+        )
 
     def _metrics_with_plugins(self) -> Metrics:
         """Work out the metrics of all events, with the enrichers and metrics of plugins."""
         from pytest_crucible.analysis.plugin_metrics import summarise_all
+        from pytest_crucible.events.pricing import pricers
         from pytest_crucible.hooks.installed import installed
         from pytest_crucible.metrics.catalog import Catalog
         from pytest_crucible.metrics.observations import observe
@@ -88,7 +92,9 @@ class OwnRecord:
         plugins, scope = installed(), self._opened.scope
         node = self._reader(self._start())
         enrich_nodes_late([node], None, plugins)
-        group = observe(self._own(node)).group(scope.experiment, scope.condition)
+        group = observe(self._own(node), enrichers=pricers()).group(
+            scope.experiment, scope.condition
+        )
         problems: list[str] = []
         metrics = summarise_all(group, Catalog(plugins.declared()), plugins.metrics, problems)
         for problem in problems:
@@ -121,6 +127,7 @@ class OwnRecord:
 
 def load_readers() -> None:
     """Import the modules that read, so that no trial measures the import."""
+    import pytest_crucible.events.pricing
     import pytest_crucible.events.validation
     import pytest_crucible.metrics.streaming
     import pytest_crucible.queries.events  # noqa: F401

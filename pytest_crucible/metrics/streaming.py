@@ -17,6 +17,7 @@ from typing import Any
 from pytest_crucible.capture.sketch import RELATIVE_ERROR
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import LOG, RECORD, TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible.events.pricing import pricers
 from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.metrics.counting.ensembles import concerns
 from pytest_crucible.metrics.counting.model_calls import MAX_RECENT, CallCounts, Calls
@@ -307,6 +308,7 @@ class LiveMetrics:
         self.partial = False
         self.lock = threading.Lock()
         self._streaming = StreamingMetrics(scope.experiment, scope.condition)
+        self._enrichers = pricers()
         self._book = TrialBook()
         self._logged: dict[str, LoggedSeries] = {}
 
@@ -320,7 +322,7 @@ class LiveMetrics:
                 add_logged(self._logged, event, event.scope, 0, 0)
             else:
                 self.partial = self.partial or concerns(event.name)
-                self._streaming.add(event)
+                self._streaming.add(event, self._enrichers)
 
     def metrics(self) -> Metrics:
         """Return the metrics so far, with trials and curves."""

@@ -165,6 +165,10 @@ class Recorder:
         if hooks.flush is not None or any(definition.scope != "test" for definition in definitions):
             register(ScopeCaptureHooks(hooks), "crucible-scope-capture")
         register(hooks, TRIALS)
+        if settings.prices is not None:  # for `experiment.metrics()`
+            from pytest_crucible.events.pricing import read_prices, use_prices
+
+            use_prices(read_prices(settings.prices))
         if any("experiment" in getattr(item, "fixturenames", ()) for item in trials):
             load_readers()
 
@@ -184,6 +188,10 @@ class Recorder:
 
     def close(self) -> None:
         """End what is still open, and close the record; may be called twice."""
+        if self._config.stash[SETTINGS].prices is not None:
+            from pytest_crucible.events.pricing import use_prices
+
+            use_prices(None)
         if self._hooks is not None:
             self._hooks.finish()
         if self._recording is not None:

@@ -32,7 +32,7 @@ def test_in_module():
 """
 
 EXPECTED = {
-    "test": ["marked", "around.setup"],
+    "test": ["marked", "around.setup", "around.teardown"],
     "class": ["marked", "around.setup", "in class", "around.teardown"],
     "module": ["marked", "around.setup", "in class", "around.teardown", "around.setup",
                "around.teardown", "in module"],
@@ -60,8 +60,8 @@ def test_a_stretch_hears_everything_in_it(
     heard = support.heard(pytester)
     # A fixture that is wider than the marked test is no part of it.
     assert all(name.startswith("around.") for name in heard.pop("e/SETUP", []))
-    everything = sorted(sum(support.heard(pytester).values(), []))
-    assert everything == sorted(EXPECTED[scope])
+    everything = [name for names in support.heard(pytester).values() for name in names]
+    assert sorted(everything) == sorted(EXPECTED[scope])
 
 
 def test_events_between_trials_belong_to_no_trial(pytester: pytest.Pytester) -> None:

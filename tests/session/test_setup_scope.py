@@ -38,7 +38,7 @@ def test_setup_is_no_arm(pytester: pytest.Pytester, scope: str) -> None:
     pytester.makepyfile(FIXTURES % scope)
     result = support.run(pytester)
     text = result.stdout.str()
-    assert "set-up: 2 calls $8, 4.00 s" in text
+    assert "set-up: 2 calls $8, 4 s" in text
     assert result.ret == 0
     assert text.count("CONFIRMED") == 3
     heard = support.heard(pytester)
