@@ -32,7 +32,7 @@ def path_argument(text: str) -> Path:
 def add_prices(parser: argparse.ArgumentParser) -> None:
     """Add ``--prices``."""
     parser.add_argument(
-        "--prices", type=Path, metavar="FILE",
+        "--prices", type=path_argument, metavar="FILE",
         help="prices of models, TOML or JSON, as for pytest --crucible-prices",
     )  # fmt: skip
 

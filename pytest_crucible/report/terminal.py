@@ -34,6 +34,7 @@ STYLES = {
 }  # fmt: skip
 _INDENT = "  "
 _MAX_ERRORS = 3
+_MAX_OPERATIONS = 5
 _MAX_INVALID = 5
 
 
@@ -200,6 +201,8 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
             form = format_of(metric.unit, values, bounds)
             cells = (estimate_text(form, estimate) for estimate in estimates)
             body.append([path, *cells])
+            if path == "latency.p95":
+                body += operation_rows(experiment)
             for estimate in estimates:
                 if estimate.value is not None and estimate.reason:
                     paths = reasons.setdefault(estimate.reason, [])
@@ -218,6 +221,29 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
     for reason, paths in reasons.items():
         yield Line(f"{_INDENT}no interval for {', '.join(paths)}: {reason}")
     yield from _left_out(experiment)
+
+
+def operation_rows(experiment: ExperimentResult) -> Iterator[list[str]]:
+    """Yield a row per kind of operation: p50 of its calls; none if there is one kind only.
+
+    Parts of other operations have rows, too; judges' calls are among those of their name.
+    """
+    arms = [experiment.metrics[condition].by_event for condition in experiment.conditions]
+    spent: dict[str, float] = {}
+    for arm in arms:
+        for name, each in arm.items():
+            if each.latency.count:
+                spent[name] = spent.get(name, 0.0) + (each.latency.total or 0.0)
+    if len(spent) < 2:
+        return
+    ranked = sorted(spent, key=lambda name: -spent[name])
+    for name in ranked[:_MAX_OPERATIONS]:
+        values = [arm[name].latency.p50 if name in arm else None for arm in arms]
+        form = format_of("ms", values)
+        yield [f"· {one_line(name)}, p50 per call", *map(form.show, values)]
+    if len(ranked) > _MAX_OPERATIONS:
+        more = f"· and {len(ranked) - _MAX_OPERATIONS} more operations"
+        yield [more, *("" for _ in arms)]
 
 
 def _logged(experiment: ExperimentResult, sparklines: bool) -> Iterator[Line]:

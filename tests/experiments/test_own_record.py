@@ -94,7 +94,9 @@ def test_metrics_are_those_of_the_events(closed: bool, store: MemoryStore) -> No
         found = own.metrics(exact=False)
         assert (found.experiment, found.condition) == ("e", "c")
         assert found.cost.total == sum(range(1, number + 1))
-        assert (found.latency.count, found.latency.mean) == (number, 4.0)
+        (timed,) = found.by_event.values()
+        assert (timed.latency.count, timed.latency.mean) == (number, 4.0)
+        assert found.latency.count == 1  # one trial
     close_scope(opened)
     stop_listening()
 

@@ -102,7 +102,7 @@ def test_async_fixtures(pytester: pytest.Pytester, plugin: str) -> None:
         async def test(experiment, index):
             telemetry.execute("trial")
     """)
-    names = {"anyio": "anyio", "asyncio": "pytest_asyncio"}
+    names = {"anyio": "anyio", "asyncio": "pytest_asyncio.plugin"}
     result = support.run(pytester, "-p", names[plugin])
     result.assert_outcomes(passed=2)
     assert support.heard(pytester) == {
