@@ -108,3 +108,12 @@ def test_async_fixtures(pytester: pytest.Pytester, plugin: str) -> None:
     assert support.heard(pytester) == {
         "e/SETUP": ["begin", "end"], "e/a": ["trial"], "e/b": ["trial"],
     }  # fmt: skip
+
+
+def test_every_worker_sets_up_once(pytester: pytest.Pytester) -> None:
+    """And the line says how many there were."""
+    pytester.makepyfile(FIXTURES % "session")
+    result = support.run(pytester, "-n1")
+    assert "set-up: 2 calls $8, 4 s\n" in result.stdout.str()
+    result = support.run(pytester, "-n2")
+    assert "set-up: 4 calls $16, 8 s (once per worker: 2 workers)" in result.stdout.str()
