@@ -71,7 +71,7 @@ def test_the_summary_has_them_where_they_occur(
     out = result.stdout.str()
     anomalies = [line for line in out.splitlines() if "anomalies:" in line]
     (line,) = [each for each in anomalies if "test_stall" in each]
-    assert line.startswith("  anomalies: 1 of 8 latencies (worst 2,000 ms, 191 × the median, ")
+    assert line.startswith("  anomalies: 1 of 8 latencies (worst 2 s, 191 × the median, ")
     assert line.endswith(" in test_stall[3])")
     result.stdout.fnmatch_lines([
         "INCONCLUSIVE  stall: steady",
