@@ -84,7 +84,7 @@ def test_the_summary_has_them_where_they_occur(
         "  three: ensemble: 8 predictions · 8 votes · agreement 83.3 % over 8",
         "  three: hedging: 4 of 8 requests sent twice · won by b 50 %, a 50 % · losers cost $1 · *",
         "*model * calls * failed * mean latency * cost",
-        "  three: ensemble  a *8 *0 * ms *$0.016",
+        "  three: ensemble  a *8 *0 * *$0.016",
         "  CONFIRMED *three *three.ensemble.agreement.mean > 0.5 *0.833*",
         "  CONFIRMED *three *three.ensemble.predictions <= 8 *8",
         "  REJECTED *three *three.hedging.rate > 0.9 *50.0 %*",
