@@ -18,6 +18,7 @@ from pytest_crucible.analysis.results import (
 )
 from pytest_crucible.analysis.slices import slice_names
 from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
+from pytest_crucible.events.scope import SETUP
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.metrics.catalog import Metric
@@ -29,7 +30,7 @@ from pytest_crucible.metrics.observations import (
     observe,
     observe_nodes,
 )
-from pytest_crucible.metrics.spending import summarise_spending
+from pytest_crucible.metrics.spending import summarise_setup, summarise_spending
 from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, Trial
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.record.node_reader import Node
@@ -181,6 +182,9 @@ def _experiment(
     problems: list[str],
 ) -> ExperimentResult:
     planned = definition.conditions or ((definition.condition,) if definition.condition else ())
+    setup = groups.get(SETUP) if len(groups) > 1 and SETUP not in planned else None
+    if setup is not None:
+        groups = {condition: group for condition, group in groups.items() if group is not setup}
     conditions = tuple(dict.fromkeys([*(c for c in planned if c in groups), *groups]))
     # An exported file has no plan: its arms are the conditions of its events.
     named = tuple(dict.fromkeys([*planned, *conditions]))
@@ -195,6 +199,7 @@ def _experiment(
         catalog=catalog,
         groups={condition: groups[condition] for condition in conditions},
         spending={condition: summarise_spending(groups[condition]) for condition in conditions},
+        setup=None if setup is None else summarise_setup(setup),
         verdicts=(),
         comparisons={},
         trials=tuple(trial for group in groups.values() for trial in group.trials),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
+from pytest_crucible.events.pricing import Price, pricers
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.runs.enriched import LateEnrichedReader, keep_enriched
 from pytest_crucible.runs.late_enrichment import ENRICHERS
@@ -31,23 +33,29 @@ def unfinished_runs(path: Path) -> list[Path]:
     return [run for run in runs if not (run / NAME).exists()]
 
 
-def recover(folder: Path) -> Results:
-    """Write the manifest of one unfinished run from its spools.
+def recover(folder: Path, prices: Mapping[str, Price] | None = None) -> Results:
+    """Write the manifest of one unfinished run from its spools; price its calls as a session does.
 
     A second call gives the same manifest.
+
+    Args:
+        folder: the run folder.
+        prices: the user's prices, which the killed session may have had.
 
     Raises:
         ArtifactError: a process of the run is still alive, or the run cannot be read.
     """
     run = open_folder(folder)
-    results = analyse(run)
+    results = analyse(run, pricing := pricers(prices))
     alive = _alive(run)
     if alive is not None:
         raise ArtifactError(f"{folder}: still running (process {alive}); wait for its end")
-    enriched = [node for node in run.nodes if isinstance(node.enriched, LateEnrichedReader)]
-    for node in enriched:  # as at the end of a session: later readers may lack the plugins
-        keep_enriched(node)
-    names = {ENRICHERS: [name for name, _ in installed().enrichers()]} if enriched else {}
+    late = any(isinstance(node.enriched, LateEnrichedReader) for node in run.nodes)
+    if late or pricing:  # as at the end of a session: later readers may lack the plugins
+        for node in run.nodes:
+            keep_enriched(node, pricing)
+    ran = [*("prices" for _ in pricing), *(name for name, _ in installed().enrichers() if late)]
+    names = {ENRICHERS: ran} if ran else {}
     started = min((node.header.wall_ns for node in run.nodes if node.header), default=0)
     manifest = {
         "run": run.id,

@@ -17,7 +17,7 @@ from pytest_crucible.metrics.declared import plain
 from pytest_crucible.metrics.observations import (
     Group,
 )
-from pytest_crucible.metrics.spending import Spending
+from pytest_crucible.metrics.spending import Setup, Spending
 from pytest_crucible.metrics.summary import flatten
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED, Trial
 from pytest_crucible.metrics.values import Metrics
@@ -49,6 +49,8 @@ class ExperimentResult:
         comparisons: per condition except the baseline, its comparison with the baseline.
         trials: the outcome of every trial, over all conditions.
         errors: number of failed operations by error, over all conditions.
+        setup: what fixtures wider than a trial spent, and what happened between trials of several
+            arms; None if nothing.
         broken_off: names of processes that were killed while they filled a reservoir.
         invalid: number of events that differ from the catalog, by problem, over all conditions.
         refused: those of them that fail a trial (``validate="error"``).
@@ -65,6 +67,7 @@ class ExperimentResult:
     trials: tuple[Trial, ...]
     errors: Mapping[str, int]
     warmup: tuple[int, float | None] = (0, None)
+    setup: Setup | None = None
     broken_off: tuple[str, ...] = ()
     invalid: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -129,6 +132,7 @@ class ExperimentResult:
         """Return the result as a dictionary, for the manifest; ``by`` as for `slices`."""
         return {
             "definition": self.definition.to_dict(),
+            "setup": None if self.setup is None else asdict(self.setup),
             "declared": plain(self.catalog.declared.values()),
             "conditions": {
                 condition: metrics.to_dict() for condition, metrics in self.metrics.items()

@@ -251,3 +251,26 @@ def _models(event: Event, enriched: Enriched) -> list[str]:
     full = [str(model) for model in models if model is not None]
     short = [model.partition("/")[2] for model in full if "/" in model]
     return list(dict.fromkeys([*full, *short]))
+
+
+_session_prices: Mapping[str, Price] | None = None
+
+
+def use_prices(prices: Mapping[str, Price] | None) -> None:
+    """Set the user's prices for this process: those of the session; None: there are none."""
+    global _session_prices
+    _session_prices = prices
+
+
+def pricers(prices: Mapping[str, Price] | None = None) -> list[Pricer]:
+    """Return what prices the calls of a record, everywhere: one pricer, or none.
+
+    The user's table counts first; else genai-prices, if it is installed.
+
+    Args:
+        prices: the user's table; None: that of the session, if it has one.
+    """
+    table = _session_prices if prices is None else prices
+    if table is None and genai_prices_version() is None:
+        return []
+    return [Pricer(table)]

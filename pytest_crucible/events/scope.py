@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 JUDGE = "judge"
+SETUP = "SETUP"
+"""Condition of events that belong to an experiment, but to none of its arms: what fixtures wider
+than a trial spend, and what happens between the trials of several arms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,11 +91,13 @@ class OwnRecord:
             return self._metrics_of_all() if live.partial else live.metrics(self._catalog)
 
     def _metrics_of_all(self) -> Metrics:
+        from pytest_crucible.events.pricing import pricers
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.metrics.summary import summarise
 
         scope = self._opened.scope
-        return summarise(observe(self).group(scope.experiment, scope.condition), self._catalog)
+        observations = observe(self, enrichers=pricers())
+        return summarise(observations.group(scope.experiment, scope.condition), self._catalog)
 
     def result(self, definition: Definition, stacklevel: int = 4) -> ExperimentResult:
         """Work out the result of all events, with the enrichers and metrics of plugins.
@@ -105,6 +107,7 @@ class OwnRecord:
             stacklevel: of the warning about a plugin that raised.
         """
         from pytest_crucible.analysis.analyse import result_of
+        from pytest_crucible.events.pricing import pricers
         from pytest_crucible.hooks.installed import installed
         from pytest_crucible.metrics.observations import observe
         from pytest_crucible.runs.late_enrichment import enrich_nodes_late
@@ -113,7 +116,7 @@ class OwnRecord:
         plugins, scope = installed(), self._opened.scope
         node = self._reader(self._start())
         enrich_nodes_late([node], None, plugins)
-        observations = observe(self._own(node))
+        observations = observe(self._own(node), enrichers=pricers())
         group = observations.group(scope.experiment, scope.condition)
         problems = list(observations.problems)
         result = result_of(definition, group, plugins, problems)
@@ -166,6 +169,7 @@ class OwnRecord:
 
 def load_readers() -> None:
     """Import the modules that read, so that no trial measures the import."""
+    import pytest_crucible.events.pricing
     import pytest_crucible.events.validation
     import pytest_crucible.metrics.streaming
     import pytest_crucible.queries.events  # noqa: F401

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pytest_crucible.metrics.latencies import latencies
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import SUCCESSES, Trial
 
@@ -35,6 +36,36 @@ class Spending:
     merged: int = 0
     http_calls: Mapping[str, int] = field(default_factory=dict)
     providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What set-up spent, which belongs to no arm.
+
+    Attributes:
+        events: number of events.
+        calls: number of model calls.
+        usd: their cost in USD, that of judges included; None if it is unknown.
+        latency_ms: time in operations, added up; None if no operation reports it.
+    """
+
+    events: int
+    calls: int
+    usd: float | None
+    latency_ms: float | None
+
+
+def summarise_setup(group: Group) -> Setup:
+    """Add up what the events of the condition `SETUP` spent."""
+    spending, spent = summarise_spending(group), latencies(group)
+    amounts = [usd for usd in (spending.application_usd, spending.judge_usd) if usd is not None]
+    weights = 1.0 if spent.weights is None else spent.weights
+    return Setup(
+        events=len(group.name),
+        calls=spending.calls,
+        usd=sum(amounts) if amounts else None,
+        latency_ms=float((spent.ms * weights).sum()) if spent.ms.size else None,
+    )
 
 
 def summarise_spending(group: Group) -> Spending:

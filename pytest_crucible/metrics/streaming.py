@@ -17,6 +17,7 @@ from typing import Any
 from pytest_crucible.capture.sketch import RELATIVE_ERROR
 from pytest_crucible.events.enrichment import Enriched, enrich
 from pytest_crucible.events.event import LOG, RECORD, TRIAL_START, TRIAL_STOP, Event
+from pytest_crucible.events.pricing import pricers
 from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.metrics.catalog import PLAIN, Catalog
 from pytest_crucible.metrics.counting.ensembles import concerns
@@ -310,6 +311,7 @@ class LiveMetrics:
         self.partial = False
         self.lock = threading.Lock()
         self._streaming = StreamingMetrics(scope.experiment, scope.condition)
+        self._enrichers = pricers()
         self._book = TrialBook()
         self._logged: dict[str, LoggedSeries] = {}
         self._cases: dict[str | None, int] = {}
@@ -324,7 +326,7 @@ class LiveMetrics:
                 add_logged(self._logged, event, self._case(event.scope), event.scope.trial or 0, 0)
             else:
                 self.partial = self.partial or concerns(event.name)
-                self._streaming.add(event)
+                self._streaming.add(event, self._enrichers)
 
     def _case(self, scope: Scope) -> int:
         return self._cases.setdefault(scope.case, len(self._cases))

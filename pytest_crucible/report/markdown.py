@@ -19,6 +19,7 @@ from pytest_crucible.report.terminal import (
     comparison_format,
     comparison_note,
     estimate_text,
+    operation_rows,
     render_experiment,
     shown_metrics,
     undeclared_note,
@@ -144,6 +145,8 @@ def _results(results: Results, by: Sequence[str] | None) -> Iterator[str]:
                 form = format_of(metric.unit, values, bounds)
                 cells = (estimate_text(form, estimate) for estimate in estimates)
                 rows.append(_row(metric.path, *cells))
+                if metric.path == "latency.p95":
+                    rows += (_row(*row) for row in operation_rows(experiment))
         table = [*_table_head(header, right=experiment.conditions), *rows]
         yield from _folded("metrics, with 95 % intervals", table)
         for slices in experiment.slices(by):

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_crucible._text import one_line, plural
-from pytest_crucible.metrics.spending import Spending
+from pytest_crucible.metrics.spending import Setup, Spending
+from pytest_crucible.report.numbers import format_of
 
 _MAX_REASONS = 3
 _MAX_REASON = 120
@@ -46,6 +47,24 @@ def warmup_line(trials: int, cost_usd: float | None) -> str | None:
         return None
     cost = "" if cost_usd is None else f", {_usd(cost_usd)}"
     return f"{plural(trials, 'warm-up trial')}{cost}, not counted"
+
+
+def setup_line(setup: Setup, workers: int) -> str:
+    """``set-up: 3 calls $0.12, 4.2 s, once per worker: 2 workers``.
+
+    Args:
+        setup: what was spent.
+        workers: number of processes that ran trials.
+    """
+    count = plural(setup.calls, "call") if setup.calls else plural(setup.events, "event")
+    text = f"set-up: {count}"
+    if setup.calls or setup.usd is not None:
+        text += f" {_usd(setup.usd)}"
+    if setup.latency_ms is not None:
+        text += f", {format_of('ms', [setup.latency_ms]).show(setup.latency_ms)}"
+    if workers > 1:
+        text += f" (once per worker: {workers} workers)"
+    return text
 
 
 def _may_have_spans(server: str, providers: frozenset[str]) -> bool:

@@ -17,7 +17,12 @@ from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.logged import logged_lines
 from pytest_crucible.report.numbers import Format, format_of, show_p
 from pytest_crucible.report.slices import slice_table
-from pytest_crucible.report.spending import capture_lines, spending_lines, warmup_line
+from pytest_crucible.report.spending import (
+    capture_lines,
+    setup_line,
+    spending_lines,
+    warmup_line,
+)
 from pytest_crucible.stats.comparison import (
     ADDED,
     CHANGED,
@@ -46,6 +51,7 @@ STYLES = {
 }  # fmt: skip
 _INDENT = "  "
 _MAX_ERRORS = 3
+_MAX_OPERATIONS = 5
 _MAX_INVALID = 5
 
 
@@ -109,6 +115,9 @@ def render_experiment(
         yield Line(_INDENT + warmups)
     for text, attention in spending_lines(experiment.spending):
         yield Line(_INDENT + text, "yellow" if attention else "")
+    if experiment.setup is not None:
+        nodes = {attempt.node for trial in experiment.trials for attempt in trial.attempts}
+        yield Line(_INDENT + setup_line(experiment.setup, len(nodes)))
     for text in ensemble_lines(experiment.metrics):
         yield Line((_INDENT + text).rstrip())
     anomalies = anomaly_line(experiment.metrics)
@@ -239,6 +248,8 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
             form = format_of(metric.unit, values, bounds)
             cells = (estimate_text(form, estimate) for estimate in estimates)
             body.append([path, *cells])
+            if path == "latency.p95":
+                body += operation_rows(experiment)
             for estimate in estimates:
                 if estimate.value is not None and estimate.reason:
                     paths = reasons.setdefault(estimate.reason, [])
@@ -264,6 +275,29 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
     for reason, paths in reasons.items():
         yield Line(f"{_INDENT}no interval for {', '.join(paths)}: {reason}")
     yield from (Line(_INDENT + one_line(text), "yellow") for text in nothing)
+
+
+def operation_rows(experiment: ExperimentResult) -> Iterator[list[str]]:
+    """Yield a row per kind of operation: p50 of its calls; none if there is one kind only.
+
+    Parts of other operations have rows, too; judges' calls are among those of their name.
+    """
+    arms = [experiment.metrics[condition].by_event for condition in experiment.conditions]
+    spent: dict[str, float] = {}
+    for arm in arms:
+        for name, each in arm.items():
+            if each.latency.count:
+                spent[name] = spent.get(name, 0.0) + (each.latency.total or 0.0)
+    if len(spent) < 2:
+        return
+    ranked = sorted(spent, key=lambda name: -spent[name])
+    for name in ranked[:_MAX_OPERATIONS]:
+        values = [arm[name].latency.p50 if name in arm else None for arm in arms]
+        form = format_of("ms", values)
+        yield [f"· {one_line(name)}, p50 per call", *map(form.show, values)]
+    if len(ranked) > _MAX_OPERATIONS:
+        more = f"· and {len(ranked) - _MAX_OPERATIONS} more operations"
+        yield [more, *("" for _ in arms)]
 
 
 def _logged(experiment: ExperimentResult, sparklines: bool) -> Iterator[Line]:

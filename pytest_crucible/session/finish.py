@@ -16,7 +16,7 @@ from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.events.pricing import genai_prices_version
+from pytest_crucible.events.pricing import genai_prices_version, pricers, read_prices
 from pytest_crucible.hooks.plugins import NO_PLUGINS, Plugins
 from pytest_crucible.metrics.observations import Enricher
 from pytest_crucible.report.terminal import Line, has_sparklines, render
@@ -222,10 +222,9 @@ def _seeds(config: pytest.Config) -> dict[str, Any]:
 
 
 def _enrichers(config: pytest.Config, plugins: Plugins) -> list[tuple[str, Enricher]]:
-    settings = config.stash[SETTINGS]
-    prices: list[tuple[str, Enricher]] = []
-    if settings.prices is not None or genai_prices_version() is not None:
-        prices.append(("prices", settings.pricer()))
+    path = config.stash[SETTINGS].prices
+    table = None if path is None else read_prices(path)
+    prices: list[tuple[str, Enricher]] = [("prices", pricer) for pricer in pricers(table)]
     return [*prices, *plugins.enrichers()]
 
 

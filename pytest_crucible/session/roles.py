@@ -40,6 +40,7 @@ from pytest_crucible.session.marker import (
 )
 from pytest_crucible.session.outcome import FailedSubtests, RecordedFailures, may_have_subtests
 from pytest_crucible.session.settings import SETTINGS, unknown_format
+from pytest_crucible.session.setup_scope import SetupScopes, any_wide_fixture
 from pytest_crucible.session.span_capture import Capture
 from pytest_crucible.session.transport import (
     Channel,
@@ -201,6 +202,8 @@ class Recorder:
             register(Resources(hooks), "crucible-resources")
         if any_async(trials):
             register(AsyncTrials(hooks), "crucible-async")
+        if any_wide_fixture(trials):
+            register(SetupScopes(hooks.recording, hooks.capture), "crucible-setup")
         if any(definition.validate is not None for definition in definitions):
             register(Validation(hooks), "crucible-validation")
         if any(definition.failures == "record" for definition in definitions):
@@ -210,6 +213,10 @@ class Recorder:
         if hooks.flush is not None or any(definition.scope != "test" for definition in definitions):
             register(ScopeCaptureHooks(hooks), "crucible-scope-capture")
         register(hooks, TRIALS)
+        if settings.prices is not None:  # for `experiment.metrics()`
+            from pytest_crucible.events.pricing import read_prices, use_prices
+
+            use_prices(read_prices(settings.prices))
         if any("experiment" in getattr(item, "fixturenames", ()) for item in trials):
             load_readers()
 
@@ -229,6 +236,10 @@ class Recorder:
 
     def close(self) -> None:
         """End what is still open, and close the record; may be called twice."""
+        if self._config.stash[SETTINGS].prices is not None:
+            from pytest_crucible.events.pricing import use_prices
+
+            use_prices(None)
         if self._hooks is not None:
             self._hooks.finish()
         if self._recording is not None:

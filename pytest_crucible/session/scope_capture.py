@@ -5,14 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pytest_crucible.capture.open_scope import OpenScope, current_scope
-from pytest_crucible.events.scope import Scope
+from pytest_crucible.events.scope import SETUP, Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.session.marker import IDENTITY
 from pytest_crucible.session.span_capture import Capture
-
-OUTSIDE = "outside trials"
-"""Condition of events between the trials of an experiment that has several arms."""
 
 _NODES: dict[str, type[pytest.Collector] | type[pytest.Session]] = {
     "class": pytest.Class,
@@ -39,12 +36,12 @@ class ScopeCapture:
         if identity is not None and identity.definition.scope != "test":
             node = _node_of_scope(item, identity.definition.scope)
             key = (identity.definition.name, node.nodeid)
-            condition = OUTSIDE if identity.definition.conditions else identity.condition
+            condition = SETUP if identity.definition.conditions else identity.condition
             present = self._open.get(key)
-            if present is not None and present[1].scope.condition not in (OUTSIDE, condition):
+            if present is not None and present[1].scope.condition not in (SETUP, condition):
                 # A second arm begins: from now on, events between trials belong to neither arm.
                 self._close(present[1])
-                present, condition = None, OUTSIDE
+                present, condition = None, SETUP
             if present is None:
                 scope = Scope(experiment=identity.definition.name, condition=condition)
                 opened = self._recording.open(scope, identity.definition.sampling)

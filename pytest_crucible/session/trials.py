@@ -72,7 +72,7 @@ class TrialHooks:
         flush: Callable[[], None] | None,
     ) -> None:
         self.recording = recording
-        self._capture = capture
+        self.capture = capture
         self.flush = flush
         self.scope_capture = ScopeCapture(recording, capture)
         self._attempt: _Attempt | None = None
@@ -145,7 +145,7 @@ class TrialHooks:
         """End everything that is still open, because the session is over."""
         self.interrupt()
         self.scope_capture.leave(None)
-        self._capture.close()
+        self.capture.close()
 
     def _begin(self, item: pytest.Item, identity: TrialIdentity) -> None:
         number = self._counts[identity.test] = self._counts.get(identity.test, 0) + 1
@@ -170,7 +170,7 @@ class TrialHooks:
         )
         self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns(), referee)
         current_scope.set(opened)
-        self._capture.enter(opened)
+        self.capture.enter(opened)
         if self.flush is not None:
             self.flush()
 
@@ -185,7 +185,7 @@ class TrialHooks:
             metadata["error"] = attempt.error
         duration = _clock.monotonic_ns() - attempt.began_ns
         record_into(attempt.opened, TRIAL_STOP, {"duration": duration}, metadata)
-        self._capture.leave(attempt.opened)
+        self.capture.leave(attempt.opened)
         self.recording.close_scope(attempt.opened)
         self.scope_capture.resume()
 

@@ -66,7 +66,7 @@ def test_every_command_is_tried() -> None:
         assert all(each.type is path_argument for each in actions)
         paths[name] = len(actions)
     assert paths == {
-        "show": 1, "export": 3, "merge": 2, "archive": 2, "recover": 1, "compare": 2, "gate": 1,
+        "show": 2, "export": 3, "merge": 2, "archive": 2, "recover": 2, "compare": 2, "gate": 1,
         "plan": 1, "events": 1, "metrics": 0,
     }  # fmt: skip
     assert set(paths) == set(USES)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import pytest_crucible as crucible
 from pytest_crucible.capture.open_scope import OpenScope
 from pytest_crucible.capture.recorder import close_scope, open_scope, record_into, stop_listening
 from pytest_crucible.capture.sampler import NodeSampler
+from pytest_crucible.events.pricing import Price, use_prices
 from pytest_crucible.events.scope import JUDGE, Scope
 from pytest_crucible.experiments.own_record import OwnRecord
 from pytest_crucible.experiments.recording import NodeRecording
@@ -95,7 +97,9 @@ def test_metrics_are_those_of_the_events(closed: bool, store: MemoryStore) -> No
         found = own.metrics(Definition(name="exp"), exact=False)
         assert (found.experiment, found.condition) == ("e", "c")
         assert found.cost.total == sum(range(1, number + 1))
-        assert (found.latency.count, found.latency.mean) == (number, 4.0)
+        (timed,) = found.by_event.values()
+        assert (timed.latency.count, timed.latency.mean) == (number, 4.0)
+        assert found.latency.count == 1  # one trial
     close_scope(opened)
     stop_listening()
 
@@ -133,3 +137,17 @@ def test_a_forked_child_reads_its_own_file_from_the_beginning(tmp_path: Path) ->
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [event.measurements["cost"] for event in own] == [1]
     recording.close()
+
+
+def test_live_metrics_are_priced_as_in_the_summary() -> None:
+    """With the user's table, live and exact, in the library, too."""
+    use_prices({"m": Price(input=2.0)})
+    try:
+        with crucible.experiment("priced") as handle:
+            told = {"input_tokens": 500_000, "output_tokens": 0}
+            handle.execute("req_llm.request.stop", told, {"model": "m"})
+            assert handle.metrics().cost.total == handle.metrics(exact=True).cost.total == 1.0
+        assert handle.metrics().cost.total == 1.0
+    finally:
+        use_prices(None)
+        crucible.cleanup(handle)

@@ -19,15 +19,16 @@ from tests.made_events import MS, event, trial, trial_scope
 START_US = 1_700_000_000_000_000
 
 
-def operation(at_ms: float, ms: float, case: str = "a", number: int = 1, **more: object) -> Event:
+def operation(
+    at_ms: float, ms: float, case: str = "a", number: int = 1, role: str | None = None
+) -> Event:
     """An operation that ends ``at_ms`` after the start."""
-    scope = trial_scope(case, number)
-    scope = replace(scope, **more) if more else scope
+    scope = replace(trial_scope(case, number), role=role)
     return event("x.stop", {"duration": ms * MS}, scope=scope, at_us=int(START_US + at_ms * 1000))
 
 
 def spent(*events: Event) -> list[float]:
-    return latencies(observe(events).group("exp", "default")).ms.tolist()
+    return [float(ms) for ms in latencies(observe(events).group("exp", "default")).ms]
 
 
 def streamed(*events: Event) -> list[float]:

@@ -75,7 +75,7 @@ def test_one_condition(folder: Path) -> None:
           latency.p95                            955 ms
           reliability.success_rate  83.3 % [55.2, 95.3]
           cost.total                            $0.0550
-          tokens.total                           16,500
+          tokens.total                    16,500 tokens
           no interval for latency.p95: needs at least 72 observations, has 10
           12 calls $0.055
 

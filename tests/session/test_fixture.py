@@ -51,7 +51,7 @@ def test_what_is_emitted_is_there_at_once(pytester: pytest.Pytester) -> None:
             assert experiment.events[3].measurements["hits"] == 3
             metrics = experiment.metrics()
             assert metrics.cost.total == 0.5
-            assert metrics.latency.max == 4.0
+            assert 4.0 < metrics.latency.max < 8.0  # that of the trial
             assert metrics.recorded["score"].mean == 0.25
             assert metrics.recorded["correct"].mean == 1.0
     """)
