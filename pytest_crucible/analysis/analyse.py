@@ -182,6 +182,7 @@ def _experiment(
     problems: list[str],
 ) -> ExperimentResult:
     planned = definition.conditions or ((definition.condition,) if definition.condition else ())
+    everything = list(groups.values())
     setup = groups.get(SETUP) if len(groups) > 1 and SETUP not in planned else None
     if setup is not None:
         groups = {condition: group for condition, group in groups.items() if group is not setup}
@@ -204,8 +205,8 @@ def _experiment(
         comparisons={},
         trials=tuple(trial for group in groups.values() for trial in group.trials),
         errors=sum((Counter(group.errors) for group in groups.values()), Counter()),
-        invalid=_invalid(groups.values(), VALIDATE),
-        refused=_invalid(groups.values(), (ERROR,)),
+        invalid=_invalid(everything, VALIDATE),
+        refused=_invalid(everything, (ERROR,)),
     )
     arms = arms_of(conditions, groups)
     subjects = {condition: result.subject(condition) for condition in arms}

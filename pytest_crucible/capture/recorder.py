@@ -261,6 +261,8 @@ def close_scope(opened: OpenScope, reason: str | None = None) -> None:
         opened.sampler.close(opened)
     with _lock:
         _open.pop(opened, None)
+    for inner in list(opened.inside):  # of code that still runs, or was given up
+        close_scope(inner, reason)
 
 
 def pause_scope(opened: OpenScope) -> None:

@@ -55,7 +55,7 @@ class _Columns(Measured[Floats]):
 
     time_us: Ints
     name: Ints
-    case: Ints
+    cases: Ints
     numbers: Mapping[str, Floats]
     starts: Bools
     errors: list[tuple[int, str]]
@@ -176,7 +176,7 @@ def _add_columns(place: Place, node: Node, shapes: list[_Shape]) -> None:
     }
     joined = {
         name: np.concatenate([getattr(batch, name) for batch in batches])
-        for name in ("time_us", "name", "case", "starts", *MEASURED)
+        for name in ("time_us", "name", "cases", "starts", *MEASURED)
     }
     if len(batches) > 1:
         order = np.argsort(joined["time_us"], kind="stable")
@@ -192,8 +192,9 @@ def _append(place: Place, columns: Mapping[str, NDArray[Any]], errors: Mapping[i
     measured = ~np.isnan(columns["latency_ms"]) | ~np.isnan(columns["success"])
     operation = measured & ~columns["starts"]
     cost, tokens = ~np.isnan(columns["cost_usd"]), ~np.isnan(columns["total_tokens"])
-    for name in ("time_us", "name", "case", *MEASURED):
+    for name in ("time_us", "name", *MEASURED):
         _extend(getattr(group, name), columns[name])
+    _extend(group.case, columns["cases"])
     _extend(group.trial, np.full(size, place.trial, dtype=np.int64))
     _extend(group.judge, np.full(size, place.judge, dtype=np.int8))
     _extend(group.counted, operation.astype(np.int8))
@@ -220,7 +221,7 @@ def _columns(place: Place, node: Node, shape: _Shape) -> _Columns:
     return _Columns(
         time_us=(np.array(shape.times_ns) - node.offset_ns) // 1000,
         name=np.full(size, name_index(place.group, events.name), dtype=np.int64),
-        case=_cases(place, events.context, size),
+        cases=_cases(place, events.context, size),
         numbers=numbers,
         starts=np.full(size, starts),
         errors=[] if starts else _errors(numbers["success"], events.metadata),

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping
 from copy import copy
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,8 +17,6 @@ from pytest_crucible.metrics.curves import LoggedSeries
 from pytest_crucible.metrics.groups import Group, Series
 
 S = TypeVar("S", Series, LoggedSeries)
-
-_ROWS = ("name", "case", "trial", "time_us", "counted", "counted_cost", "counted_tokens", "judge")
 
 
 def part_of(group: Group, cases: Collection[str]) -> Group:
@@ -35,8 +34,10 @@ def part_of(group: Group, cases: Collection[str]) -> Group:
     part = Group(group.experiment, group.condition)
     part.names, part.cases = group.names, group.cases
     part.clusters, part.enclosing = group.clusters, group.enclosing
-    for name in _ROWS:
-        setattr(part, name, _rows(getattr(group, name), keep))
+    for each in fields(group):
+        column = getattr(group, each.name)
+        if isinstance(column, array) and each.name != "weight":
+            setattr(part, each.name, _rows(column, keep))
     part.numbers = {name: _rows(column, keep) for name, column in group.numbers.items()}
     part.weight = _rows(group.weight, keep) if group.weight else group.weight
     part.recorded = _all_of(group.recorded, indices)

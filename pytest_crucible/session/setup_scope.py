@@ -77,11 +77,15 @@ class SetupScopes:
         definition, before = identity.definition, current_scope.get()
         scope = Scope(experiment=definition.name, condition=SETUP)
         opened = self._recording.open(scope, definition.sampling)
+        if definition.validate is not None:
+            self._recording.handle(definition, opened)
         current_scope.set(opened)
         self._capture.enter(opened)
         return opened, before
 
     def _leave(self, opened: OpenScope, before: OpenScope | None) -> None:
+        if opened.handle is not None:
+            opened.handle().settle()  # records invalid events, which fail the session
         self._capture.leave(opened)
         self._recording.close_scope(opened)
         current_scope.set(before)

@@ -95,7 +95,7 @@ def test_margins_and_directions(base: Path, slow: Path, tmp_path: Path) -> None:
         (["compare", "BASE", "gone"], "gone: no such file or folder"),
         (["compare", "gone", "BASE"], "gone: no such file or folder"),
         (["compare", "BASE", "BASE", "--fail-on=regresion"],
-         "--fail-on: 'regresion' is not one of regression, inconclusive, missing, none"),
+         "--fail-on: 'regresion' is not one of regression, inconclusive, missing, changed, none"),
         (["compare", "BASE", "BASE", "--margin=5%"],
          "--margin: '5%' is not a share such as 0.05 or latency=0.1"),
         (["compare", "BASE", "BASE", "--margin=latency="],

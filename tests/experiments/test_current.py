@@ -36,7 +36,9 @@ def test_without_an_experiment() -> None:
     """One line, also where several are open and the code is in none."""
     with pytest.raises(crucible.LifecycleError, match=r"^case\('a'\): no experiment is open here$"):
         crucible.case("a")
-    one, two = crucible.start("one"), crucible.start("two")
+    one = crucible.start("one")
+    with pytest.warns(crucible.AttributionWarning):
+        two = crucible.start("two")
     with pytest.raises(crucible.LifecycleError, match="several experiments are open; use exp"):
         crucible.case("a")
     crucible.stop(one)

@@ -142,7 +142,7 @@ def test_declared_metrics_have_their_direction_and_unit() -> None:
     """What `start` was told about a number holds here, too."""
     handles = []
     for condition, words in (("a", 10), ("b", 20)):
-        declared = [crucible.Metric("words", better="lower", unit="words")]
+        declared = {"words": crucible.Metric(better="lower", unit="words")}
         with crucible.experiment("e", condition=condition, metrics=declared) as handle:
             for i in range(30):
                 handle.record(words=words + i % 3)

@@ -166,7 +166,7 @@ def test_child_of_a_fork_goes_on_though_a_thread_was_sealing() -> None:
         held, done = threading.Event(), threading.Event()
 
         def hold():
-            with plain._record._store._sealing, sampled._opened.sampler._lock, _recorder._lock:
+            with plain._record._store._sealing, sampled.opened.sampler._lock, _recorder._lock:
                 held.set()
                 done.wait()
 

@@ -219,7 +219,7 @@ def test_a_baseline_that_breaks_off_costs_only_the_comparison(pytester: pytest.P
 
 # --- values that make no sense -----------------------------------------------------------------
 
-WHAT = "regression, inconclusive, missing, none"
+WHAT = "regression, inconclusive, missing, changed, none"
 
 
 @pytest.mark.parametrize(

@@ -283,14 +283,14 @@ def test_a_formula_is_a_metric(pytester: pytest.Pytester, mode: tuple[str, ...])
 
 def test_values_outside_a_declared_range_are_told(pytester: pytest.Pytester) -> None:
     """In one line; there is no verdict, and nothing is lost."""
-    more = ', metrics={"words": Metric(range=(0, 16))}, expect=["words.mean < 20"]'
+    more = ', metrics={"words": Metric(range=(0, 16))}, expect=["words.mean < 16"]'
     source = WORDS.replace("import pytest", "import pytest\nfrom pytest_crucible import Metric")
     pytester.makepyfile(source.format(more=more))
     text = support.run(pytester).stdout.str()
     told = "1 of 12 values of words outside its range 0 to 16: 16.1 in "
     assert f"{told}test_values_outside_a_declared_range_are_told.py::test_it[11] of new" in text
-    assert re.search(r"CONFIRMED +old +words\.mean < 20", text)
-    assert re.search(rf"INCONCLUSIVE +new +words\.mean < 20 .*{re.escape(told)}", text)
+    assert re.search(r"CONFIRMED +old +words\.mean < 16", text)
+    assert re.search(rf"INCONCLUSIVE +new +words\.mean < 16 .*{re.escape(told)}", text)
     assert rows(text)["words.mean"].split()[0] == "INCONCLUSIVE"
 
 

@@ -39,7 +39,7 @@ def test_the_whole_table(pytester: pytest.Pytester, mode: tuple[str, ...]) -> No
         "  * control *treatment*",
         "  success_rate *100.0 %*100.0 %*",
         "  score.mean *0.75*0.75*",
-        "  latency.p50 * ms*",
+        "  latency.p50 * µs*",
         "  cost.total *$0.04*$0.04*",
         "  tokens.total *60*60*",
         "  CONFIRMED *control *tests.passed >= 4*",

@@ -93,7 +93,7 @@ def test_every_outcome(pytester: pytest.Pytester, mode: tuple[str, ...]) -> None
     assert (tests.trials, tests.passed, tests.failed, tests.errored) == (11, 2, 3, 3)
     assert (tests.skipped, tests.crashed, tests.missing) == (3, 0, 0)
     assert tests.pass_rate == pytest.approx(2 / 8)
-    result.stdout.fnmatch_lines(["  recorded 8/11 trials · 3 skipped*"])
+    result.stdout.fnmatch_lines(["  recorded 8/11 trials · 1 xfailed · 3 skipped*"])
 
 
 def test_failures_say_type_and_place_only(pytester: pytest.Pytester) -> None:
