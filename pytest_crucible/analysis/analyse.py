@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from pytest_crucible.analysis.results import (
     Results,
     arms_of,
 )
-from pytest_crucible.analysis.slices import slice_names
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
 from pytest_crucible.metrics.catalog import Metric
@@ -93,7 +92,6 @@ def analyse(
             if expect:
                 definition = replace(definition, expect=tuple(expect))
             result = _experiment(definition, groups, custom, declared_metrics, problems)
-            problems.extend(_slices_without_cases(result))
             experiments.append(replace(result, broken_off=broken_off(run.nodes, name)))
     results = Results(
         run=run.id,
@@ -112,16 +110,6 @@ def analyse(
         or any(map(_broke_off, observations.enclosing)),
     )
     return results.with_notes(manifest_notes(run.manifest))
-
-
-def _slices_without_cases(result: ExperimentResult) -> Iterator[str]:
-    """Say which slices of the marker no case is in: most likely a name is misspelled."""
-    known = slice_names(result.groups.values())
-    if any(trial.attempts for trial in result.trials):
-        for name in result.definition.slices:
-            if name not in known:
-                others = f"; on record are {', '.join(known)}" if known else ""
-                yield f"slices={name!r} of {result.definition.name!r}: no case has it{others}"
 
 
 def _experiment(
