@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from contextvars import Token
@@ -28,7 +29,7 @@ TAGS = "tags"
 """Name of the slices by the tags of the marker."""
 
 _LONGEST = 500
-_LONGEST_SLICE = 80
+_LONGEST_SLICE = 60
 
 
 class Scopes(Protocol):
@@ -203,8 +204,17 @@ def slice_texts(value: object) -> list[str]:
     values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
     if several:
         values = sorted(values, key=str)
-    texts = (str(each.value if isinstance(each, Enum) else each) for each in values)
-    return [one_line(text)[:_LONGEST_SLICE] for text in texts]
+    return [_slice_text(each.value if isinstance(each, Enum) else each) for each in values]
+
+
+def _slice_text(value: object) -> str:
+    """Return a short text; long ones that begin alike keep different ends."""
+    text = str(value)
+    line = one_line(text).strip() or "(empty)"
+    if len(line) <= _LONGEST_SLICE:
+        return line
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"{line[: _LONGEST_SLICE - 7]}…{digest[:6]}"
 
 
 def check_block(case: object, cluster: object, on_failure: object) -> tuple[str, str | None]:
