@@ -19,7 +19,7 @@ Values = Mapping[str, Sequence[str]]
 def sliced(slices: Values, outcomes: str = "p", scores: Sequence[float] | None = None) -> Group:
     """A group with one case per key, which is in the slices that its value names."""
     numbers = None if scores is None else {"score": scores}
-    found = group(events({case: outcomes for case in slices}, numbers))
+    found = group(events(dict.fromkeys(slices, outcomes), numbers))
     for trial in found.trials:
         trial.slices = {"lang": tuple(slices[trial.case])} if slices[trial.case] else {}
     return found
@@ -64,7 +64,8 @@ def test_intervals_are_corrected_for_the_number_of_slices() -> None:
             got = each.estimates["default"][metric.path]
             assert (got.value, got.low, got.high) == (expected.value, expected.low, expected.high)
             plain = estimate(part, metric, {}, ALPHA)
-            assert plain.low is not None and got.low is not None
+            assert plain.low is not None
+            assert got.low is not None
             assert got.low < plain.low
 
 
@@ -104,9 +105,7 @@ def test_slices_are_compared_one_by_one(factor: float) -> None:
     found = languages(40, 40, 40)
     renamed = {case: ["new"] if value == ["l2"] else value for case, value in found.items()}
     cand = of(sliced(renamed, scores=scores))
-    rows = {
-        row.metric: row for row in compare_slices(base, cand, "default", "default", Options())
-    }
+    rows = {row.metric: row for row in compare_slices(base, cand, "default", "default", Options())}
     assert {name for name in rows if "score" in name} == {"l0: score.mean", "l1: score.mean"}
     assert rows["l1: score.mean"].verdict == EQUIVALENT
     assert rows["l0: score.mean"].verdict == (EQUIVALENT if factor == 1 else REGRESSED)

@@ -165,8 +165,7 @@ def test_what_the_library_does_not_obey_it_refuses(keyword: str) -> None:
         with pytest.raises(crucible.DefinitionError) as caught:
             call()
         assert str(caught.value) == (
-            f"{keyword}= needs pytest, which runs the tests; "
-            f"valid: {', '.join(obeyed(LIBRARY))}"
+            f"{keyword}= needs pytest, which runs the tests; valid: {', '.join(obeyed(LIBRARY))}"
         )
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_crucible.events.event import LOG, Event
-from pytest_crucible.metrics.groups import Group
+from pytest_crucible.metrics.curves import LoggedSeries
+from pytest_crucible.metrics.groups import Group, Series
 from pytest_crucible.metrics.part import part_of
 from pytest_crucible.metrics.summary import flatten, summarise
 from tests.made_events import MS, event, recorded, trial, trial_scope
@@ -28,7 +29,9 @@ def events(draw: st.DrawFn) -> list[Event]:
     for case in CASES[: draw(st.integers(1, 4))]:
         for number in range(1, draw(st.integers(1, 3)) + 1):
             scope = trial_scope(case, number)
-            start, *stop = trial(draw(st.sampled_from(["passed", "failed", "errored", None])), scope)
+            start, *stop = trial(
+                draw(st.sampled_from(["passed", "failed", "errored", None])), scope
+            )
             found.append(start)
             for _ in range(draw(st.integers(0, 3))):
                 measured = {"duration": draw(st.integers(1, 50)) * MS}
@@ -56,9 +59,10 @@ def rows(part: Group) -> Counter[Any]:
 
 def series(part: Group) -> Counter[Any]:
     """Every recorded and logged number with its case and trial."""
+    every: list[tuple[str, Series | LoggedSeries]] = [*part.recorded.items(), *part.logged.items()]
     return Counter(
         (name, *values)
-        for name, each in [*part.recorded.items(), *part.logged.items()]
+        for name, each in every
         for values in zip(each.values, each.cases, each.trials, each.attempts, strict=True)
     )
 

@@ -49,7 +49,10 @@ def test_trial_that_began_and_never_ended_has_crashed() -> None:
 
 def test_trial_that_was_planned_and_never_began_is_missing() -> None:
     """The plan tells which trials there should be, beyond those that left a trace."""
-    plan = (("exp", "default", "test_it[case-1]", "case-1", 1), ("exp", "default", "test_it[case-2]", "case-2", 1))
+    plan = (
+        ("exp", "default", "test_it[case-1]", "case-1", 1),
+        ("exp", "default", "test_it[case-2]", "case-2", 1),
+    )
     trials = book(trial("passed", trial_scope("case-1")), plan=plan)
     assert [(each.case, each.outcome) for each in trials] == [
         ("case-1", "passed"),

@@ -26,7 +26,9 @@ def test_a_regression_is_an_error_at_its_test(tmp_path: Path) -> None:
     cand = made(tmp_path / "b", observed(range(1, 30), slower=2, score=None))
     comparison = compared(base, cand)
     cases, score, latency, unclear = comparison_annotations(comparison, ["regression"])
-    removed = f"::warning {PLACE},title=REMOVED%3A exp::1 case: tests/t.py::test_it[0] (success_rate "
+    removed = (
+        f"::warning {PLACE},title=REMOVED%3A exp::1 case: tests/t.py::test_it[0] (success_rate "
+    )
     assert cases.startswith(removed)
     assert score.startswith(f"::warning {PLACE},title=REMOVED%3A exp::score.mean 0.")
     assert latency.startswith(f"::error {PLACE},title=REGRESSED%3A exp::latency 102 ms → 204 ms, ")

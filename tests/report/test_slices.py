@@ -119,11 +119,13 @@ def test_comparisons_by_slice(
     assert "<b>" not in (hostile.path / "c.md").read_text(encoding="utf-8")
     data = json.loads((hostile.path / "c.json").read_text(encoding="utf-8"))
     assert len(data["comparisons"][0]["arms"][0]["slices"]["name"]) == 22
-    cases = ET.parse(hostile.path / "c.xml").getroot().iter("testcase")  # noqa: S314  (ours)
+    cases = ET.parse(hostile.path / "c.xml").getroot().iter("testcase")
     assert [case.get("name") for case in cases] == ["success_rate", "score.mean"]
 
 
-@pytest.mark.parametrize("command", [("show", "base"), ("gate", "base"), ("compare",) + ("base",) * 2])
+@pytest.mark.parametrize(
+    "command", [("show", "base"), ("gate", "base"), ("compare",) + ("base",) * 2]
+)
 def test_a_name_that_is_not_on_record_is_refused(
     hostile: pytest.Pytester, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.session.support import only, refused, run
+from tests.session.support import only, refused, results, run
 
 ROWS = """
 import dataclasses, pytest
@@ -135,9 +135,7 @@ def test_a_slice_that_no_case_has_is_told(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(written("dict", "slices=['lnag', 'row.id']"))
     result = run(pytester)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["  slices='lnag': no case of this run has it"]
-    )
+    result.stdout.fnmatch_lines(["  slices='lnag': no case of this run has it"])
 
 
 def test_tests_of_one_experiment_add_their_slices(pytester: pytest.Pytester) -> None:
@@ -230,8 +228,6 @@ def test_positions_are_told_from_names(pytester: pytest.Pytester) -> None:
         """
     )
     run(pytester)
-    from tests.session.support import results
-
     positional = {
         experiment.definition.name: {trial.positional for trial in experiment.trials}
         for experiment in results(pytester).experiments
@@ -242,10 +238,7 @@ def test_positions_are_told_from_names(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("workers", ["-n2"])
 def test_workers_say_the_same(pytester: pytest.Pytester, workers: str) -> None:
     """Cases, clusters and slices do not depend on who runs a test."""
-    pytester.makepyfile(
-        written("dict", "case='row.id', cluster='row.m.p.0', slices=['row.m.p.1']")
-    )
+    pytester.makepyfile(written("dict", "case='row.id', cluster='row.m.p.0', slices=['row.m.p.1']"))
     assert run(pytester, workers).ret == 0
-    assert sorted((t.case, t.cluster, dict(t.slices)["row.m.p.1"]) for t in only(pytester).trials) == [
-        ("a", "1", ("2",)), ("b", "3", ("4",)),
-    ]  # fmt: skip
+    found = [(t.case, t.cluster, t.slices["row.m.p.1"]) for t in only(pytester).trials]
+    assert sorted(found) == [("a", "1", ("2",)), ("b", "3", ("4",))]

@@ -302,7 +302,8 @@ def test_it(experiment):
 """
 
 AS_TESTS = """
-@pytest.mark.experiment("exp", case="row.id", cluster="row.passage", slices=["row.lang"], **KEYWORDS)
+@pytest.mark.experiment(
+    "exp", case="row.id", cluster="row.passage", slices=["row.lang"], **KEYWORDS)
 @pytest.mark.parametrize("row", ROWS)
 def test_it(row, experiment):
     answer(row, experiment)
