@@ -410,3 +410,30 @@ def test_slices_of_a_value() -> None:
     (text,) = slice_texts("a\n" * 100)
     assert "\n" not in text
     assert len(text) <= 80
+
+
+def test_events_name_their_case_where_nothing_else_does(tmp_path: Path) -> None:
+    """``sample_id`` and ``cluster`` in metadata: 100 events of 10 cases are 10 cases."""
+    with crucible.experiment("exp") as handle:
+        for number in range(100):
+            metadata = {"sample_id": f"q{number % 10}", "cluster": f"k{number % 10 // 5}"}
+            crucible.telemetry.execute("llm.stop", {"duration": 1_000_000}, metadata)
+        with handle.case("c"):
+            crucible.telemetry.execute("llm.stop", {"duration": 1_000_000}, {"sample_id": "q1"})
+    run = crucible.open_run(crucible.archive(handle, tmp_path / "a.zip"))
+    for group in (group_of(handle), run.results().experiments[0].groups["default"]):
+        assert group.clusters == {f"q{n}": f"k{n // 5}" for n in range(10)}
+        sizes = Counter(group.case)
+        assert [sizes[group.cases[f"q{n}"]] for n in range(10)] == [10] * 10
+        assert sizes[group.cases["c"]] == 1
+
+
+def test_events_that_put_a_case_into_two_clusters_are_told(tmp_path: Path) -> None:
+    """One line per case, from the record in memory and from the archive."""
+    with crucible.experiment("exp") as handle:
+        for cluster in "aabbc":
+            crucible.telemetry.execute("step", {"n": 1}, {"sample_id": "q", "cluster": cluster})
+    problem = "case 'q' of 'exp' is in cluster 'a' and in cluster 'b': a case belongs to one"
+    assert observe(handle.everything).problems == [problem]
+    run = crucible.open_run(crucible.archive(handle, tmp_path / "a.zip"))
+    assert list(run.results().problems) == [problem]

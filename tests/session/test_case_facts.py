@@ -171,7 +171,7 @@ def test_ids_and_clusters_that_contradict_each_other_are_told(pytester: pytest.P
     result.stdout.fnmatch_lines(
         [
             "problem: case 'a' of 'exp' stands for different content: give every case an id of *",
-            "problem: case 'a' of 'exp' is in cluster 'g' and in 'h': a case belongs to one",
+            "problem: case 'a' of 'exp' is in cluster 'g' and in cluster 'h': a case belongs *",
         ]
     )
     assert len(only(pytester).trials) == 3
