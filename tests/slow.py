@@ -66,6 +66,7 @@ SLOW = {
         events/test_fingerprint.py::test_every_process_finds_the_same
         experiments/test_case_block.py::test_blocks_in_processes
         experiments/test_step_log.py::test_what_was_logged_before_a_kill_is_there
+        session/test_case_referee.py::test_recording_failures_is_what_blocks_do_anyway
         session/test_case_referee.py::test_what_stops_the_session_stops_it
         session/test_case_referee.py::test_a_killed_process_leaves_its_finished_blocks
         session/test_inert.py::test_reading_is_imported_before_it_is_measured

@@ -399,3 +399,13 @@ def test_curves_sampling_validation_and_pauses_hold_in_blocks(pytester: pytest.P
     assert list(series.steps) == [0, 1, 2] * 4
     assert "score" not in experiment.metrics["default"].recorded
     result.stdout.fnmatch_lines(["*invalid: *duration*4 events*"])
+
+
+@pytest.mark.parametrize(("body", "status"), [("pytest.skip('s')", 0), ("pytest.exit('e')", 2)])
+def test_recording_failures_is_what_blocks_do_anyway(
+    pytester: pytest.Pytester, body: str, status: int
+) -> None:
+    """``on_failure="record"`` changes nothing in a test: a skip stays in it, an exit does not."""
+    pytester.makepyfile(loop(body).replace('"b")', '"b", on_failure="record")'))
+    assert pytester.runpytest_subprocess("-p", "no:cacheprovider").ret == status
+    assert list(outcomes(pytester)) == (["a", "b", "c"] if status == 0 else ["a", "b"])
