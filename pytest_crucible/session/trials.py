@@ -47,6 +47,7 @@ class _Attempt:
     handle: Experiment | None = None
     outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
     error: str | None = None
+    called: bool = False  # whether the test's function has returned or raised
 
 
 class TrialHooks:
@@ -88,6 +89,14 @@ class TrialHooks:
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            if self._attempt is not None:
+                self._attempt.called = True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -103,7 +112,8 @@ class TrialHooks:
             attempt.error = error_of(call.excinfo, self._config)
         if call.when == "call":
             referee = attempt.referee
-            if referee.failed and call.excinfo is None:
+            # While the test is running, it is the report of a subtest.
+            if referee.failed and call.excinfo is None and attempt.called:
                 attempt.outcomes["call"] = referee.fail(report)
             # What is raised around blocks is no failed trial: it fails the session, and is shown.
             broke_off = referee.began and call.excinfo is not None

@@ -409,3 +409,28 @@ def test_recording_failures_is_what_blocks_do_anyway(
     pytester.makepyfile(loop(body).replace('"b")', '"b", on_failure="record")'))
     assert pytester.runpytest_subprocess("-p", "no:cacheprovider").ret == status
     assert list(outcomes(pytester)) == (["a", "b", "c"] if status == 0 else ["a", "b"])
+
+
+@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest 9 has subtests")
+def test_subtests_are_not_blamed_for_blocks(pytester: pytest.Pytester) -> None:
+    """Only the test fails because of its blocks, and blocks do not fail because of subtests."""
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.experiment("exp")
+        def test_it(experiment, subtests):
+            with experiment.case("a"):
+                assert 0
+            with subtests.test("fine"):
+                pass
+            with experiment.case("b"):
+                with subtests.test("wrong"):
+                    assert 0
+        """
+    )
+    result = run(pytester, "-rA")
+    assert result.ret == 1
+    found = result.stdout.str()
+    assert "SUBFAILED[wrong]" in found
+    assert "SUBFAILED[fine]" not in found
+    assert outcomes(pytester) == {"a": "failed", "b": "passed"}
