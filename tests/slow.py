@@ -19,6 +19,8 @@ SLOW = {
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
         stats/test_formula_samples.py::test_intervals_hold_the_truth
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed
+        events/test_fingerprint.py::test_order_does_not_count
+        events/test_fingerprint.py::test_plain_values_are_told_apart
         exports/test_batches.py::test_a_chunk_gives_its_events_back
         exports/test_batches.py::test_files_are_the_same
         exports/test_batches.py::test_loaded_columns_say_what_enrichment_says
@@ -63,7 +65,12 @@ SLOW = {
         bridges/test_awaited.py::test_whatever_is_imported_first
         cli/test_main.py::test_command_exits_with_the_code_of_main
         cli/test_outputs.py::test_a_reader_that_leaves_early_does_not_change_the_code
+        events/test_fingerprint.py::test_every_process_finds_the_same
+        experiments/test_case_block.py::test_blocks_in_processes
         experiments/test_step_log.py::test_what_was_logged_before_a_kill_is_there
+        session/test_case_referee.py::test_recording_failures_is_what_blocks_do_anyway
+        session/test_case_referee.py::test_what_stops_the_session_stops_it
+        session/test_case_referee.py::test_a_killed_process_leaves_its_finished_blocks
         session/test_inert.py::test_reading_is_imported_before_it_is_measured
         session/test_inert.py::test_recording_reads_nothing
         session/test_inert.py::test_unmarked_tests_run_as_without_it
@@ -97,6 +104,7 @@ SLOW = {
         analysis/test_run_comparison.py::test_every_form_of_a_run_is_the_same_run
         metrics/test_streaming.py::test_running_metrics_of_several_threads_count_nothing_twice
         session/test_baseline.py::test_shards_are_merged_to_what_one_session_says
+        session/test_case_referee.py::test_a_loop_says_what_parametrized_tests_say
         session/test_concurrency.py
         session/test_expand.py::test_cases_are_the_same_from_run_to_run
         session/test_isolation.py::test_a_session_inside_a_session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from pytest_crucible.analysis.results import (
     Results,
     arms_of,
 )
-from pytest_crucible.analysis.slices import slice_names
 from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
 from pytest_crucible.events.scope import SETUP
 from pytest_crucible.hooks.installed import installed
@@ -95,7 +94,6 @@ def analyse(
             result = _experiment(definition, groups, custom, declared_metrics, problems)
             if len(observations.groups) == 1:  # else nobody knows whom they concern
                 result = replace(result, metrics=_counting(observations, result.metrics))
-            problems.extend(_slices_without_cases(result))
             warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)
             broken = broken_off(run.nodes, name)
             experiments.append(replace(result, broken_off=broken, warmup=warmup))
@@ -162,16 +160,6 @@ def _check_expectations(
     recorded = {name for group in groups.values() for name in (*group.recorded, *group.logged)}
     for text in definition.expect:
         parse_checked(text, arms, [*plugins, *definition.metrics], recorded)
-
-
-def _slices_without_cases(result: ExperimentResult) -> Iterator[str]:
-    """Say which slices of the marker no case is in: most likely a name is misspelled."""
-    known = slice_names(result.groups.values())
-    if any(trial.attempts for trial in result.trials):
-        for name in result.definition.slices:
-            if name not in known:
-                others = f"; on record are {', '.join(known)}" if known else ""
-                yield f"slices={name!r} of {result.definition.name!r}: no case has it{others}"
 
 
 def _experiment(

@@ -57,7 +57,7 @@ def _by_condition(side: str, arms: Collection[Key]) -> dict[str, Key]:
         if other != arm:
             raise DefinitionError(
                 f"the {side} has the condition {arm[1]!r} in {other[0]!r} and in {arm[0]!r}: "
-                "name the arms to compare"
+                "name the arms to compare, with --arms"
             )
     return found
 

@@ -128,6 +128,13 @@ class ExperimentResult:
         numbers = dict(flatten(self.metrics[condition]))
         return Subject(self.groups[condition], numbers, self.catalog)
 
+    @property
+    def empty_slices(self) -> list[str]:
+        """The names in the marker's ``slices=`` that no case of the run has a value for."""
+        known = slice_names(self.groups.values())
+        ran = any(trial.attempts for trial in self.trials)
+        return [name for name in self.definition.slices if ran and name not in known]
+
     def to_dict(self, by: Sequence[str] | None = None) -> dict[str, Any]:
         """Return the result as a dictionary, for the manifest; ``by`` as for `slices`."""
         return {

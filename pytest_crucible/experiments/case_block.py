@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from contextvars import Token
@@ -28,7 +29,7 @@ TAGS = "tags"
 """Name of the slices by the tags of the marker."""
 
 _LONGEST = 500
-_LONGEST_SLICE = 80
+_LONGEST_SLICE = 60
 
 
 class Scopes(Protocol):
@@ -39,13 +40,19 @@ class Scopes(Protocol):
 
 
 class Referee(Protocol):
-    """Says what becomes of a block; pytest has one of its own."""
+    """Says what becomes of a block; pytest has one of its own.
+
+    Attributes:
+        on_failure: whether errors are raised or only recorded, unless a block says it.
+    """
+
+    on_failure: OnFailure
 
     def admit(self) -> None:
         """Raise if no further block may begin."""
 
     def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
-        """Return the outcome of a block, its error as text, and whether the error goes no further.
+        """Return the outcome of a block, its error as text, and whether it may go no further.
 
         Args:
             case: id of the case.
@@ -56,12 +63,15 @@ class Referee(Protocol):
 class Library:
     """The referee outside pytest: errors are recorded and raised."""
 
+    on_failure: OnFailure = "raise"
+
     def admit(self) -> None:
         """Every block may begin."""
 
     def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
         """See `Referee`."""
-        return outcome_of(error), None if error is None else raised_at(error), False
+        text = None if error is None else raised_at(error)
+        return outcome_of(error), text, isinstance(error, Exception)
 
 
 class Inner(Protocol):
@@ -142,9 +152,9 @@ class CaseBlock(Generic[Handle]):
             current_scope.reset(self._token)
         except ValueError:  # a generator that is closed in another context
             pass
-        outcome, text, swallowed = self._outer.referee.judge(self._case, error)
-        if self._on_failure is not None:
-            swallowed = self._on_failure == KEEP and isinstance(error, Exception)
+        referee = self._outer.referee
+        outcome, text, may_stay = referee.judge(self._case, error)
+        swallowed = may_stay and (self._on_failure or referee.on_failure) == KEEP
         metadata = {"outcome": outcome} if text is None else {"outcome": outcome, "error": text}
         handle.flush()
         record_into(handle.opened, TRIAL_STOP, {"duration": duration}, metadata)
@@ -203,8 +213,17 @@ def slice_texts(value: object) -> list[str]:
     values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
     if several:
         values = sorted(values, key=str)
-    texts = (str(each.value if isinstance(each, Enum) else each) for each in values)
-    return [one_line(text)[:_LONGEST_SLICE] for text in texts]
+    return [_slice_text(each.value if isinstance(each, Enum) else each) for each in values]
+
+
+def _slice_text(value: object) -> str:
+    """Return a short text; long ones that begin alike keep different ends."""
+    text = str(value)
+    line = one_line(text).strip() or "(empty)"
+    if len(line) <= _LONGEST_SLICE:
+        return line
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return f"{line[: _LONGEST_SLICE - 7]}…{digest[:6]}"
 
 
 def check_block(case: object, cluster: object, on_failure: object) -> tuple[str, str | None]:

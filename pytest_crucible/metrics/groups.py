@@ -64,6 +64,7 @@ class Group(Measured["array[float]"]):
         names: index of every event name; ``name`` holds these indices.
         cases: index of every case id; ``case`` holds these indices, `NO_CASE` outside trials.
         clusters: the cluster of every case that has one, by case id.
+        split: two clusters of every case that events put into several, by case id.
         enclosing: tests that consist of blocks; they are among ``cases``, but are none.
         trial: number of the trial, 0 outside trials.
         time_us: µs since the epoch.
@@ -95,6 +96,7 @@ class Group(Measured["array[float]"]):
     names: dict[str, int] = field(default_factory=dict)
     cases: dict[str, int] = field(default_factory=dict)
     clusters: dict[str, str] = field(default_factory=dict)
+    split: dict[str, tuple[str, str]] = field(default_factory=dict)
     enclosing: set[str] = field(default_factory=set)
     name: array[int] = field(default_factory=_longs)
     case: array[int] = field(default_factory=_longs)
@@ -157,11 +159,14 @@ class Group(Measured["array[float]"]):
 
     def sample(self, sample_id: object, cluster: object = None) -> int:
         """Return the index of the case that an event outside trials names in its metadata."""
-        if sample_id is None or sample_id == "":
+        nameless = sample_id is None or sample_id == ""
+        if nameless or (isinstance(sample_id, float) and math.isnan(sample_id)):  # as in pandas
             return NO_CASE
         case = str(sample_id)
         if cluster is not None:
-            self.clusters.setdefault(case, str(cluster))
+            first = self.clusters.setdefault(case, str(cluster))
+            if first != str(cluster):
+                self.split.setdefault(case, (first, str(cluster)))
         return self.case_index(case)
 
 

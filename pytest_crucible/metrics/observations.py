@@ -27,7 +27,7 @@ from pytest_crucible.metrics.groups import Observations as Observations
 from pytest_crucible.metrics.groups import Place, add_row
 from pytest_crucible.metrics.groups import Series as Series
 from pytest_crucible.metrics.observations_batch import PlainEvents
-from pytest_crucible.metrics.trials import TrialBook
+from pytest_crucible.metrics.trials import TrialBook, two_clusters
 from pytest_crucible.record.merge import merge_aside
 from pytest_crucible.record.node_reader import Node
 
@@ -167,6 +167,10 @@ class _Observer:
             observations.warmups.setdefault(key, Group(*key)).trials.append(trial)
         for group in observations.groups.values():
             _keep_last_attempts(group)
+            observations.problems += [
+                two_clusters(group.experiment, case, *clusters)
+                for case, clusters in group.split.items()
+            ]
         for trial in self.book.enclosing():
             observations.enclosing.append(trial)
             _take_out(observations.group(trial.experiment, trial.condition), trial.case)

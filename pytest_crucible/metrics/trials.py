@@ -258,10 +258,8 @@ class TrialBook:
                 "give every case an id of its own"
             ] = None
         if first.cluster != trial.cluster:
-            self.problems[
-                f"case {trial.case!r} of {trial.experiment!r} is in cluster {first.cluster!r} and "
-                f"in {trial.cluster!r}: a case belongs to one"
-            ] = None
+            problem = two_clusters(trial.experiment, trial.case, first.cluster, trial.cluster)
+            self.problems[problem] = None
 
     def all(self) -> list[Trial]:
         """Return all trials, in the order in which they were planned or first seen."""
@@ -276,6 +274,12 @@ class TrialBook:
         if trial.block or not self._tests_of_blocks:
             return False
         return (trial.experiment, trial.condition, trial.test) in self._tests_of_blocks
+
+
+def two_clusters(experiment: str, case: str, one: str | None, other: str | None) -> str:
+    """Say that a case is in two clusters, or only sometimes in one."""
+    names = ("no cluster" if each is None else f"cluster {each!r}" for each in (one, other))
+    return f"case {case!r} of {experiment!r} is in {' and in '.join(names)}: a case belongs to one"
 
 
 def _key(scope: Scope) -> Key:

@@ -153,6 +153,8 @@ def _results(results: Results, by: Sequence[str] | None) -> Iterator[str]:
             columns, lines = slice_cells(slices)
             head = _table_head(columns, right=columns[-len(slices.metrics) - 1 :])
             yield from _folded(slice_title(slices), [*head, *(_row(*line) for line in lines)])
+        for name in experiment.empty_slices:
+            yield f"- ⚠️ slices={escape(repr(name))}: no case of this run has it"
     for reason in results.incomplete:
         yield f"- ⚠️ incomplete: {escape(reason)}"
 

@@ -14,10 +14,10 @@ from pytest_crucible.report.numbers import Format, format_of
 
 def slice_title(slices: Slices) -> str:
     """What stands above the table."""
-    count = len(slices.slices)
-    together = f", the intervals of {count} slices hold together" if count > 1 else ""
-    more = f", without {plural(slices.left_out, 'smaller slice')}" if slices.left_out else ""
-    return one_line(f"by {slices.name}{together}{more}")
+    count, more = len(slices.slices), slices.left_out
+    some = f", the {count} largest of {count + more:,} slices" if more else ""
+    corrected = f", intervals corrected for {plural(count, 'slice')}" if count > 1 else ""
+    return one_line(f"by {slices.name}{some}{corrected}")
 
 
 def slice_cells(slices: Slices) -> tuple[list[str], list[list[str]]]:

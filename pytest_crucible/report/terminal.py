@@ -127,6 +127,8 @@ def render_experiment(
         yield Line("")
         for text in slice_table(slices):
             yield Line((_INDENT + text).rstrip())
+    for name in experiment.empty_slices:
+        yield Line(_INDENT + one_line(f"slices={name!r}: no case of this run has it"), "yellow")
     for condition, comparisons in experiment.comparisons.items():
         yield Line("")
         yield Line(_INDENT + one_line(f"{condition} against {experiment.baseline}"))

@@ -8,6 +8,7 @@ import pytest
 from _pytest.outcomes import Exit, Failed, Skipped, XFailed
 
 from pytest_crucible._text import one_line, plural, text_of
+from pytest_crucible.experiments.case_block import OnFailure
 from pytest_crucible.experiments.raised import (
     ERRORED,
     FAILED,
@@ -32,6 +33,8 @@ class CaseReferee:
         refusal: returns why no further block may begin, because the budget is spent; None: it may.
         enough: says whether the session stops after so many failed blocks (``-x``).
     """
+
+    on_failure: OnFailure = "record"
 
     def __init__(
         self,

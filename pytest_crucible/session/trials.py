@@ -50,6 +50,7 @@ class _Attempt:
     handle: Experiment | None = None
     outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
     error: str | None = None
+    called: bool = False  # whether the test's function has returned or raised
 
 
 class TrialHooks:
@@ -88,6 +89,14 @@ class TrialHooks:
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            if self._attempt is not None:
+                self._attempt.called = True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -100,7 +109,8 @@ class TrialHooks:
         error = None if call.excinfo is None else call.excinfo.value
         before, outcome = attempt.outcomes.get(call.when), phase_outcome(report, error, item)
         attempt.outcomes[call.when] = worse(before, outcome)
-        if call.when == "call" and error is None and attempt.referee.failed:
+        # While the test is running, it is the report of a subtest.
+        if call.when == "call" and error is None and attempt.called and attempt.referee.failed:
             attempt.outcomes["call"] = attempt.referee.fail(report)
         recorded = definition.failures == "record" and call.when == "call"
         if report.failed:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -163,7 +164,7 @@ def test_a_pause_holds_for_blocks(experiment: Handle) -> None:
     assert by_case(experiment) == {"a": "passed"}
 
 
-def measure(experiment: Handle, number: int, wait: Callable[[], None] = lambda: None) -> None:
+def measure(experiment: Handle, number: int, wait: Callable[[], object] = lambda: None) -> None:
     with experiment.case(number, cluster=number % 5, on_failure="record"):
         crucible.telemetry.execute("step", {"n": number})
         wait()
@@ -190,13 +191,14 @@ def check_numbers(experiment: Handle, count: int) -> None:
 def test_blocks_in_threads(experiment: Handle, copied: bool) -> None:
     """Eight at a time, with and without the context of the thread that started them."""
     barrier = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        measure(experiment, number, barrier.wait)
+
     with ThreadPoolExecutor(8) as pool:
         for number in range(40):
-            work = (measure, experiment, number, lambda: barrier.wait(30) and None)
-            if copied:
-                pool.submit(contextvars.copy_context().run, *work)
-            else:
-                pool.submit(*work)
+            run = contextvars.copy_context().run if copied else lambda work, number: work(number)
+            pool.submit(run, work, number)
     check_numbers(experiment, 40)
 
 
@@ -269,7 +271,11 @@ def test_a_cancelled_task_is_no_failure(experiment: Handle) -> None:
 
 def fill(experiment: Handle) -> None:
     for number in range(12):
-        facts = {"lang": ["de", "[x]"] if number % 2 else "fr", "row.lang": "a", "n": number % 3}
+        facts: dict[str, Any] = {
+            "lang": ["de", "[x]"] if number % 2 else "fr",
+            "row.lang": "a",
+            "n": number % 3,
+        }
         with experiment.case(number, cluster=number // 3, **facts):
             experiment.record(score=number)
 
@@ -364,7 +370,8 @@ class Row:
     ("value", "text"),
     [
         ("q17", "q17"), (17, "17"), (1.5, "1.5"), (True, "True"), (Kind.ONE, "one"),
-        (np.int64(4), "4"), (np.str_("s"), "s"), (Decimal("1.0"), "1.0"), ("ü[1]-a::b", "ü[1]-a::b"),
+        (np.int64(4), "4"), (np.str_("s"), "s"), (Decimal("1.0"), "1.0"),
+        ("ü[1]-a::b", "ü[1]-a::b"),
         (UUID(int=1), str(UUID(int=1))), ("x" * 500, "x" * 500),
     ],
 )  # fmt: skip
@@ -376,13 +383,13 @@ def test_plain_values_are_ids(value: object, text: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None, "", " ", "a\nb", "a\x1b[31m", "x" * 501, b"a", ["a"], ("a",), {"a": 1}, {"a"}, object(),
-        float("nan"), np.nan, np.array([1]), np.array([1, 2]), Row("a"),
+        None, "", " ", "a\nb", "a\x1b[31m", "x" * 501, b"a", ["a"], ("a",), {"a": 1}, {"a"},
+        object(), float("nan"), np.nan, np.array([1]), np.array([1, 2]), Row("a"),
     ],
 )  # fmt: skip
 def test_other_values_are_no_ids(value: object) -> None:
     """One line that names the value, and which of the two it was."""
-    with pytest.raises(crucible.DefinitionError, match="^cluster must be ") as raised:
+    with pytest.raises(crucible.DefinitionError, match=r"^cluster must be ") as raised:
         case_text("cluster", value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 160
@@ -390,7 +397,7 @@ def test_other_values_are_no_ids(value: object) -> None:
 
 def test_what_is_no_choice_is_refused(experiment: Handle) -> None:
     """``on_failure`` has two values."""
-    with pytest.raises(crucible.DefinitionError, match="on_failure='keep' is not one of raise, r"):
+    with pytest.raises(crucible.DefinitionError, match=r"on_failure='keep' is not one of raise, r"):
         experiment.case("a", on_failure="keep")  # type: ignore[arg-type]
 
 
@@ -403,3 +410,30 @@ def test_slices_of_a_value() -> None:
     (text,) = slice_texts("a\n" * 100)
     assert "\n" not in text
     assert len(text) <= 80
+
+
+def test_events_name_their_case_where_nothing_else_does(tmp_path: Path) -> None:
+    """``sample_id`` and ``cluster`` in metadata: 100 events of 10 cases are 10 cases."""
+    with crucible.experiment("exp") as handle:
+        for number in range(100):
+            metadata = {"sample_id": f"q{number % 10}", "cluster": f"k{number % 10 // 5}"}
+            crucible.telemetry.execute("llm.stop", {"duration": 1_000_000}, metadata)
+        with handle.case("c"):
+            crucible.telemetry.execute("llm.stop", {"duration": 1_000_000}, {"sample_id": "q1"})
+    run = crucible.open_run(crucible.archive(handle, tmp_path / "a.zip"))
+    for group in (group_of(handle), run.results().experiments[0].groups["default"]):
+        assert group.clusters == {f"q{n}": f"k{n // 5}" for n in range(10)}
+        sizes = Counter(group.case)
+        assert [sizes[group.cases[f"q{n}"]] for n in range(10)] == [10] * 10
+        assert sizes[group.cases["c"]] == 1
+
+
+def test_events_that_put_a_case_into_two_clusters_are_told(tmp_path: Path) -> None:
+    """One line per case, from the record in memory and from the archive."""
+    with crucible.experiment("exp") as handle:
+        for cluster in "aabbc":
+            crucible.telemetry.execute("step", {"n": 1}, {"sample_id": "q", "cluster": cluster})
+    problem = "case 'q' of 'exp' is in cluster 'a' and in cluster 'b': a case belongs to one"
+    assert observe(handle.everything).problems == [problem]
+    run = crucible.open_run(crucible.archive(handle, tmp_path / "a.zip"))
+    assert list(run.results().problems) == [problem]

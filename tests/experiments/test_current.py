@@ -50,13 +50,13 @@ def test_without_an_experiment() -> None:
 
 def test_a_case_within_a_case_is_refused() -> None:
     """As through the handle."""
-    with crucible.experiment("one") as handle, handle.case("a"):
-        with pytest.raises(crucible.LifecycleError, match="a case cannot contain other cases"):
-            crucible.case("b")
+    cannot = pytest.raises(crucible.LifecycleError, match="a case cannot contain other cases")
+    with crucible.experiment("one") as handle, handle.case("a"), cannot:
+        crucible.case("b")
 
 
 def test_bad_ids_are_refused() -> None:
     """As through the handle."""
-    with crucible.experiment("one"):
-        with pytest.raises(crucible.DefinitionError, match="case must be a text or a number"):
-            crucible.case(None)
+    refused = pytest.raises(crucible.DefinitionError, match="case must be a text or a number")
+    with crucible.experiment("one"), refused:
+        crucible.case(None)

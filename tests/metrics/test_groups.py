@@ -169,3 +169,24 @@ def test_a_group_per_experiment_and_condition(experiment: str, condition: str) -
     assert found.group(experiment, condition) is group
     assert found.group(experiment, "c") is not group
     assert list(found.groups) == [(experiment, condition), (experiment, "c")]
+
+
+@pytest.mark.parametrize("sample_id", [None, "", float("nan")])
+def test_what_names_no_sample_is_no_case(sample_id: object) -> None:
+    """Missing cells of a table do not become one case."""
+    found = Group("exp", "default")
+    assert found.sample(sample_id, "k") == NO_CASE
+    assert (found.cases, found.clusters) == ({}, {})
+
+
+def test_samples_are_cases_in_clusters() -> None:
+    """By their text; a second cluster of a sample is noted, and the first one counts."""
+    found = Group("exp", "default")
+    assert [found.sample(name, cluster) for name, cluster in ((7, 1), ("7", 1), ("b", None))] == [
+        0, 0, 1,
+    ]  # fmt: skip
+    assert found.split == {}
+    found.sample(7, 2)
+    found.sample(7, 3)
+    assert found.clusters == {"7": "1"}
+    assert found.split == {"7": ("1", "2")}

@@ -72,7 +72,9 @@ def test_a_fixture_that_fails_gives_the_scope_back(pytester: pytest.Pytester) ->
         def test_b():
             telemetry.execute("fine")
     """)
-    support.run(pytester).assert_outcomes(passed=1, errors=1, failed=1)  # and the experiment, which is ERRORED
+    support.run(pytester).assert_outcomes(
+        passed=1, errors=1, failed=1
+    )  # and the experiment, which is ERRORED
     assert support.heard(pytester) == {"e/SETUP": ["tried"], "e/default": ["fine"]}
 
 

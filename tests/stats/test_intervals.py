@@ -153,7 +153,7 @@ def test_variance_is_cr1(
     variance, df = intervals.variance_of_mean(values, cases)
     assert variance == pytest.approx(expected)
     sizes = np.bincount(cases)
-    assert 1 <= df + 1e-9 and df <= groups - 1 + 1e-9
+    assert df + 1e-9 >= 1 and df <= groups - 1 + 1e-9
     assert (df == pytest.approx(groups - 1)) == (sizes.min() == sizes.max() or groups == 2)
 
 
@@ -289,3 +289,18 @@ def test_clusters_cost_what_they_cost() -> None:
     g = np.unique(cases).size
     variance, _ = intervals.variance_of_mean(values, cases)
     assert math.sqrt(variance) == pytest.approx(math.sqrt(g / (g - 1) * pairs) / 60)
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=25))
+def test_degrees_of_freedom_of_unequal_clusters(sizes: list[int]) -> None:
+    """(tr Q)² / tr Q² of the matrix itself: G − 1 for equal sizes, never more."""
+    shares = np.array(sizes) / sum(sizes)
+    centred = np.eye(len(sizes)) - np.outer(np.ones(len(sizes)), shares)
+    form = centred.T @ np.diag(shares**2) @ centred
+    expected = np.trace(form) ** 2 / np.trace(form @ form)
+    values = np.random.default_rng(1).normal(size=sum(sizes))
+    _, df = intervals.variance_of_mean(values, np.repeat(np.arange(len(sizes)), sizes))
+    assert df == pytest.approx(expected, rel=1e-6)
+    assert 0.99 < df <= len(sizes) - 1 + 1e-6
+    if len(set(sizes)) == 1:
+        assert df == pytest.approx(len(sizes) - 1)
