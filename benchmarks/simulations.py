@@ -22,9 +22,10 @@ from scipy import stats
 
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.trials import Attempt, Trial
-from pytest_crucible.stats.comparison import REGRESSED, change_of, compare_subjects
+from pytest_crucible.stats.comparison import REGRESSED, compare_subjects
 from pytest_crucible.stats.estimates import interval_for_display, interval_for_gate
 from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.metric_changes import change_of
 from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample
 from pytest_crucible.stats.subject import Subject
 

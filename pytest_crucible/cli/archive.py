@@ -11,7 +11,7 @@ from pytest_crucible.cli.arguments import path_argument
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.hooks.plugins import NO_PLUGINS
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.report.lines import Line
 from pytest_crucible.runs.archive import SUFFIX, pack
 from pytest_crucible.runs.overwrite_guard import obstacle_at
 from pytest_crucible.runs.run import newest_run, open_folder, open_recorded, run_files

@@ -29,8 +29,8 @@ from pytest_crucible.metrics.catalog import HIGHER, LOWER
 from pytest_crucible.report.annotations import comparison_annotations
 from pytest_crucible.report.compare_text import render_comparison
 from pytest_crucible.report.junit import comparison_junit
+from pytest_crucible.report.lines import Line
 from pytest_crucible.report.markdown import compare_markdown
-from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.run import RecordedRun, open_recorded
 from pytest_crucible.stats.comparison import MARGIN, Options
 from pytest_crucible.stats.expectations import INCONCLUSIVE

@@ -16,7 +16,7 @@ from pytest_crucible.capture.bus import matcher
 from pytest_crucible.cli.arguments import path_argument
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.events.catalog import EventInfo, list_events
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.report.lines import Line
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

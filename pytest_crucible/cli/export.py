@@ -16,7 +16,7 @@ from pytest_crucible.exports.formats import FORMATS, Format, format_of, parse_fo
 from pytest_crucible.exports.options import MODES, ExportOptions
 from pytest_crucible.hooks.installed import known_formats
 from pytest_crucible.queries.anomalies import marks_of
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.report.lines import Line
 from pytest_crucible.runs.overwrite_guard import obstacle_at
 from pytest_crucible.runs.run import open_recorded
 

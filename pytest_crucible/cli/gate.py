@@ -21,8 +21,8 @@ from pytest_crucible.cli.outputs import (
 from pytest_crucible.cli.printing import Print, summary_of
 from pytest_crucible.report.annotations import results_annotations
 from pytest_crucible.report.junit import results_junit
+from pytest_crucible.report.lines import Line
 from pytest_crucible.report.markdown import results_markdown
-from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.run import open_recorded
 from pytest_crucible.stats.expectations import FATAL, NOT_RUN
 

@@ -12,7 +12,7 @@ from pytest_crucible._text import plural
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.cli.arguments import path_argument
 from pytest_crucible.cli.printing import Print, summary_of
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.report.lines import Line
 from pytest_crucible.runs.run import open_folder
 from pytest_crucible.runs.shards import merge_shards
 

@@ -9,8 +9,8 @@ from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.bus import matcher
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.metrics.catalog import BUILT_IN, Metric
+from pytest_crucible.report.lines import Line
 from pytest_crucible.report.metric_table import HEADER, metric_rows, metric_table
-from pytest_crucible.report.terminal import Line
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

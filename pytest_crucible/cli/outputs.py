@@ -16,7 +16,7 @@ from pytest_crucible._files import is_special, local_path, replacing
 from pytest_crucible.cli.printing import Print
 from pytest_crucible.exports.rows import to_json
 from pytest_crucible.hooks.installed import known_formats
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.report.lines import Line
 from pytest_crucible.runs.overwrite_guard import has_record_ending, obstacle_at
 
 FINE, BAD, NOTHING, OPEN = 0, 1, 3, 4

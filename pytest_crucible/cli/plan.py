@@ -14,8 +14,8 @@ from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.cli.arguments import path_argument
 from pytest_crucible.cli.printing import Print
+from pytest_crucible.report.lines import Line
 from pytest_crucible.report.numbers import show
-from pytest_crucible.report.terminal import Line
 from pytest_crucible.runs.run import open_recorded
 from pytest_crucible.stats.power import mcnemar_n, proportions_n, t_n, t_power
 from pytest_crucible.stats.samples import QUANTILE, RATE, Sample

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.hooks.installed import installed
-from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.report.lines import Line
+from pytest_crucible.report.terminal import render
 
 Print = Callable[[Iterable[Line]], None]
 

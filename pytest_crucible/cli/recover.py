@@ -7,7 +7,7 @@ import argparse
 from pytest_crucible.analysis.recover import recover, unfinished_runs
 from pytest_crucible.cli.arguments import add_prices, path_argument, prices_of
 from pytest_crucible.cli.printing import Print, summary_of
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.report.lines import Line
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

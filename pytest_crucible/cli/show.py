@@ -17,7 +17,7 @@ from pytest_crucible.cli.arguments import (
 from pytest_crucible.cli.printing import Print, summary_of
 from pytest_crucible.events.pricing import pricers
 from pytest_crucible.queries.trace import Trace
-from pytest_crucible.report.terminal import Line, has_sparklines
+from pytest_crucible.report.lines import Line, has_sparklines
 from pytest_crucible.runs.run import RecordedRun, open_recorded
 
 

@@ -22,8 +22,8 @@ from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.library import get
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.compare_text import render_comparison
-from pytest_crucible.report.terminal import (
-    Line,
+from pytest_crucible.report.lines import Line
+from pytest_crucible.report.verdict_rows import (
     change_cells,
     change_header,
     verdict_lines,

@@ -8,7 +8,7 @@ from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, RunComparison, failing
 from pytest_crucible.report.compare_text import case_notes
 from pytest_crucible.report.junit import change_text
-from pytest_crucible.report.terminal import undeclared_note, verdict_text
+from pytest_crucible.report.verdict_rows import undeclared_note, verdict_text
 from pytest_crucible.stats.comparison import ADDED, CHANGED, INCONCLUSIVE, REGRESSED, REMOVED
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, RunComparison
+from pytest_crucible.report.lines import STYLES, Line
 from pytest_crucible.report.numbers import format_of
-from pytest_crucible.report.terminal import STYLES, Line, comparison_lines
+from pytest_crucible.report.verdict_rows import comparison_lines
 from pytest_crucible.stats.comparison import ADDED, CHANGED, NO_INTERVAL, REGRESSED, REMOVED
 
 _MAX_CASES = 3

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import RunComparison, failing
 from pytest_crucible.report.compare_text import case_notes
-from pytest_crucible.report.terminal import comparison_format, comparison_note, verdict_text
+from pytest_crucible.report.verdict_rows import comparison_format, comparison_note, verdict_text
 from pytest_crucible.stats.comparison import (
     INCONCLUSIVE,
     REGRESSED,

@@ -16,12 +16,14 @@ from pytest_crucible.report.compare_text import (
 from pytest_crucible.report.numbers import format_of, show_p
 from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
-    comparison_format,
-    comparison_note,
     estimate_text,
     operation_rows,
     render_experiment,
     shown_metrics,
+)
+from pytest_crucible.report.verdict_rows import (
+    comparison_format,
+    comparison_note,
     undeclared_note,
     verdict_text,
 )

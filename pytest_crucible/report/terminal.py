@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.results import ExperimentResult, Results
 from pytest_crucible.capture.strategies import parse_sampling
-from pytest_crucible.metrics.catalog import CURVE_STATISTICS, STATISTICS, Metric
+from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED
 from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
+from pytest_crucible.report.lines import STYLES, Line
 from pytest_crucible.report.logged import logged_lines
-from pytest_crucible.report.numbers import Format, format_of, show_p
+from pytest_crucible.report.numbers import Format, format_of
 from pytest_crucible.report.slices import slice_table
 from pytest_crucible.report.spending import (
     capture_lines,
@@ -23,49 +23,17 @@ from pytest_crucible.report.spending import (
     spending_lines,
     warmup_line,
 )
-from pytest_crucible.stats.comparison import (
-    ADDED,
-    CHANGED,
-    EQUIVALENT,
-    IMPROVED,
-    NO_INTERVAL,
-    REGRESSED,
-    REMOVED,
-    Comparison,
-)
+from pytest_crucible.report.verdict_rows import comparison_lines, verdict_lines
 from pytest_crucible.stats.estimates import Estimate
 from pytest_crucible.stats.expectations import (
-    CONFIRMED,
-    ERRORED,
-    INCONCLUSIVE,
     NOT_RUN,
-    REJECTED,
-    Verdict,
 )
 from pytest_crucible.stats.ranges import all_outside
 
-STYLES = {
-    ERRORED: "red", REJECTED: "red", INCONCLUSIVE: "yellow", CONFIRMED: "green", NOT_RUN: "yellow",
-    IMPROVED: "green", REGRESSED: "red", EQUIVALENT: "", ADDED: "yellow", REMOVED: "yellow",
-    CHANGED: "yellow", NO_INTERVAL: "",
-}  # fmt: skip
 _INDENT = "  "
 _MAX_ERRORS = 3
 _MAX_OPERATIONS = 5
 _MAX_INVALID = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of text and its style: green, red, yellow, bold, or empty for none."""
-
-    text: str
-    style: str = ""
-
-
-def has_sparklines(encoding: str | None) -> bool:
-    """Whether this encoding has the characters of sparklines."""
-    return (encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
 
 
 def render(
@@ -110,19 +78,7 @@ def render_experiment(
         yield from _metrics(experiment)
     yield from _left_out(experiment)
     yield from _logged(experiment, sparklines)
-    warmups = warmup_line(*experiment.warmup)
-    if warmups is not None:
-        yield Line(_INDENT + warmups)
-    for text, attention in spending_lines(experiment.spending):
-        yield Line(_INDENT + text, "yellow" if attention else "")
-    if experiment.setup is not None:
-        nodes = {attempt.node for trial in experiment.trials for attempt in trial.attempts}
-        yield Line(_INDENT + setup_line(experiment.setup, len(nodes)))
-    for text in ensemble_lines(experiment.metrics):
-        yield Line((_INDENT + text).rstrip())
-    anomalies = anomaly_line(experiment.metrics)
-    if anomalies is not None:
-        yield Line(_INDENT + one_line(anomalies))
+    yield from _notes(experiment)
     for slices in experiment.slices(by):
         yield Line("")
         for text in slice_table(slices):
@@ -138,6 +94,23 @@ def render_experiment(
         yield from verdict_lines(experiment.verdicts, _INDENT)
     yield from _errors(experiment)
     yield from _invalid(experiment)
+
+
+def _notes(experiment: ExperimentResult) -> Iterator[Line]:
+    """Yield what was spent, and what is unusual."""
+    warmups = warmup_line(*experiment.warmup)
+    if warmups is not None:
+        yield Line(_INDENT + warmups)
+    for text, attention in spending_lines(experiment.spending):
+        yield Line(_INDENT + text, "yellow" if attention else "")
+    if experiment.setup is not None:
+        nodes = {attempt.node for trial in experiment.trials for attempt in trial.attempts}
+        yield Line(_INDENT + setup_line(experiment.setup, len(nodes)))
+    for text in ensemble_lines(experiment.metrics):
+        yield Line((_INDENT + text).rstrip())
+    anomalies = anomaly_line(experiment.metrics)
+    if anomalies is not None:
+        yield Line(_INDENT + one_line(anomalies))
 
 
 # --- completeness -----------------------------------------------------------------------------
@@ -352,139 +325,6 @@ def shown_metrics(experiment: ExperimentResult) -> Iterator[Metric]:
     custom = [name for metrics in by_condition for name in metrics.custom]
     for name in dict.fromkeys([*formulas, *custom]):
         yield experiment.catalog[name]
-
-
-# --- comparisons and expectations -------------------------------------------------------------
-
-
-def comparison_lines(
-    comparisons: Sequence[Comparison], indent: str, values: bool = True
-) -> Iterator[Line]:
-    """Yield a table of changes, the verdict first.
-
-    Args:
-        comparisons: one per row.
-        indent: written before every line.
-        values: also show the metric on both sides.
-    """
-    rows = [change_cells(comparison, values) for comparison in comparisons]
-    header = change_header(values)
-    align = ["left", "left", *["right"] * (len(header) - 3), "left"]
-    table = tabulate(
-        rows, headers=header, tablefmt="plain", disable_numparse=True, colalign=align
-    )  # fmt: skip
-    head, *lines = table.splitlines()
-    yield Line((indent + head).rstrip())
-    for comparison, line in zip(comparisons, lines, strict=True):
-        yield Line((indent + line).rstrip(), STYLES[comparison.verdict])
-    undeclared = undeclared_note(comparisons)
-    if undeclared:
-        yield Line(indent + undeclared)
-
-
-def undeclared_note(comparisons: Iterable[Comparison]) -> str:
-    """Say once for all CHANGED metrics how to declare which direction is better; empty if none."""
-    changed = [row.metric for row in comparisons if row.verdict == CHANGED]
-    names = dict.fromkeys(_declarable(path) for path in changed)
-    if not names:
-        return ""
-    entries = ", ".join(f'{_quoted(name)}: "lower"' for name in names)
-    return f'CHANGED: better or worse? Declare it, "lower" or "higher": metrics={{{entries}}}'
-
-
-def _quoted(name: str) -> str:
-    return f'"{one_line(name)}"'
-
-
-def _declarable(path: str) -> str:
-    """``words`` for ``words.mean``: the name that a declaration has."""
-    name, _, statistic = path.rpartition(".")
-    return name if statistic in (*STATISTICS, *CURVE_STATISTICS) and name else path
-
-
-def change_header(values: bool = True) -> list[str]:
-    """Return the names of the columns of `change_cells`."""
-    sides = ["before", "after"] if values else []
-    return ["", "metric", *sides, "change", "95 % interval", "p", "n", ""]
-
-
-def change_cells(row: Comparison, values: bool = True) -> list[str]:
-    """Return the comparison of one metric as text, one cell per column.
-
-    Args:
-        row: the comparison.
-        values: also show the metric on both sides.
-    """
-    sides, form = (row.baseline, row.candidate), comparison_format(row)
-    return [
-        row.verdict,
-        one_line(row.metric),
-        *(map(form.show, sides) if values else []),
-        form.change(row.change, row.scale),
-        form.change_interval(row.low, row.high, row.scale),
-        show_p(row.p),
-        " + ".join(f"{n:,}" for n in row.n),
-        comparison_note(row),
-    ]
-
-
-def comparison_format(row: Comparison) -> Format:
-    """Return how the numbers of a comparison are shown, its change included."""
-    bounds = (row.low, row.high) if row.scale != "ratio" else ()
-    return format_of(row.unit, (row.baseline, row.candidate), bounds)
-
-
-def comparison_note(comparison: Comparison) -> str:
-    """Say why there is no better verdict, or how many cases would probably give one."""
-    if comparison.reason:
-        return comparison.reason
-    if comparison.needs:
-        return f"needs about {plural(comparison.needs, 'case')}"
-    return ""
-
-
-def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
-    """Yield a table of expectations, the verdict first."""
-    cells = [
-        [
-            verdict.verdict,
-            one_line(verdict.condition),
-            one_line(verdict.expectation),
-            one_line(verdict_text(verdict)),
-        ]
-        for verdict in verdicts
-    ]
-    table = tabulate(cells, tablefmt="plain", disable_numparse=True)
-    for verdict, line in zip(verdicts, table.splitlines(), strict=True):
-        yield Line((indent + line).rstrip(), STYLES[verdict.verdict])
-
-
-def verdict_text(verdict: Verdict) -> str:
-    """``83.3 % [66.4, 92.7] · needs at least 120``: the metric, its interval, what is missing."""
-    low, high = verdict.low, verdict.high
-    scale = "ratio" if verdict.basis.endswith("ratio") else "difference"
-    bounds = () if _relative(verdict) and scale == "ratio" else (low, high)
-    shown = (verdict.observed, verdict.bound if _relative(verdict) else None)
-    form = format_of(verdict.unit, shown, bounds)
-    parts = []
-    if verdict.observed is not None:
-        parts.append(form.show(verdict.observed))
-    if low is not None and not _relative(verdict):
-        parts[-1] += " " + form.interval(low, high)
-    elif _relative(verdict):
-        interval = form.change_interval(low, high, scale)
-        parts[-1] += f" against {form.show(verdict.bound)}, change {interval}"
-    if verdict.reason:
-        parts.append(verdict.reason)
-    elif verdict.needs:
-        cases = " cases" if verdict.basis.endswith("clustered by case") else ""
-        parts.append(f"needs at least {verdict.needs:,}{cases}")
-    return " · ".join(parts)
-
-
-def _relative(verdict: Verdict) -> bool:
-    """Whether the interval is that of the change against another condition."""
-    return verdict.low is not None and verdict.basis.endswith((", ratio", ", difference"))
 
 
 # --- errors -----------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from pytest_crucible.analysis.results import Results
 from pytest_crucible.events.pricing import genai_prices_version, pricers, read_prices
 from pytest_crucible.hooks.plugins import NO_PLUGINS, Plugins
 from pytest_crucible.metrics.observations import Enricher
-from pytest_crucible.report.terminal import Line, has_sparklines, render
+from pytest_crucible.report.lines import Line, has_sparklines
+from pytest_crucible.report.terminal import render
 from pytest_crucible.runs.enriched import enriched_path, keep_enriched
 from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.stats import changes
-from pytest_crucible.stats.comparison import aligned, average_change, cases_needed, change_of
+from pytest_crucible.stats.comparison import aligned, cases_needed
 from pytest_crucible.stats.estimates import Estimate, interval_for_gate, point
 from pytest_crucible.stats.expression import Expectation
 from pytest_crucible.stats.intervals import (
@@ -26,6 +26,7 @@ from pytest_crucible.stats.intervals import (
     smallest_n,
 )
 from pytest_crucible.stats.matching import match
+from pytest_crucible.stats.metric_changes import average_change, change_of
 from pytest_crucible.stats.metric_samples import in_clusters, numbers_behind, totals_of
 from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import (

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, ArmComparison, RunComparison
 from pytest_crucible.report.compare_text import render_comparison, some, verdict_line
-from pytest_crucible.report.terminal import Line
+from pytest_crucible.report.lines import Line
 from pytest_crucible.stats.comparison import (
     ADDED,
     EQUIVALENT,

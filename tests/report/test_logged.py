@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.events.event import LOG, Event
+from pytest_crucible.report.lines import has_sparklines
 from pytest_crucible.report.logged import span, sparkline
-from pytest_crucible.report.terminal import has_sparklines, render
+from pytest_crucible.report.terminal import render
 from tests.made_events import event, trial, trial_scope, write_run
 
 

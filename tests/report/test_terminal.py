@@ -14,8 +14,9 @@ from pytest_crucible.analysis.run import Run, open_run
 from pytest_crucible.events.event import Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.trials import MISSING
+from pytest_crucible.report.lines import Line
 from pytest_crucible.report.numbers import MISSING as NO_NUMBER
-from pytest_crucible.report.terminal import Line, render
+from pytest_crucible.report.terminal import render
 from pytest_crucible.runs.experiment_definition import Definition, define
 from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED
 from tests.made_events import MS, event, recorded, reference_events, trial, trial_scope, write_run

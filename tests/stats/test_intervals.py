@@ -153,7 +153,7 @@ def test_variance_is_cr1(
     variance, df = intervals.variance_of_mean(values, cases)
     assert variance == pytest.approx(expected)
     sizes = np.bincount(cases)
-    assert df + 1e-9 >= 1 and df <= groups - 1 + 1e-9
+    assert 1 - 1e-9 <= df <= groups - 1 + 1e-9
     assert (df == pytest.approx(groups - 1)) == (sizes.min() == sizes.max() or groups == 2)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import simulations
 from benchmarks.simulations import Design
-from pytest_crucible.stats.comparison import change_of
 from pytest_crucible.stats.estimates import interval_for_gate
+from pytest_crucible.stats.metric_changes import change_of
 from pytest_crucible.stats.samples import MEAN, RATE, Sample
 
 
