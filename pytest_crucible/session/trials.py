@@ -116,7 +116,7 @@ class TrialHooks:
         if report.failed:
             # What is raised around blocks is no failed trial: it fails the session, and is shown.
             recorded = recorded and not (attempt.referee.began and error is not None)
-            of_blocks = error is None and attempt.referee.failed > 0
+            of_blocks = error is None and attempt.referee.began  # then it reached its end
             if attempt.outcomes[call.when] != before and not of_blocks:
                 attempt.error = _error(item, report, call)  # of several subtests, of the first
             if recorded and not isinstance(error, LateMarkerError):
