@@ -26,7 +26,9 @@ def test_requests_are_measured(client: OpenAI, experiment: Experiment) -> None:
     metrics = experiment.metrics()
     assert metrics.summary.total_events == 10  # each request starts and stops
     assert metrics.summary.event_types == {"req_llm.request.start": 5, "req_llm.request.stop": 5}
-    assert metrics.reliability.successful == metrics.latency.count == metrics.cost.count == 5
+    assert metrics.reliability.successful == metrics.cost.count == 5
+    assert metrics.latency.count == 1  # of the trial; those of the requests are told by event
+    assert metrics.by_event["req_llm.request.stop"].latency.count == 5
     assert metrics.tokens.total == sum(
         event.measurements["input_tokens"] + event.measurements["output_tokens"]
         for event in experiment.events

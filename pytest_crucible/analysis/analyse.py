@@ -188,7 +188,7 @@ def _experiment(
         catalog=catalog,
         groups={condition: groups[condition] for condition in conditions},
         spending={condition: summarise_spending(groups[condition]) for condition in conditions},
-        setup=None if setup is None else summarise_setup(setup),
+        setup=summarise_setup(setup) if setup is not None and setup.name else None,
         verdicts=(),
         comparisons={},
         trials=tuple(trial for group in groups.values() for trial in group.trials),
