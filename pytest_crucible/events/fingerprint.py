@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePath
 from types import MethodType, ModuleType
 from typing import Any
@@ -37,8 +38,17 @@ def fingerprint(content: Mapping[str, object]) -> str | None:
     """
     if not content:
         return None
-    shape = {name: _names(value) for name, value in content.items()}
-    return f"{_hash(shape, ())[:_SHAPE]}-{_hash(dict(content), ())[:_CONTENT]}"
+    shape = tuple((name, *_names(value)) for name, value in sorted(content.items(), key=_first))
+    return f"{_shape_of(shape)}-{_hash(dict(content), ())[:_CONTENT]}"
+
+
+def _first(pair: tuple[str, object]) -> str:
+    return pair[0]
+
+
+@lru_cache(maxsize=256)  # the rows of a data set have few shapes
+def _shape_of(names: tuple[tuple[str, ...], ...]) -> str:
+    return _hash(names, ())[:_SHAPE]
 
 
 def comparable(one: str | None, other: str | None) -> bool:
@@ -75,6 +85,10 @@ def _feed(write: Write, value: Any, above: tuple[int, ...]) -> None:
         value: the value.
         above: ids of the containers around it: a value may contain itself.
     """
+    kind = type(value)
+    if kind is str:  # by far the most, so first: collection must stay fast
+        _tell(write, "str", value)
+        return
     try:
         _feed_value(write, value, above)
     except Exception as error:
@@ -100,7 +114,13 @@ def _feed_value(write: Write, value: Any, above: tuple[int, ...]) -> None:
 def _feed_object(write: Write, value: Any, above: tuple[int, ...]) -> None:
     if hasattr(type(value), "item") and getattr(value, "shape", None) == ():
         _feed(write, value.item(), above)  # a number of NumPy, or an array that holds only one
+    elif type(value) is dict and {str}.issuperset(map(type, value)):
+        _feed_all(write, "record", (part for key in sorted(value) for part in (key, value[key])),
+                  above)  # fmt: skip
     elif isinstance(value, Mapping):
+        if {str}.issuperset(map(type, value)):
+            _feed_object(write, dict(value), above)
+            return
         pairs = sorted((_hash(key, above), _hash(item, above)) for key, item in value.items())
         _feed_all(write, "mapping", (part for pair in pairs for part in pair), above)
     elif isinstance(value, AbstractSet):
