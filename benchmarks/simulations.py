@@ -147,7 +147,7 @@ def group(design: Design, values: Floats, side: str) -> Group:
     for name, numbers in made.numbers.items():
         numbers.frombytes(measured.get(name, nans).astype(np.float64).tobytes())
     made.counted.frombytes(ones.astype(np.int8).tobytes())
-    made.counted_cost = made.counted_tokens = array("b", bytes(design.n))
+    made.counted_cost = made.counted_tokens = made.judge = array("b", bytes(design.n))
     done = [Attempt(("run", "main"), 1, "passed", 1.0)]
     made.trials = [
         Trial("simulated", "default", f"{mark}-{case}", int(trial), "test", done)

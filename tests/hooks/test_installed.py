@@ -98,7 +98,7 @@ def test_recovery_keeps_what_they_say(site: Path, tmp_path: Path) -> None:
         kept.unlink()
     recovered = crucible(tmp_path, site, "recover", OUTPUT).splitlines()
     assert words(recovered) >= {*TABLE, LINE}
-    assert manifest(tmp_path)["enrichers"] == ["acme.pytest_crucible_enrich"]
+    assert manifest(tmp_path)["enrichers"] == ["prices", "acme.pytest_crucible_enrich"]
     for place in (site, None):
         assert words(crucible(tmp_path, place, "show", OUTPUT).splitlines()) >= TABLE
 
