@@ -73,7 +73,9 @@ def export_as(
     chosen, packed = parse_format(format, known)
     check_ending(chosen, packed, path)
     exporter = chosen.pretty_writer() if options.pretty else chosen.writer()
-    rows = _rows(events, options, counted(events, mark=mark), flatten=options.flatten and chosen.nested)
+    rows = _rows(
+        events, options, counted(events, mark=mark), flatten=options.flatten and chosen.nested
+    )
     try:
         exporter(rows, path)
     except (CrucibleError, OSError):

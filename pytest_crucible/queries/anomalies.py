@@ -210,7 +210,7 @@ class _Marks:
             if any(_beyond(columns[metric][row], *limits) for metric, *limits in by_origin[origin])
         ]
 
-    def columns(self, chunk: Chunk) -> Mapping[str, Column]:  # noqa: ARG002
+    def columns(self, chunk: Chunk) -> Mapping[str, Column]:
         return {}
 
     def _of(self, scope: Scope | None, name: str) -> Sequence[_Check]:
