@@ -9,7 +9,7 @@ Property tests compare both ways.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -55,11 +55,13 @@ class Batch:
         rows: their positions in the chunk that they come from.
         chunk: a chunk of these events only.
         events: these events as `Alike`.
+        mark: sets columns in all rows.
     """
 
     rows: Sequence[int]
     chunk: Chunk
     events: Alike
+    mark: Mark | None = None
 
     @property
     def internal(self) -> bool:
@@ -96,6 +98,8 @@ class Batch:
                     for head, sample in zip(heads, self.events.context["sample_id"], strict=True)
                 ]
             columns.update(more)
+            if self.mark is not None:
+                columns.update(self.mark.columns(chunk))
         return columns
 
     def category(self) -> dict[str, list[Any]]:
@@ -117,13 +121,13 @@ def batches_of(chunk: Chunk, mark: Mark | None = None) -> tuple[list[Batch], lis
     for batch in batches:
         marked = set(mark.places(batch.events, batch.chunk.origins))
         if not marked:
-            unmarked.append(batch)
+            unmarked.append(replace(batch, mark=mark))
             continue
         odd += [batch.rows[position] for position in marked]
         rest = [position for position in range(len(batch.rows)) if position not in marked]
         fewer = _batch([batch.rows[place] for place in rest], batch.chunk.rows(rest))
         if fewer is not None:
-            unmarked.append(fewer)
+            unmarked.append(replace(fewer, mark=mark))
     return unmarked, sorted(odd)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_crucible._errors import CrucibleError, OutputError
 from pytest_crucible.events.event import Event
 from pytest_crucible.exports.anonymise import Anonymiser
+from pytest_crucible.exports.counted import counted
 from pytest_crucible.exports.formats import FORMATS, Format, check_ending, parse_format
 from pytest_crucible.exports.options import ExportOptions
 from pytest_crucible.exports.rows import Mark, Rows, nested_rows
@@ -38,7 +39,8 @@ def export_events(
     Returns:
         ``path``.
     """
-    format.writer()(Rows(events, enrichers, mark=mark), path)
+    extra = tuple(enrichers)
+    format.writer()(Rows(events, extra, mark=counted(events, extra, mark)), path)
     return path
 
 
@@ -71,7 +73,9 @@ def export_as(
     chosen, packed = parse_format(format, known)
     check_ending(chosen, packed, path)
     exporter = chosen.pretty_writer() if options.pretty else chosen.writer()
-    rows = _rows(events, options, mark, flatten=options.flatten and chosen.nested)
+    rows = _rows(
+        events, options, counted(events, mark=mark), flatten=options.flatten and chosen.nested
+    )
     try:
         exporter(rows, path)
     except (CrucibleError, OSError):

@@ -12,7 +12,7 @@ import msgspec
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.capture.frames import encode_degraded
 from pytest_crucible.events.enrichment import category_fields, changed, enrich, plan_of, tell
-from pytest_crucible.events.enrichment_batch import Alike
+from pytest_crucible.events.enrichment_batch import Alike, Column
 from pytest_crucible.events.event import RESERVED, Event
 from pytest_crucible.events.schema import (
     EXPORTED,
@@ -45,6 +45,9 @@ class Mark(Protocol):
 
     def places(self, events: Alike, origins: Sequence[Origin]) -> list[int]:
         """Return the positions of the events that get a mark, among events of one shape."""
+
+    def columns(self, chunk: Chunk) -> Mapping[str, Column]:
+        """Return the columns of `EXPORTED` that it sets in all rows, marked or not."""
 
 
 @runtime_checkable

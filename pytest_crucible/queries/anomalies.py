@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_crucible._errors import ArtifactError
 from pytest_crucible.events.enrichment import enrich, number
-from pytest_crucible.events.enrichment_batch import Alike, number_column
+from pytest_crucible.events.enrichment_batch import Alike, Column, number_column
 from pytest_crucible.events.event import RESERVED, Event
 from pytest_crucible.events.schema import BY_METRIC, NUMBERS
 from pytest_crucible.events.scope import Scope
@@ -20,7 +20,7 @@ from pytest_crucible.exports.rows import Mark
 from pytest_crucible.metrics.anomalies import Limits
 from pytest_crucible.metrics.outliers import detect
 from pytest_crucible.metrics.values import Metrics
-from pytest_crucible.record.chunks import Origin
+from pytest_crucible.record.chunks import Chunk, Origin
 
 COLUMN = "anomaly"
 """Column of exports: the metrics in which an event is an anomaly; absent if there are none."""
@@ -209,6 +209,9 @@ class _Marks:
             for row, origin in enumerate(origins)
             if any(_beyond(columns[metric][row], *limits) for metric, *limits in by_origin[origin])
         ]
+
+    def columns(self, chunk: Chunk) -> Mapping[str, Column]:
+        return {}
 
     def _of(self, scope: Scope | None, name: str) -> Sequence[_Check]:
         key = None if scope is None else (scope.experiment, scope.condition, name)

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible.capture.strategies import parse_sampling
+from pytest_crucible.events.scope import SETUP
 from pytest_crucible.metrics.catalog import LOWER, Metric
 from pytest_crucible.metrics.declared import declared, plain
 
@@ -307,12 +308,33 @@ def _arms(conditions: object) -> tuple[tuple[str, ...], dict[str, Any], object]:
     return (), {}, conditions
 
 
+def check_arm(key: str, name: str) -> None:
+    """Refuse the name of an arm that is reserved.
+
+    Args:
+        key: the keyword that gave it.
+        name: the name.
+
+    Raises:
+        DefinitionError: it is reserved.
+    """
+    if name == SETUP:
+        raise DefinitionError(
+            f"{key} names {name!r}, which is reserved for what belongs to no arm, such as what a "
+            "session's fixture spends; choose another name"
+        )
+
+
 def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> None:
     if condition is not None and conditions:
         raise DefinitionError(
             f"condition={condition!r} and conditions={conditions!r} exclude each other: "
             "one names this test's arm, the other runs each case once per arm"
         )
+    if condition is not None:
+        check_arm("condition", condition)
+    for name in conditions:
+        check_arm("conditions", name)
     for position, name in enumerate(conditions):
         if name in conditions[:position]:
             raise DefinitionError(f"conditions names {name!r} twice")

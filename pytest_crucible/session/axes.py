@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible.runs.experiment_definition import Definition
+from pytest_crucible.runs.experiment_definition import Definition, check_arm
 from pytest_crucible.stats.expression import PRODUCT
 
 
@@ -104,8 +104,10 @@ def split(item: pytest.Item, axes: tuple[str, ...]) -> Split:
                 "its own, so that each case runs under each arm"
             )
     values = {name: callspec.params[name] for name in axes}
+    arm = PRODUCT.join(names[place] for place in sorted(names))
+    check_arm("conditions", arm)
     return Split(
-        PRODUCT.join(names[place] for place in sorted(names)),
+        arm,
         values[axes[0]] if len(axes) == 1 else values,
         tuple(callspec.indices[name] for name in axes),
         "-".join(rest),

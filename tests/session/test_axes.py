@@ -211,3 +211,22 @@ def test_unittest_has_no_axes(pytester: pytest.Pytester) -> None:
                 pass
     """)
     assert "unittest" in support.refused(support.run(pytester))
+
+
+def test_an_axis_cannot_make_the_reserved_arm(pytester: pytest.Pytester) -> None:
+    """A parameter whose id is the reserved name is refused like an arm of that name."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment("e", conditions="model")
+        @pytest.mark.parametrize("model", ["a", "SETUP"])
+        def test_it(model):
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert "conditions names 'SETUP', which is reserved" in text
+    assert "INTERNALERROR" not in text
