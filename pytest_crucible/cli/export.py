@@ -11,6 +11,7 @@ from pytest_crucible._errors import DefinitionError
 from pytest_crucible._files import make_output_folder
 from pytest_crucible.cli.arguments import PATH_HELP, path_argument
 from pytest_crucible.cli.printing import Print
+from pytest_crucible.exports.described import described, told
 from pytest_crucible.exports.export import export_as
 from pytest_crucible.exports.formats import FORMATS, Format, format_of, parse_format
 from pytest_crucible.exports.options import MODES, ExportOptions
@@ -83,7 +84,8 @@ def _export(options: argparse.Namespace, show: Print) -> int:
     )
     run = open_recorded(options.path)
     make_output_folder(options.output.parent)
-    mark = marks_of(run.manifest)
+    definitions = run.definitions().values()
+    mark = described(told(each.described for each in definitions), marks_of(run.manifest))
     show([Line(str(export_as(lambda: run.events, options.output, name, chosen, mark, known)))])
     return 0
 

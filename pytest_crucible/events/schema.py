@@ -11,9 +11,10 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Generic, TypeVar
 
 EVENT, SCOPE, ROW, METADATA, ENRICHMENT = "event", "scope", "row", "metadata", "enrichment"
-WHOLE_RUN = "whole run"
+WHOLE_RUN, DEFINITION = "whole run", "definition"
 """Where the value of a column comes from: the recorded event; its scope; other columns of the row;
-the metadata of the same name, unchanged; enrichment; the other events of the run."""
+the metadata of the same name, unchanged; enrichment; the other events of the run; the definition of
+the experiment."""
 
 NAME, PLACE = "name", "place"
 """How an anonymised export treats a text: as a name (of an experiment, a run, …), or as the node id
@@ -52,7 +53,8 @@ class Column:
         name: its name in exports, and as an attribute.
         type: type of its values: str, int, float or bool. A value from the metadata may be of any
             type; str then means that formats with typed columns write it as text.
-        computed_by: `EVENT`, `SCOPE`, `ROW`, `METADATA`, `ENRICHMENT` or `WHOLE_RUN`.
+        computed_by: `EVENT`, `SCOPE`, `ROW`, `METADATA`, `ENRICHMENT`, `WHOLE_RUN` or
+            `DEFINITION`.
         unit: empty if it has none.
         nullable: whether events may lack it.
         exported: whether exports have it.
@@ -116,6 +118,8 @@ COLUMNS = (
     Column("counted", bool, WHOLE_RUN),
     Column("counted_cost", bool, WHOLE_RUN),
     Column("counted_tokens", bool, WHOLE_RUN),
+    Column("tags", str, DEFINITION),
+    Column("experiment_metadata", str, DEFINITION),
     Column("cancelled", bool, ENRICHMENT, nullable=False, exported=False),
     Column(WEIGHT, float, EVENT, sparse=True),
 )
@@ -137,6 +141,7 @@ def _computed_by(origin: str) -> tuple[str, ...]:
 FROM_SCOPE = _computed_by(SCOPE)
 FROM_METADATA = _computed_by(METADATA)
 COUNTING = _computed_by(WHOLE_RUN)
+DESCRIBING = _computed_by(DEFINITION)
 QUERIED = tuple(column for column in COLUMNS if column.queried)
 WORKED_OUT = _computed_by(ENRICHMENT)
 MEASURED = tuple(name for name in WORKED_OUT if KINDS[name] is not str)

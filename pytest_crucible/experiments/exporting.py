@@ -10,6 +10,7 @@ from pytest_crucible.events.event import Event
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.library import OUTPUT, Started, get, started_with
 from pytest_crucible.experiments.own_record import OwnRecord
+from pytest_crucible.exports.described import described, told
 from pytest_crucible.exports.export import export_as
 from pytest_crucible.exports.formats import parse_format
 from pytest_crucible.exports.options import ExportOptions
@@ -87,7 +88,10 @@ def export_multiple(
     # An experiment that is named twice is written once.
     handles = list(dict.fromkeys(map(get, experiments)))
     make_output_folder(target.parent)
-    mark = marks(handle.metrics(exact=True) for handle in handles)
+    mark = described(
+        told(handle.definition.described for handle in handles),
+        marks(handle.metrics(exact=True) for handle in handles),
+    )
     records = [started_with(handle.id) or handle.everything for handle in handles]
     return export_as(lambda: _events(records), target, format, chosen, mark, known)
 

@@ -44,8 +44,9 @@ class _Counted:
     def columns(self, chunk: Chunk) -> Mapping[str, Column]:
         origins, sequences = chunk.origins, chunk.sequences
         of = self.flags.of
+        others = {} if self.other is None else self.other.columns(chunk)
         if not origins:
-            return {}
+            return others
         if origins.count(origins[0]) == len(origins):
             values = of(origins[0].run, origins[0].node, sequences)
         else:
@@ -53,4 +54,5 @@ class _Counted:
                 of(origin.run, origin.node, (sequence,))[0]
                 for origin, sequence in zip(origins, sequences, strict=True)
             ]
-        return dict(zip(COUNTING, map(list, zip(*values, strict=True)), strict=True))
+        own = zip(COUNTING, map(list, zip(*values, strict=True)), strict=True)
+        return {**others, **dict(own)}

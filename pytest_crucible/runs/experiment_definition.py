@@ -104,6 +104,11 @@ class Definition:
     axes: tuple[str, ...] = ()
     arms: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def described(self) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+        """Name, tags and metadata."""
+        return self.name, self.tags, self.metadata
+
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as a dictionary, for records and manifests."""
         # Not `asdict`: it copies deeply, and metadata may hold objects that cannot be copied.

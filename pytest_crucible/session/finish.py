@@ -165,12 +165,16 @@ def _export(
 ) -> None:
     if not config.stash[SETTINGS].export:
         return
+    from pytest_crucible.exports.described import described, told
     from pytest_crucible.exports.export import export_events
     from pytest_crucible.exports.formats import parse_format
     from pytest_crucible.queries.anomalies import marks
 
     formats = finished.plugins.formats()
-    mark = marks(metrics for e in results.experiments for metrics in e.metrics.values())
+    mark = described(
+        told(e.definition.described for e in results.experiments),
+        marks(metrics for e in results.experiments for metrics in e.metrics.values()),
+    )
     for name in config.stash[SETTINGS].export:
         path = finished.folder / f"events.{name}"
         try:
