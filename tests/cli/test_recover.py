@@ -66,3 +66,42 @@ def test_a_folder_without_runs_is_one_line(
     assert main(["recover", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"crucible: {tmp_path}: no run in this folder\n")
+
+
+PRICES = """
+["m1"]
+input = 2.0
+output = 4.0
+"""
+
+
+def unpriced(folder: Path) -> Path:
+    """A killed session with ten calls of a model that nobody but the user knows a price of."""
+    events = []
+    for number in range(10):
+        scope = trial_scope(f"c{number}")
+        start, stop = trial("passed", scope)
+        usage = {"duration": 1_000, "input_tokens": 1_000, "output_tokens": 500}
+        call = event("req_llm.request.stop", usage, {"model": "m1"}, scope=scope)
+        events += [start, call, stop]
+    return write_run(folder, events, closed=False)
+
+
+def test_calls_are_priced_as_the_session_would_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With ``--prices``, and `show` then knows the cost; without, the calls stay unpriced."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text(PRICES)
+    run = unpriced(tmp_path / "run-1")
+    assert main(["recover", str(run), "--prices", str(prices)]) == 0
+    assert "cost.total" in capsys.readouterr().out
+    assert main(["show", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "10 calls $0.04" in out
+    assert "unpriced" not in out
+    other = unpriced(tmp_path / "run-2")
+    assert main(["recover", str(other)]) == 0
+    assert "10 of 10 calls unpriced" in capsys.readouterr().out
+    assert main(["show", str(other), "--prices", str(prices)]) == 0
+    assert "10 calls $0.04" in capsys.readouterr().out

@@ -342,3 +342,23 @@ def test_no_number_is_a_dash_and_never_nan(folder: Path) -> None:
     assert NO_NUMBER in found
     words = set(found.replace("[", " ").replace("]", " ").replace(",", " ").split())
     assert words.isdisjoint({"nan", "inf", "-inf", "None", MISSING})
+
+
+def test_kinds_of_operations_have_rows_of_their_own(folder: Path) -> None:
+    """Those that took the most time first, per call; the others are counted."""
+    events = []
+    for number in range(8):
+        scope = trial_scope("case-1")
+        start, stop = trial("passed", scope)
+        for call in range(2):
+            took = {"duration": (8 - number) * MS, "n": call}
+            events.append(
+                event(f"kind{number}.stop", took, {"span_id": f"{number}{call}"}, scope=scope)
+            )
+        if not number:
+            events.insert(0, start)
+    events.append(stop)
+    shown = [line.text.split() for line in lines(folder, events) if line.text.startswith("  · ")]
+    assert shown[0] == ["·", "kind0.stop,", "p50", "per", "call", "8", "ms"]
+    assert [row[1] for row in shown] == [*(f"kind{number}.stop," for number in range(5)), "and"]
+    assert shown[-1] == ["·", "and", "3", "more", "operations"]
