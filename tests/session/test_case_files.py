@@ -85,7 +85,8 @@ def test_rows_larger_than_a_chunk(tmp_path: Path) -> None:
     limit = csv.field_size_limit()
     for kind in ("json", "jsonl", "csv"):
         path = write(tmp_path, kind, rows)
-        assert [p.values[0]["q"] for p in cases(path)] == [r["q"] for r in rows]
+        read: list[Any] = [parameter.values[0] for parameter in cases(path)]
+        assert [row["q"] for row in read] == [row["q"] for row in rows]
     assert csv.field_size_limit() == limit
 
 

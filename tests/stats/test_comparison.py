@@ -27,9 +27,9 @@ from pytest_crucible.stats.comparison import (
     Comparison,
     Options,
     cases_needed,
-    change_of,
     compare_subjects,
 )
+from pytest_crucible.stats.metric_changes import change_of
 from pytest_crucible.stats.samples import MEAN, RATE
 from pytest_crucible.stats.subject import Subject
 from tests.stats.support import cases, compare_groups, events, group, lognormal, sample

@@ -119,7 +119,7 @@ def test_an_unchanged_arm_is_rarely_called_changed(paired: bool) -> None:
     wrong = 0
     for _ in range(150):
         before, after = (formula_sample(_classified(rng, 40, 0.8), F1) for _ in range(2))
-        pairs = (before.values, after.values) if paired else None
+        pairs = (before.values, after.values, None) if paired else None
         low, high = formula_change(before, after, pairs).interval(0.05)
         wrong += low > 0 or high < 0
     assert wrong <= 0.07 * 150
