@@ -427,6 +427,7 @@ class Experiment(Lifecycle):
         return Events(
             lambda: (event for event in self._record if not event.internal),
             self._record.version,
+            told=lambda: {self.name: (self.definition.tags, self.definition.metadata)},
         )
 
     @property

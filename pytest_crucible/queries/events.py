@@ -24,6 +24,7 @@ from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.queries.anomalies import Anomalies, anomalies
 from pytest_crucible.queries.columns import EventColumns, columns_of, structured_array
+from pytest_crucible.queries.described import Told, of_experiments
 from pytest_crucible.queries.event_table import event_table
 from pytest_crucible.queries.keys import check_keys
 from pytest_crucible.queries.trace import Trace, trace
@@ -55,6 +56,7 @@ class Events(Sequence[Event]):
         source: returns the events; called whenever they are read.
         version: returns a value that changes whenever ``source`` would return other events.
         stages: functions that the events of ``source`` pass through, one after the other.
+        told: returns tags and metadata of the experiments, by name.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class Events(Sequence[Event]):
         source: Callable[[], Iterable[Event]],
         version: Callable[[], object] = lambda: None,
         stages: tuple[Stage, ...] = (),
+        told: Callable[[], Told] = dict,
     ) -> None:
         self._source = source
         self._version = version
         self._stages = stages
+        self._told = told
         self._read: tuple[object, list[Event]] | None = None
         self._columns: tuple[object, EventColumns] | None = None
 
@@ -78,6 +82,8 @@ class Events(Sequence[Event]):
         success: bool | None = None,
         time_range: tuple[Moment | None, Moment | None] | None = None,
         condition: str | None = None,
+        experiment_tag: str | None = None,
+        experiment_metadata: Mapping[str, object] | None = None,
         **metadata: object,
     ) -> Events:
         """Return the events that meet all of these conditions.
@@ -93,6 +99,8 @@ class Events(Sequence[Event]):
             success: True for events that succeeded, False for those that failed; None for all.
             time_range: as for `between`.
             condition: a condition of their experiment.
+            experiment_tag: a tag of their experiment.
+            experiment_metadata: ``{"commit": "ab12"}``: entries of their experiment's metadata.
             metadata: ``model="gpt-4o-mini"``: the value of a key. It is looked for in the metadata,
                 then in the columns of enrichment (``cohort``), the scope (``case``, ``trial``), the
                 event (``node``, ``attribution``) and the measurements.
@@ -109,6 +117,9 @@ class Events(Sequence[Event]):
             view = view.where(lambda event: matches(event.name))
         if condition is not None:
             view = view.where(lambda e: e.scope is not None and e.scope.condition == condition)
+        if experiment_tag is not None or experiment_metadata:
+            tag, entries, told = experiment_tag, experiment_metadata or {}, self._told
+            view = view._then(lambda events: of_experiments(events, told, tag, entries))
         if metadata:
             view = view.where(lambda event: _has(event, metadata))
         if success is not None:
@@ -171,7 +182,7 @@ class Events(Sequence[Event]):
         return self._then(lambda events: deque(events, maxlen=number))
 
     def _then(self, stage: Stage) -> Events:
-        return Events(self._source, self._version, (*self._stages, stage))
+        return Events(self._source, self._version, (*self._stages, stage), self._told)
 
     # --- a sequence ----------------------------------------------------------------------------
 

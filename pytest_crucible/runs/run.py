@@ -61,7 +61,10 @@ class RecordedRun:
         """
         from pytest_crucible.queries.events import Events
 
-        return Events(lambda: merge(self.nodes) if self._events is None else self._events())
+        return Events(
+            lambda: merge(self.nodes) if self._events is None else self._events(),
+            told=lambda: {name: (d.tags, d.metadata) for name, d in self.definitions().items()},
+        )
 
     def __repr__(self) -> str:
         path = "" if self.path is None else f" {str(self.path)!r}"
