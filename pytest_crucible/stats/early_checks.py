@@ -103,7 +103,7 @@ def misspelt(name: str, meant: str) -> bool:
     longest = max(len(name), len(meant))
     if name[:1] != meant[:1] or longest < 5:
         return False
-    if longest < 8:
+    if longest < 7:
         return (len(name) != len(meant) and _distance(name, meant) == 1) or _swapped(name, meant)
     return _distance(name, meant) <= (2 if longest >= 11 else 1) or _swapped(name, meant)
 
