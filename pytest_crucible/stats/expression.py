@@ -28,7 +28,7 @@ PRODUCT = " × "
 """Between the names in the name of an arm of several axes: ``'gpt-4o × short'.success_rate``."""
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?:%|pp\b)?)"
+    r"\s*(?:(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?:%|pp\b)?)"
     r"|(?P<name>[^\W\d][\w-]*)"
     r"|'(?P<quoted>[^']+)'"
     r"|(?P<op><=|>=|==|!=|<|>|\*|/|\+|-|\.|=))"

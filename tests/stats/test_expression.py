@@ -91,13 +91,12 @@ def test_without_that_condition_it_is_a_metric() -> None:
         ("success_rate != 0.9", 14, "expected one of < <= > >="),
         ("success_rate >", 15, "expected a number or a condition"),
         ("success_rate > >", 16, "expected a number or a condition"),
-        ("success_rate > .9", 16, "expected a number or a condition"),
         ("success_rate > 0.9 0.8", 20, "unexpected '0.8'"),
         ("success_rate > 0.9 and x > 1", 20, "unexpected 'and'"),
         ("success_rate > $5", 16, "cannot read '$'"),
         ("  success rate > 5", 11, "expected one of"),
         ("score. > 1", 8, "expected a name after the dot"),
-        ("score.5 > 1", 7, "expected a name after the dot"),
+        ("score.5 > 1", 6, "expected one of < <= > >="),
         ("latency > 1", 1, "latency needs more; valid: count, total, mean"),
         ("latency.p96 > 1", 9, "latency has no 'p96'; valid: count, total, mean"),
         ("treatment.cost.p95 > 1", 16, "cost has no 'p95'; valid: count, total"),
@@ -171,3 +170,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except ExpectationError as error:
         column = error.column
     assert 1 <= column <= len(text) + 1
+
+
+def test_a_fraction_needs_no_zero_in_front() -> None:
+    """``.5`` is ``0.5``, as in Python."""
+    assert parse("success_rate > .5").bound.offset == 0.5
+    assert parse("b.score < .5 * a - .1", ("a", "b")).bound == Bound(-0.1, 0.5, "a")
