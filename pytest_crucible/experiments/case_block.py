@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Mapping
 from contextvars import Token
 from enum import Enum
@@ -123,10 +124,17 @@ class CaseBlock(Generic[Handle]):
         self._token: Token[OpenScope | None] | None = None
         self._carried: Any = None
         self._began_ns = 0
+        self._entered = False
+
+    def __del__(self) -> None:
+        if not self._entered:
+            text = f"case {self._case!r} was never entered: use it as `with experiment.case(…):`"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def __enter__(self) -> Handle:
         if self._handle is not None:
             raise DefinitionError(f"case {self._case!r}: call case() again for another block")
+        self._entered = True
         outer = self._outer
         outer.referee.admit()
         handle = self._handle = outer.enter(self._case)

@@ -282,8 +282,13 @@ def _check_text(key: str, value: object) -> None:
 
 def _check_sources(given: Mapping[str, Any]) -> None:
     for key in ("case", "cluster"):
-        if not callable(given.get(key)):
-            _check_text(key, given.get(key))
+        value = given.get(key)
+        if value is not None and not callable(value) and not isinstance(value, str):
+            raise DefinitionError(
+                f"{key} must be a path such as 'row.id', or a function of parameters, not {value!r}"
+            )
+        if not callable(value):
+            _check_text(key, value)
 
 
 def _texts(key: str, value: object) -> tuple[str, ...]:

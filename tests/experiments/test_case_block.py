@@ -437,3 +437,13 @@ def test_events_that_put_a_case_into_two_clusters_are_told(tmp_path: Path) -> No
     assert observe(handle.everything).problems == [problem]
     run = crucible.open_run(crucible.archive(handle, tmp_path / "a.zip"))
     assert list(run.results().problems) == [problem]
+
+
+def test_a_block_that_is_not_entered_is_told() -> None:
+    """Somebody forgot ``with``: nothing would be recorded, and nothing said."""
+    with crucible.experiment("exp") as handle:
+        block = handle.case("a")
+        with pytest.warns(RuntimeWarning, match="case 'a' was never entered: use it as `with"):
+            del block
+        with handle.case("b"):
+            pass

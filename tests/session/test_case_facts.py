@@ -81,7 +81,11 @@ def test_parameters_name_case_and_cluster(
         ),
         ("dict", "case=lambda r: 1", "case=<lambda>: no parameter 'r'; the test has row"),
         ("dict", "case=lambda row: 1 / 0", "case=<lambda>: ZeroDivisionError: division by zero"),
-        ("dict", "case=5", "case must be a non-empty string, not 5"),
+        (
+            "dict",
+            "case=5",
+            "case must be a path such as 'row.id', or a function of parameters, not 5",
+        ),
         ("dict", "slices=['row.x']", "slices='row.x': row has no key 'x'; it has id, m"),
         ("dict", "slices=['rwo.x']", "slices='rwo.x': no parameter 'rwo'; the test has row"),
         ("dict", "slices='row.x'", "slices must be a list of strings, not one string: ['row.x']?"),
