@@ -104,8 +104,10 @@ def test_async_fixtures(pytester: pytest.Pytester, plugin: str) -> None:
         async def test(experiment, index):
             telemetry.execute("trial")
     """)
-    names = {"anyio": "anyio", "asyncio": "pytest_asyncio.plugin"}
-    result = support.run(pytester, "-p", names[plugin])
+    options = ["-p", "anyio"]
+    if plugin == "asyncio":
+        options = ["-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function"]
+    result = support.run(pytester, *options)
     result.assert_outcomes(passed=2)
     assert support.heard(pytester) == {
         "e/SETUP": ["begin", "end"], "e/a": ["trial"], "e/b": ["trial"],
