@@ -123,12 +123,13 @@ def show_change(value: float | None, scale: str, unit: str, digits: int) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     if scale == "ratio":
-        return f"{(value - 1) * 100:+,.1f} %"
+        return f"{_signed((value - 1) * 100, 1)} %"
     if unit == "%":
-        return f"{value * 100:+.1f} pp"
+        return f"{_signed(value * 100, 1)} pp"
     if unit == "$":
-        return f"{'-' if value < 0 else '+'}${abs(value):,.{max(2, digits)}f}"
-    text = f"{value:+,.{digits}f}"
+        text = _signed(value, max(2, digits))
+        return f"{text[0]}${text[1:]}"
+    text = _signed(value, digits)
     return f"{text} {unit}" if unit else text
 
 
@@ -139,10 +140,17 @@ def show_change_interval(
     if low is None or high is None:
         return ""
     if scale == "ratio":
-        return f"[{(low - 1) * 100:+,.1f}, {(high - 1) * 100:+,.1f}]"
+        return f"[{_signed((low - 1) * 100, 1)}, {_signed((high - 1) * 100, 1)}]"
     if unit == "%":
-        return f"[{low * 100:+.1f}, {high * 100:+.1f}]"
-    return f"[{low:+,.{digits}f}, {high:+,.{digits}f}]"
+        return f"[{_signed(low * 100, 1)}, {_signed(high * 100, 1)}]"
+    return f"[{_signed(low, digits)}, {_signed(high, digits)}]"
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign; what rounds to zero is no -0.0."""
+    text = f"{value:+,.{digits}f}"
+    is_zero = not any(digit in text for digit in "123456789") and text[1:4] != "inf"
+    return f"+{text[1:]}" if is_zero else text
 
 
 def show_p(p: float | None) -> str:

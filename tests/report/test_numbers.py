@@ -107,3 +107,11 @@ def test_a_change_has_the_unit_of_its_row() -> None:
     assert format_of("$", [0.0001]).change(0.0001, "difference") == "+$0.000100"
     assert format_of("$", [0.5]).change(-0.25, "difference") == "-$0.250"
     assert format_of("tokens", [12.0]).change(12.0, "difference") == "+12 tokens"
+
+
+def test_what_rounds_to_zero_has_no_minus() -> None:
+    """``[-0.0, +0.0]`` would look like a finding."""
+    assert show_change(-0.00001, "difference", "ms", 1) == "+0.0 ms"
+    assert show_change_interval(-0.001, 0.001, "difference", "", 1) == "[+0.0, +0.0]"
+    assert show_change_interval(-0.0001, 0.2, "difference", "%", 1) == "[+0.0, +20.0]"
+    assert show_change(-0.06, "difference", "", 1) == "-0.1"
