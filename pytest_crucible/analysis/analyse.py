@@ -9,14 +9,13 @@ from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.experiment_catalog import catalog_of
+from pytest_crucible.analysis.judging import judged
 from pytest_crucible.analysis.nodes import broken_off, node_result, resumed_nodes
 from pytest_crucible.analysis.plugin_metrics import CustomMetrics, summarise_all
 from pytest_crucible.analysis.results import (
     ExperimentResult,
     Results,
-    arms_of,
 )
-from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
 from pytest_crucible.events.scope import SETUP
 from pytest_crucible.hooks.installed import installed
 from pytest_crucible.hooks.plugins import Plugins
@@ -36,11 +35,7 @@ from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definition
 from pytest_crucible.runs.manifest import manifest_notes
 from pytest_crucible.runs.run import RecordedRun
-from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
 from pytest_crucible.stats.early_checks import parse_checked
-from pytest_crucible.stats.expectations import judge
-from pytest_crucible.stats.expression import parse
-from pytest_crucible.stats.subject import Subject
 
 
 def analyse(
@@ -49,6 +44,7 @@ def analyse(
     custom: CustomMetrics | None = None,
     expect: Sequence[str] = (),
     plugins: Plugins | None = None,
+    only: Sequence[str] = (),
 ) -> Results:
     """Read a run once and work out everything that reports show.
 
@@ -59,6 +55,7 @@ def analyse(
             made, replaced or extended by those of ``plugins``.
         expect: expectations to judge instead of those of the experiments.
         plugins: plugins with metrics. Default: those installed.
+        only: the metrics whose claims decide; empty: all.
 
     Raises:
         ArtifactError: the run cannot be read.
@@ -101,7 +98,7 @@ def analyse(
     resumed = resumed_nodes(run.nodes, trials)
     results = Results(
         run=run.id,
-        experiments=tuple(experiments),
+        experiments=judged(experiments, only=only),
         nodes=tuple(node_result(node, any(node is each for each in resumed)) for node in run.nodes),
         incomplete=tuple(_incomplete(run, observations, trials, resumed)),
         unattributed=observations.unattributed,
@@ -139,7 +136,8 @@ def result_of(
         problems: sentences about metrics that raised are appended to it.
     """
     groups = {group.condition: group}
-    return _experiment(definition, groups, plugins.metrics, plugins.declared(), problems)
+    result = _experiment(definition, groups, plugins.metrics, plugins.declared(), problems)
+    return judged([result])[0]
 
 
 def _warmup(groups: Iterable[Group]) -> tuple[int, float | None]:
@@ -176,12 +174,11 @@ def _experiment(
         groups = {condition: group for condition, group in groups.items() if group is not setup}
     conditions = tuple(dict.fromkeys([*(c for c in planned if c in groups), *groups]))
     # An exported file has no plan: its arms are the conditions of its events.
-    named = tuple(dict.fromkeys([*planned, *conditions]))
-    catalog = catalog_of(definition, named, plugins)
+    catalog = catalog_of(definition, tuple(dict.fromkeys([*planned, *conditions])), plugins)
     metrics = {}
     for condition in conditions:
         metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)
-    result = ExperimentResult(
+    return ExperimentResult(
         definition=definition,
         conditions=conditions,
         metrics=metrics,
@@ -196,21 +193,6 @@ def _experiment(
         invalid=_invalid(everything, VALIDATE),
         refused=_invalid(everything, (ERROR,)),
     )
-    arms = arms_of(conditions, groups)
-    subjects = {condition: result.subject(condition) for condition in arms}
-    verdicts = [
-        verdict for text in definition.expect for verdict in judge(parse(text, named), subjects)
-    ]
-    if definition.pass_if:
-        verdicts += [pass_if(definition, groups[condition]) for condition in conditions]
-    if nothing_ran(result.trials):
-        verdicts = not_run(verdicts, result.trials)
-    excess = too_many_errors(definition, conditions, result.trials)
-    return replace(
-        result,
-        verdicts=(*((excess,) if excess else ()), *verdicts),
-        comparisons=_comparisons(definition, subjects),
-    )
 
 
 def _invalid(groups: Iterable[Group], levels: Sequence[str]) -> dict[str, int]:
@@ -220,27 +202,6 @@ def _invalid(groups: Iterable[Group], levels: Sequence[str]) -> dict[str, int]:
             if level in levels:
                 counts[problem] += count
     return dict(counts.most_common())
-
-
-def _comparisons(
-    definition: Definition, subjects: Mapping[str, Subject]
-) -> dict[str, tuple[Comparison, ...]]:
-    """Compare the first condition with every other one, metric by metric."""
-    options = comparison_options(definition.margin)
-    first, *others = subjects
-    return {
-        condition: tuple(compare_subjects(subjects[first], subjects[condition], options))
-        for condition in others
-    }
-
-
-def comparison_options(margin: float | Mapping[str, float] | None) -> Options:
-    """Return the options of a comparison with the ``margin`` of a marker."""
-    if margin is None:
-        return Options()
-    if isinstance(margin, Mapping):
-        return Options(margins=margin)
-    return Options(margin=margin)
 
 
 def _declared_in(manifest: Mapping[str, Any] | None, experiment: str) -> tuple[Metric, ...]:

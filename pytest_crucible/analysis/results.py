@@ -23,14 +23,14 @@ from pytest_crucible.metrics.trials import BROKEN_OFF, MISSING, SKIPPED, Trial
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.stats.comparison import Comparison
-from pytest_crucible.stats.expectations import (
+from pytest_crucible.stats.subject import Subject
+from pytest_crucible.stats.verdict import (
     FATAL,
     INCONCLUSIVE,
     NOT_RUN,
     WORST_FIRST,
     Verdict,
 )
-from pytest_crucible.stats.subject import Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,8 @@ class ExperimentResult:
         """The worst of `verdicts`; NOT RUN if no trial ran; None if there are no verdicts."""
         if nothing_ran(self.trials):
             return NOT_RUN
-        return min((each.verdict for each in self.verdicts), key=WORST_FIRST.index, default=None)
+        decide = (each.verdict for each in self.verdicts if each.primary)
+        return min(decide, key=WORST_FIRST.index, default=None)
 
     @property
     def baseline(self) -> str:
@@ -268,11 +269,14 @@ class Results:
             (experiment.definition.name, verdict)
             for experiment in self.experiments
             for verdict in experiment.verdicts
-            if verdict.verdict in FATAL
-            or (not_run and verdict.verdict == NOT_RUN)
-            or (
-                verdict.verdict == INCONCLUSIVE
-                and (experiment.definition.inconclusive or inconclusive) == "fail"
+            if verdict.primary
+            and (
+                verdict.verdict in FATAL
+                or (not_run and verdict.verdict == NOT_RUN)
+                or (
+                    verdict.verdict == INCONCLUSIVE
+                    and (experiment.definition.inconclusive or inconclusive) == "fail"
+                )
             )
         ]
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_crucible._html import table
 from pytest_crucible._text import plural
-from pytest_crucible.analysis.analyse import comparison_options
 from pytest_crucible.analysis.arm_pairs import Key, Pair, arm_name, same_arms
+from pytest_crucible.analysis.judging import comparison_options
 from pytest_crucible.analysis.results import COMPARED, ExperimentResult, Results, comparison_cells
-from pytest_crucible.analysis.slices import compare_slices
+from pytest_crucible.analysis.slices import SliceDrafts, draft_slices
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import (
     ADDED,
+    BETTER,
     CHANGED,
     EQUIVALENT,
     IMPROVED,
@@ -24,19 +25,26 @@ from pytest_crucible.stats.comparison import (
     NO_INTERVAL,
     REGRESSED,
     REMOVED,
+    TOO_FEW,
+    UNSEEN,
     Comparison,
-    Options,
-    compare_subjects,
-    numbers_of,
 )
+from pytest_crucible.stats.comparison_options import Options
+from pytest_crucible.stats.family import Decision
+from pytest_crucible.stats.judged_rows import RowLevels, judge_rows
 from pytest_crucible.stats.matching import match
+from pytest_crucible.stats.row_drafts import Draft, draft_rows, numbers_of
 from pytest_crucible.stats.subject import Subject
 
 _FAILING = {
     "regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE, "changed": CHANGED,
 }  # fmt: skip
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
-FAIL_ON = ("regression", "inconclusive", "missing", "changed")
+_HARMLESS = (UNSEEN, BETTER, TOO_FEW)
+"""Of INCONCLUSIVE: nothing speaks against the candidate. Two recordings of one commit are this."""
+ANY = "any"
+"""For ``--fail-on``: regressions of any metric fail, not only of those that decide."""
+FAIL_ON = ("regression", "inconclusive", "missing", "changed", ANY)
 MISSING = "MISSING"
 
 WORST_FIRST = (
@@ -91,10 +99,10 @@ class ArmComparison:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of its metrics; REMOVED or ADDED if only one run has the arm."""
+        """The worst verdict of the metrics that decide; REMOVED or ADDED if one run lacks it."""
         if self.reason is not None:
             return REMOVED if self.removed else ADDED
-        verdicts = {comparison.verdict for comparison in self.comparisons}
+        verdicts = {each.verdict for each in self.comparisons if each.primary}
         return next((verdict for verdict in WORST_FIRST if verdict in verdicts), INCONCLUSIVE)
 
 
@@ -135,9 +143,13 @@ class RunComparison:
         """Whether both runs have an arm in common, with a metric."""
         return any(arm.reason is None and arm.comparisons for arm in self.arms)
 
-    def count(self, verdict: str) -> int:
-        """Return how many metrics have this verdict."""
-        return sum(each.verdict == verdict for arm in self.arms for each in arm.comparisons)
+    def count(self, verdict: str, *, primary: bool = True) -> int:
+        """Return how many metrics that decide have this verdict, or how many of the others."""
+        return sum(
+            each.verdict == verdict and each.primary == primary
+            for arm in self.arms
+            for each in arm.comparisons
+        )
 
     def failures(self, fail_on: Sequence[str]) -> list[str]:
         """Return why a gate fails, one sentence per reason; empty if it passes.
@@ -150,7 +162,7 @@ class RunComparison:
             for verdict in failing(fail_on)
             for arm in self.arms
             for each in arm.comparisons
-            if each.verdict == verdict
+            if each.verdict == verdict and fails(each, fail_on)
         ]
         if "missing" in fail_on:
             reasons += [f"{REMOVED}: {arm.name}" for arm in self.arms if arm.removed]
@@ -163,7 +175,7 @@ class RunComparison:
                 f"{MISSING}: {each.metric} of {arm.name}, {each.reason}"
                 for arm in self.arms
                 for each in arm.comparisons
-                if (each.reason or "").startswith("missing in")
+                if each.primary and (each.reason or "").startswith("missing in")
             ]
             reasons += [
                 f"{MISSING}: {each}" for each in self.incomplete if each.startswith(_CANDIDATE)
@@ -183,14 +195,71 @@ class RunComparison:
         }
 
 
-def compare_runs(
+@dataclass(frozen=True, slots=True)
+class ArmDraft:
+    """An arm comparison before its rows are judged.
+
+    Attributes:
+        arm: the comparison, without rows.
+        rows: its rows.
+        slices: the rows of its slices, by what they are sliced by, with the number of slices.
+    """
+
+    arm: ArmComparison
+    rows: Sequence[Draft] = ()
+    slices: Mapping[str, SliceDrafts] = field(default_factory=dict)
+
+    def judged(self, levels: RowLevels) -> ArmComparison:
+        """Return the comparison with its rows."""
+        return replace(
+            self.arm,
+            comparisons=tuple(judge_rows(self.rows, levels)),
+            slices={name: drafts.judged(levels) for name, drafts in self.slices.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunDraft:
+    """A comparison of two runs before anything is judged."""
+
+    comparison: RunComparison
+    arms: Sequence[ArmDraft]
+
+    @property
+    def rows(self) -> list[Draft]:
+        """The rows of all arms."""
+        return [row for arm in self.arms for row in arm.rows]
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What it adds to a family."""
+        return [row.decision for row in self.rows if row.row.primary]
+
+
+def judge_drafts(
+    drafts: Sequence[RunDraft], others: Sequence[Decision] = ()
+) -> list[RunComparison]:
+    """Judge comparisons that decide on one exit code, as one family.
+
+    Args:
+        drafts: the comparisons.
+        others: what else decides.
+    """
+    levels = RowLevels.of((row for draft in drafts for row in draft.rows), others)
+    return [
+        replace(draft.comparison, arms=tuple(arm.judged(levels) for arm in draft.arms))
+        for draft in drafts
+    ]
+
+
+def draft_runs(
     base: tuple[RecordedRun, Results],
     cand: tuple[RecordedRun, Results],
     adjust: Callable[[Options], Options] = lambda options: options,
     pair: Pair = same_arms,
     by: Sequence[str] = (),
-) -> RunComparison:
-    """Compare two runs that have been read.
+) -> RunDraft:
+    """Draft the comparison of two runs that have been read.
 
     Args:
         base: the baseline, and its results.
@@ -210,19 +279,35 @@ def compare_runs(
         for which, (_, results) in ((_BASELINE, base), (_CANDIDATE, cand))
         for reason in results.incomplete
     ]
-    return RunComparison(
+    comparison = RunComparison(
         baseline=base[0].id,
         candidate=cand[0].id,
         title=_title(base[0], cand[0]),
-        arms=tuple(arms),
+        arms=(),
         differences=tuple(environment_differences(base, cand)),
         incomplete=tuple(incomplete),
     )
+    return RunDraft(comparison, arms)
+
+
+def compare_runs(
+    base: tuple[RecordedRun, Results],
+    cand: tuple[RecordedRun, Results],
+    adjust: Callable[[Options], Options] = lambda options: options,
+) -> RunComparison:
+    """Compare two runs, if nothing else is decided with them; arguments as for `draft_runs`."""
+    return judge_drafts([draft_runs(base, cand, adjust)])[0]
 
 
 def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
     """Return the verdicts that fail a gate, the worst first."""
-    return tuple(verdict for kind, verdict in _FAILING.items() if kind in fail_on)
+    kinds = {*fail_on, "regression"} if ANY in fail_on else fail_on
+    return tuple(verdict for kind, verdict in _FAILING.items() if kind in kinds)
+
+
+def fails(row: Comparison, fail_on: Sequence[str]) -> bool:
+    """Whether a row fails a gate: it decides, and something speaks against the candidate."""
+    return row.primary and row.verdict in failing(fail_on) and row.open not in _HARMLESS
 
 
 def _title(base: RecordedRun, cand: RecordedRun) -> str:
@@ -254,29 +339,31 @@ def _compare_arm(
     new_arms: Mapping[Key, _Arm],
     adjust: Callable[[Options], Options],
     by: Sequence[str],
-) -> ArmComparison:
+) -> ArmDraft:
     experiment, condition = new_key or old_key or ("", "")
     before = None if old_key is None else old_arms[old_key]
     after = None if new_key is None else new_arms[new_key]
     if before is None or after is None:
         present = before or after
         assert present is not None
-        return ArmComparison(
-            experiment=experiment,
-            condition=condition,
-            location=_location(present[1]),
-            reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
+        return ArmDraft(
+            ArmComparison(
+                experiment=experiment,
+                condition=condition,
+                location=_location(present[1]),
+                reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
+            )
         )
-    return compare_arms(before, after, adjust, by)
+    return draft_arms(before, after, adjust, by)
 
 
-def compare_arms(
+def draft_arms(
     before: _Arm,
     after: _Arm,
     adjust: Callable[[Options], Options] = lambda options: options,
     by: Sequence[str] = (),
-) -> ArmComparison:
-    """Compare two arms, which may have other names; the comparison bears the candidate's.
+) -> ArmDraft:
+    """Draft the comparison of two arms, which may have other names; it bears the candidate's.
 
     Args:
         before, after: baseline and candidate: the result of the experiment, and the observations of
@@ -285,13 +372,12 @@ def compare_arms(
         by: properties of cases by which they are compared, too.
     """
     old_key, new_key = ((side[0].definition.name, side[1].condition) for side in (before, after))
-    options = adjust(comparison_options(after[0].definition.margin))
+    options = adjust(comparison_options(after[0].definition))
     matching = match(before[1], after[1])
     old, new = _subject(before), _subject(after)
-    return ArmComparison(
+    arm = ArmComparison(
         experiment=new_key[0],
         condition=new_key[1],
-        comparisons=tuple(compare_subjects(old, new, options, matching)),
         matched=len(matching.names),
         moved=matching.moved,
         conflicts=matching.conflicts,
@@ -301,12 +387,13 @@ def compare_arms(
         added_numbers=numbers_of(new, old, matching.added),
         location=_location(after[1]),
         against=None if old_key == new_key else arm_name(old_key),
-        slices={
-            new_slices.name: compare_slices(old_slices, new_slices, new_key[1], old_key[1], options)
-            for new_slices in after[0].slices(by)
-            for old_slices in before[0].slices([new_slices.name])
-        },
     )
+    slices = {
+        new_slices.name: draft_slices(old_slices, new_slices, new_key[1], old_key[1], options)
+        for new_slices in after[0].slices(by)
+        for old_slices in before[0].slices([new_slices.name])
+    }
+    return ArmDraft(arm, draft_rows(old, new, options, matching), slices)
 
 
 def _subject(arm: _Arm) -> Subject:

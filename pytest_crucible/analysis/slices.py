@@ -8,9 +8,12 @@ from typing import Any
 
 from pytest_crucible.metrics.catalog import Catalog, Metric
 from pytest_crucible.metrics.groups import Group
-from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
+from pytest_crucible.stats.comparison import Comparison
+from pytest_crucible.stats.comparison_options import Options
 from pytest_crucible.stats.estimates import ALPHA, Estimate, estimate
+from pytest_crucible.stats.judged_rows import RowLevels, judge_rows
 from pytest_crucible.stats.metric_samples import sample_of
+from pytest_crucible.stats.row_drafts import Draft, draft_rows
 from pytest_crucible.stats.subject import Subject
 
 MOST = 20
@@ -159,12 +162,30 @@ def _metrics(whole: Sliced) -> Iterator[Metric]:
                 return
 
 
-def compare_slices(
-    base: Slices, cand: Slices, condition: str, against: str, options: Options
-) -> tuple[Comparison, ...]:
-    """Compare every slice that both sides have; one row per slice and metric.
+@dataclass(frozen=True, slots=True)
+class SliceDrafts:
+    """The rows of slices before they are judged: by value of the slice."""
 
-    Levels and p-values are corrected for the number of slices (Bonferroni).
+    rows: Mapping[str, Sequence[Draft]]
+
+    def judged(self, levels: RowLevels) -> tuple[Comparison, ...]:
+        """Return one row per slice and metric; they decide nothing.
+
+        Levels are corrected for the number of slices (Bonferroni), so that the worst of twenty
+        slices is not bad by chance.
+        """
+        shared = levels.shared(max(1, len(self.rows)))
+        return tuple(
+            replace(row, metric=f"{value}: {row.metric}")
+            for value, drafts in self.rows.items()
+            for row in judge_rows(drafts, shared)
+        )
+
+
+def draft_slices(
+    base: Slices, cand: Slices, condition: str, against: str, options: Options
+) -> SliceDrafts:
+    """Draft the comparison of every slice that both sides have.
 
     Args:
         base, cand: the slices of baseline and candidate by the same name.
@@ -175,14 +196,15 @@ def compare_slices(
     old = {each.value: each for each in base.slices if against in each.subjects}
     shared = [each for each in cand.slices if each.value in old and condition in each.subjects]
     wanted = {metric.path.removesuffix(".p50").removesuffix(".mean") for metric in cand.metrics}
-    options = replace(options, alpha=options.alpha / max(1, len(shared)))
-    rows = []
-    for each in shared:
-        compared = compare_subjects(
-            old[each.value].subjects[against], each.subjects[condition], options
-        )
-        for row in compared:
-            if row.metric.removesuffix(".mean") in wanted:
-                p = None if row.p is None else min(1.0, row.p * len(shared))
-                rows.append(replace(row, metric=f"{each.value}: {row.metric}", p=p))
-    return tuple(rows)
+    return SliceDrafts(
+        {
+            each.value: [
+                draft
+                for draft in draft_rows(
+                    old[each.value].subjects[against], each.subjects[condition], options
+                )
+                if draft.row.metric.removesuffix(".mean") in wanted
+            ]
+            for each in shared
+        }
+    )

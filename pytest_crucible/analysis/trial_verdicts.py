@@ -10,14 +10,14 @@ from pytest_crucible._text import one_line, plural
 from pytest_crucible.metrics.groups import Group
 from pytest_crucible.metrics.trials import ERRORS, MISSING, SKIPPED, UNFINISHED, Trial
 from pytest_crucible.runs.experiment_definition import MAX_ERRORS, Definition
-from pytest_crucible.stats.expectations import (
+from pytest_crucible.stats.passing import failing_cases, parse_pass_if
+from pytest_crucible.stats.verdict import (
     CONFIRMED,
     ERRORED,
     NOT_RUN,
     REJECTED,
     Verdict,
 )
-from pytest_crucible.stats.passing import failing_cases, parse_pass_if
 
 _FACT = "a fact about this run"
 
@@ -34,8 +34,7 @@ def not_run(verdicts: Sequence[Verdict], trials: Sequence[Trial]) -> list[Verdic
     how = ", ".join(f"{plural(n, 'trial')} {what}" for what, n in counts.items() if n)
     return [
         replace(
-            verdict, verdict=NOT_RUN, observed=None, low=None, high=None, reason=how, needs=None,
-            basis=_FACT,
+            verdict, verdict=NOT_RUN, observed=None, low=None, high=None, reason=how, basis=_FACT,
         )
         for verdict in verdicts
     ]  # fmt: skip

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import DefinitionError
+from pytest_crucible._text import did_you_mean
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.arm_pairs import Pair, same_arms, same_conditions, these_arms
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison, compare_runs
+from pytest_crucible.analysis.run_comparison import (
+    ANY,
+    FAIL_ON,
+    RunComparison,
+    RunDraft,
+    draft_runs,
+    judge_drafts,
+)
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.cli.arguments import PATH_HELP, add_by, path_argument
 from pytest_crucible.cli.outputs import (
@@ -32,8 +40,8 @@ from pytest_crucible.report.junit import comparison_junit
 from pytest_crucible.report.lines import Line
 from pytest_crucible.report.markdown import compare_markdown
 from pytest_crucible.runs.run import RecordedRun, open_recorded
-from pytest_crucible.stats.comparison import MARGIN, Options
-from pytest_crucible.stats.expectations import INCONCLUSIVE
+from pytest_crucible.stats.comparison_options import MARGIN, Options, row_of
+from pytest_crucible.stats.verdict import INCONCLUSIVE
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,6 +54,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     compare.add_argument(
         "--margin", action="append", default=[], metavar="[METRIC=]SHARE",
         help=f"largest change that does not matter, for all or for one metric (default {MARGIN})",
+    )  # fmt: skip
+    compare.add_argument(
+        "--metric", action="append", default=[], metavar="METRIC",
+        help="metric that decides, beside the success rate; the others are only shown (default: "
+        "primary= and expect= of the marker, else success_rate, latency and cost)",
     )  # fmt: skip
     compare.add_argument(
         "--lower-is-better", action="append", default=[], metavar="METRIC",
@@ -80,16 +93,17 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _compare(options: argparse.Namespace, show: Print) -> int:
     check_outputs(options, [options.baseline, *options.candidates])
     fail_on = parse_fail_on(options.fail_on)
-    adjust = _adjust(options)
+    adjust = _adjust(options, every=ANY in fail_on)
     base = _read(options.baseline)
     base[1].check_slices(options.by or ())
     pair: Pair = same_conditions if options.match == "condition" else same_arms
     if options.arms is not None:
         pair = these_arms(*options.arms)
-    comparisons = [
-        compare_runs(base, _read(path), adjust, pair, options.by or ())
-        for path in options.candidates
+    drafts = [
+        draft_runs(base, _read(path), adjust, pair, options.by or ()) for path in options.candidates
     ]
+    _check_metrics(options.metric, drafts)
+    comparisons = judge_drafts(drafts)
     report = Report(
         lines=lambda: (line for each in comparisons for line in [*render_comparison(each), _BLANK]),
         markdown=lambda: "\n".join(compare_markdown(each) for each in comparisons),
@@ -131,6 +145,17 @@ def _compare_data(comparisons: Sequence[RunComparison], fail_on: Sequence[str]) 
     }
 
 
+def _check_metrics(names: Sequence[str], drafts: Sequence[RunDraft]) -> None:
+    """Refuse a ``--metric`` that no arm has a row for."""
+    rows = dict.fromkeys(row.row.metric for draft in drafts for row in draft.rows)
+    for name in names:
+        if rows and not {row_of(name), f"{name}.mean"} & {*rows}:
+            raise DefinitionError(
+                f"--metric: {name!r} is not compared; {did_you_mean(name, rows)}"
+                f"valid: {', '.join(rows)}"
+            )
+
+
 def parse_fail_on(text: str) -> tuple[str, ...]:
     """Split the value of ``--fail-on``: ``regression,missing``.
 
@@ -149,7 +174,7 @@ def parse_fail_on(text: str) -> tuple[str, ...]:
     return tuple(name for name in names if name != "none")
 
 
-def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
+def _adjust(options: argparse.Namespace, *, every: bool = False) -> Callable[[Options], Options]:
     """Return a function that overrides a marker's options with those of the command line.
 
     A margin without a metric overrides all margins of the marker.
@@ -179,6 +204,8 @@ def _adjust(options: argparse.Namespace) -> Callable[[Options], Options]:
             margin=marker.margin if margin is None else margin,
             margins={**margins_of_marker, **margins},
             better=directions,
+            primary=tuple(options.metric) or marker.primary,
+            every=every,
         )
 
     return adjust

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
+from pytest_crucible._errors import DefinitionError
+from pytest_crucible._text import did_you_mean
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.cli.arguments import PATH_HELP, add_by, path_argument
 from pytest_crucible.cli.outputs import (
@@ -24,7 +28,8 @@ from pytest_crucible.report.junit import results_junit
 from pytest_crucible.report.lines import Line
 from pytest_crucible.report.markdown import results_markdown
 from pytest_crucible.runs.run import open_recorded
-from pytest_crucible.stats.expectations import FATAL, NOT_RUN
+from pytest_crucible.stats.comparison_options import row_of
+from pytest_crucible.stats.verdict import FATAL, NOT_RUN
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,6 +39,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     gate.add_argument(
         "--expect", action="append", default=[], metavar="EXPECTATION",
         help="e.g. 'success_rate > 0.9'; default: those of the run's own markers",
+    )  # fmt: skip
+    gate.add_argument(
+        "--metric", action="append", default=[], metavar="METRIC",
+        help="only expectations on this metric decide; the others are shown (default: all)",
     )  # fmt: skip
     gate.add_argument(
         "--inconclusive", choices=("fail", "pass", "warn"), default="warn",
@@ -51,7 +60,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _gate(options: argparse.Namespace, show: Print) -> int:
     check_outputs(options, [options.path])
     run = open_recorded(options.path)
-    results = analyse(run, expect=options.expect)
+    results = analyse(run, expect=options.expect, only=options.metric)
+    _check_metrics(options.metric, results)
     results.check_slices(options.by or ())
     must_run = options.fail_on == "missing"
     report = Report(
@@ -75,6 +85,17 @@ def _gate(options: argparse.Namespace, show: Print) -> int:
     if unmet & FATAL:
         return BAD
     return OPEN if unmet else FINE
+
+
+def _check_metrics(names: Sequence[str], results: Results) -> None:
+    """Refuse a ``--metric`` about which no expectation says anything."""
+    claimed = dict.fromkeys(v.metric for each in results.experiments for v in each.verdicts)
+    for name in names:
+        if claimed and row_of(name) not in map(row_of, claimed) and f"{name}.mean" not in claimed:
+            raise DefinitionError(
+                f"--metric: no expectation is about {name!r}; {did_you_mean(name, claimed)}"
+                f"valid: {', '.join(claimed)}"
+            )
 
 
 def _print_error(text: str) -> None:

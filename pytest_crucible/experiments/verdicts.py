@@ -15,8 +15,10 @@ from pytest_crucible.analysis.run_comparison import (
     WORST_FIRST,
     ArmComparison,
     RunComparison,
-    compare_arms,
-    compare_runs,
+    RunDraft,
+    draft_arms,
+    draft_runs,
+    judge_drafts,
 )
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.library import get
@@ -30,10 +32,12 @@ from pytest_crucible.report.verdict_rows import (
     verdict_text,
 )
 from pytest_crucible.runs.experiment_definition import check_margin
-from pytest_crucible.stats.comparison import Comparison, Options
-from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict
-from pytest_crucible.stats.expectations import judge as judge_expectation
+from pytest_crucible.stats.comparison import Comparison
+from pytest_crucible.stats.comparison_options import Options
+from pytest_crucible.stats.expectations import claims_of, judge_claim
 from pytest_crucible.stats.expression import parse
+from pytest_crucible.stats.judged_rows import RowLevels
+from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict
 
 Source = Experiment | Run | Arm | str
 """What `compare` and `judge` take: a handle or its id, a recorded run, or one arm of it."""
@@ -170,7 +174,7 @@ def compare(
         raise DefinitionError("compare takes a baseline and at least one other: compare(a, b)")
     check_margin(margin)
     base, *others = (_Side.of("compare", source) for source in (baseline, *candidates))
-    return Comparisons(tuple(_compare(base, other, margin) for other in others))
+    return Comparisons(tuple(judge_drafts([_draft(base, other, margin) for other in others])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +209,7 @@ class _Side:
         return cls([Arm(handle.id, result, handle.condition)])
 
 
-def _compare(
-    base: _Side, other: _Side, margin: float | Mapping[str, float] | None
-) -> RunComparison:
+def _draft(base: _Side, other: _Side, margin: float | Mapping[str, float] | None) -> RunDraft:
     def adjust(options: Options) -> Options:
         if margin is None:
             return options
@@ -219,9 +221,7 @@ def _compare(
     after = {(arm.experiment, arm.condition): arm for arm in other.arms}
     pairs = [(before[key], after[key]) for key in before if key in after]
     if pairs and base.run is not None and other.run is not None:
-        return compare_runs(
-            (base.run, base.run.results()), (other.run, other.run.results()), adjust
-        )
+        return draft_runs((base.run, base.run.results()), (other.run, other.run.results()), adjust)
     if len(before) == len(after) == 1:
         pairs = [(base.arms[0], other.arms[0])]
     if not pairs:
@@ -229,15 +229,16 @@ def _compare(
             f"nothing to compare: {_names(base)} and {_names(other)} have no experiment and "
             "condition in common; choose one of each: run.arm(experiment, condition)"
         )
-    return RunComparison(
+    comparison = RunComparison(
         baseline=base.arms[0].run,
         candidate=other.arms[0].run,
         title=_title(base, other),
-        arms=tuple(
-            compare_arms((old.result, old.group), (new.result, new.group), adjust)
-            for old, new in pairs
-        ),
+        arms=(),
     )
+    arms = [
+        draft_arms((old.result, old.group), (new.result, new.group), adjust) for old, new in pairs
+    ]
+    return RunDraft(comparison, arms)
 
 
 def _names(side: _Side) -> str:
@@ -304,12 +305,14 @@ def judge(experiments: Source | Sequence[Source], *expectations: str) -> Verdict
             arms[arm.condition] = arm
     parsed = [parse(text, [*arms]) for text in expectations]
     subjects = {name: arm.result.subject(name) for name, arm in arms.items()}
-    verdicts = []
-    for claim in parsed:
-        found = judge_expectation(claim, subjects)
+    claims = []
+    for expectation in parsed:
+        found = claims_of(expectation, subjects)
         if not found:
             raise DefinitionError(
-                f"judge: {claim.text!r} compares a condition with itself; pass another one, too"
+                f"judge: {expectation.text!r} compares a condition with itself; "
+                "pass another one, too"
             )
-        verdicts += found
-    return Verdicts(tuple(verdicts))
+        claims += found
+    levels = RowLevels.of((), [claim.decision for claim in claims])
+    return Verdicts(tuple(judge_claim(claim, levels) for claim in claims))

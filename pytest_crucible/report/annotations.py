@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.analysis.run_comparison import ONLY_BASELINE, RunComparison, failing
+from pytest_crucible.analysis.run_comparison import (
+    ONLY_BASELINE,
+    RunComparison,
+    failing,
+    fails,
+)
 from pytest_crucible.report.compare_text import case_notes
 from pytest_crucible.report.junit import change_text
 from pytest_crucible.report.verdict_rows import undeclared_note, verdict_text
@@ -32,12 +37,15 @@ def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) ->
         for row in arm.comparisons:
             if row.verdict in (REGRESSED, REMOVED):
                 text = f"{row.metric} {change_text(row)}"
-                yield _command(row.verdict in errors, row.verdict, arm.location, arm.name, text)
-        unclear = [row.metric for row in arm.comparisons if row.verdict == INCONCLUSIVE]
-        if unclear:
-            text = ", ".join(unclear)
-            error = INCONCLUSIVE in errors
-            yield _command(error, INCONCLUSIVE, arm.location, arm.name, text)
+                if row.primary:
+                    error = fails(row, fail_on)
+                    yield _command(error, row.verdict, arm.location, arm.name, text)
+        unclear = [row for row in arm.comparisons if row.verdict == INCONCLUSIVE and row.primary]
+        for error in (True, False):
+            metrics = [row.metric for row in unclear if fails(row, fail_on) == error]
+            if metrics:
+                text = ", ".join(metrics)
+                yield _command(error, INCONCLUSIVE, arm.location, arm.name, text)
         changed = undeclared_note(arm.comparisons)
         if changed:
             yield _command(CHANGED in errors, CHANGED, arm.location, arm.name, changed)

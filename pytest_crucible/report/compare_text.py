@@ -36,6 +36,9 @@ def verdict_line(comparison: RunComparison) -> Line:
     ]
     removed = sum(arm.removed for arm in comparison.arms)
     text = ", ".join(f"{count} {word}" for _, count, word in counts if count)
+    others = comparison.count(REGRESSED, primary=False)
+    if others:
+        text = f"{text}; {plural(others, 'metric')} regressed, shown only"
     if removed:
         text = f"{text}, {plural(removed, 'experiment')} removed".removeprefix(", ")
     if not comparison.comparable:

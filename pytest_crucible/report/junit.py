@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.analysis.run_comparison import RunComparison, failing
+from pytest_crucible.analysis.run_comparison import RunComparison, failing, fails
 from pytest_crucible.report.compare_text import case_notes
 from pytest_crucible.report.verdict_rows import comparison_format, comparison_note, verdict_text
 from pytest_crucible.stats.comparison import (
@@ -16,10 +16,10 @@ from pytest_crucible.stats.comparison import (
     REMOVED,
     Comparison,
 )
-from pytest_crucible.stats.expectations import NOT_RUN
+from pytest_crucible.stats.verdict import NOT_RUN
 
-Case = tuple[str, str, str, str]
-"""Suite, name, verdict and text of a test case."""
+Case = tuple[str, str, str, str, bool]
+"""Suite, name, verdict and text of a test case, and whether it fails."""
 
 _OPEN = (REGRESSED, REMOVED, INCONCLUSIVE, NOT_RUN)
 
@@ -38,8 +38,8 @@ def comparison_junit(comparisons: Sequence[RunComparison], fail_on: Sequence[str
         fail_on: the verdicts that fail the gate, as given on the command line.
     """
     several = len(comparisons) > 1
-    cases = (case for comparison in comparisons for case in _compared(comparison, several))
-    return _document("crucible compare", cases, failing(fail_on))
+    cases = (case for comparison in comparisons for case in _compared(comparison, several, fail_on))
+    return _document("crucible compare", cases)
 
 
 def results_junit(results: Results, inconclusive: str, not_run: bool = False) -> str:
@@ -53,22 +53,24 @@ def results_junit(results: Results, inconclusive: str, not_run: bool = False) ->
     unmet = results.unmet(inconclusive, not_run)
     cases = (
         (experiment.definition.name, f"{verdict.expectation} ({verdict.condition})",
-         verdict.verdict, verdict_text(verdict))
+         verdict.verdict, verdict_text(verdict), (experiment.definition.name, verdict) in unmet)
         for experiment in results.experiments
         for verdict in experiment.verdicts
     )  # fmt: skip
-    return _document("crucible", cases, {verdict.verdict for _, verdict in unmet})
+    return _document("crucible", cases)
 
 
-def _compared(comparison: RunComparison, several: bool) -> Iterator[Case]:
+def _compared(comparison: RunComparison, several: bool, fail_on: Sequence[str]) -> Iterator[Case]:
+    failures = failing(fail_on)
     for arm in comparison.arms:
         suite = f"{comparison.candidate}: {arm.name}" if several else arm.name
         if arm.reason is not None:
-            yield suite, "experiment", arm.verdict, arm.reason
+            yield suite, "experiment", arm.verdict, arm.reason, arm.verdict in failures
         for word, text in case_notes(arm):
-            yield suite, "cases", word, text
+            yield suite, "cases", word, text, word in failures
         for metric in arm.comparisons:
-            yield suite, metric.metric, metric.verdict, change_text(metric)
+            text = change_text(metric)
+            yield suite, metric.metric, metric.verdict, text, fails(metric, fail_on)
 
 
 def change_text(comparison: Comparison) -> str:
@@ -84,10 +86,10 @@ def change_text(comparison: Comparison) -> str:
     return ", ".join(parts)
 
 
-def _document(name: str, cases: Iterator[Case], failures: Collection[str]) -> str:
+def _document(name: str, cases: Iterator[Case]) -> str:
     root = ET.Element("testsuites", name=name)
     suites: dict[str, ET.Element] = {}
-    for suite_name, case_name, verdict, text in cases:
+    for suite_name, case_name, verdict, text, failed in cases:
         suite = suites.get(suite_name)
         if suite is None:
             suite = suites[suite_name] = ET.SubElement(root, "testsuite", name=_legal(suite_name))
@@ -95,7 +97,7 @@ def _document(name: str, cases: Iterator[Case], failures: Collection[str]) -> st
             suite, "testcase", classname=_legal(suite_name), name=_legal(case_name), time="0"
         )
         message = _legal(f"{verdict}: {text}")
-        if verdict in failures:
+        if failed:
             ET.SubElement(case, "failure", message=message, type=verdict).text = message
         elif verdict in _OPEN:
             ET.SubElement(case, "skipped", message=message)

@@ -13,7 +13,7 @@ from pytest_crucible.stats.comparison import (
     REGRESSED,
     REMOVED,
 )
-from pytest_crucible.stats.expectations import (
+from pytest_crucible.stats.verdict import (
     CONFIRMED,
     ERRORED,
     INCONCLUSIVE,

@@ -13,7 +13,7 @@ from pytest_crucible.report.compare_text import (
     sliced_title,
     verdict_line,
 )
-from pytest_crucible.report.numbers import format_of, show_p
+from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
     estimate_text,
@@ -24,6 +24,7 @@ from pytest_crucible.report.terminal import (
 from pytest_crucible.report.verdict_rows import (
     comparison_format,
     comparison_note,
+    head_note,
     undeclared_note,
     verdict_text,
 )
@@ -36,7 +37,7 @@ from pytest_crucible.stats.comparison import (
     REMOVED,
     Comparison,
 )
-from pytest_crucible.stats.expectations import CONFIRMED, ERRORED, NOT_RUN, REJECTED, Verdict
+from pytest_crucible.stats.verdict import CONFIRMED, ERRORED, NOT_RUN, REJECTED, Verdict
 
 _MARKS = {
     REGRESSED: "🔴", ERRORED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡",
@@ -65,7 +66,8 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     rest: list[tuple[ArmComparison, Comparison]] = []
     for arm in comparison.arms:
         for metric in arm.comparisons:
-            (urgent if metric.verdict in _FIRST else rest).append((arm, metric))
+            first = metric.primary and metric.verdict in _FIRST
+            (urgent if first else rest).append((arm, metric))
     yield from _arms_and_cases(comparison.arms)
     changed = undeclared_note(row for _, row in rest)
     if changed:
@@ -76,6 +78,8 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         yield from _comparison_table(urgent)
     if rest:
         yield from _folded(f"{plural(len(rest), 'other metric')}", _comparison_table(rest))
+    yield ""
+    yield escape(head_note([row for arm in comparison.arms for row in arm.comparisons]))
     for arm in comparison.arms:
         for name, rows in arm.slices.items():
             table = _comparison_table([(arm, row) for row in rows])
@@ -92,22 +96,23 @@ def _arms_and_cases(arms: Sequence[ArmComparison]) -> Iterator[str]:
 
 def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Iterator[str]:
     yield from _table_head(
-        ["verdict", "experiment", "metric", "before", "after", "change", "95 % interval",
-         "p (Holm)", "effect", "n", "note"],
-        right=("before", "after", "change", "95 % interval", "p (Holm)", "effect", "n"),
+        ["verdict", "experiment", "metric", "before", "after", "change", "interval", "finds",
+         "effect", "n", "note"],
+        right=("before", "after", "change", "interval", "finds", "effect", "n"),
     )  # fmt: skip
     for arm, row in rows:
         form = comparison_format(row)
         effect = f"{row.effect[0]} {row.effect[1]:.2f}" if row.effect else ""
+        verdict = f"{_mark(row.verdict)} {row.verdict}"
         yield _row(
-            f"{_mark(row.verdict)} {row.verdict}",
+            verdict if row.primary else f"{row.verdict.lower()}, shown only",
             arm.name,
             row.metric,
             form.show(row.baseline),
             form.show(row.candidate),
             form.change(row.change, row.scale),
             form.change_interval(row.low, row.high, row.scale),
-            show_p(row.p),
+            "" if row.mde is None else form.change(row.mde, row.scale),
             effect,
             " + ".join(f"{n:,}" for n in row.n),
             comparison_note(row),

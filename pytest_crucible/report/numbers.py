@@ -110,12 +110,17 @@ def show(value: float | None, unit: str, digits: int) -> str:
 
 
 def show_interval(low: float | None, high: float | None, unit: str, digits: int) -> str:
-    """``[69.9, 97.2]``: an interval in the unit of its number; empty if there is none."""
-    if low is None or high is None:
+    """``[69.9, 97.2]``: an interval in the unit of its number; empty if there is none.
+
+    ``[12.1, ∞)`` and ``(–∞, 12.1]``: it has one bound.
+    """
+    if low is None and high is None:
         return ""
-    if unit == "%":
-        return f"[{low * 100:.1f}, {high * 100:.1f}]"
-    return f"[{low:,.{digits}f}, {high:,.{digits}f}]"
+    scale = 100 if unit == "%" else 1
+    digits = 1 if unit == "%" else digits
+    left = "(–∞" if low is None else f"[{low * scale:,.{digits}f}"
+    right = "∞)" if high is None else f"{high * scale:,.{digits}f}]"
+    return f"{left}, {right}"
 
 
 def show_change(value: float | None, scale: str, unit: str, digits: int) -> str:
@@ -151,10 +156,3 @@ def _signed(value: float, digits: int) -> str:
     text = f"{value:+,.{digits}f}"
     is_zero = not any(digit in text for digit in "123456789") and text[1:4] != "inf"
     return f"+{text[1:]}" if is_zero else text
-
-
-def show_p(p: float | None) -> str:
-    """``0.032``, or ``<0.001``: a p-value is never shown as 0."""
-    if p is None:
-        return MISSING
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

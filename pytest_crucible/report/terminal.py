@@ -25,10 +25,10 @@ from pytest_crucible.report.spending import (
 )
 from pytest_crucible.report.verdict_rows import comparison_lines, verdict_lines
 from pytest_crucible.stats.estimates import Estimate
-from pytest_crucible.stats.expectations import (
+from pytest_crucible.stats.ranges import all_outside
+from pytest_crucible.stats.verdict import (
     NOT_RUN,
 )
-from pytest_crucible.stats.ranges import all_outside
 
 _INDENT = "  "
 _MAX_ERRORS = 3
@@ -226,8 +226,8 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
             if path == "latency.p95":
                 body += operation_rows(experiment)
             for estimate in estimates:
-                if estimate.value is not None and estimate.reason:
-                    paths = reasons.setdefault(estimate.reason, [])
+                for text in footnotes_of(estimate):
+                    paths = reasons.setdefault(text, [])
                     if path not in paths:
                         paths.append(path)
         if metric.formula is not None:
@@ -248,8 +248,20 @@ def _metrics(experiment: ExperimentResult) -> Iterator[Line]:
     for line in table.splitlines():
         yield Line((_INDENT + line).rstrip())
     for reason, paths in reasons.items():
-        yield Line(f"{_INDENT}no interval for {', '.join(paths)}: {reason}")
+        yield Line(f"{_INDENT}{', '.join(map(one_line, paths))}: {reason}")
     yield from (Line(_INDENT + one_line(text), "yellow") for text in nothing)
+
+
+def footnotes_of(estimate: Estimate) -> Iterator[str]:
+    """Yield what the interval of a metric lacks, and what it assumes."""
+    if estimate.value is None:
+        return
+    if estimate.reason:
+        bare = estimate.low is None and estimate.high is None
+        missing = "interval" if bare else "lower bound" if estimate.low is None else "upper bound"
+        yield f"no {missing}: {estimate.reason}"
+    if estimate.note:
+        yield estimate.note
 
 
 def operation_rows(experiment: ExperimentResult) -> Iterator[list[str]]:

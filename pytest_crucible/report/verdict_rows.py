@@ -6,42 +6,96 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tabulate import tabulate
 
-from pytest_crucible._text import one_line, plural
+from pytest_crucible._text import one_line
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, STATISTICS
 from pytest_crucible.report.lines import STYLES, Line
-from pytest_crucible.report.numbers import Format, format_of, show_p
+from pytest_crucible.report.numbers import Format, format_of
+from pytest_crucible.stats.change import RATIO, unseen_share
 from pytest_crucible.stats.comparison import (
     CHANGED,
+    INCONCLUSIVE,
+    LACKING,
+    TOO_FEW,
+    UNSEEN,
     Comparison,
+    margin_size,
 )
-from pytest_crucible.stats.expectations import (
-    Verdict,
-)
+from pytest_crucible.stats.verdict import REJECTED, Verdict
 
 
 def comparison_lines(
     comparisons: Sequence[Comparison], indent: str, values: bool = True
 ) -> Iterator[Line]:
-    """Yield a table of changes, the verdict first.
+    """Yield a table of changes, the verdict first: rows that decide, then the others.
 
     Args:
         comparisons: one per row.
         indent: written before every line.
         values: also show the metric on both sides.
     """
-    rows = [change_cells(comparison, values) for comparison in comparisons]
+    rows = [row for row in comparisons if not folded(row)]
+    yield Line(indent + head_note(rows))
     header = change_header(values)
     align = ["left", "left", *["right"] * (len(header) - 3), "left"]
     table = tabulate(
-        rows, headers=header, tablefmt="plain", disable_numparse=True, colalign=align
+        [change_cells(row, values) for row in rows],
+        headers=header, tablefmt="plain", disable_numparse=True, colalign=align,
     )  # fmt: skip
     head, *lines = table.splitlines()
     yield Line((indent + head).rstrip())
-    for comparison, line in zip(comparisons, lines, strict=True):
-        yield Line((indent + line).rstrip(), STYLES[comparison.verdict])
-    undeclared = undeclared_note(comparisons)
+    aside = False
+    for row, line in zip(rows, lines, strict=True):
+        if not row.primary and not aside:
+            aside = True
+            yield Line(indent + ASIDE)
+        yield Line((indent + line).rstrip(), STYLES[row.verdict] if row.primary else "")
+    for note in footnotes(comparisons):
+        yield Line(indent + note)
+
+
+ASIDE = "shown only; these decide nothing (name one with primary= or --metric):"
+
+
+def folded(row: Comparison) -> bool:
+    """Whether a row has nothing to show but a reason, which becomes a footnote."""
+    return not row.primary and row.open in (TOO_FEW, LACKING) and row.low is None
+
+
+def head_note(rows: Sequence[Comparison]) -> str:
+    """Say what the table means: the margin, and how far its intervals hold."""
+    margins = dict.fromkeys(margin_text(row) for row in rows if row.primary and row.low is not None)
+    parts = [f"margin {' / '.join(margins)}"] if margins else []
+    level = min((row.level for row in rows if row.primary and row.low is not None), default=0.95)
+    if level > 0.9501:
+        parts.append(f"intervals at {level * 100:.4g} % or less, so that all hold together")
+    else:
+        parts.append("95 % intervals")
+    parts.append("finds: the change for the worse that 4 of 5 such runs would find")
+    return " · ".join(parts)
+
+
+def margin_text(row: Comparison) -> str:
+    """``5 %``, ``5 pp``, ``0.05``: the margin of a row, in the unit of its change."""
+    if row.scale == RATIO:
+        return f"{row.margin * 100:.4g} %"
+    if row.unit == "%":
+        return f"{row.margin * 100:.4g} pp"
+    if row.absolute or row.width is not None:
+        return f"{margin_size(row):.4g}{f' {row.unit}' if row.unit else ''}"
+    return f"{row.margin * 100:.4g} %"
+
+
+def footnotes(rows: Iterable[Comparison]) -> Iterator[str]:
+    """Yield what is said once for several rows."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if folded(row):
+            reasons.setdefault(row.reason or "", []).append(one_line(row.metric))
+    for reason, metrics in reasons.items():
+        yield f"no verdict on {', '.join(metrics)}: {reason}"
+    undeclared = undeclared_note(rows)
     if undeclared:
-        yield Line(indent + undeclared)
+        yield undeclared
 
 
 def undeclared_note(comparisons: Iterable[Comparison]) -> str:
@@ -67,11 +121,13 @@ def _declarable(path: str) -> str:
 def change_header(values: bool = True) -> list[str]:
     """Return the names of the columns of `change_cells`."""
     sides = ["before", "after"] if values else []
-    return ["", "metric", *sides, "change", "95 % interval", "p", "n", ""]
+    return ["", "metric", *sides, "change", "interval", "finds", "n", ""]
 
 
 def change_cells(row: Comparison, values: bool = True) -> list[str]:
     """Return the comparison of one metric as text, one cell per column.
+
+    The verdict of a row that decides nothing is in small letters.
 
     Args:
         row: the comparison.
@@ -79,12 +135,12 @@ def change_cells(row: Comparison, values: bool = True) -> list[str]:
     """
     sides, form = (row.baseline, row.candidate), comparison_format(row)
     return [
-        row.verdict,
+        row.verdict if row.primary else row.verdict.lower(),
         one_line(row.metric),
         *(map(form.show, sides) if values else []),
         form.change(row.change, row.scale),
         form.change_interval(row.low, row.high, row.scale),
-        show_p(row.p),
+        "" if row.mde is None else form.change(row.mde, row.scale),
         " + ".join(f"{n:,}" for n in row.n),
         comparison_note(row),
     ]
@@ -92,17 +148,29 @@ def change_cells(row: Comparison, values: bool = True) -> list[str]:
 
 def comparison_format(row: Comparison) -> Format:
     """Return how the numbers of a comparison are shown, its change included."""
-    bounds = (row.low, row.high) if row.scale != "ratio" else ()
+    bounds = (row.low, row.high) if row.scale != RATIO else ()
     return format_of(row.unit, (row.baseline, row.candidate), bounds)
 
 
-def comparison_note(comparison: Comparison) -> str:
-    """Say why there is no better verdict, or how many cases would probably give one."""
-    if comparison.reason:
-        return comparison.reason
-    if comparison.needs:
-        return f"needs about {plural(comparison.needs, 'case')}"
-    return ""
+def comparison_note(row: Comparison) -> str:
+    """Say in words why there is no better verdict."""
+    if row.reason:
+        return row.reason
+    if row.alike is not None and row.verdict == INCONCLUSIVE and row.open == UNSEEN:
+        share = unseen_share(row.alike, 1 - row.level) * 100
+        pairs = "pairs" if len(row.n) == 1 else "values per side"
+        return f"{row.alike} {pairs} alike; up to {share:.2g} % of cases could still differ"
+    within = f"maybe within your margin of {margin_text(row)}"
+    match row.open:
+        case "worse" | "better" | "different":
+            return f"{row.open}, {within}"
+        case "unseen":
+            if row.mde is None:
+                return "no difference seen"
+            effect = comparison_format(row).change(row.mde, row.scale)
+            return f"no difference seen; {effect} or more would have been"
+        case _:
+            return ""
 
 
 def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
@@ -122,28 +190,43 @@ def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """``83.3 % [66.4, 92.7] · needs at least 120``: the metric, its interval, what is missing."""
-    low, high = verdict.low, verdict.high
-    scale = "ratio" if verdict.basis.endswith("ratio") else "difference"
-    bounds = () if _relative(verdict) and scale == "ratio" else (low, high)
-    shown = (verdict.observed, verdict.bound if _relative(verdict) else None)
+    """``83.3 %, at least 66.4 % · …``: the metric, the bound that decides, what is missing.
+
+    For claims between arms ``90.0 % against 80.0 %, change +10.0 pp [+1.2, +18.8]``: the change and
+    interval that the row of their comparison has.
+    """
+    relative = verdict.scale is not None
+    bounds = () if verdict.scale == RATIO else (verdict.low, verdict.high)
+    shown = (verdict.observed, verdict.against)
     form = format_of(verdict.unit, shown, bounds)
     parts = []
     if verdict.observed is not None:
         parts.append(form.show(verdict.observed))
-    if low is not None and not _relative(verdict):
-        parts[-1] += " " + form.interval(low, high)
-    elif _relative(verdict):
-        interval = form.change_interval(low, high, scale)
-        parts[-1] += f" against {form.show(verdict.bound)}, change {interval}"
+    if relative:
+        scale = verdict.scale or RATIO
+        change = form.change(verdict.change, scale)
+        interval = form.change_interval(verdict.low, verdict.high, scale)
+        parts[-1] += f" against {form.show(verdict.against)}, change {change} {interval}"
+    else:
+        side = deciding_bound(verdict)
+        if side is not None:
+            word, bound = side
+            parts[-1] += f", {word} {form.show(bound)}"
     if verdict.reason:
         parts.append(verdict.reason)
-    elif verdict.needs:
-        cases = " cases" if verdict.basis.endswith("clustered by case") else ""
-        parts.append(f"needs at least {verdict.needs:,}{cases}")
+    if verdict.note:
+        parts.append(verdict.note)
     return " · ".join(parts)
 
 
-def _relative(verdict: Verdict) -> bool:
-    """Whether the interval is that of the change against another condition."""
-    return verdict.low is not None and verdict.basis.endswith((", ratio", ", difference"))
+def deciding_bound(verdict: Verdict) -> tuple[str, float] | None:
+    """Return the bound that gave the verdict on a number, and on which side it lies.
+
+    That which confirms, at 95 %; for a rejected claim that which rejects. One-sided, so it is
+    nearer than the end of the two-sided interval in the table of metrics.
+    """
+    lower = ("at least", verdict.low)
+    upper = ("at most", verdict.high)
+    wants_more = ">" in verdict.expectation
+    word, bound = lower if wants_more != (verdict.verdict == REJECTED) else upper
+    return None if bound is None else (word, bound)

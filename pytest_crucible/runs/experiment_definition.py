@@ -59,6 +59,9 @@ class Definition:
             Default: the value of ``--crucible-inconclusive``.
         margin: largest change between conditions that does not matter: one number (relative; for
             rates absolute), or one per metric.
+        primary: the metric that decides comparisons, or several of them, beside the success rate;
+            the others are shown. Default: those of ``expect``; without one, success rate, latency
+            and cost.
         metrics: declares numbers that the experiment records, and formulas over them: by name,
             ``lower``, ``higher``, or a `Metric` with unit, direction, range, margin, formula.
         failures: with ``fail``, a failed trial fails the session; with ``record``, the failure only
@@ -95,6 +98,7 @@ class Definition:
     pass_if: str | None = None
     inconclusive: str | None = None
     margin: float | Mapping[str, float] | None = None
+    primary: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
     failures: str = "fail"
     max_errors: float | None = None
@@ -149,6 +153,7 @@ OBEYED_BY: Mapping[str, tuple[str, ...]] = {
     "pass_if": (MARKER,),
     "inconclusive": (MARKER,),
     "margin": (MARKER,),
+    "primary": (MARKER,),
     "metrics": (MARKER, LIBRARY),
     "failures": (MARKER,),
     "max_errors": (MARKER,),
@@ -192,6 +197,7 @@ class Keywords(LibraryKeywords, total=False):
     pass_if: str | None
     inconclusive: Literal["fail", "pass", "warn"] | None
     margin: float | Mapping[str, float] | None
+    primary: str | Texts
     failures: Literal["fail", "record"] | None
     max_errors: float | str | None
     budget_usd: float | None
@@ -242,7 +248,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     _check_text("condition", given.get("condition"))
     _check_sources(given)
     axes, arms, given["conditions"] = _arms(given.get("conditions", ()))
-    for key in ("conditions", "tags", "expect", "slices"):
+    for key in ("conditions", "tags", "expect", "slices", "primary"):
         given[key] = _texts(key, given.get(key, ()))
     _check_conditions(given.get("condition"), axes or given["conditions"])
     _check_choice("scope", given.get("scope", "test"), SCOPES)
@@ -292,6 +298,8 @@ def _check_sources(given: Mapping[str, Any]) -> None:
 
 
 def _texts(key: str, value: object) -> tuple[str, ...]:
+    if key == "primary" and isinstance(value, str):
+        value = (value,)  # most experiments have one
     if isinstance(value, str):
         raise DefinitionError(f"{key} must be a list of strings, not one string: [{value!r}]?")
     if not isinstance(value, Iterable):

@@ -15,6 +15,7 @@ import pytest
 from pytest_crucible._clock import iso_from_us, wall_ns
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.judging import decisions_of, judged
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.events.pricing import genai_prices_version, pricers, read_prices
 from pytest_crucible.hooks.plugins import NO_PLUGINS, Plugins
@@ -27,7 +28,7 @@ from pytest_crucible.runs.manifest import name_and_version, surroundings, write_
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugins import session_plugins
 from pytest_crucible.session.settings import SETTINGS
-from pytest_crucible.stats.expectations import ERRORED, NOT_RUN, Verdict
+from pytest_crucible.stats.verdict import ERRORED, NOT_RUN, Verdict
 
 if TYPE_CHECKING:
     from pytest_crucible.analysis.run_comparison import RunComparison
@@ -89,6 +90,7 @@ def finish(
             notes = [*notes, f"{reported} attempts were reported, {recorded} are in the record"]
         results = finished.results = results.with_notes(notes)
         _compare(config, replace(run, manifest=around), results, finished)
+        results = finished.results
         _export(config, run, enrichers, finished, results)
         write_manifest(folder, {**around, **_manifest(config, run, results, finished)})
     except (CrucibleError, OSError) as error:
@@ -129,12 +131,16 @@ def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished
     baseline = config.stash[SETTINGS].baseline
     if baseline is None:
         return
-    from pytest_crucible.analysis.run_comparison import compare_runs
+    from pytest_crucible.analysis.run_comparison import draft_runs, judge_drafts
 
     try:
         base = open_recorded(baseline, plugins=finished.plugins)
         before = analyse(base, plugins=finished.plugins)
-        finished.comparison = compare_runs((base, before), (run, results))
+        draft = draft_runs((base, before), (run, results))
+        # What fails this session is one family: its claims, and the comparison with the baseline.
+        finished.comparison = judge_drafts([draft], decisions_of(results.experiments))[0]
+        experiments = judged(results.experiments, draft.decisions)
+        finished.results = replace(results, experiments=experiments)
     except (CrucibleError, OSError) as error:
         # Most likely a torn record: it could be opened when the session began.
         finished.problems.append(f"--crucible-baseline: {error}")

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, Metric
 from pytest_crucible.metrics.observations import Group
-from pytest_crucible.stats.formula_samples import formula_interval
-from pytest_crucible.stats.intervals import (
-    Interval,
-    NoIntervalError,
-    clopper_pearson,
-    mean_t,
-    quantile,
-    rate_size,
-    wilson,
-)
+from pytest_crucible.stats.bounds import bounds_of
+from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.metric_samples import sample_of
-from pytest_crucible.stats.samples import (
-    FORMULA,
-    QUANTILE,
-    RATE,
-    SAMPLED,
-    Sample,
-    refuse_unusable,
-)
+from pytest_crucible.stats.samples import QUANTILE, SAMPLED, Sample
 
 ALPHA = 0.05
 BARE = "a plugin gave only the number; declare it with formula= or values="
@@ -37,12 +23,13 @@ class Estimate:
 
     Attributes:
         value: the metric; None if nothing was recorded for it.
-        low, high: 95 % interval for display, in the unit of the metric; None if there is none.
+        low, high: 95 % interval, in the unit of the metric; None where there is no bound.
         n: number of observations.
         cases: number of cases that they come from; None if they belong to no case.
         exact: the value is a plain fact about this run (a total, a count), not an estimate. If the
             run was sampled, totals and counts of its events are estimates, too.
-        reason: why there is no interval, or no value.
+        reason: why there is no interval, or no bound on one side, or no value.
+        note: what the interval assumes.
         sample: the observations, for intervals at other levels.
         coverage: in how many trials it was recorded, and how many ran; None if in all.
         undefined: there is no value although everything was recorded: a formula divides by zero.
@@ -55,6 +42,7 @@ class Estimate:
     cases: int | None = None
     exact: bool = False
     reason: str | None = None
+    note: str | None = None
     sample: Sample | None = None
     coverage: tuple[int, int] | None = None
     undefined: bool = False
@@ -91,13 +79,20 @@ def estimate(
         undefined = sample.refusal is not None and not sample.absent
         return Estimate(value=None, reason=sample.refusal or reason, undefined=undefined)
     cases = sample.case_count
+    found = Estimate(value=point(sample), n=sample.n, cases=cases, sample=sample)
     try:
-        low, high = interval_for_display(sample, alpha)
+        bounds = bounds_of(sample, alpha / 2, alpha / 2)
     except NoIntervalError as error:
-        return Estimate(
-            value=point(sample), n=sample.n, cases=cases, reason=str(error), sample=sample
-        )
-    return Estimate(value=point(sample), low=low, high=high, n=sample.n, cases=cases, sample=sample)
+        return replace(found, reason=str(error))
+    if sample.kind == QUANTILE and (bounds.why_no_low or bounds.why_no_high):
+        return replace(found, reason=bounds.why_no_high or bounds.why_no_low)
+    return replace(
+        found,
+        low=bounds.low if math.isfinite(bounds.low) else None,
+        high=bounds.high if math.isfinite(bounds.high) else None,
+        reason=bounds.why_no_high or bounds.why_no_low,
+        note=bounds.note,
+    )
 
 
 def _is_bare(group: Group, path: str) -> bool:
@@ -119,43 +114,3 @@ def point(sample: Sample) -> float:
     if sample.kind == QUANTILE:
         return sample.quantile(sample.q)
     return sample.mean() * sample.factor
-
-
-def interval_for_display(sample: Sample, alpha: float) -> Interval:
-    """Return the interval to show: Wilson for rates, Student's for means, else order statistics.
-
-    Raises:
-        NoIntervalError: there is none, with the reason.
-    """
-    refuse_unusable(sample)
-    if sample.kind == FORMULA:
-        return formula_interval(sample, alpha)
-    if sample.kind == RATE:
-        size = rate_size(sample.values, sample.clusters(), alpha)
-        return wilson(float(sample.values.mean()) * size, size, alpha)
-    return _numeric_interval(sample, alpha)
-
-
-def interval_for_gate(sample: Sample, alpha: float) -> Interval:
-    """Return the interval to judge by: Clopper-Pearson for rates, else the interval to show.
-
-    A gate must keep its level for every true rate; Wilson's interval only does so on average.
-
-    Raises:
-        NoIntervalError: there is none, with the reason.
-    """
-    refuse_unusable(sample)
-    if sample.kind == FORMULA:
-        return formula_interval(sample, alpha)
-    if sample.kind == RATE:
-        size = rate_size(sample.values, sample.clusters(), alpha)
-        return clopper_pearson(float(sample.values.mean()) * size, size, alpha)
-    return _numeric_interval(sample, alpha)
-
-
-def _numeric_interval(sample: Sample, alpha: float) -> Interval:
-    clusters = sample.clusters()
-    if sample.kind == QUANTILE:
-        return quantile(sample.values, clusters, sample.q, alpha)
-    low, high = mean_t(sample.values, clusters, alpha)
-    return low * sample.factor, high * sample.factor

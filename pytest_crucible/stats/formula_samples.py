@@ -19,16 +19,18 @@ from pytest_crucible.metrics import formula
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.formula import NoValueError
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
-from pytest_crucible.stats.changes import Change, means, paired_means, widened
+from pytest_crucible.stats.bounded_changes import unpaired_bounded
+from pytest_crucible.stats.change import Change, guarded, paired_floor, refuse_below, within
 from pytest_crucible.stats.distributions import normal_isf, student_isf
 from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
     clopper_pearson,
-    newcombe,
     variance_of_mean,
 )
-from pytest_crucible.stats.samples import FORMULA, Floats, Sample, refuse_unusable
+from pytest_crucible.stats.mean_changes import independent_t, paired_t
+from pytest_crucible.stats.melded import Side
+from pytest_crucible.stats.samples import FORMULA, Floats, Sample
 
 _EMPTY = np.empty(0)
 
@@ -88,30 +90,35 @@ def _pseudo_values(
     return pseudo, None
 
 
-def formula_interval(sample: Sample, alpha: float) -> Interval:
-    """Return the interval of a formula; it stays within the declared range.
+def formula_bounds(sample: Sample, below: float, above: float) -> Interval:
+    """Return the bounds of a formula; they stay within the declared range.
 
     With a range of two ends: Clopper and Pearson's on the effective size, as of a rate (Korn and
     Graubard 1998), which holds its level near the ends, where Student's t does not. Else Student's
     t on the pseudo-values.
 
+    Args:
+        sample: pseudo-values, one per case.
+        below, above: error of the lower and of the upper bound.
+
     Raises:
-        NoIntervalError: there is none, with the reason.
+        NoIntervalError: there are none, with the reason.
     """
-    refuse_unusable(sample)
     low, high = sample.limits
     if low is not None and high is not None:
-        share, size = effective_share(sample, alpha)
-        lower, upper = clopper_pearson(share * size, size, alpha)
+        share, size = effective_share(sample, 2 * below)
+        lower = clopper_pearson(share * size, size, 2 * below)[0]
+        share, size = effective_share(sample, 2 * above)
+        upper = clopper_pearson(share * size, size, 2 * above)[1]
         return low + lower * (high - low), low + upper * (high - low)
     variance = _variance(sample)
     if not variance:
         raise NoIntervalError("no case changes it: no spread to measure; declare its range")
-    half = student_isf(alpha / 2, _counting(sample) - 1) * math.sqrt(variance)
-    value = sample.mean()
+    error, df, value = math.sqrt(variance), counting(sample) - 1, sample.mean()
+    lower, upper = value - student_isf(below, df) * error, value + student_isf(above, df) * error
     return (
-        value - half if low is None else max(low, value - half),
-        value + half if high is None else min(high, value + half),
+        lower if low is None else max(low, lower),
+        upper if high is None else min(high, upper),
     )
 
 
@@ -124,7 +131,7 @@ def _variance(sample: Sample) -> float:
     return float(sample.values.var(ddof=0)) / (sample.n - 1)
 
 
-def _counting(sample: Sample) -> int:
+def counting(sample: Sample) -> int:
     """Return the number of independent units whose numbers are not all 0, at most."""
     return min(sample.counting, sample.units)
 
@@ -145,47 +152,49 @@ def effective_share(sample: Sample, alpha: float) -> tuple[float, float]:
         raise NoIntervalError(f"it is not in its range, {low:g} to {high:g}")
     share = min(1.0, max(0.0, share))
     variance = _variance(sample) / (high - low) ** 2
-    few = normal_isf(alpha / 2) / student_isf(alpha / 2, _counting(sample) - 1)
+    few = normal_isf(alpha / 2) / student_isf(alpha / 2, counting(sample) - 1)
     spread = share * (1 - share)
     if spread < 1e-9 or variance < 1e-15:
-        return share, float(_counting(sample))
+        return share, float(counting(sample))
     return share, spread / variance * few**2
 
 
-def formula_change(before: Sample, after: Sample, pairs: Pairs | None) -> Change:
-    """Return the change of a formula: t on the differences of pseudo-values, in pairs or Welch's.
+def formula_change(
+    before: Sample, after: Sample, alpha: float, pairs: Pairs | None, factor: float = 1.0
+) -> Change:
+    """Return the change of a formula: t on the differences of pseudo-values.
+
+    In pairs; else, with a range of two ends, from both sides' effective sizes, or Welch's.
 
     Args:
         before, after: the samples of both sides.
+        alpha: error of both sides together.
         pairs: the pseudo-values of matched cases, and their clusters; None if no cases match.
+        factor: the change is candidate − ``factor`` × baseline.
 
     Raises:
         NoIntervalError: there are too few cases.
     """
     low, high = after.limits
-    if pairs is None:
-        change = means(before.values, after.values, (before.clusters(), after.clusters()))
-        if low is None or high is None:
-            return change
-        width = high - low
-
-        def unpaired(alpha: float) -> Interval:
-            (p1, n1), (p2, n2) = (effective_share(side, alpha) for side in (before, after))
-            below, above = newcombe(p1 * n1, n1, p2 * n2, n2, alpha)
-            return below * width, above * width
-
-        return replace(change, interval=unpaired, method="Welch, Newcombe on effective sizes")
-    change = paired_means(*pairs)
+    cases = min(counting(before), counting(after))
+    if pairs is not None:
+        refuse_below(paired_floor(cases), alpha, f"{cases} cases that count")
+        change = paired_t(factor * pairs[0], pairs[1], alpha, pairs[2])
+        change = replace(change, method="paired t on jackknife values")
+    elif low is None or high is None:
+        clusters = before.clusters(), after.clusters()
+        return independent_t(factor * before.values, after.values, alpha, clusters)
+    else:
+        sides = [
+            Side.of_share(*effective_share(side, alpha), (low, high)) for side in (before, after)
+        ]
+        n = (before.units, after.units)
+        change = unpaired_bounded(sides[0], sides[1], alpha, n, cases, factor)
+        change = replace(change, method="melded, on effective sizes")
     if low is None or high is None:
         return change
-    width, counting = high - low, min(_counting(before), _counting(after))
-
-    def paired(alpha: float) -> Interval:
-        share = tuple(bound / width for bound in change.interval(alpha))
-        below, above = widened((share[0], share[1]), change.estimate / width, counting, alpha)
-        return below * width, above * width
-
-    return replace(change, interval=paired, method="paired t on jackknife values")
+    change = guarded(change, cases, alpha, high - low)
+    return within(change, low - factor * high, high - factor * low)
 
 
 def _sums(

@@ -21,7 +21,6 @@ from pytest_crucible.stats.distributions import (
     beta_isf,
     beta_ppf,
     binomial_tails,
-    normal_isf,
     student_isf,
 )
 
@@ -34,8 +33,10 @@ class NoIntervalError(ValueError):
     """There is no interval; the message says why and appears in reports."""
 
 
-def wilson(successes: float, n: float, alpha: float) -> Interval:
-    """Return Wilson's score interval of a proportion (Wilson 1927), for display.
+def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
+    """Return the exact interval of a proportion (Clopper and Pearson 1934).
+
+    With effective sizes this is the interval of Korn and Graubard (1998).
 
     Args:
         successes: number of successes; may be fractional, of an effective size.
@@ -44,21 +45,6 @@ def wilson(successes: float, n: float, alpha: float) -> Interval:
 
     Raises:
         NoIntervalError: ``n`` is 0.
-    """
-    if n <= 0:
-        raise NoIntervalError("no trials")
-    z = normal_isf(alpha / 2)
-    p, square = successes / n, z * z
-    centre = (p + square / (2 * n)) / (1 + square / n)
-    half = z / (1 + square / n) * math.sqrt(max(0.0, p * (1 - p) / n + square / (4 * n * n)))
-    return max(0.0, centre - half) if p > 0 else 0.0, min(1.0, centre + half) if p < 1 else 1.0
-
-
-def clopper_pearson(successes: float, n: float, alpha: float) -> Interval:
-    """Return the exact interval of a proportion (Clopper and Pearson 1934), for gates.
-
-    With effective sizes this is the interval of Korn and Graubard (1998). Arguments and errors as
-    for `wilson`.
     """
     if n <= 0:
         raise NoIntervalError("no trials")
@@ -91,17 +77,38 @@ def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, floa
     n = values.size
     if n < 2:
         raise NoIntervalError(f"{n} value{'s' * (n != 1)}: no spread to measure")
-    if clusters is None:
-        return float(values.var(ddof=1)) / n, n - 1
-    sums, sizes = cluster_sums(values - values.mean(), clusters)
-    groups = sizes.size
-    if groups < 2:
-        raise NoIntervalError("one case: repeated trials of it say nothing about other cases")
-    variance = groups / (groups - 1) * float((sums**2).sum()) / n**2
+    variance, df = covariance_of_means(values, values, clusters), degrees_of_freedom(n, clusters)
     if math.isclose(variance, 0.0, abs_tol=1e-18 * float((values**2).sum() or 1.0)):
         # All cases have the same mean by chance, which is no reason to be certain.
         variance = float(values.var(ddof=1)) / n
-    return variance, _cluster_df(sizes / n)
+    return variance, df
+
+
+def covariance_of_means(x: Floats, y: Floats, clusters: Ints | None) -> float:
+    """Return the covariance of two means over the same cases, as `variance_of_mean` does.
+
+    Args:
+        x, y: two values per case, at least two cases, shape ``(n,)``.
+        clusters: as above.
+
+    Raises:
+        NoIntervalError: there are fewer than two clusters.
+    """
+    n, dx, dy = x.size, x - x.mean(), y - y.mean()
+    if clusters is None:
+        return float((dx * dy).sum()) / (n - 1) / n
+    (sums_x, sizes), (sums_y, _) = cluster_sums(dx, clusters), cluster_sums(dy, clusters)
+    groups = sizes.size
+    if groups < 2:
+        raise NoIntervalError("one case: repeated trials of it say nothing about other cases")
+    return groups / (groups - 1) * float((sums_x * sums_y).sum()) / n**2
+
+
+def degrees_of_freedom(n: int, clusters: Ints | None) -> float:
+    """Return those of `variance_of_mean`."""
+    if clusters is None:
+        return n - 1
+    return _cluster_df(cluster_sums(np.zeros(n), clusters)[1] / n)
 
 
 def _cluster_df(shares: Floats) -> float:
@@ -162,46 +169,45 @@ def rate_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
     return max(worth * n, effective_size(np.ones(n), clusters, alpha))
 
 
-def mean_t(values: Floats, clusters: Ints | None, alpha: float) -> Interval:
-    """Return Student's interval of a mean (Student 1908); clusters: see `variance_of_mean`.
-
-    Raises:
-        NoIntervalError: there are too few values or cases, or all values are the same.
-    """
-    variance, df = variance_of_mean(values, clusters)
-    if float(np.ptp(values)) == 0.0:
-        raise NoIntervalError(f"all {values.size} values are the same")
-    half = student_isf(alpha / 2, df) * math.sqrt(variance)
-    mean = float(values.mean())
-    return mean - half, mean + half
-
-
 def smallest_n(q: float, alpha: float) -> int:
     """Return how many observations a finite two-sided interval of the ``q`` quantile needs."""
     return math.ceil(max(math.log(alpha / 2) / math.log(p) for p in (q, 1 - q)))
 
 
-def quantile(values: Floats, clusters: Ints | None, q: float, alpha: float) -> Interval:
-    """Return the distribution-free interval of a quantile (order statistics, Conover 1999, 3.2).
+def quantile_bounds(
+    values: Floats, clusters: Ints | None, q: float, below: float, above: float
+) -> Interval:
+    """Return distribution-free bounds of a quantile (order statistics, Conover 1999, 3.2).
 
-    With clusters: from the interval of the rate "is below the quantile" on its effective size
+    With clusters: from the bounds of the rate "is below the quantile" on its effective size
     (Woodruff 1952).
 
-    Raises:
-        NoIntervalError: there are too few observations for a finite interval.
+    Args:
+        values, clusters: as above.
+        q: which quantile, between 0 and 1.
+        below, above: error of the lower and of the upper bound.
+
+    Returns:
+        The bounds; −∞ or ∞ where there are too few observations for one.
     """
-    n = values.size
-    needed = smallest_n(q, alpha)
-    ordered = np.sort(values)
-    if n < needed:
-        raise NoIntervalError(f"needs at least {needed} observations, has {n}")
-    if clusters is None or np.count_nonzero(np.bincount(clusters)) == n:
-        low, high = binomial_tails(alpha / 2, n, q)
-        return float(ordered[max(low, 1) - 1]), float(ordered[min(high + 1, n) - 1])
-    size = quantile_size(values, clusters, q, alpha)
-    low_p, high_p = clopper_pearson(q * size, size, alpha)
-    low, high = math.floor(low_p * n), math.ceil(high_p * n)
-    return float(ordered[max(low, 1) - 1]), float(ordered[min(high, n) - 1])
+    n, ordered = values.size, np.sort(values)
+    if clusters is None:
+        low, high = binomial_tails(below, n, q)[0], binomial_tails(above, n, q)[1]
+        return (
+            float(ordered[low - 1]) if low >= 1 else -math.inf,
+            float(ordered[high]) if high < n else math.inf,
+        )
+    is_below = (values <= np.quantile(values, q)).astype(np.float64)
+    lower, upper = -math.inf, math.inf
+    size = rate_size(is_below, clusters, 2 * below)
+    if (1 - q) ** size <= below:
+        share = clopper_pearson(q * size, size, 2 * below)[0]
+        lower = float(ordered[max(math.floor(share * n), 1) - 1])
+    size = rate_size(is_below, clusters, 2 * above)
+    if q**size <= above:
+        share = clopper_pearson(q * size, size, 2 * above)[1]
+        upper = float(ordered[min(math.ceil(share * n), n) - 1])
+    return lower, upper
 
 
 def quantile_size(values: Floats, clusters: Ints, q: float, alpha: float) -> float:
@@ -218,65 +224,3 @@ def quantile_size(values: Floats, clusters: Ints, q: float, alpha: float) -> flo
             f"{values.size} clustered in cases are worth {size:.0f}"
         )
     return size
-
-
-def newcombe(
-    x1: float, n1: float, x2: float, n2: float, alpha: float, factor: float = 1.0
-) -> Interval:
-    """Return the interval of ``x2/n2 − factor · x1/n1``, from two Wilson intervals.
-
-    Newcombe (1998, method 10); with a factor Zou and Donner (2008).
-
-    Args:
-        x1, n1: successes and trials of the baseline, or effective sizes.
-        x2, n2: the same of the candidate.
-        alpha: error of both sides together.
-        factor: of the baseline's rate, at least 0.
-
-    Raises:
-        NoIntervalError: one side has no trials.
-    """
-    (low1, high1), (low2, high2) = wilson(x1, n1, alpha), wilson(x2, n2, alpha)
-    p1, p2 = x1 / n1, x2 / n2
-    difference = p2 - factor * p1
-    return (
-        difference - math.hypot(p2 - low2, factor * (high1 - p1)),
-        difference + math.hypot(high2 - p2, factor * (p1 - low1)),
-    )
-
-
-def newcombe_paired(both: int, first: int, second: int, neither: int, alpha: float) -> Interval:
-    """Return the interval of the difference of paired proportions, second minus first.
-
-    Newcombe (1998b, method 10).
-
-    Args:
-        both: number of pairs in which both succeed.
-        first: pairs in which only the first succeeds.
-        second: pairs in which only the second succeeds.
-        neither: pairs in which none succeeds.
-        alpha: error of both sides together.
-
-    Raises:
-        NoIntervalError: there are no pairs.
-    """
-    n = both + first + second + neither
-    if n == 0:
-        raise NoIntervalError("no pairs")
-    x1, x2 = both + first, both + second
-    (low1, high1), (low2, high2) = wilson(x1, n, alpha), wilson(x2, n, alpha)
-    p1, p2 = x1 / n, x2 / n
-    margins = x1 * (n - x1) * x2 * (n - x2)
-    product = both * neither - first * second
-    # Newcombe corrects the correlation for continuity only if the association is positive.
-    numerator = max(product - n / 2, 0.0) if product > 0 else float(product)
-    phi = numerator / math.sqrt(margins) if margins else 0.0
-
-    def distance(a: float, b: float) -> float:
-        return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
-
-    difference = p2 - p1
-    return (
-        difference - distance(p2 - low2, high1 - p1),
-        difference + distance(high2 - p2, p1 - low1),
-    )

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.stats import changes, percentiles
-from pytest_crucible.stats.changes import Change
-from pytest_crucible.stats.formula_samples import formula_change
+from pytest_crucible.stats.bounded_changes import paired_bounded, unpaired_bounded
+from pytest_crucible.stats.bounds import independent
+from pytest_crucible.stats.change import (
+    Change,
+    Floats,
+    Ints,
+    arrangements_p,
+    paired_floor,
+    unpaired_floor,
+)
+from pytest_crucible.stats.formula_samples import counting, formula_change
 from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.mean_changes import (
+    independent_t,
+    mean_ratio,
+    paired_mean_ratio,
+    paired_t,
+    units,
+)
+from pytest_crucible.stats.melded import Side
 from pytest_crucible.stats.metric_samples import (
     PER_TRIAL,
 )
+from pytest_crucible.stats.percentiles import FLOOR, quantile_ratio
+from pytest_crucible.stats.rank_changes import log_shift, paired_log_ratio
 from pytest_crucible.stats.samples import (
     FORMULA,
     QUANTILE,
-    RATE,
     TYPICAL,
-    Floats,
-    Ints,
     Sample,
     refuse_unusable,
 )
@@ -39,59 +56,142 @@ def centre(sample: Sample, metric: Metric) -> float | None:
     return sample.mean() * sample.factor
 
 
-def change_of(before: Sample, after: Sample, *, typical: bool = False) -> Change:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about a change.
+
+    Attributes:
+        typical: about typical values (medians), not means.
+        factor: the change is candidate − ``factor`` × baseline; for ratios without meaning.
+        difference: in the unit of the metric, although its changes are shown as ratios.
+    """
+
+    typical: bool = False
+    factor: float = 1.0
+    difference: bool = False
+
+
+ROW = Question()
+"""What a row of a comparison asks of most metrics."""
+
+
+def ratio_scale(before: Sample, after: Sample, question: Question = ROW) -> bool:
+    """Whether the change of these samples is a ratio."""
+    if question.difference or before.kind == FORMULA or _bounded(before, after):
+        return False
+    if before.kind == QUANTILE or question.typical:
+        return True
+    least = min(before.values.min(initial=0.0), after.values.min(initial=0.0))
+    return bool(least >= 0 and before.values.any())
+
+
+def change_of(before: Sample, after: Sample, alpha: float, question: Question = ROW) -> Change:
     """Return the change of one metric, by the method that fits the samples.
 
     Args:
         before, after: the observations of baseline and candidate.
-        typical: compare typical values (medians), not means.
+        alpha: error of both sides of the interval together.
+        question: what is asked.
 
     Raises:
         NoIntervalError: the samples admit no interval, with the reason.
     """
     refuse_unusable(before, after)
+    factor = question.factor
     if before.kind == FORMULA:
-        return formula_change(before, after, _pairs(before, after))
-    if before.kind == RATE and after.kind == RATE:
-        pairs = _pairs(before, after)
-        return changes.paired_rates(*pairs) if pairs else changes.rates(before, after)
+        return formula_change(before, after, alpha, _pairs(before, after), factor)
+    ends = _bounded(before, after)
+    if ends:
+        return _bounded_change(before, after, alpha, ends, factor)
     if before.kind == QUANTILE:
         if min(before.values.min(), after.values.min()) <= 0:
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
         paired = _pairs(before, after) is not None
-        return percentiles.quantile_ratio(before, after, before.q, paired)
-    if typical:  # not for cost and tokens: users pay the mean, outliers included
-        positive = min(before.values.min(), after.values.min()) > 0
-        if positive:
-            return _skewed(before, after)
-    return average_change(before, after)
+        return quantile_ratio(before, after, before.q, alpha, paired=paired)
+    if question.typical and not question.difference:
+        return _typical_change(before, after, alpha)
+    return _mean_change(before, after, alpha, question)
 
 
-def _skewed(before: Sample, after: Sample) -> Change:
+def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:
+    if min(before.values.min(), after.values.min()) <= 0:
+        raise NoIntervalError("a typical change is a ratio: needs values above 0")
     pairs = _pairs(before, after, logs=True)
     if pairs:
-        return changes.paired_log_ratio(*pairs)
+        return paired_log_ratio(pairs[0], pairs[1], alpha, pairs[2])
     (old, old_clusters), (new, new_clusters) = (
         _independent(side, logs=True) for side in (before, after)
     )
-    return changes.log_shift(old, new, (old_clusters, new_clusters))
+    return log_shift(old, new, alpha, (old_clusters, new_clusters))
 
 
-def average_change(before: Sample, after: Sample, factor: float = 1.0) -> Change:
-    """Return the difference of means, candidate − ``factor`` × baseline; in pairs if cases match.
-
-    Args:
-        before, after: the observations of baseline and candidate.
-        factor: of the baseline.
-
-    Raises:
-        NoIntervalError: there are too few values.
-    """
+def _mean_change(before: Sample, after: Sample, alpha: float, question: Question) -> Change:
+    """Return the change of a mean: users pay the mean, outliers included, so no ranks."""
+    as_ratio = ratio_scale(before, after, question)
     pairs = _pairs(before, after)
     if pairs:
-        return changes.paired_means(factor * pairs[0], pairs[1], pairs[2])
+        if as_ratio:
+            return paired_mean_ratio(pairs[0], pairs[1], alpha, pairs[2])
+        return paired_t(question.factor * pairs[0], pairs[1], alpha, pairs[2])
     (old, old_clusters), (new, new_clusters) = map(_independent, (before, after))
-    return changes.means(factor * old, new, (old_clusters, new_clusters))
+    clusters = old_clusters, new_clusters
+    if as_ratio:
+        return mean_ratio(old, new, alpha, clusters)
+    return independent_t(question.factor * old, new, alpha, clusters)
+
+
+def _bounded(before: Sample, after: Sample) -> tuple[float, float] | None:
+    """Return the ends of the values, if both sides have the same two."""
+    if QUANTILE in (before.kind, after.kind) or FORMULA in (before.kind, after.kind):
+        return None
+    low, high = after.ends
+    if low is None or high is None or before.ends != after.ends:
+        return None
+    return low, high
+
+
+def _bounded_change(
+    before: Sample, after: Sample, alpha: float, ends: tuple[float, float], factor: float
+) -> Change:
+    pairs = _pairs(before, after)
+    if pairs:
+        return paired_bounded(pairs[0], pairs[1], alpha, ends, pairs[2], factor)
+    sides = [Side.of_values(*independent(side), ends) for side in (before, after)]
+    sizes = (before.units, after.units)
+    return unpaired_bounded(sides[0], sides[1], alpha, sizes, min(sizes), factor)
+
+
+# --- what the sizes alone allow ---------------------------------------------------------------
+
+
+def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
+    """Return the smallest one-sided p that the number of observations allows; 1 if none.
+
+    A test that cannot reach its level spends none of it (Tarone 1990).
+    """
+    if not before.n or not after.n:
+        return 1.0
+    try:
+        refuse_unusable(before, after)
+    except NoIntervalError:
+        return 1.0
+    pairs = _pairs(before, after)
+    n, m = before.units, after.units
+    if pairs:
+        n = m = units(pairs[0].size, pairs[2])
+    if before.kind == FORMULA:
+        n, m = counting(before), counting(after)
+        return paired_floor(min(n, m)) if pairs else unpaired_floor(n, m)
+    if _bounded(before, after):
+        return 2.0 ** -min(n, 500) if pairs else arrangements_p(n, m)
+    if before.kind == QUANTILE:
+        reachable = min(before.q, 1 - before.q) ** min(before.n, after.n)
+        wide = max(before.q, 1 - before.q) ** min(before.n, after.n)
+        return max(FLOOR, reachable, wide)
+    return paired_floor(n) if pairs else unpaired_floor(n, m)
+
+
+# --- pairs ------------------------------------------------------------------------------------
 
 
 def _independent(sample: Sample, logs: bool = False) -> tuple[Floats, Ints | None]:
@@ -136,3 +236,16 @@ def _indices(names: tuple[str, ...], others: tuple[str, ...]) -> Ints:
     """
     by_name = {name: index for index, name in enumerate(names)}
     return np.array([by_name.get(name, -1) for name in others], dtype=np.int64)
+
+
+def in_unit(sample: Sample) -> Sample:
+    """Return the sample with its values in the unit of the metric (``cost.per_1k``: × 1,000)."""
+    if sample.factor == 1.0:
+        return sample
+    low, high = (None if end is None else end * sample.factor for end in sample.limits)
+    return replace(sample, values=sample.values * sample.factor, factor=1.0, limits=(low, high))
+
+
+def finite(change: Change) -> bool:
+    """Whether both bounds and the change are numbers."""
+    return all(map(math.isfinite, (change.low, change.high, change.estimate)))

@@ -50,7 +50,21 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
         sample = formula_sample(group, metric)
     else:
         sample = _shaped(_DRAWS[metric.drawn](group, metric), metric.statistic)
-    return None if sample is None else in_clusters(group, sample)
+    return None if sample is None else in_clusters(group, _limited(sample, metric))
+
+
+def _limited(sample: Sample, metric: Metric) -> Sample:
+    """Add the range of the values: the declared one, else what the values themselves suggest."""
+    if sample.kind not in (MEAN, QUANTILE) or not sample.n:
+        return sample
+    if metric.statistic in ("steps", "best_step"):  # of a curve, not values of the number
+        return replace(sample, limits=(0.0, None))
+    if metric.range != (None, None):
+        return replace(sample, limits=metric.range)
+    least, most = float(sample.values.min()), float(sample.values.max())
+    if least < 0:
+        return sample
+    return replace(sample, limits=(0.0, 1.0 if most <= 1 else None), assumed=most <= 1)
 
 
 def in_clusters(group: Group, sample: Sample) -> Sample:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible.stats.changes import RATIO, Change
+from pytest_crucible.stats.change import RATIO, Change, guarded
 from pytest_crucible.stats.distributions import normal_isf, normal_sf
 from pytest_crucible.stats.intervals import (
-    Interval,
     NoIntervalError,
-    quantile,
+    quantile_bounds,
     quantile_size,
     smallest_n,
 )
 from pytest_crucible.stats.samples import Floats, Ints, Sample
 
-ALPHA = 0.05
 MOST = 5_000
 """With more values per side, order statistics replace the bootstrap over cases."""
-RESAMPLES = 2_000
+RESAMPLES, MOST_RESAMPLES = 2_000, 10_000
+"""How many resamples; more where decisions are many, so that levels are small."""
+_FINEST = 40 / MOST_RESAMPLES
+FLOOR = 20 / MOST_RESAMPLES
+"""The smallest one-sided p that so many resamples tell well enough."""
 SEED = 20_240_601
 """Seed of every bootstrap; fixed, so that judging an artifact again gives the same verdict."""
 _BATCH = 200
 
 
-def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change:
+def quantile_ratio(base: Sample, cand: Sample, q: float, alpha: float, *, paired: bool) -> Change:
     """Return the ratio of a percentile of positive values, candidate to baseline.
 
     Percentile bootstrap (Efron 1979): draw cases (or clusters) with replacement, with all their
@@ -37,58 +40,76 @@ def quantile_ratio(base: Sample, cand: Sample, q: float, paired: bool) -> Change
         base: the baseline.
         cand: the candidate.
         q: which quantile, between 0 and 1.
+        alpha: error of both sides together.
         paired: whether the cases of both sides match.
 
     Raises:
         NoIntervalError: there are too few observations for this percentile.
     """
-    needed = smallest_n(q, ALPHA)
+    needed = smallest_n(q, alpha)
     if min(base.n, cand.n) < needed:
-        raise NoIntervalError(
-            f"p{q * 100:g} needs at least {needed} observations per side, has {base.n} and {cand.n}"
-        )
+        have = " and ".join(dict.fromkeys(f"{side.n}" for side in (base, cand)))
+        raise NoIntervalError(f"too few for p{q * 100:g}: {have} of {needed}")
     for side in (base, cand):
         clusters = side.clusters()
         if clusters is not None:
-            quantile_size(side.values, clusters, q, ALPHA)
+            quantile_size(side.values, clusters, q, alpha)
+    if alpha < _FINEST:
+        raise NoIntervalError(f"p{q * 100:g}: too many decisions for {MOST_RESAMPLES:,} resamples")
     units = (base.units, cand.units)
     ends = [math.log(float(np.quantile(side.values, q))) for side in (base, cand)]
     estimate = ends[1] - ends[0]
     together = paired or base.clusters() is not None or cand.clusters() is not None
     if together and max(base.n, cand.n) > MOST:
-        return _large(base, cand, q, estimate)
+        change = _large(base, cand, q, alpha, estimate)
+    else:
+        change = _bootstrap(base, cand, q, alpha, paired=paired)
+    same = max(float(np.ptp(side.values)) for side in (base, cand)) == 0.0
+    change = replace(
+        change,
+        estimate=math.exp(estimate),
+        low=min(math.exp(change.low), math.exp(estimate)),
+        high=max(math.exp(change.high), math.exp(estimate)),
+        n=(units[0],) if paired else units,
+        alike=min(units) if same else None,
+    )
+    return guarded(change, min(units), alpha)
+
+
+def _bootstrap(base: Sample, cand: Sample, q: float, alpha: float, *, paired: bool) -> Change:
+    """Return the change of the logarithm by resampling."""
+    resamples = RESAMPLES if alpha >= 40 / RESAMPLES else MOST_RESAMPLES
     rng = np.random.default_rng(SEED)
     if paired:
-        logs = _resampled_pairs(base, cand, q, rng)
+        logs = _resampled_pairs(base, cand, q, rng, resamples)
     else:
-        logs = _resampled_alone(cand, q, rng) - _resampled_alone(base, q, rng)
-
-    def interval(alpha: float) -> Interval:
-        if alpha < 4 / RESAMPLES:
-            raise NoIntervalError(f"{RESAMPLES} resamples are too few for this level")
-        low, high = np.quantile(logs, (alpha / 2, 1 - alpha / 2))
-        return math.exp(float(low)), math.exp(float(high))
-
+        logs = _resampled_alone(cand, q, rng, resamples) - _resampled_alone(base, q, rng, resamples)
+    logs.sort()
+    cut = math.floor(alpha / 2 * (resamples + 1))
+    low, high = float(logs[cut - 1]), float(logs[resamples - cut])
     tail = min(int((logs <= 0).sum()), int((logs >= 0).sum()))
-    p = min(1.0, 2 * (tail + 1) / (RESAMPLES + 1))
-    method = f"bootstrap over cases, {RESAMPLES} resamples, seed {SEED}"
-    return Change(RATIO, math.exp(estimate), interval, p, None, method, units)
+    p = min(1.0, 2 * (tail + 1) / (resamples + 1))
+    method = f"bootstrap over cases, {resamples:,} resamples, seed {SEED}"
+    error = (high - low) / 2 / normal_isf(alpha / 2)
+    return Change(RATIO, 0.0, low, high, p, error, None, method, ())
 
 
-def _resampled_alone(sample: Sample, q: float, rng: np.random.Generator) -> Floats:
-    """Return the log of the percentile in every resample of one side, shape ``(RESAMPLES,)``."""
+def _resampled_alone(sample: Sample, q: float, rng: np.random.Generator, resamples: int) -> Floats:
+    """Return the log of the percentile in every resample of one side, shape ``(resamples,)``."""
     clusters = sample.clusters()
     if clusters is not None:
-        return _resampled(sample.values, clusters, q, rng)
+        return _resampled(sample.values, clusters, q, rng, resamples)
     # Draw the rank of the resample's percentile directly: an order statistic of n uniform ranks.
     rank = math.ceil(q * sample.n)
-    drawn = rng.beta(rank, sample.n + 1 - rank, RESAMPLES) * sample.n
+    drawn = rng.beta(rank, sample.n + 1 - rank, resamples) * sample.n
     logs: Floats = np.log(np.sort(sample.values)[np.minimum(drawn.astype(int), sample.n - 1)])
     return logs
 
 
-def _resampled_pairs(base: Sample, cand: Sample, q: float, rng: np.random.Generator) -> Floats:
-    """Return the log ratio in every resample, shape ``(RESAMPLES,)``; match cases by name."""
+def _resampled_pairs(
+    base: Sample, cand: Sample, q: float, rng: np.random.Generator, resamples: int
+) -> Floats:
+    """Return the log ratio in every resample, shape ``(resamples,)``; match cases by name."""
     assert base.cases is not None
     assert cand.cases is not None
     indices = {name: index for index, name in enumerate(base.names)}
@@ -101,13 +122,18 @@ def _resampled_pairs(base: Sample, cand: Sample, q: float, rng: np.random.Genera
         first, second = belongs[first], belongs[second]
     together = np.concatenate([first, second])
     values = np.concatenate([base.values, cand.values])
-    return _resampled(values, together, q, rng, base.n)
+    return _resampled(values, together, q, rng, resamples, base.n)
 
 
 def _resampled(
-    values: Floats, cases: Ints, q: float, rng: np.random.Generator, split: int | None = None
+    values: Floats,
+    cases: Ints,
+    q: float,
+    rng: np.random.Generator,
+    resamples: int,
+    split: int | None = None,
 ) -> Floats:
-    """Return the log of the percentile in every resample, shape ``(RESAMPLES,)``.
+    """Return the log of the percentile in every resample, shape ``(resamples,)``.
 
     Works in batches, so that memory stays bounded.
 
@@ -116,6 +142,7 @@ def _resampled(
         cases: case of every value, shape ``(n,)``.
         q: which quantile.
         rng: source of random numbers.
+        resamples: how many.
         split: row of the first value of the candidate. If given, the result is the log of the
             candidate's percentile minus that of the baseline, which is before this row.
     """
@@ -125,7 +152,7 @@ def _resampled(
     sides = [slice(None)] if split is None else [slice(split), slice(split, None)]
     orders = [np.argsort(values[side]) for side in sides]
     batches = []
-    for _ in range(RESAMPLES // _BATCH):
+    for _ in range(resamples // _BATCH):
         drawn = rows + rng.integers(size, size=(_BATCH, size))
         draws = np.bincount(drawn.ravel(), minlength=_BATCH * size).reshape(_BATCH, size)
         logs = [
@@ -150,26 +177,25 @@ def _weighted_log(ordered: Floats, weights: NDArray[np.int64], q: float) -> Floa
     return logs
 
 
-def _large(base: Sample, cand: Sample, q: float, estimate: float) -> Change:
+def _large(base: Sample, cand: Sample, q: float, alpha: float, estimate: float) -> Change:
     """Combine the order-statistic intervals of both sides by their widths (Woodruff 1952)."""
-    error, level = 0.0, ALPHA
-    for level in (ALPHA, 1e-6):  # with many equal values, a narrow interval has no width
+    error, level = 0.0, alpha
+    for level in (alpha, 1e-6):  # with many equal values, a narrow interval has no width
         error = math.hypot(*(_log_width(side, q, level) for side in (base, cand)))
         if error:
             break
-
-    def interval(alpha: float) -> Interval:
-        half = normal_isf(alpha / 2) * error
-        return math.exp(estimate - half), math.exp(estimate + half)
-
+    half = normal_isf(alpha / 2) * error
     p = 1.0 if estimate == 0 else level
     if error:
         p = 2 * normal_sf(abs(estimate) / error)
-    units = (base.units, cand.units)
-    return Change(RATIO, math.exp(estimate), interval, p, None, "order statistics", units)
+    return Change(
+        RATIO, 0.0, estimate - half, estimate + half, p, error, None, "order statistics", ()
+    )
 
 
 def _log_width(sample: Sample, q: float, alpha: float) -> float:
     """Return the standard error of the log percentile for which a normal interval is as wide."""
-    low, high = quantile(sample.values, sample.clusters(), q, alpha)
+    low, high = quantile_bounds(sample.values, sample.clusters(), q, alpha / 2, alpha / 2)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise NoIntervalError(f"too few for p{q * 100:g}: {sample.n}")
     return (math.log(high) - math.log(low)) / (2 * normal_isf(alpha / 2))

@@ -39,7 +39,8 @@ class Sample:
         weights: shape ``(n,)``: how many values each value stands for; None if the run was not
             sampled.
         belongs: for every case the index of its cluster; None: each is a cluster of its own.
-        limits: the declared range of a FORMULA.
+        limits: the range of the values; of a FORMULA, of the metric. None: no end is known.
+        assumed: whether nobody declared ``limits``: all values lie between them.
         counting: of a FORMULA, the number of cases whose numbers are not all 0.
         refusal: why there is no interval; without values: why there is no metric.
         absent: whether that is because nobody recorded it.
@@ -55,6 +56,7 @@ class Sample:
     weights: Floats | None = None
     belongs: Ints | None = None
     limits: Range = (None, None)
+    assumed: bool = False
     counting: int = 0
     refusal: str | None = None
     absent: bool = False
@@ -63,6 +65,11 @@ class Sample:
     def n(self) -> int:
         """Number of values."""
         return int(self.values.size)
+
+    @property
+    def ends(self) -> Range:
+        """Smallest and largest possible value; None where nobody knows."""
+        return (0.0, 1.0) if self.kind == RATE else self.limits
 
     @property
     def units(self) -> int:

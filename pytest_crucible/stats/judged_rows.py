@@ -1,0 +1,91 @@
+"""Judge comparison rows, each at the level that its family leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from pytest_crucible.stats.comparison import (
+    INCONCLUSIVE,
+    LACKING,
+    TOO_FEW,
+    Comparison,
+    minimal_effect,
+    with_verdict,
+)
+from pytest_crucible.stats.comparison_options import Options
+from pytest_crucible.stats.family import SIDE, Decision, Levels, levels_of
+from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.matching import Matching
+from pytest_crucible.stats.metric_changes import change_of, finite
+from pytest_crucible.stats.row_drafts import Draft, draft_rows
+from pytest_crucible.stats.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class RowLevels:
+    """The levels of the rows that decide, and of those that are only shown."""
+
+    primary: Levels
+    shown: Levels
+
+    @classmethod
+    def of(cls, drafts: Iterable[Draft], others: Iterable[Decision] = ()) -> RowLevels:
+        """Return the levels for the rows of one exit code.
+
+        Args:
+            drafts: all rows.
+            others: what else decides with them.
+        """
+        drafts, others = tuple(drafts), tuple(others)
+        primary = [draft.decision for draft in drafts if draft.row.primary]
+        everything = [draft.decision for draft in drafts]
+        return cls(levels_of([*primary, *others]), levels_of([*everything, *others]))
+
+    def shared(self, slices: int) -> RowLevels:
+        """Return the levels if each row is there once per slice."""
+        return RowLevels(self.primary.shared(slices), self.shown.shared(slices))
+
+
+def compare_subjects(
+    base: Subject, cand: Subject, options: Options | None = None, matching: Matching | None = None
+) -> list[Comparison]:
+    """Compare two sides, if nothing else is decided with them; see `draft_rows`."""
+    drafts = draft_rows(base, cand, options, matching)
+    return judge_rows(drafts, RowLevels.of(drafts))
+
+
+def judge_rows(drafts: Iterable[Draft], levels: RowLevels) -> list[Comparison]:
+    """Judge rows, each at its level."""
+    return [_judge(draft, levels) for draft in drafts]
+
+
+def _judge(draft: Draft, levels: RowLevels) -> Comparison:
+    if draft.samples is None:
+        return draft.row
+    kind = draft.decision.kind
+    own = levels.primary if draft.row.primary else levels.shown
+    alpha = 2 * own.of(kind)
+    row = replace(draft.row, level=1 - alpha, decisions=own.count(kind))
+    try:
+        change = change_of(*draft.samples, alpha, draft.question)
+        if not finite(change):
+            raise NoIntervalError("too few observations of too different sizes: no bound on it")
+    except NoIntervalError as error:
+        return replace(row, reason=str(error), open=TOO_FEW)
+    row = replace(
+        row,
+        scale=change.scale,
+        change=change.estimate,
+        low=change.low,
+        high=change.high,
+        p=min(1.0, change.p * 2 * SIDE / alpha),
+        effect=change.effect,
+        n=change.n,
+        method=change.method,
+        alike=change.alike,
+    )
+    row = replace(row, mde=minimal_effect(row, change, alpha))
+    if draft.lacking:
+        return replace(row, verdict=INCONCLUSIVE, reason=draft.lacking, open=LACKING)
+    return with_verdict(row, change, alpha)
