@@ -63,15 +63,25 @@ def folded(row: Comparison) -> bool:
 
 def head_note(rows: Sequence[Comparison]) -> str:
     """Say what the table means: the margin, and how far its intervals hold."""
-    margins = dict.fromkeys(margin_text(row) for row in rows if row.primary and row.low is not None)
-    parts = [f"margin {' / '.join(margins)}"] if margins else []
-    level = min((row.level for row in rows if row.primary and row.low is not None), default=0.95)
-    if level > 0.9501:
-        parts.append(f"intervals at {level * 100:.4g} % or less, so that all hold together")
+    decided = [row for row in rows if row.primary and row.low is not None]
+    margins: dict[str, list[str]] = {}
+    for row in decided:
+        margins.setdefault(margin_text(row), []).append(one_line(row.metric))
+    texts = [
+        margin if len(margins) == 1 else f"{margin} ({', '.join(metrics)})"
+        for margin, metrics in margins.items()
+    ]
+    levels = sorted({round(row.level * 100, 2) for row in decided})
+    parts = [f"margin {', '.join(texts)}"] if texts else []
+    if levels and levels[-1] > 95:
+        most = f"{levels[0]:g} %" if len(levels) == 1 else f"{levels[0]:g} to {levels[-1]:g} %"
+        parts.append(f"{most} intervals, so that all hold together")
     else:
         parts.append("95 % intervals")
-    parts.append("finds: the change for the worse that 4 of 5 such runs would find")
-    return " · ".join(parts)
+    return "; ".join([*parts, FINDS])
+
+
+FINDS = "finds: what 4 of 5 such runs would find"
 
 
 def margin_text(row: Comparison) -> str:
@@ -167,10 +177,16 @@ def comparison_note(row: Comparison) -> str:
         case "unseen":
             if row.mde is None:
                 return "no difference seen"
-            effect = comparison_format(row).change(row.mde, row.scale)
-            return f"no difference seen; {effect} or more would have been"
+            return f"no difference seen; one of more than {effect_text(row)} would have been"
         case _:
             return ""
+
+
+def effect_text(row: Comparison) -> str:
+    """``12.0 pp``, ``29.8 %``: the minimal detectable effect, without a sign."""
+    assert row.mde is not None
+    size = row.mde if row.scale == RATIO and row.mde > 1 else abs(row.mde)
+    return comparison_format(row).change(size, row.scale).lstrip("+-")
 
 
 def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:

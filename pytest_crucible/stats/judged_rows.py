@@ -85,7 +85,8 @@ def _judge(draft: Draft, levels: RowLevels) -> Comparison:
         method=change.method,
         alike=change.alike,
     )
-    row = replace(row, mde=minimal_effect(row, change, alpha))
+    if change.alike is None:  # else nothing tells how much it varies
+        row = replace(row, mde=minimal_effect(row, change, alpha))
     if draft.lacking:
         return replace(row, verdict=INCONCLUSIVE, reason=draft.lacking, open=LACKING)
     return with_verdict(row, change, alpha)
