@@ -7,14 +7,13 @@ when the bound on the other side misses it, at the level of the session's decisi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.stats.distributions import normal_isf
-from pytest_crucible.stats.power import MOST, Aim, means_power
+from pytest_crucible.stats.power import MOST, Aim, means_power, smallest
 
 Counts = NDArray[np.int64]
 
@@ -143,10 +142,10 @@ def _exceeds(counts: Counts, sizes: Counts, rate: float) -> NDArray[np.float64]:
 def cases_for_mean_gate(
     claim: Claim, sd: float, limits: tuple[float | None, float | None] = (None, None)
 ) -> int | None:
-    """Return the cases for a claim on a mean.
+    """Return the cases for a claim on a mean, by t or, where the range has an end, Gaffke's bound.
 
-    By t, and for what the end point of Gaffke's bound costs: the distance of the threshold from the
-    end of the range, over that from the truth.
+    Both are approximated from the deviation alone: simulated power was 71 % to 98 % where 80 % was
+    asked, the least for narrow, the most for skewed numbers.
 
     Args:
         claim: threshold and true mean.
@@ -157,30 +156,45 @@ def cases_for_mean_gate(
         None if more than `MOST` cases are needed.
 
     Raises:
-        ValueError: the deviation is not above 0, or the truth lies outside the limits.
+        ValueError: the deviation is not above 0, or threshold or truth lies outside the limits.
     """
     if not (sd > 0 and math.isfinite(sd)):
         raise ValueError(f"a deviation of {sd:g} plans nothing: it must be above 0")
     low, high = limits
-    if (low is not None and claim.truth < low) or (high is not None and claim.truth > high):
-        raise ValueError(f"a true value of {claim.truth:g} lies outside its range")
+    for value in (claim.truth, claim.threshold):
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise ValueError(f"a mean of {value:g} lies outside its range")
     gap = abs(claim.truth - claim.threshold)
     end = low if claim.above else high
-    more = 0 if end is None else math.ceil(abs(claim.threshold - end) / gap)
+    if end is not None:
+        z_beta, far = normal_isf(1 - claim.aim.power), abs(claim.threshold - end)
+        return smallest(
+            lambda n: _gaffke_p(n, gap - z_beta * sd / math.sqrt(n), sd, far) <= claim.level, 2
+        )
     aim = Aim(0.0, 1, claim.aim.power, 2 * claim.level)
-    count = _doubling(lambda n: means_power(n, gap, sd, aim) >= aim.power)
-    if count is None or count + more > MOST:
-        return None
-    return max(count + more, UNBOUNDED_LEAST if end is None and not claim.above else 0)
+    least = 2 if claim.above else UNBOUNDED_LEAST
+    return smallest(lambda n: means_power(n, gap, sd, aim) >= aim.power, least)
 
 
-def _doubling(enough: Callable[[int], bool]) -> int | None:
-    low, high = 1, 2
-    while not enough(high):
-        low, high = high, 2 * high
-        if high > MOST:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+def _gaffke_p(n: int, gap: float, sd: float, far: float) -> float:
+    """Return Gaffke's p for ``n`` numbers whose mean lies ``gap`` beyond the threshold, about.
+
+    P(Σ Eᵢ(xᵢ − m) ≤ E₀ · far), with the sum taken for normal and E₀ exponential: the exponentially
+    modified normal distribution.
+
+    Args:
+        n: number of numbers.
+        gap: distance of their mean from the threshold m.
+        sd: their standard deviation.
+        far: distance of the threshold from the end of the range.
+    """
+    from scipy.special import log_ndtr, ndtr
+
+    if gap <= 0:
+        return 1.0
+    total, spread = n * gap, math.sqrt(n * (sd**2 + gap**2))
+    p = float(ndtr(-total / spread))
+    if far:
+        tail = (spread / far) ** 2 / 2 - total / far
+        p += math.exp(tail + float(log_ndtr(total / spread - spread / far)))
+    return p

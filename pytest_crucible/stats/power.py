@@ -66,11 +66,15 @@ class Aim:
 
     def finds(self, effect: float) -> bool:
         """Whether the verdict on this effect is a change: it lies outside the margin."""
-        return abs(effect) > self.margin
+        return abs(effect) > self.margin and self.gap(effect) > 0
 
     def gap(self, effect: float) -> float:
-        """Distance of an effect from the margin, which the interval has to fit into."""
-        return abs(abs(effect) - self.margin)
+        """Distance of an effect from the margin, which the interval has to fit into.
+
+        What rounding leaves of a distance (0.9 − 0.85 against 0.05) is none.
+        """
+        gap = abs(abs(effect) - self.margin)
+        return gap if gap > 1e-9 * max(abs(effect), self.margin) else 0.0
 
 
 # --- means and ratios -------------------------------------------------------------------------
@@ -137,7 +141,7 @@ def cases_for_means(
     if not (sd > 0 and math.isfinite(sd)):
         raise ValueError(f"a deviation of {sd:g} plans nothing: it must be above 0")
     least = 2 if aim.finds(effect) else cases_for_guard(aim)
-    return _smallest(
+    return smallest(
         lambda n: means_power(n, effect, sd, aim, paired=paired, ranks=ranks) >= aim.power, least
     )
 
@@ -210,7 +214,7 @@ def cases_for_rates(
         return max(math.ceil(normal), cases_for_guard(aim))
     if normal > _EXACT_UP_TO:
         return math.ceil(normal) if normal <= MOST else None
-    return _smallest(
+    return smallest(
         lambda n: (
             exact_power(n, before, after, aim.margin, aim.level, discordant=discordant) >= aim.power
         ),
@@ -335,21 +339,28 @@ def needed(
     return Needed(cases, min(low, cases), max(high, cases))
 
 
-def _smallest(enough: Callable[[int], bool], least: int, guess: int | None = None) -> int | None:
+def smallest(enough: Callable[[int], bool], least: int, guess: int | None = None) -> int | None:
     """Return the smallest number from ``least`` on that is enough; None beyond `MOST`.
 
-    Counts jump, so power may fall again by little; one of the steps up is found.
+    What counts decide goes up and down a little as their number grows: one of its steps up is
+    found.
+
+    Args:
+        enough: whether a number is; once true, it stays true but for such steps.
+        least: the smallest number to try.
+        guess: a number to start from, where it is known about.
     """
-    low, high = least - 1, max(least, guess or least)
-    while not enough(high):
+    low, high = least - 1, max(least, guess or 0)
+    while high <= MOST and not enough(high):
         low, high = high, high * 2
-        if high > MOST:
-            return None
-    if guess is not None and low < least and high > least:
-        # A guess is close: look below it first in steps that are as cheap as the guess.
-        while high > least and enough(below := max(least, high * 2 // 3)):
-            high = below
-        low = max(low, min(high * 2 // 3, high - 1))
+    if high > MOST:
+        return None
+    while low < least and high > least:  # the first was enough, so look below it
+        lower = max(least, high * 3 // 4) if guess else least
+        if not enough(lower):
+            low = lower
+        else:
+            high = lower
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
