@@ -1,9 +1,9 @@
 """The exact power of comparisons of success rates: from the distribution of the counts.
 
 With few cases, or rates at 0 or 1, normal forms are poor. Here a verdict is worked out for every
-count. Its bounds are those of Gaffke (2005), which for successes and failures are Beta and Dirichlet
-distributions in closed form; unpaired they are melded (Fay, Proschan and Brittain 2015). The end
-point has the weight of half a case, as in comparisons (the mid-p of Lancaster 1961).
+count. Its bounds are those of Gaffke (2005), which for successes and failures are Beta and
+Dirichlet distributions in closed form; unpaired they are melded (Fay, Proschan and Brittain 2015).
+The end point has the weight of half a case, as in comparisons (the mid-p of Lancaster 1961).
 """
 
 from __future__ import annotations
@@ -211,9 +211,7 @@ def paired_fall(
     if count > cases - better:
         return None
     share = _rate_reaching(count, cases - better, power)
-    return FoundFall(
-        count, (count - better) / cases, (share * (cases - better) - better) / cases
-    )
+    return FoundFall(count, (count - better) / cases, (share * (cases - better) - better) / cases)
 
 
 def unpaired_fall(
