@@ -177,7 +177,8 @@ def _experiment(
     conditions = tuple(dict.fromkeys([*(c for c in planned if c in groups), *groups]))
     # An exported file has no plan: its arms are the conditions of its events.
     named = tuple(dict.fromkeys([*planned, *conditions]))
-    catalog = catalog_of(definition, named, plugins)
+    measured = dict.fromkeys(name for group in everything for name in group.timed())
+    catalog = catalog_of(definition, named, plugins, measured)
     metrics = {}
     for condition in conditions:
         metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)

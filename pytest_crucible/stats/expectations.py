@@ -264,6 +264,8 @@ def _basis(sample: Sample) -> str:
         name = f"{name}, jackknife over cases"
     if sample.clusters() is None:
         return name
+    if sample.in_processes:
+        return f"{name}, times clustered by process"
     return f"{name}, cases clustered" if sample.belongs is not None else f"{name}, {BY_CASE}"
 
 

@@ -44,7 +44,8 @@ def change_of(before: Sample, after: Sample, *, typical: bool = False) -> Change
 
     Args:
         before, after: the observations of baseline and candidate.
-        typical: compare typical values (medians), not means.
+        typical: compare typical values (medians), not means. Times that were measured always are
+            compared so: each is a median itself.
 
     Raises:
         NoIntervalError: the samples admit no interval, with the reason.
@@ -60,7 +61,8 @@ def change_of(before: Sample, after: Sample, *, typical: bool = False) -> Change
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
         paired = _pairs(before, after) is not None
         return percentiles.quantile_ratio(before, after, before.q, paired)
-    if typical:  # not for cost and tokens: users pay the mean, outliers included
+    measured = before.processes is not None and after.processes is not None
+    if typical or measured:  # not for cost and tokens: users pay the mean, outliers included
         positive = min(before.values.min(), after.values.min()) > 0
         if positive:
             return _skewed(before, after)
