@@ -174,7 +174,9 @@ def _experiment(
         groups = {condition: group for condition, group in groups.items() if group is not setup}
     conditions = tuple(dict.fromkeys([*(c for c in planned if c in groups), *groups]))
     # An exported file has no plan: its arms are the conditions of its events.
-    catalog = catalog_of(definition, tuple(dict.fromkeys([*planned, *conditions])), plugins)
+    named = tuple(dict.fromkeys([*planned, *conditions]))
+    measured = dict.fromkeys(name for group in everything for name in group.timed())
+    catalog = catalog_of(definition, named, plugins, measured)
     metrics = {}
     for condition in conditions:
         metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pytest_crucible.metrics.catalog import HIGHER, LOWER, NEUTRAL, RESERVED_NAMES, Catalog, Metric
+from pytest_crucible.metrics.catalog import (
+    HIGHER,
+    LOWER,
+    NEUTRAL,
+    POSITIVE,
+    RESERVED_NAMES,
+    Catalog,
+    Metric,
+)
 from pytest_crucible.metrics.declared import layered
 from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.stats.expression import parse
 
 
 def catalog_of(
-    definition: Definition, arms: Sequence[str], plugins: Iterable[Metric] = ()
+    definition: Definition,
+    arms: Sequence[str],
+    plugins: Iterable[Metric] = (),
+    measured: Iterable[str] = (),
 ) -> Catalog:
     """Return the catalogue of an experiment.
 
@@ -23,8 +34,15 @@ def catalog_of(
         definition: the experiment, with declared metrics and expectations.
         arms: the conditions that expectations may name.
         plugins: metrics that plugins declare.
+        measured: names of the numbers that `Experiment.measure` gave: times in ms, of which lower
+            is better unless somebody declares it otherwise.
     """
     metrics = layered(plugins, definition.metrics)
+    for name in measured:
+        metric = metrics.get(name, Metric(name))
+        limits = metric.range if metric.range != (None, None) else POSITIVE
+        better = metric.better or LOWER
+        metrics[name] = replace(metric, unit="ms", better=better, range=limits)
     for name, directions in _claimed(definition, arms, metrics).items():
         metric = metrics.get(name, Metric(name))
         if metric.better is None and len(directions) == 1:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.declared import bounded
-from pytest_crucible.stats.comparison import Options
+from pytest_crucible.stats.comparison_options import Options
 from pytest_crucible.stats.distributions import beta_isf, beta_ppf
 from pytest_crucible.stats.matching import match
 from pytest_crucible.stats.power import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pytest_crucible._text import plural
@@ -53,6 +53,20 @@ class Series:
     invalid: int = 0
 
 
+NO_PROCESS = -1
+
+
+@dataclass(slots=True)
+class MeasuredSeries(Series):
+    """Times in ms of `Experiment.measure`, one per process and measurement.
+
+    ``processes`` has the index into `Group.processes` of each; `NO_PROCESS` for numbers that
+    `Experiment.record` gave under the same name.
+    """
+
+    processes: array[int] = field(default_factory=_longs)
+
+
 @dataclass(slots=True)
 class Group(Measured["array[float]"]):
     """The observations of one experiment under one condition.
@@ -72,7 +86,8 @@ class Group(Measured["array[float]"]):
         counted: 1 if the row counts in the overall metrics, 0 if it does not (a start, a part of
             another operation).
         counted_cost, counted_tokens: the same for its cost and for its tokens.
-        recorded: the numbers given to ``record``, by name.
+        recorded: the numbers given to ``record``, and those measured, by name.
+        processes: index of every process that measured, by its name.
         logged: the numbers given to ``log``, by name.
         declared: the observations of metrics that plugins declare, by name.
         trials: the trials and their outcomes.
@@ -107,6 +122,7 @@ class Group(Measured["array[float]"]):
     counted_cost: array[int] = field(default_factory=lambda: array("b"))
     counted_tokens: array[int] = field(default_factory=lambda: array("b"))
     recorded: dict[str, Series] = field(default_factory=dict)
+    processes: dict[str, int] = field(default_factory=dict)
     logged: dict[str, LoggedSeries] = field(default_factory=dict)
     declared: dict[str, Series] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
@@ -150,6 +166,10 @@ class Group(Measured["array[float]"]):
             KeyError: there is no such column.
         """
         return self.numbers[column]
+
+    def timed(self) -> Iterator[str]:
+        """Yield the names of the numbers that `Experiment.measure` gave."""
+        return (name for name, each in self.recorded.items() if isinstance(each, MeasuredSeries))
 
     def case_index(self, case: str | None) -> int:
         """Return the index of a case in `cases`, after adding a new one; `NO_CASE` for None."""

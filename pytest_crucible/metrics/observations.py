@@ -22,9 +22,9 @@ from pytest_crucible.events.scope import Scope, is_warmup
 from pytest_crucible.metrics.curves import LoggedSeries, add_logged
 from pytest_crucible.metrics.groups import NAN as NAN
 from pytest_crucible.metrics.groups import NO_CASE as NO_CASE
+from pytest_crucible.metrics.groups import NO_PROCESS, MeasuredSeries, Place, add_row
 from pytest_crucible.metrics.groups import Group as Group
 from pytest_crucible.metrics.groups import Observations as Observations
-from pytest_crucible.metrics.groups import Place, add_row
 from pytest_crucible.metrics.groups import Series as Series
 from pytest_crucible.metrics.observations_batch import PlainEvents
 from pytest_crucible.metrics.trials import TrialBook, two_clusters
@@ -212,6 +212,8 @@ def _keep_last_attempts(group: Group) -> None:
         columns = ["values", "cases", "trials", "attempts"]
         if isinstance(series, LoggedSeries):
             columns.append("steps")
+        if isinstance(series, MeasuredSeries):
+            columns.append("processes")
         for column in columns:
             values = getattr(series, column)
             setattr(series, column, array(values.typecode, [values[row] for row in kept]))
@@ -260,10 +262,13 @@ def _add_internal(group: Group, event: Event, case: int, trial: int, attempt: in
 
 
 def _add_recorded(group: Group, event: Event, case: int, trial: int, attempt: int) -> None:
+    process = event.metadata.get("process")  # only `measure` says one
     for name, value in event.measurements.items():
         series = group.recorded.get(name)
         if series is None:
             series = group.recorded[name] = Series()
+        if process is not None:
+            series = group.recorded[name] = _measured(series)
         numeric = float(value) if isinstance(value, bool) else number(value)
         if numeric is None:
             series.invalid += 1
@@ -272,3 +277,15 @@ def _add_recorded(group: Group, event: Event, case: int, trial: int, attempt: in
             series.cases.append(case)
             series.trials.append(trial)
             series.attempts.append(attempt)
+            if isinstance(series, MeasuredSeries):
+                known = group.processes
+                index = NO_PROCESS if process is None else known.setdefault(process, len(known))
+                series.processes.append(index)
+
+
+def _measured(series: Series) -> MeasuredSeries:
+    if isinstance(series, MeasuredSeries):
+        return series
+    unknown = array("q", [NO_PROCESS] * len(series.values))
+    columns = series.values, series.cases, series.trials, series.attempts, series.invalid
+    return MeasuredSeries(*columns, processes=unknown)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_crucible.metrics.counting.model_calls import CallCounts
 from pytest_crucible.metrics.curves import LoggedSeries
-from pytest_crucible.metrics.groups import Group, Series
+from pytest_crucible.metrics.groups import Group, MeasuredSeries, Series
 
 S = TypeVar("S", Series, LoggedSeries)
 
@@ -40,6 +40,7 @@ def part_of(group: Group, cases: Collection[str]) -> Group:
             setattr(part, each.name, _rows(column, keep))
     part.numbers = {name: _rows(column, keep) for name, column in group.numbers.items()}
     part.weight = _rows(group.weight, keep) if group.weight else group.weight
+    part.processes = group.processes
     part.recorded = _all_of(group.recorded, indices)
     part.logged = _all_of(group.logged, indices)
     part.declared = _all_of(group.declared, indices)
@@ -76,6 +77,8 @@ def _part(series: S, keep: NDArray[np.bool_]) -> S:
     }
     if isinstance(series, LoggedSeries):
         columns["steps"] = _rows(series.steps, keep)
+    if isinstance(series, MeasuredSeries):
+        columns["processes"] = _rows(series.processes, keep)
     part = copy(series)
     for name, column in columns.items():
         setattr(part, name, column)

@@ -73,6 +73,7 @@ def estimate(
             return Estimate(value=value, reason=BARE)
         reason = _why_unknown(group, path) if value is None else None
         return Estimate(value=value, exact=value is not None, reason=reason)
+    sample = sample.by_process()
     if not sample.n:
         left_out = f"none of its {sample.invalid} values is a finite number"
         reason = left_out if sample.invalid else "nothing was recorded for it"

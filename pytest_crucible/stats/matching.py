@@ -39,9 +39,16 @@ class Matching:
     def align(self, before: Sample, after: Sample) -> tuple[Sample, Sample]:
         """Return the values of the cases that both sides have, under the candidate's names.
 
+        Where that is one case, processes that measured take its place (`Sample.by_process`).
         Without cases, or if no case is on both sides, all values are returned, but for those of
         ids that stand for different content.
         """
+        before, after = self._aligned(before, after)
+        if min(before.case_count or 0, after.case_count or 0) > 1:
+            return before, after
+        return before.by_process(), after.by_process()
+
+    def _aligned(self, before: Sample, after: Sample) -> tuple[Sample, Sample]:
         if before.cases is None or after.cases is None:
             return before, after
         if not self.names:

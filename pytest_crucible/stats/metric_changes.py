@@ -79,7 +79,7 @@ def ratio_scale(before: Sample, after: Sample, question: Question = ROW) -> bool
     """Whether the change of these samples is a ratio."""
     if question.difference or before.kind == FORMULA or _bounded(before, after):
         return False
-    if before.kind == QUANTILE or question.typical:
+    if before.kind == QUANTILE or _typical(before, after, question):
         return True
     least = min(before.values.min(initial=0.0), after.values.min(initial=0.0))
     return bool(least >= 0 and before.values.any())
@@ -108,9 +108,14 @@ def change_of(before: Sample, after: Sample, alpha: float, question: Question = 
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
         paired = _pairs(before, after) is not None
         return quantile_ratio(before, after, before.q, alpha, paired=paired)
-    if question.typical and not question.difference:
+    if _typical(before, after, question) and not question.difference:
         return _typical_change(before, after, alpha)
     return _mean_change(before, after, alpha, question)
+
+
+def _typical(before: Sample, after: Sample, question: Question) -> bool:
+    """Whether typical values are compared; always of measured times: each is a median itself."""
+    return question.typical or (before.processes is not None and after.processes is not None)
 
 
 def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:

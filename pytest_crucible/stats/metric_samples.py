@@ -13,7 +13,7 @@ from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, LOWER, M
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
 from pytest_crucible.metrics.formula import variables
-from pytest_crucible.metrics.groups import NO_CASE, Group, Series
+from pytest_crucible.metrics.groups import NO_CASE, NO_PROCESS, Group, MeasuredSeries, Series
 from pytest_crucible.metrics.latencies import latencies
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
 from pytest_crucible.stats.formula_samples import formula_sample
@@ -28,6 +28,7 @@ from pytest_crucible.stats.samples import (
     Floats,
     Sample,
     made,
+    usable,
 )
 
 QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -222,7 +223,13 @@ def _recorded(group: Group, series: Series) -> Sample:
     values = np.frombuffer(series.values, dtype=np.float64)
     cases = np.frombuffer(series.cases, dtype=np.int64)
     sample = made(values, cases, group.cases, MEAN)
-    return replace(sample, invalid=series.invalid + sample.invalid)
+    sample = replace(sample, invalid=series.invalid + sample.invalid)
+    if not isinstance(series, MeasuredSeries):
+        return sample
+    processes = np.frombuffer(series.processes, dtype=np.int64)[usable(values)]
+    if (processes == NO_PROCESS).any():
+        return replace(sample, refusal="some values were measured, others recorded")
+    return replace(sample, processes=processes, process_names=tuple(group.processes))
 
 
 def _logged(group: Group, series: LoggedSeries, metric: Metric) -> Sample | None:

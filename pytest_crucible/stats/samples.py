@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 RATE, MEAN, QUANTILE, FORMULA = "rate", "mean", "quantile", "formula"
 TYPICAL, RECORDED = "typical", "recorded"
 _LARGEST = 1e150
+ONE_PROCESS = "measured in one process, and another may differ: measure(…, processes=5)"
 SAMPLED = "sampled: an estimate whose error is unknown"
 
 
@@ -44,6 +45,9 @@ class Sample:
         counting: of a FORMULA, the number of cases whose numbers are not all 0.
         refusal: why there is no interval; without values: why there is no metric.
         absent: whether that is because nobody recorded it.
+        processes: of a number that was measured, shape ``(n,)``: for every value the index of the
+            process that it was measured in.
+        process_names: names of the processes by index; no two runs share one.
     """
 
     values: Floats
@@ -60,6 +64,8 @@ class Sample:
     counting: int = 0
     refusal: str | None = None
     absent: bool = False
+    processes: Ints | None = None
+    process_names: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -129,12 +135,35 @@ class Sample:
             names=tuple(names[name] for name in self.names if name in names),
             weights=None if self.weights is None else self.weights[keep],
             belongs=None if self.belongs is None else self.belongs[wanted],
+            processes=None if self.processes is None else self.processes[keep],
         )
 
     def without(self, names: Iterable[str]) -> Sample:
         """Return the values of all cases but these."""
         gone = set(names)
         return self.only({name: name for name in self.names if name not in gone})
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether the processes that measured have taken the place of the cases."""
+        return self.processes is not None and self.cases is self.processes
+
+    def by_process(self) -> Sample:
+        """Return the sample with the processes that measured as its cases, if it has but one case.
+
+        Times of one process are alike: they share its memory layout and hash seed, which the next
+        process draws anew. So a single process says nothing about another one.
+        """
+        if self.processes is None or self.in_processes or (self.case_count or 0) > 1:
+            return self
+        few = np.unique(self.processes).size < 2
+        return replace(
+            self,
+            cases=self.processes,
+            names=self.process_names,
+            belongs=None,
+            refusal=ONE_PROCESS if few and self.refusal is None else self.refusal,
+        )
 
     def present(self) -> set[str]:
         """Return the names of the cases that have values."""
@@ -180,6 +209,11 @@ def refuse_unusable(*samples: Sample) -> None:
         raise NoIntervalError(SAMPLED)
 
 
+def usable(values: Floats) -> NDArray[np.bool_]:
+    """Return which values are finite, and their squares, too."""
+    return np.abs(values) < _LARGEST
+
+
 def made(
     values: Floats, cases: Ints, names: Iterable[str], kind: str, weights: Floats | None = None
 ) -> Sample:
@@ -194,10 +228,10 @@ def made(
         kind: RATE, MEAN or QUANTILE.
         weights: shape ``(n,)``; None if the run was not sampled.
     """
-    usable = np.abs(values) < _LARGEST
-    invalid = int(values.size - np.count_nonzero(usable))
-    values, cases = values[usable], cases[usable]
-    weights = None if weights is None else weights[usable]
+    keep = usable(values)
+    invalid = int(values.size - np.count_nonzero(keep))
+    values, cases = values[keep], cases[keep]
+    weights = None if weights is None else weights[keep]
     outside = cases == NO_CASE
     if outside.all():
         return Sample(values, None, (), kind, invalid=invalid, weights=weights)
