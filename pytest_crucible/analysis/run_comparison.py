@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytest_crucible._html import table
 from pytest_crucible._text import plural
-from pytest_crucible.analysis.arm_pairs import Key, Pair, arm_name, same_arms
-from pytest_crucible.analysis.judging import comparison_options
-from pytest_crucible.analysis.results import COMPARED, ExperimentResult, Results, comparison_cells
-from pytest_crucible.analysis.slices import SliceDrafts, draft_slices
+from pytest_crucible.analysis.arm_pairs import arm_name
+from pytest_crucible.analysis.results import COMPARED, comparison_cells
 from pytest_crucible.capture.frames import SCHEMA
-from pytest_crucible.metrics.observations import Group
-from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import (
     ADDED,
     BETTER,
@@ -29,16 +25,11 @@ from pytest_crucible.stats.comparison import (
     UNSEEN,
     Comparison,
 )
-from pytest_crucible.stats.comparison_options import Options
-from pytest_crucible.stats.family import Decision
-from pytest_crucible.stats.judged_rows import RowLevels, judge_rows
-from pytest_crucible.stats.matching import match
-from pytest_crucible.stats.row_drafts import Draft, draft_rows, numbers_of
-from pytest_crucible.stats.subject import Subject
 
 _FAILING = {
     "regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE, "changed": CHANGED,
 }  # fmt: skip
+BASELINE, CANDIDATE = "baseline", "candidate"
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
 _HARMLESS = (UNSEEN, BETTER, TOO_FEW)
 """Of INCONCLUSIVE: nothing speaks against the candidate. Two recordings of one commit are this."""
@@ -178,7 +169,7 @@ class RunComparison:
                 if each.primary and (each.reason or "").startswith("missing in")
             ]
             reasons += [
-                f"{MISSING}: {each}" for each in self.incomplete if each.startswith(_CANDIDATE)
+                f"{MISSING}: {each}" for each in self.incomplete if each.startswith(CANDIDATE)
             ]
         return reasons
 
@@ -195,110 +186,6 @@ class RunComparison:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ArmDraft:
-    """An arm comparison before its rows are judged.
-
-    Attributes:
-        arm: the comparison, without rows.
-        rows: its rows.
-        slices: the rows of its slices, by what they are sliced by, with the number of slices.
-    """
-
-    arm: ArmComparison
-    rows: Sequence[Draft] = ()
-    slices: Mapping[str, SliceDrafts] = field(default_factory=dict)
-
-    def judged(self, levels: RowLevels) -> ArmComparison:
-        """Return the comparison with its rows."""
-        return replace(
-            self.arm,
-            comparisons=tuple(judge_rows(self.rows, levels)),
-            slices={name: drafts.judged(levels) for name, drafts in self.slices.items()},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RunDraft:
-    """A comparison of two runs before anything is judged."""
-
-    comparison: RunComparison
-    arms: Sequence[ArmDraft]
-
-    @property
-    def rows(self) -> list[Draft]:
-        """The rows of all arms."""
-        return [row for arm in self.arms for row in arm.rows]
-
-    @property
-    def decisions(self) -> list[Decision]:
-        """What it adds to a family."""
-        return [row.decision for row in self.rows if row.row.primary]
-
-
-def judge_drafts(
-    drafts: Sequence[RunDraft], others: Sequence[Decision] = ()
-) -> list[RunComparison]:
-    """Judge comparisons that decide on one exit code, as one family.
-
-    Args:
-        drafts: the comparisons.
-        others: what else decides.
-    """
-    levels = RowLevels.of((row for draft in drafts for row in draft.rows), others)
-    return [
-        replace(draft.comparison, arms=tuple(arm.judged(levels) for arm in draft.arms))
-        for draft in drafts
-    ]
-
-
-def draft_runs(
-    base: tuple[RecordedRun, Results],
-    cand: tuple[RecordedRun, Results],
-    adjust: Callable[[Options], Options] = lambda options: options,
-    pair: Pair = same_arms,
-    by: Sequence[str] = (),
-) -> RunDraft:
-    """Draft the comparison of two runs that have been read.
-
-    Args:
-        base: the baseline, and its results.
-        cand: the candidate, and its results.
-        adjust: takes the options of the candidate's marker, returns those to use.
-        pair: which arms are compared with which.
-        by: properties of cases by which the arms are compared, too.
-
-    Raises:
-        DefinitionError: ``pair`` finds no arms that it could compare, or neither run has one of
-            ``by`` on record.
-    """
-    before, after = _arms(base[1]), _arms(cand[1])
-    arms = [_compare_arm(old, new, before, after, adjust, by) for old, new in pair(before, after)]
-    incomplete = [
-        f"{which}: {reason}"
-        for which, (_, results) in ((_BASELINE, base), (_CANDIDATE, cand))
-        for reason in results.incomplete
-    ]
-    comparison = RunComparison(
-        baseline=base[0].id,
-        candidate=cand[0].id,
-        title=_title(base[0], cand[0]),
-        arms=(),
-        differences=tuple(environment_differences(base, cand)),
-        incomplete=tuple(incomplete),
-    )
-    return RunDraft(comparison, arms)
-
-
-def compare_runs(
-    base: tuple[RecordedRun, Results],
-    cand: tuple[RecordedRun, Results],
-    adjust: Callable[[Options], Options] = lambda options: options,
-) -> RunComparison:
-    """Compare two runs, if nothing else is decided with them; arguments as for `draft_runs`."""
-    return judge_drafts([draft_runs(base, cand, adjust)])[0]
-
-
 def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
     """Return the verdicts that fail a gate, the worst first."""
     kinds = {*fail_on, "regression"} if ANY in fail_on else fail_on
@@ -308,156 +195,3 @@ def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
 def fails(row: Comparison, fail_on: Sequence[str]) -> bool:
     """Whether a row fails a gate: it decides, and something speaks against the candidate."""
     return row.primary and row.verdict in failing(fail_on) and row.open not in _HARMLESS
-
-
-def _title(base: RecordedRun, cand: RecordedRun) -> str:
-    if base.id == cand.id:
-        return f"{_named(cand)} against itself"
-    return f"{_named(cand)} against {_named(base)}"
-
-
-def _named(run: RecordedRun) -> str:
-    git = (run.manifest or {}).get("git") or {}
-    return f"{run.id} ({str(git['commit'])[:10]})" if git.get("commit") else run.id
-
-
-_Arm = tuple[ExperimentResult, Group]
-
-
-def _arms(results: Results) -> dict[tuple[str, str], _Arm]:
-    return {
-        (experiment.definition.name, condition): (experiment, experiment.groups[condition])
-        for experiment in results.experiments
-        for condition in experiment.conditions
-    }
-
-
-def _compare_arm(
-    old_key: Key | None,
-    new_key: Key | None,
-    old_arms: Mapping[Key, _Arm],
-    new_arms: Mapping[Key, _Arm],
-    adjust: Callable[[Options], Options],
-    by: Sequence[str],
-) -> ArmDraft:
-    experiment, condition = new_key or old_key or ("", "")
-    before = None if old_key is None else old_arms[old_key]
-    after = None if new_key is None else new_arms[new_key]
-    if before is None or after is None:
-        present = before or after
-        assert present is not None
-        return ArmDraft(
-            ArmComparison(
-                experiment=experiment,
-                condition=condition,
-                location=_location(present[1]),
-                reason=ONLY_BASELINE if after is None else ONLY_CANDIDATE,
-            )
-        )
-    return draft_arms(before, after, adjust, by)
-
-
-def draft_arms(
-    before: _Arm,
-    after: _Arm,
-    adjust: Callable[[Options], Options] = lambda options: options,
-    by: Sequence[str] = (),
-) -> ArmDraft:
-    """Draft the comparison of two arms, which may have other names; it bears the candidate's.
-
-    Args:
-        before, after: baseline and candidate: the result of the experiment, and the observations of
-            one of its conditions.
-        adjust: takes the options of the candidate's marker, returns those to use.
-        by: properties of cases by which they are compared, too.
-    """
-    old_key, new_key = ((side[0].definition.name, side[1].condition) for side in (before, after))
-    options = adjust(comparison_options(after[0].definition))
-    matching = match(before[1], after[1])
-    old, new = _subject(before), _subject(after)
-    arm = ArmComparison(
-        experiment=new_key[0],
-        condition=new_key[1],
-        matched=len(matching.names),
-        moved=matching.moved,
-        conflicts=matching.conflicts,
-        removed_cases=matching.removed,
-        added_cases=matching.added,
-        removed_numbers=numbers_of(old, new, matching.removed),
-        added_numbers=numbers_of(new, old, matching.added),
-        location=_location(after[1]),
-        against=None if old_key == new_key else arm_name(old_key),
-    )
-    slices = {
-        new_slices.name: draft_slices(old_slices, new_slices, new_key[1], old_key[1], options)
-        for new_slices in after[0].slices(by)
-        for old_slices in before[0].slices([new_slices.name])
-    }
-    return ArmDraft(arm, draft_rows(old, new, options, matching), slices)
-
-
-def _subject(arm: _Arm) -> Subject:
-    result, group = arm
-    return result.subject(group.condition)
-
-
-def _location(group: Group) -> tuple[str, int] | None:
-    return next((trial.location for trial in group.trials if trial.location), None)
-
-
-# --- is it fair to compare them? --------------------------------------------------------------
-
-
-_ASPECTS = ("machine", "cpu_count", "platform", "python", "implementation")
-_MAX_PACKAGES = 8
-_BASELINE, _CANDIDATE = "baseline", "candidate"
-
-
-def environment_differences(
-    base: tuple[RecordedRun, Results], cand: tuple[RecordedRun, Results]
-) -> list[str]:
-    """Return how the environments of two runs differ, one line per difference."""
-    old, new = base[0].manifest or {}, cand[0].manifest or {}
-    differences = []
-    if not old or not new:
-        sides = [side for side, manifest in ((_BASELINE, old), (_CANDIDATE, new)) if not manifest]
-        differences.append(f"environment of the {' and the '.join(sides)} unknown: no manifest")
-    differences += [
-        f"{aspect}: {old[aspect]} → {new[aspect]}"
-        for aspect in _ASPECTS
-        if old.get(aspect) != new.get(aspect) and old.get(aspect) and new.get(aspect)
-    ]
-    differences += _package_differences(old.get("packages") or {}, new.get("packages") or {})
-    before, after = _models(base[1]), _models(cand[1])
-    if before != after:
-        change = f"{', '.join(before) or 'none'} → {', '.join(after) or 'none'}"
-        differences.append(f"models: {change}")
-    for side, manifest in ((_BASELINE, old), (_CANDIDATE, new)):
-        git = manifest.get("git") or {}
-        if git.get("dirty"):
-            commit = str(git.get("commit"))[:10]
-            differences.append(f"{side}: recorded from a dirty tree at {commit}")
-    return differences
-
-
-def _package_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    changed = [
-        f"{name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]
-    if not old or not new or not changed:
-        return []
-    more = f" and {len(changed) - _MAX_PACKAGES} more" if len(changed) > _MAX_PACKAGES else ""
-    return [f"packages: {', '.join(changed[:_MAX_PACKAGES])}{more}"]
-
-
-def _models(results: Results) -> list[str]:
-    return sorted(
-        {
-            model
-            for experiment in results.experiments
-            for group in experiment.groups.values()
-            for model in group.models
-        }
-    )

@@ -12,14 +12,8 @@ from pytest_crucible._text import did_you_mean
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.arm_pairs import Pair, same_arms, same_conditions, these_arms
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.analysis.run_comparison import (
-    ANY,
-    FAIL_ON,
-    RunComparison,
-    RunDraft,
-    draft_runs,
-    judge_drafts,
-)
+from pytest_crucible.analysis.run_comparison import ANY, FAIL_ON, RunComparison
+from pytest_crucible.analysis.run_drafts import RunDraft, draft_runs, judge_drafts
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.cli.arguments import PATH_HELP, add_by, path_argument
 from pytest_crucible.cli.outputs import (

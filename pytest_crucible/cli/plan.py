@@ -17,7 +17,8 @@ from pytest_crucible.cli.printing import Print
 from pytest_crucible.metrics.catalog import HIGHER, PLAIN
 from pytest_crucible.report.lines import Line
 from pytest_crucible.runs.run import open_recorded
-from pytest_crucible.stats.comparison_options import EQUIVALENT, IMPROVED, MARGIN, REGRESSED
+from pytest_crucible.stats.comparison import EQUIVALENT, IMPROVED, REGRESSED
+from pytest_crucible.stats.comparison_options import MARGIN
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.gate_power import (
     UNBOUNDED_LEAST,

@@ -11,15 +11,8 @@ from pytest_crucible._html import table
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import Arm
 from pytest_crucible.analysis.run import Run
-from pytest_crucible.analysis.run_comparison import (
-    WORST_FIRST,
-    ArmComparison,
-    RunComparison,
-    RunDraft,
-    draft_arms,
-    draft_runs,
-    judge_drafts,
-)
+from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, RunComparison
+from pytest_crucible.analysis.run_drafts import RunDraft, draft_arms, draft_runs, judge_drafts
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.library import get
 from pytest_crucible.metrics.values import Metrics

@@ -131,7 +131,7 @@ def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished
     baseline = config.stash[SETTINGS].baseline
     if baseline is None:
         return
-    from pytest_crucible.analysis.run_comparison import draft_runs, judge_drafts
+    from pytest_crucible.analysis.run_drafts import draft_runs, judge_drafts
 
     try:
         base = open_recorded(baseline, plugins=finished.plugins)
