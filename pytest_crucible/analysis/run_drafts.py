@@ -99,7 +99,7 @@ def draft_runs(
 
     Args:
         base: the baseline, and its results.
-        cand: the candidate, and its results.
+        cand: the candidate, and its results; the very same object, if arms of one run are compared.
         adjust: takes the options of the candidate's marker, returns those to use.
         pair: which arms are compared with which.
         by: properties of cases by which the arms are compared, too.
@@ -108,19 +108,21 @@ def draft_runs(
         DefinitionError: ``pair`` finds no arms that it could compare, or neither run has one of
             ``by`` on record.
     """
+    within = base is cand
     before, after = _arms(base[1]), _arms(cand[1])
     arms = [_compare_arm(old, new, before, after, adjust, by) for old, new in pair(before, after)]
     incomplete = [
         f"{which}: {reason}"
         for which, (_, results) in ((BASELINE, base), (CANDIDATE, cand))
+        if which == CANDIDATE or not within
         for reason in results.incomplete
     ]
     comparison = RunComparison(
         baseline=base[0].id,
         candidate=cand[0].id,
-        title=_title(base[0], cand[0]),
+        title=f"arms of {_named(cand[0])}" if within else _title(base[0], cand[0]),
         arms=(),
-        differences=tuple(environment_differences(base, cand)),
+        differences=() if within else tuple(environment_differences(base, cand)),
         incomplete=tuple(incomplete),
     )
     return RunDraft(comparison, arms)

@@ -10,7 +10,14 @@ from typing import Any
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._text import did_you_mean
 from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.analysis.arm_pairs import Pair, same_arms, same_conditions, these_arms
+from pytest_crucible.analysis.arm_pairs import (
+    ALL,
+    Pair,
+    arms_within,
+    same_arms,
+    same_conditions,
+    these_arms,
+)
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import ANY, FAIL_ON, RunComparison
 from pytest_crucible.analysis.run_drafts import RunDraft, draft_runs, judge_drafts
@@ -43,8 +50,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     compare = commands.add_parser("compare", help="compare runs with a baseline, offline")
     compare.add_argument("baseline", type=path_argument, help=PATH_HELP)
     compare.add_argument(
-        "candidates", type=path_argument, nargs="+", metavar="candidate", help=PATH_HELP
-    )
+        "candidates", type=path_argument, nargs="*", metavar="candidate",
+        help=f"{PATH_HELP}; none: compare the arms of the one run",
+    )  # fmt: skip
     compare.add_argument(
         "--margin", action="append", default=[], metavar="[METRIC=]SHARE",
         help=f"largest change that does not matter, for all or for one metric (default {MARGIN})",
@@ -75,6 +83,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--arms", nargs=2, metavar=("BASELINE", "CANDIDATE"),
         help="compare these two arms: EXPERIMENT.CONDITION of the one run and of the other",
     )  # fmt: skip
+    which.add_argument(
+        "--against", metavar="ARM",
+        help="of the arms of one run: the one that the others are compared with (default: the "
+        f"first), or {ALL} for every two of them",
+    )  # fmt: skip
     compare.add_argument(
         "--fail-on", default="regression", metavar="WHAT",
         help=f"comma-separated: {', '.join(FAIL_ON)}, none (default: regression)",
@@ -93,9 +106,12 @@ def _compare(options: argparse.Namespace, show: Print) -> int:
     pair: Pair = same_conditions if options.match == "condition" else same_arms
     if options.arms is not None:
         pair = these_arms(*options.arms)
-    drafts = [
-        draft_runs(base, _read(path), adjust, pair, options.by or ()) for path in options.candidates
-    ]
+    if options.against is not None and options.candidates:
+        raise DefinitionError("--against is for the arms of one run; for two runs: --arms")
+    others = [_read(path) for path in options.candidates]
+    if not others:
+        others, pair = [base], arms_within(options.against)
+    drafts = [draft_runs(base, other, adjust, pair, options.by or ()) for other in others]
     _check_metrics(options.metric, drafts)
     comparisons = judge_drafts(drafts)
     report = Report(

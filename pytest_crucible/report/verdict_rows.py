@@ -9,6 +9,7 @@ from tabulate import tabulate
 from pytest_crucible._text import one_line
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, STATISTICS
 from pytest_crucible.report.lines import STYLES, Line
+from pytest_crucible.report.next_steps import next_steps
 from pytest_crucible.report.numbers import Format, format_of
 from pytest_crucible.stats.change import RATIO, unseen_share
 from pytest_crucible.stats.comparison import (
@@ -95,7 +96,7 @@ def margin_text(row: Comparison) -> str:
     return f"{row.margin * 100:.4g} %"
 
 
-def footnotes(rows: Iterable[Comparison]) -> Iterator[str]:
+def footnotes(rows: Sequence[Comparison]) -> Iterator[str]:
     """Yield what is said once for several rows."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
@@ -106,6 +107,7 @@ def footnotes(rows: Iterable[Comparison]) -> Iterator[str]:
     undeclared = undeclared_note(rows)
     if undeclared:
         yield undeclared
+    yield from next_steps(rows)
 
 
 def undeclared_note(comparisons: Iterable[Comparison]) -> str:
@@ -164,6 +166,17 @@ def comparison_format(row: Comparison) -> Format:
 
 def comparison_note(row: Comparison) -> str:
     """Say in words why there is no better verdict."""
+    parts = [_verdict_note(row)]
+    sides = row.baseline, row.candidate
+    if row.change is not None and row.scale == RATIO and None not in sides:
+        before, after = (side for side in sides if side is not None)
+        if (row.change - 1) * (after - before) < 0:
+            # The median of the ratios of pairs is not the ratio of the medians.
+            parts.append("change: of the typical pair")
+    return "; ".join(part for part in parts if part)
+
+
+def _verdict_note(row: Comparison) -> str:
     if row.reason:
         return row.reason
     if row.alike is not None and row.verdict == INCONCLUSIVE and row.open == UNSEEN:

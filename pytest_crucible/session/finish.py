@@ -131,12 +131,17 @@ def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished
     baseline = config.stash[SETTINGS].baseline
     if baseline is None:
         return
+    from pytest_crucible.analysis.run_comparison import ANY
     from pytest_crucible.analysis.run_drafts import draft_runs, judge_drafts
+
+    every = ANY in config.stash[SETTINGS].fail_on
 
     try:
         base = open_recorded(baseline, plugins=finished.plugins)
         before = analyse(base, plugins=finished.plugins)
-        draft = draft_runs((base, before), (run, results))
+        draft = draft_runs(
+            (base, before), (run, results), lambda options: replace(options, every=every)
+        )
         # What fails this session is one family: its claims, and the comparison with the baseline.
         finished.comparison = judge_drafts([draft], decisions_of(results.experiments))[0]
         experiments = judged(results.experiments, draft.decisions)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
 INCONCLUSIVE = ("fail", "pass", "warn")
-FAIL_ON = ("regression", "inconclusive", "missing", "changed")
+FAIL_ON = ("regression", "inconclusive", "missing", "changed", "any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Settings:
         output: folder that holds the run folders; absolute.
         inconclusive: what an inconclusive expectation does to the session: fail, pass or warn.
         baseline: recorded run to compare this run with.
-        fail_on: what fails the session: regression, inconclusive, missing, changed.
+        fail_on: what fails the session: regression, inconclusive, missing, changed, any.
         max_errors: the share of an experiment's trials that may break; None: 5 %.
         instrument: clients whose instrumentors are turned on, or ``auto``.
         prices: file with the user's prices.
@@ -91,7 +91,8 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--crucible-fail-on", metavar="WHAT",
         help="verdicts that fail the session: regression (default), inconclusive, "
-        "missing (also: an experiment of which nothing ran), changed, none (comma-separated)",
+        "missing (also: an experiment of which nothing ran), changed, any (regressions of all "
+        "metrics, not only of those that decide), none (comma-separated)",
     )  # fmt: skip
     group.addoption(
         "--crucible-max-errors", metavar="SHARE",

@@ -99,14 +99,14 @@ def change_of(before: Sample, after: Sample, alpha: float, question: Question = 
     refuse_unusable(before, after)
     factor = question.factor
     if before.kind == FORMULA:
-        return formula_change(before, after, alpha, _pairs(before, after), factor)
+        return formula_change(before, after, alpha, pairs_of(before, after), factor)
     ends = _bounded(before, after)
     if ends:
         return _bounded_change(before, after, alpha, ends, factor)
     if before.kind == QUANTILE:
         if min(before.values.min(), after.values.min()) <= 0:
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
-        paired = _pairs(before, after) is not None
+        paired = pairs_of(before, after) is not None
         return quantile_ratio(before, after, before.q, alpha, paired=paired)
     if _typical(before, after, question) and not question.difference:
         return _typical_change(before, after, alpha)
@@ -121,7 +121,7 @@ def _typical(before: Sample, after: Sample, question: Question) -> bool:
 def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:
     if min(before.values.min(), after.values.min()) <= 0:
         raise NoIntervalError("a typical change is a ratio: needs values above 0")
-    pairs = _pairs(before, after, logs=True)
+    pairs = pairs_of(before, after, logs=True)
     if pairs:
         return paired_log_ratio(pairs[0], pairs[1], alpha, pairs[2])
     (old, old_clusters), (new, new_clusters) = (
@@ -133,7 +133,7 @@ def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:
 def _mean_change(before: Sample, after: Sample, alpha: float, question: Question) -> Change:
     """Return the change of a mean: users pay the mean, outliers included, so no ranks."""
     as_ratio = ratio_scale(before, after, question)
-    pairs = _pairs(before, after)
+    pairs = pairs_of(before, after)
     if pairs:
         if as_ratio:
             return paired_mean_ratio(pairs[0], pairs[1], alpha, pairs[2])
@@ -158,7 +158,7 @@ def _bounded(before: Sample, after: Sample) -> tuple[float, float] | None:
 def _bounded_change(
     before: Sample, after: Sample, alpha: float, ends: tuple[float, float], factor: float
 ) -> Change:
-    pairs = _pairs(before, after)
+    pairs = pairs_of(before, after)
     if pairs:
         return paired_bounded(pairs[0], pairs[1], alpha, ends, pairs[2], factor)
     sides = [Side.of_values(*independent(side), ends) for side in (before, after)]
@@ -180,7 +180,7 @@ def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
         refuse_unusable(before, after)
     except NoIntervalError:
         return 1.0
-    pairs = _pairs(before, after)
+    pairs = pairs_of(before, after)
     n, m = before.units, after.units
     if pairs:
         n = m = units(pairs[0].size, pairs[2])
@@ -214,7 +214,7 @@ def _independent(sample: Sample, logs: bool = False) -> tuple[Floats, Ints | Non
 Pairs = tuple[Floats, Floats, Ints | None]
 
 
-def _pairs(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
+def pairs_of(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
     """Return the case means of both sides, in the order of the matched cases, and their clusters.
 
     None if less than two cases match.
