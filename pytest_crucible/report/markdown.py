@@ -13,6 +13,7 @@ from pytest_crucible.report.compare_text import (
     sliced_title,
     verdict_line,
 )
+from pytest_crucible.report.next_steps import next_steps
 from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
@@ -78,6 +79,9 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         yield from _comparison_table(urgent)
     if rest:
         yield from _folded(f"{plural(len(rest), 'other metric')}", _comparison_table(rest))
+    for arm in comparison.arms:
+        for text in next_steps(arm.comparisons):
+            yield f"- {escape(arm.name)}: {escape(text)}"
     yield ""
     yield escape(head_note([row for arm in comparison.arms for row in arm.comparisons]))
     for arm in comparison.arms:

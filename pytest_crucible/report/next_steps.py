@@ -9,6 +9,8 @@ from pytest_crucible.report.numbers import format_of
 from pytest_crucible.stats.change import RATIO
 from pytest_crucible.stats.comparison import BETTER, INCONCLUSIVE, Comparison, Needs
 
+_SMALL = 72
+"""With fewer cases, all alike, EQUIVALENT is never said at a margin of 5 pp (rule of three)."""
 _TOO_FAR = "more than 20 times as many cases"
 
 
@@ -24,8 +26,8 @@ def next_steps(rows: Iterable[Comparison]) -> Iterator[str]:
         yield f"to find twice the margin in 4 of 5 such runs: {told}"
     for row, _ in short:
         at = row.regresses_at
-        if row.metric == "success_rate" and row.open != BETTER and at is not None:
-            n = min(row.n)
+        n = min(row.n)
+        if row.metric == "success_rate" and n < _SMALL and row.open != BETTER and at is not None:
             yield (
                 f"with {n:,} cases a success_rate of {at * 100:.1f} % or less is REGRESSED; to "
                 'fail on less, claim a number (expect="success_rate >= 0.9") and let what is not '

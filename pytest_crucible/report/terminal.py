@@ -74,8 +74,8 @@ def render_experiment(
     yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
     if any(group.sampled for group in experiment.groups.values()):
         yield Line(_INDENT + _sampled(experiment), "yellow")
-    if verdict != NOT_RUN:
-        yield from _metrics(experiment)
+    metrics = list(_metrics(experiment)) if verdict != NOT_RUN else []
+    yield from metrics
     yield from _left_out(experiment)
     yield from _logged(experiment, sparklines)
     yield from _notes(experiment)
@@ -91,7 +91,7 @@ def render_experiment(
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
     if experiment.verdicts:
         yield Line("")
-        yield from verdict_lines(experiment.verdicts, _INDENT)
+        yield from verdict_lines(experiment.verdicts, _INDENT, metrics)
     yield from _errors(experiment)
     yield from _invalid(experiment)
 

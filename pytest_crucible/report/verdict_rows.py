@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
@@ -12,6 +13,7 @@ from pytest_crucible.report.lines import STYLES, Line
 from pytest_crucible.report.next_steps import next_steps
 from pytest_crucible.report.numbers import Format, format_of
 from pytest_crucible.stats.change import RATIO, unseen_share
+from pytest_crucible.stats.claim_needs import ClaimNeeds
 from pytest_crucible.stats.comparison import (
     CHANGED,
     INCONCLUSIVE,
@@ -21,7 +23,7 @@ from pytest_crucible.stats.comparison import (
     Comparison,
     margin_size,
 )
-from pytest_crucible.stats.verdict import REJECTED, Verdict
+from pytest_crucible.stats.verdict import CONFIRMED, REJECTED, Verdict
 
 
 def comparison_lines(
@@ -202,20 +204,36 @@ def effect_text(row: Comparison) -> str:
     return comparison_format(row).change(size, row.scale).lstrip("+-")
 
 
-def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
-    """Yield a table of expectations, the verdict first."""
+def verdict_lines(
+    verdicts: Sequence[Verdict], indent: str, said: Sequence[Line] = ()
+) -> Iterator[Line]:
+    """Yield a table of expectations, the verdict first, and below it what their bounds assume.
+
+    Args:
+        verdicts: one per row.
+        indent: written before every line.
+        said: lines that the reader has seen; what they say of a metric is not said again.
+    """
     cells = [
         [
             verdict.verdict,
             one_line(verdict.condition),
             one_line(verdict.expectation),
-            one_line(verdict_text(verdict)),
+            one_line(verdict_text(replace(verdict, note=None))),
         ]
         for verdict in verdicts
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
     for verdict, line in zip(verdicts, table.splitlines(), strict=True):
         yield Line((indent + line).rstrip(), STYLES[verdict.verdict])
+    notes: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        metric, note = one_line(verdict.metric), verdict.note
+        known = (line.text.endswith(f": {note}") and metric in line.text for line in said)
+        if note and metric not in notes.get(note, ()) and not any(known):
+            notes.setdefault(note, []).append(metric)
+    for note, metrics in notes.items():
+        yield Line(f"{indent}{', '.join(metrics)}: {note}")
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -243,9 +261,18 @@ def verdict_text(verdict: Verdict) -> str:
             parts[-1] += f", {word} {form.show(bound)}"
     if verdict.reason:
         parts.append(verdict.reason)
+    if verdict.needs is not None:
+        parts.append(_claim_needs(verdict.needs, form.show(verdict.observed)))
     if verdict.note:
         parts.append(verdict.note)
     return " · ".join(parts)
+
+
+def _claim_needs(needs: ClaimNeeds, seen: str) -> str:
+    if needs.cases is None:
+        return "too close to the threshold: 20 times as many cases would not decide it"
+    does = "confirm" if needs.outcome == CONFIRMED else "reject"
+    return f"about {needs.cases:,} cases {does} it, if {seen} is true"
 
 
 def deciding_bound(verdict: Verdict) -> tuple[str, float] | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.stats.arm_claims import ArmPair, judge_arm_claim, pair_of
 from pytest_crucible.stats.bounds import bounds_of
+from pytest_crucible.stats.claim_needs import claim_needs
 from pytest_crucible.stats.estimates import Estimate
 from pytest_crucible.stats.expression import Expectation
 from pytest_crucible.stats.family import CLAIM, Decision
@@ -247,6 +248,8 @@ def _against_number(
         return judged
     if draft.observed == draft.bound:
         return replace(judged, reason="it lies on the threshold: no number of cases settles that")
-    return replace(
-        judged, reason=bounds.why_no_low if expectation.wants_more else bounds.why_no_high
-    )
+    why = bounds.why_no_low if expectation.wants_more else bounds.why_no_high
+    if why:
+        return replace(judged, reason=why)
+    more = expectation.wants_more
+    return replace(judged, needs=claim_needs(sample, draft.bound, level, wants_more=more))
