@@ -7,7 +7,8 @@ its level for every distribution that was tried (Learned-Miller and Thomas 2020)
 holds is conjectured, not proven.
 
 Weights are ratios of exponential variables, so that all comes down to the sign of a weighted sum of
-gamma variables: exact where it has two terms (beta), else by a saddlepoint (Lugannani and Rice
+gamma variables: exact where it has two terms (beta) or three (a mean over a beta: paired shares,
+for which a saddlepoint is off by up to a tenth of p), else by a saddlepoint (Lugannani and Rice
 1980, in the form of Barndorff-Nielsen 1986). Values have the shape ``(n,)``; ``sizes`` of the same
 shape says how many values each of them is the mean of (None: one), so that clusters weigh as much
 as they have values.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +156,8 @@ def tails(
         weights, scales = np.append(shapes, end_weight), np.append(scale, end_scale)
     if points.size == 2 and end_scale == 1.0:
         return _two_points(points, weights, at)
+    if points.size == 3 and end_scale == 1.0:
+        return _three_points(points, weights, at)
     found = np.empty(at.size)
     rows = max(1, 2_000_000 // points.size)
     for start in range(0, at.size, rows):
@@ -182,6 +186,41 @@ def _two_points(points: Floats, weights: Floats, at: Floats) -> Floats:
     low, high = points[first], points[second]
     share = np.clip((at - low) / (high - low), 0.0, 1.0)
     return np.asarray(betainc(weights[second], weights[first], share), dtype=np.float64)
+
+
+@lru_cache(maxsize=1)
+def quadrature() -> tuple[Floats, Floats]:
+    """Return 40 quantiles and weights for a mean over a distribution: dense in its tails."""
+    from scipy.special import roots_legendre
+
+    roots, weights = roots_legendre(40)
+    return (0.5 + roots / 2) ** 2 * (2 - roots), weights * 0.75 * (1 - roots**2)
+
+
+def _three_points(points: Floats, weights: Floats, at: Floats) -> Floats:
+    """Return the probabilities if there are three values.
+
+    The outer value on one side of the threshold has a share of the weight with a beta distribution;
+    how the others share the rest has another one, which is independent of it.
+    """
+    from scipy.special import betainc, betaincinv
+
+    order = np.argsort(points)
+    quantiles, shares = quadrature()
+    (a, b, c), (w_a, w_b, w_c) = points[order].tolist(), weights[order].tolist()
+    below = at <= b
+    of_c = b + (c - b) * betaincinv(w_c, w_b, quantiles)  # means of the upper two
+    of_a = b - (b - a) * betaincinv(w_a, w_b, quantiles)  # means of the lower two
+    far = np.where(below[:, None], of_c - at[:, None], at[:, None] - of_a)
+    near = np.where(below, at - a, c - at)[:, None]
+    near, far = np.maximum(near, 0.0), np.maximum(far, 0.0)
+    share = np.where(near > 0, far / np.where(near > 0, near + far, 1.0), 1.0)
+    # Below the middle value its outer one needs at least this share, above it at most.
+    first = np.where(below, w_a, w_c)[:, None]
+    rest = np.where(below, w_b + w_c, w_a + w_b)[:, None]
+    found = betainc(first, rest, share)
+    found = np.where(below[:, None], 1.0 - found, found) @ shares
+    return np.asarray(np.where(at < a, 0.0, np.where(at >= c, 1.0, found)), dtype=np.float64)
 
 
 def _positive_part(terms: Floats, weights: Floats) -> Floats:
