@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible.stats.power import MOST, Aim, cases_for_rates
@@ -38,6 +38,7 @@ def test_pairs_that_go_the_other_way_are_noise() -> None:
     assert noisy.cases == cases_for_rates(0.8, 0.7, AIM, discordant=0.2)
 
 
+@settings(max_examples=10)
 @given(
     passed=st.integers(15, 40), better=st.integers(0, 5), size=st.sampled_from([-0.1, -0.2, -0.3])
 )
