@@ -184,10 +184,10 @@ def _walsh(values: Floats) -> Floats:
 
 def _rank_biserial(found: Floats) -> float:
     """Return the matched-pairs rank-biserial correlation (Kerby 2014), between −1 and 1."""
-    from scipy.stats import rankdata
-
     nonzero = found[found != 0]
     if not nonzero.size:
         return 0.0
-    ranks = rankdata(np.abs(nonzero))
+    # Mid-ranks. Not SciPy's: importing `scipy.stats` takes a second (see `distributions`).
+    _, which, counts = np.unique(np.abs(nonzero), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[which]
     return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
