@@ -31,7 +31,7 @@ _FAILING = {
 }  # fmt: skip
 BASELINE, CANDIDATE = "baseline", "candidate"
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
-_HARMLESS = (UNSEEN, BETTER, TOO_FEW)
+HARMLESS = (UNSEEN, BETTER, TOO_FEW)
 """Of INCONCLUSIVE: nothing speaks against the candidate. Two recordings of one commit are this."""
 ANY = "any"
 """For ``--fail-on``: regressions of any metric fail, not only of those that decide."""
@@ -131,8 +131,8 @@ class RunComparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether both runs have an arm in common, with a metric."""
-        return any(arm.reason is None and arm.comparisons for arm in self.arms)
+        """Whether both runs have an arm in common, with a metric that decides."""
+        return any(row.primary for arm in self.arms for row in arm.comparisons)
 
     def count(self, verdict: str, *, primary: bool = True) -> int:
         """Return how many metrics that decide have this verdict, or how many of the others."""
@@ -194,4 +194,4 @@ def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
 
 def fails(row: Comparison, fail_on: Sequence[str]) -> bool:
     """Whether a row fails a gate: it decides, and something speaks against the candidate."""
-    return row.primary and row.verdict in failing(fail_on) and row.open not in _HARMLESS
+    return row.primary and row.verdict in failing(fail_on) and row.open not in HARMLESS

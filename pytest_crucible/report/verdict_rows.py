@@ -46,7 +46,7 @@ def comparison_lines(
     )  # fmt: skip
     head, *lines = table.splitlines()
     yield Line((indent + head).rstrip())
-    aside = False
+    aside = not any(row.primary for row in rows)  # of slices none decides: their title says so
     for row, line in zip(rows, lines, strict=True):
         if not row.primary and not aside:
             aside = True
@@ -66,7 +66,8 @@ def folded(row: Comparison) -> bool:
 
 def head_note(rows: Sequence[Comparison]) -> str:
     """Say what the table means: the margin, and how far its intervals hold."""
-    decided = [row for row in rows if row.primary and row.low is not None]
+    judged = [row for row in rows if row.low is not None]
+    decided = [row for row in judged if row.primary] or judged
     margins: dict[str, list[str]] = {}
     for row in decided:
         margins.setdefault(margin_text(row), []).append(one_line(row.metric))
