@@ -96,7 +96,9 @@ def _lower(
 
 
 def root(function: Callable[[float], float], low: float, high: float, at_low: float) -> float:
-    """Return where an increasing function crosses 0, from below, by bisection and regula falsi.
+    """Return where an increasing function crosses 0, from below (Chandrupatla 1997).
+
+    Inverse quadratic interpolation where it is safe, else bisection.
 
     Args:
         function: increasing between ``low`` and ``high``, where it is above 0.
@@ -107,19 +109,33 @@ def root(function: Callable[[float], float], low: float, high: float, at_low: fl
     if f_high <= 0:
         return high
     tiny = 1e-12 * max(abs(low), abs(high), high - low)
-    for step in range(_STEPS):
+    share = 0.5
+    for _ in range(_STEPS):
         if high - low <= tiny:
             break
-        middle = (low + high) / 2
-        if step % 3 and f_high > f_low:
-            middle = low - f_low * (high - low) / (f_high - f_low)
-            middle = min(max(middle, low + tiny / 4), high - tiny / 4)
-        value = function(middle)
+        at = low + share * (high - low)
+        value = function(at)
+        # The end that is given up is the third point of the interpolation.
         if value > 0:
-            high, f_high = middle, value
+            old, f_old, high, f_high = high, f_high, at, value
         else:
-            low, f_low = middle, value
+            old, f_old, low, f_low = low, f_low, at, value
+        share = _share(low, f_low, high, f_high, old, f_old)
+        edge = min(0.5, tiny / 4 / max(high - low, tiny))
+        share = min(max(share, edge), 1 - edge)
     return low
+
+
+def _share(low: float, f_low: float, high: float, f_high: float, old: float, f_old: float) -> float:
+    """Return where to look next, as a share of the way from ``low`` to ``high``."""
+    newest_is_high = old >= high
+    a, fa, b, fb = (high, f_high, low, f_low) if newest_is_high else (low, f_low, high, f_high)
+    xi, phi = (a - b) / (old - b), (fa - fb) / (f_old - fb)
+    if not (phi**2 < xi and (1 - phi) ** 2 < 1 - xi) or f_old == fa:
+        return 0.5
+    step = fa / (fb - fa) * f_old / (fb - f_old)
+    step += (old - a) / (b - a) * fa / (f_old - fa) * fb / (f_old - fb)
+    return 1 - step if newest_is_high else step
 
 
 def tails(
@@ -142,7 +158,10 @@ def tails(
         scale, end_scale = np.ones(distinct.size), 1.0
     else:
         distinct, shapes = values, np.ones(values.size)
-        end_scale = float(sizes.mean())
+        # The end weighs as much as the cluster of a random value (Σs²/Σs). As much as an average
+        # cluster is too little where sizes differ: two clusters of 50 values and ten of one erred
+        # in 23 % of simulated runs instead of 5 %. As much as the largest is more than is needed.
+        end_scale = float((sizes**2).sum() / sizes.sum())
         scale = sizes
         if float(np.ptp(sizes)) == 0.0:
             distinct, shapes = _distinct(values)
