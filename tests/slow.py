@@ -17,6 +17,7 @@ SLOW = {
         events/test_enrichment.py::test_enriching_never_raises
         events/test_enrichment.py::test_rows_say_what_enrichment_says
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
+        stats/test_drift.py::test_runs_without_drift_are_rarely_called_drifting
         stats/test_formula_samples.py::test_intervals_hold_the_truth
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed
         events/test_fingerprint.py::test_order_does_not_count

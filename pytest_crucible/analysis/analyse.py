@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
+from pytest_crucible.analysis.drifts import drifts_of
 from pytest_crucible.analysis.experiment_catalog import catalog_of
 from pytest_crucible.analysis.judging import judged
 from pytest_crucible.analysis.nodes import broken_off, node_result, resumed_nodes
@@ -108,6 +109,7 @@ def analyse(
         capture=observations.capture,
         budgets=tuple(observations.budgets),
         problems=tuple(dict.fromkeys(problems)),
+        drifts=drifts_of(experiments),
         noted=any(node.notes for node in run.nodes)
         or bool(run.torn())
         or any(map(_broke_off, observations.enclosing)),

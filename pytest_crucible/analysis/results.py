@@ -214,6 +214,7 @@ class Results:
         capture: why spans could not be captured, with the nodes that report it.
         budgets: one sentence per budget that was used up.
         problems: one sentence per plugin that failed.
+        drifts: one sentence per arm whose latency drifted while the run went on.
     """
 
     run: str
@@ -229,6 +230,7 @@ class Results:
     capture: Mapping[str, Sequence[str]] = field(default_factory=dict)
     budgets: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    drifts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         trials = sum(len(experiment.trials) for experiment in self.experiments)
@@ -323,6 +325,7 @@ class Results:
         return {
             "experiments": {each.definition.name: each.to_dict(by) for each in self.experiments},
             "nodes": list(self.nodes),
+            "drifts": list(self.drifts),
             "completeness": {
                 "complete": not self.incomplete,
                 "reasons": list(self.incomplete),

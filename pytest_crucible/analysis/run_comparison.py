@@ -107,6 +107,7 @@ class RunComparison:
         arms: one per experiment and condition of either run.
         differences: how machines, versions and code of the two runs differ.
         incomplete: why a record is incomplete, one sentence per reason.
+        drifts: one sentence per arm whose latency drifted, in either run.
     """
 
     baseline: str
@@ -115,6 +116,7 @@ class RunComparison:
     arms: tuple[ArmComparison, ...]
     differences: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
+    drifts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         counts = ((verdict, self.count(verdict)) for verdict in WORST_FIRST)
@@ -182,6 +184,7 @@ class RunComparison:
             "comparable": self.comparable,
             "differences": list(self.differences),
             "incomplete": list(self.incomplete),
+            "drifts": list(self.drifts),
             "arms": [{**asdict(arm), "verdict": arm.verdict} for arm in self.arms],
         }
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_crucible.analysis.arm_pairs import Key, Pair, arm_name, same_arms
+from pytest_crucible.analysis.drifts import Look, looks_between, sentences
 from pytest_crucible.analysis.environment import environment_differences
 from pytest_crucible.analysis.judging import comparison_options
 from pytest_crucible.analysis.results import ExperimentResult, Results
@@ -39,11 +40,13 @@ class ArmDraft:
         arm: the comparison, without rows.
         rows: its rows.
         slices: the rows of its slices, by what they are sliced by, with the number of slices.
+        looks: where drift of latency was looked for.
     """
 
     arm: ArmComparison
     rows: Sequence[Draft] = ()
     slices: Mapping[str, SliceDrafts] = field(default_factory=dict)
+    looks: Sequence[Look] = ()
 
     def judged(self, levels: RowLevels) -> ArmComparison:
         """Return the comparison with its rows."""
@@ -83,7 +86,11 @@ def judge_drafts(
     """
     levels = RowLevels.of((row for draft in drafts for row in draft.rows), others)
     return [
-        replace(draft.comparison, arms=tuple(arm.judged(levels) for arm in draft.arms))
+        replace(
+            draft.comparison,
+            arms=tuple(arm.judged(levels) for arm in draft.arms),
+            drifts=sentences([look for arm in draft.arms for look in arm.looks]),
+        )
         for draft in drafts
     ]
 
@@ -220,7 +227,8 @@ def draft_arms(
         for new_slices in after[0].slices(by)
         for old_slices in before[0].slices([new_slices.name])
     }
-    return ArmDraft(arm, draft_rows(old, new, options, matching), slices)
+    looks = tuple(looks_between(arm.name, before[1], after[1], matching))
+    return ArmDraft(arm, draft_rows(old, new, options, matching), slices, looks)
 
 
 def _subject(arm: _Arm) -> Subject:

@@ -40,6 +40,8 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
     yield Line(f"  {comparison.title}")
     for difference in comparison.differences:
         yield Line(f"  differs: {difference}", "yellow")
+    for drift in comparison.drifts:
+        yield Line(f"  drift: {one_line(drift)}", "yellow")
     for reason in comparison.incomplete:
         yield Line(f"  incomplete: {reason}", "yellow")
     for arm in comparison.arms:

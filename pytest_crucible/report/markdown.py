@@ -61,6 +61,8 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     yield ""
     for difference in comparison.differences:
         yield f"- ⚠️ differs: {escape(difference)}"
+    for drift in comparison.drifts:
+        yield f"- ⚠️ drift: {escape(drift)}"
     for reason in comparison.incomplete:
         yield f"- ⚠️ incomplete: {escape(reason)}"
     urgent: list[tuple[ArmComparison, Comparison]] = []
@@ -166,6 +168,8 @@ def _results(results: Results, by: Sequence[str] | None) -> Iterator[str]:
             yield from _folded(slice_title(slices), [*head, *(_row(*line) for line in lines)])
         for name in experiment.empty_slices:
             yield f"- ⚠️ slices={escape(repr(name))}: no case of this run has it"
+    for drift in results.drifts:
+        yield f"- ⚠️ drift: {escape(drift)}"
     for reason in results.incomplete:
         yield f"- ⚠️ incomplete: {escape(reason)}"
 

@@ -52,6 +52,8 @@ def render(
     for experiment in results.experiments:
         yield from render_experiment(experiment, sparklines, by)
         yield Line("")
+    for drift in results.drifts:
+        yield Line(f"drift: {one_line(drift)}", "yellow")
     yield from _completeness(results)
 
 

@@ -27,7 +27,7 @@ from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugins import session_plugins
-from pytest_crucible.session.settings import SETTINGS
+from pytest_crucible.session.settings import LOAD, SETTINGS
 from pytest_crucible.stats.verdict import ERRORED, NOT_RUN, Verdict
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def finish(
     try:
         run = open_folder(folder, plugins=NO_PLUGINS)  # they enrich below, after the prices
         arguments = [str(argument) for argument in config.invocation_params.args]
-        around = surroundings(config.rootpath, ["pytest", *arguments])
+        around = surroundings(config.rootpath, ["pytest", *arguments], config.stash.get(LOAD, None))
         named = _enrichers(config, finished.plugins)
         enrichers = [enricher for _, enricher in named]
         if enrichers:

@@ -21,6 +21,7 @@ from pytest_crucible._files import check_writable, make_run_folder, new_run_id
 from pytest_crucible.experiments.own_record import load_readers
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.runs.experiment_definition import Definition
+from pytest_crucible.runs.machine import load_average
 from pytest_crucible.session.controller import (
     NOTES,
     RESCUED,
@@ -39,7 +40,7 @@ from pytest_crucible.session.marker import (
     name_arms,
 )
 from pytest_crucible.session.outcome import FailedSubtests, RecordedFailures, may_have_subtests
-from pytest_crucible.session.settings import SETTINGS, unknown_format
+from pytest_crucible.session.settings import LOAD, SETTINGS, unknown_format
 from pytest_crucible.session.setup_scope import SetupScopes, any_wide_fixture
 from pytest_crucible.session.span_capture import Capture
 from pytest_crucible.session.transport import (
@@ -252,6 +253,10 @@ class Local(Recorder):
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config, new_run_id(), "main", config.stash[SETTINGS].output)
         self._unread: str | None = None  # why there is no summary
+
+    def begin(self, session: pytest.Session) -> None:
+        self._config.stash[LOAD] = load_average()
+        super().begin(session)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -54,6 +54,8 @@ class Settings:
 
 
 SETTINGS = pytest.StashKey[Settings]()
+LOAD = pytest.StashKey[float | None]()
+"""Load of the machine when the first test was about to run."""
 
 
 def sdk_installed() -> bool:
