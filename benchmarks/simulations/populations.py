@@ -73,7 +73,9 @@ def mostly_ones(often: float) -> Population:
 
 def beta(a: float, b: float) -> Population:
     """Scores of a beta distribution."""
-    return Population(f"scores, beta {a:g}, {b:g}", lambda rng, n: rng.beta(a, b, n), a / (a + b), UNIT)
+    return Population(
+        f"scores, beta {a:g}, {b:g}", lambda rng, n: rng.beta(a, b, n), a / (a + b), UNIT
+    )
 
 
 STARS = Population(

@@ -28,6 +28,7 @@ from pytest_crucible.runs.manifest import name_and_version, surroundings, write_
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugins import session_plugins
 from pytest_crucible.session.settings import LOAD, SETTINGS
+from pytest_crucible.session.turns import TURNS, Turns
 from pytest_crucible.stats.verdict import ERRORED, NOT_RUN, Verdict
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ def _manifest(
     config: pytest.Config, run: RecordedRun, results: Results, finished: Finished
 ) -> dict[str, Any]:
     started = min((n.header.wall_ns for n in run.nodes if n.header), default=wall_ns())
+    turns: Turns | None = config.pluginmanager.getplugin(TURNS)
     return {
         "run": run.id,
         "tool": f"pytest-crucible {version('pytest-crucible')}",
@@ -219,6 +221,8 @@ def _manifest(
         },
         "exports": [path.name for path in finished.exports],
         "problems": finished.problems,
+        # Of two runs with the same one the tests took turns: drift hits both alike.
+        **({} if turns is None else {"turns": turns.token}),
         **results.to_dict(),
     }
 

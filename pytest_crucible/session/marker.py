@@ -67,6 +67,17 @@ class TrialIdentity:
         """Names of experiment, condition, test and case, and the trial: as in the plan."""
         return self.definition.name, self.condition, self.test, self.case, self.trial
 
+    def in_round(self, number: int, rounds: int) -> TrialIdentity:
+        """Return the identity of one round of the trial; a warm-up has only one.
+
+        Args:
+            number: of the round, from 1.
+            rounds: how many there are; the definition counts them among the trials.
+        """
+        if self.trial < 0:
+            return self
+        return replace(self, trial=(self.trial - 1) * rounds + number)
+
 
 IDENTITY = pytest.StashKey[TrialIdentity]()
 

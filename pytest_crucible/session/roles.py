@@ -57,6 +57,7 @@ from pytest_crucible.session.trials import (
     Validation,
     any_async,
 )
+from pytest_crucible.session.turns import TURNS, Turns
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -157,6 +158,9 @@ class Recorder:
         Raises:
             pytest.UsageError: the run cannot be recorded.
         """
+        turns: Turns | None = self._config.pluginmanager.getplugin(TURNS)
+        if turns is not None:
+            turns.prepare(session.items)
         identities = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
         trials = [(item, identity) for item, identity in identities if identity is not None]
         plan = [identity for _, identity in trials]
@@ -177,8 +181,10 @@ class Recorder:
             else replace(definition, max_errors=self._config.stash[SETTINGS].max_errors)
             for name, definition in combine(plan).items()
         }
-        planned = [identity.key for identity in plan if identity.trial > 0]
-        self._recording.announce(definitions, planned)
+        planned = [identity for identity in plan if identity.trial > 0]
+        if turns is not None:
+            turns.folder, planned = self.folder, turns.rounds_of(planned)
+        self._recording.announce(definitions, [identity.key for identity in planned])
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._recording, capture, self._flusher())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_crucible.metrics.catalog import Metric
 
+TURNS_OPTION = "crucible-turns"
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
 INCONCLUSIVE = ("fail", "pass", "warn")
 FAIL_ON = ("regression", "inconclusive", "missing", "changed", "any")
@@ -110,6 +112,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--crucible-budget", metavar="USD", help="skip further trials once this much is spent",
     )  # fmt: skip
+    group.addoption(f"--{TURNS_OPTION}", help=argparse.SUPPRESS)  # `crucible ab` gives it
     parser.addini("crucible_instrument", "default for --crucible-instrument", default="")
     parser.addini(
         "crucible_prices", "default for --crucible-prices, from the root directory", default=""

@@ -77,7 +77,7 @@ class TrialHooks:
         self.flush = flush
         self.scope_capture = ScopeCapture(recording, capture)
         self._attempt: _Attempt | None = None
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, int], int] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -158,7 +158,8 @@ class TrialHooks:
         self.capture.close()
 
     def _begin(self, item: pytest.Item, identity: TrialIdentity) -> None:
-        number = self._counts[identity.test] = self._counts.get(identity.test, 0) + 1
+        attempted = identity.test, identity.trial
+        number = self._counts[attempted] = self._counts.get(attempted, 0) + 1
         scope = Scope(
             experiment=identity.definition.name,
             condition=identity.condition,
