@@ -59,12 +59,7 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     yield ""
     yield escape(comparison.title)
     yield ""
-    for difference in comparison.differences:
-        yield f"- ⚠️ differs: {escape(difference)}"
-    for drift in comparison.drifts:
-        yield f"- ⚠️ drift: {escape(drift)}"
-    for reason in comparison.incomplete:
-        yield f"- ⚠️ incomplete: {escape(reason)}"
+    yield from _warnings(comparison)
     urgent: list[tuple[ArmComparison, Comparison]] = []
     rest: list[tuple[ArmComparison, Comparison]] = []
     for arm in comparison.arms:
@@ -90,6 +85,16 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         for name, rows in arm.slices.items():
             table = _comparison_table([(arm, row) for row in rows])
             yield from _folded(f"{arm.name} {sliced_title(name)}", table)
+
+
+def _warnings(comparison: RunComparison) -> Iterator[str]:
+    warnings = {
+        "differs": comparison.differences,
+        "drift": comparison.drifts,
+        "incomplete": comparison.incomplete,
+    }
+    for word, texts in warnings.items():
+        yield from (f"- ⚠️ {word}: {escape(text)}" for text in texts)
 
 
 def _arms_and_cases(arms: Sequence[ArmComparison]) -> Iterator[str]:
