@@ -115,7 +115,8 @@ def _too_few(name: str, sample: Sample, level: float, beyond: float) -> str:
     needed = math.ceil(math.log(level) / math.log(1 - beyond))
     if sample.clusters() is None:
         return f"too few for {name}: {sample.n} of {needed}"
-    return f"too few independent values for {name}: {sample.n} in {sample.units} of {needed}"
+    related = f"{sample.n} values in {sample.units} cases or clusters"
+    return f"too few for {name}: {related}, {needed} independent ones needed"
 
 
 # --- means ------------------------------------------------------------------------------------
