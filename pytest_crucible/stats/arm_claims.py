@@ -110,7 +110,7 @@ def pair_of(
     question, threshold = asked
     row = row_of(expectation.metric)
     kind = SUCCESS if row == "success_rate" else OTHER
-    decision = Decision(kind, floor_of(first, second, question))
+    decision = Decision(kind, floor_of(first, second, question, threshold))
     return ArmPair(first, second, flipped, question, threshold, (row, *names), decision)
 
 
