@@ -191,10 +191,10 @@ def effect_text(row: Comparison) -> str:
 
 
 def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
-    """Yield a table of expectations, the verdict first."""
+    """Yield a table of expectations, the verdict first; in small letters if it decides nothing."""
     cells = [
         [
-            verdict.verdict,
+            verdict.verdict if verdict.primary else verdict.verdict.lower(),
             one_line(verdict.condition),
             one_line(verdict.expectation),
             one_line(verdict_text(verdict)),
@@ -203,7 +203,7 @@ def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
     for verdict, line in zip(verdicts, table.splitlines(), strict=True):
-        yield Line((indent + line).rstrip(), STYLES[verdict.verdict])
+        yield Line((indent + line).rstrip(), STYLES[verdict.verdict] if verdict.primary else "")
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -233,6 +233,8 @@ def verdict_text(verdict: Verdict) -> str:
         parts.append(verdict.reason)
     if verdict.note:
         parts.append(verdict.note)
+    if not verdict.primary:
+        parts.append("shown only")
     return " · ".join(parts)
 
 
