@@ -191,7 +191,7 @@ def effect_text(row: Comparison) -> str:
 
 
 def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
-    """Yield a table of expectations, the verdict first; in small letters if it decides nothing."""
+    """Yield a table of expectations, the verdict first."""
     cells = [
         [
             verdict.verdict if verdict.primary else verdict.verdict.lower(),

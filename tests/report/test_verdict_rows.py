@@ -285,7 +285,7 @@ def test_a_claim_shows_what_was_seen(more: dict[str, object], shown: str) -> Non
 
 
 def test_a_claim_that_decides_nothing_says_so() -> None:
-    """``gate --metric`` names others: REJECTED in red beside exit code 0 would look like a fault."""
+    """``gate --metric`` names others: REJECTED in red beside exit code 0 looks like a fault."""
     shown = replace(CLAIM, verdict=REJECTED, primary=False)
     (line,) = verdict_lines([shown], "")
     assert line.text.startswith("rejected  a  success_rate > 0.5  83.3 %, at most 92.7 %")
