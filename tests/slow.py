@@ -14,6 +14,7 @@ WORKERS = re.compile(r"-n[12]\b")
 
 SLOW = {
     "properties of hundreds of examples, and every byte in turn": """
+        analysis/test_judging.py::test_a_claim_between_arms_never_contradicts_its_row
         events/test_enrichment.py::test_enriching_never_raises
         events/test_enrichment.py::test_rows_say_what_enrichment_says
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says

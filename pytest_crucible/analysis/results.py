@@ -344,7 +344,7 @@ _COLUMNS = (
     "experiment", "condition", "verdict", "trials", "success rate", "latency p50, ms",
     "latency p95, ms", "cost, USD",
 )  # fmt: skip
-COMPARED = ("metric", "verdict", "baseline", "candidate", "p")
+COMPARED = ("metric", "verdict", "baseline", "candidate")
 
 
 def _arm_rows(experiments: Iterable[ExperimentResult]) -> Iterator[tuple[object, ...]]:
@@ -359,7 +359,8 @@ def _arm_rows(experiments: Iterable[ExperimentResult]) -> Iterator[tuple[object,
 
 def comparison_cells(metric: Comparison) -> tuple[object, ...]:
     """Return the comparison of one metric as a row with the columns `COMPARED`."""
-    return metric.metric, metric.verdict, metric.baseline, metric.candidate, metric.p
+    verdict = metric.verdict if metric.primary else metric.verdict.lower()
+    return metric.metric, verdict, metric.baseline, metric.candidate
 
 
 def arms_of(conditions: Sequence[str], groups: Mapping[str, Group]) -> list[str]:

@@ -71,7 +71,7 @@ def results_annotations(
         located = next((trial.location for trial in experiment.trials if trial.location), None)
         for verdict in experiment.verdicts:
             is_error = (name, verdict) in unmet
-            if is_error or verdict.verdict == INCONCLUSIVE:
+            if is_error or (verdict.verdict == INCONCLUSIVE and verdict.primary):
                 claim = f"{verdict.expectation} ({verdict.condition})"
                 text = f"{claim}: {verdict_text(verdict)}"
                 yield _command(is_error, verdict.verdict, located, name, text)

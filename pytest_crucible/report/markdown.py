@@ -181,9 +181,10 @@ def _results(results: Results, by: Sequence[str] | None) -> Iterator[str]:
 
 def _verdict_table(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield from _table_head(["verdict", "condition", "expectation", "observed", "judged by"])
-    for verdict in sorted(verdicts, key=lambda verdict: verdict.verdict == CONFIRMED):
+    for verdict in sorted(verdicts, key=lambda each: (not each.primary, each.verdict == CONFIRMED)):
+        marked = f"{_mark(verdict.verdict)} {verdict.verdict}"
         yield _row(
-            f"{_mark(verdict.verdict)} {verdict.verdict}",
+            marked if verdict.primary else verdict.verdict.lower(),
             verdict.condition,
             verdict.expectation,
             verdict_text(verdict),

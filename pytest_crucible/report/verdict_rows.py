@@ -217,7 +217,7 @@ def verdict_lines(
     """
     cells = [
         [
-            verdict.verdict,
+            verdict.verdict if verdict.primary else verdict.verdict.lower(),
             one_line(verdict.condition),
             one_line(verdict.expectation),
             one_line(verdict_text(replace(verdict, note=None))),
@@ -226,7 +226,7 @@ def verdict_lines(
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
     for verdict, line in zip(verdicts, table.splitlines(), strict=True):
-        yield Line((indent + line).rstrip(), STYLES[verdict.verdict])
+        yield Line((indent + line).rstrip(), STYLES[verdict.verdict] if verdict.primary else "")
     notes: dict[str, list[str]] = {}
     for verdict in verdicts:
         metric, note = one_line(verdict.metric), verdict.note
@@ -266,6 +266,8 @@ def verdict_text(verdict: Verdict) -> str:
         parts.append(_claim_needs(verdict.needs, form.show(verdict.observed)))
     if verdict.note:
         parts.append(verdict.note)
+    if not verdict.primary:
+        parts.append("shown only")
     return " · ".join(parts)
 
 

@@ -53,7 +53,7 @@ def observed(
             attempt=1,
         )
         at = number * 1000
-        place = {"file": "tests/t.py", "line": LINE}
+        place = {"file": "tests/t.py", "line": LINE, "slices": {"half": ["ab"[number % 2]]}}
         yield event(TRIAL_START, metadata=place, scope=scope, at_us=at)
         measurements = {
             "duration": round(

@@ -83,6 +83,15 @@ def test_expectations_that_are_not_met(inconclusive: str, level: str, tmp_path: 
     assert rejected.startswith(f"::error {PLACE},title=REJECTED%3A exp::latency.p50 < 1 (")
 
 
+def test_claims_that_decide_nothing_are_no_annotation(tmp_path: Path) -> None:
+    """Neither those that are refuted nor those that are open."""
+    expect = ["success_rate > 0.99", "latency.p50 < 1", "latency.p50 < 1000"]
+    folder = made(tmp_path / "a", observed(), define("exp", expect=expect))
+    results = analyse(open_run(folder), only=["cost.mean"])
+    assert [verdict.primary for verdict in results.experiments[0].verdicts] == [False] * 3
+    assert list(results_annotations(results, "fail")) == []
+
+
 def test_without_a_place_there_is_no_place(tmp_path: Path) -> None:
     """Runs that do not know where their tests stand are annotated without a file."""
     definition = define("exp", expect=["success_rate > 0.5"])

@@ -124,6 +124,15 @@ def test_a_run_shows_what_is_not_met_first(tmp_path: Path) -> None:
     check_tables(found)
 
 
+def test_claims_that_decide_nothing_stand_last(tmp_path: Path) -> None:
+    """In small letters, without a mark."""
+    definition = define("exp", expect=["latency.p50 < 1", "success_rate > 0.5"])
+    run = open_run(made(tmp_path / "a", observed(), definition))
+    found = results_markdown(analyse(run, only=["success_rate"]))
+    assert found.startswith("### 🟢 CONFIRMED exp\n")
+    assert found.index("🟢 CONFIRMED | default") < found.index("| rejected | default | latency")
+
+
 def test_a_run_without_expectations_has_no_verdict(tmp_path: Path) -> None:
     """Nothing was claimed, so nothing is judged; what is missing is still told."""
     folder = made(tmp_path / "a", observed())

@@ -284,6 +284,15 @@ def test_a_claim_shows_what_was_seen(more: dict[str, object], shown: str) -> Non
     assert line.text.split()[:2] == [verdict.verdict, "a"]
 
 
+def test_a_claim_that_decides_nothing_says_so() -> None:
+    """``gate --metric`` names others: REJECTED in red beside exit code 0 looks like a fault."""
+    shown = replace(CLAIM, verdict=REJECTED, primary=False)
+    (line,) = verdict_lines([shown], "")
+    assert line.text.startswith("rejected  a  success_rate > 0.5  83.3 %, at most 92.7 %")
+    assert line.text.endswith(" · shown only")
+    assert line.style == ""
+
+
 def test_a_bound_that_is_missing_decides_nothing() -> None:
     """A skewed mean may have a lower bound and no upper one."""
     assert deciding_bound(replace(CLAIM, low=None)) is None
