@@ -105,6 +105,12 @@ class Place:
 class Side:
     """A running session.
 
+    Attributes:
+        place: where it runs.
+        folder: its run folder; None as long as it has none.
+        busy: whether it is at work: on a test, its collection or its record.
+        ran: number of tests that have begun.
+
     Args:
         place: where it runs.
         arguments: of pytest.
@@ -181,10 +187,10 @@ class Side:
         Raises:
             SideError: the session ended instead.
         """
+        self.ran += 1
         self._tell(run)
         done = self._expect((Done,), "its session ended early")
         self.busy = False
-        self.ran += 1
         if done.stopped is not None:
             self._process.wait()
             raise SideError(f"{self.name}: its session ended early: {done.stopped}", self.tail())

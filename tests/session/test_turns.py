@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_each_round_is_a_trial(pytester: pytest.Pytester, command: Command) -> N
         ("test_each_round_is_a_trial.py::test_other", 1),
     ]
     assert ready.unmarked == 1
-    assert os.path.isdir(command.folder)
+    assert Path(command.folder).is_dir()
     assert isinstance(over, Over)
     assert done == [Done()] * 6
     experiment = support.only(pytester)

@@ -14,16 +14,21 @@ from pytest_crucible.turns.interruption import Interruption, interruptible
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_raised(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    tidied = 0
-    with pytest.raises(Interruption, match=number.name) as caught, interruptible():
-        try:
-            os.kill(os.getpid(), number)
-        finally:
-            os.kill(os.getpid(), number)  # while tidying up
-            os.kill(os.getpid(), signal.SIGINT)
-            tidied += 1
+    tidied = []
+
+    def work() -> None:
+        with interruptible():
+            try:
+                os.kill(os.getpid(), number)
+            finally:
+                os.kill(os.getpid(), number)  # while tidying up
+                os.kill(os.getpid(), signal.SIGINT)
+                tidied.append(True)
+
+    with pytest.raises(Interruption, match=number.name) as caught:
+        work()
     assert caught.value.number == number
-    assert tidied == 1
+    assert tidied == [True]
     assert signal.getsignal(number) is before
 
 

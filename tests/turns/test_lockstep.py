@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_they_take_turns(tmp_path: Path) -> None:
         assert own[-1] == "down"
         assert own.count("up") == own.count("down") == 1
         assert own.count("enter") == own.count("leave") == runs
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in pairwise(own):
             assert (before == "enter") == (after in "abz")
     assert told[0] == (0, "test_it.py::test_it[a]", 0, 10)
     assert len(told) == 10

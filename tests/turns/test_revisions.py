@@ -49,7 +49,7 @@ def test_the_working_tree_names_what_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nonsense", "", "--all", "HEAD:shop.py"])
 def test_a_missing_revision_is_named(tmp_path: Path, name: str) -> None:
     folder = repository(tmp_path / "repo", shop="")
-    with pytest.raises(DefinitionError, match="is no revision of .*fetch-depth: 0"):
+    with pytest.raises(DefinitionError, match=r"is no revision of .*fetch-depth: 0"):
         Repository.at(folder).revision(name)
 
 

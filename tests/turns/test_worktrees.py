@@ -50,7 +50,7 @@ def test_the_working_tree_is_copied_as_it_is(tmp_path: Path) -> None:
         ]  # fmt: skip
         assert (head / "new" / "er.py").read_text(encoding="utf-8") == "y = 1\n"
         assert os.access(head / "run.sh", os.X_OK)
-        assert os.readlink(head / "link") == "nowhere"
+        assert (head / "link").readlink() == Path("nowhere")
 
 
 def test_hooks_of_the_repository_do_not_run(tmp_path: Path) -> None:
@@ -71,13 +71,20 @@ def test_whatever_happens_they_are_removed(tmp_path: Path) -> None:
     before = status(folder)
     found = Repository.at(folder)
     head = found.revision("HEAD")
-    with pytest.raises(KeyboardInterrupt), worktrees(found, [("head", head)]) as (tree,):
-        tree.rename(tree.with_name("moved"))
-        raise KeyboardInterrupt
-    assert not tree.parent.exists()
-    wrong = [("base", head), ("head", Revision("x", "0" * 40))]
-    with pytest.raises(GitError, match="git worktree: "), worktrees(found, wrong):
-        pass
+    trees = []
+
+    def work(*revisions: tuple[str, Revision]) -> None:
+        with worktrees(found, revisions) as folders:
+            trees.extend(folders)
+            folders[0].rename(folders[0].with_name("moved"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work(("head", head))
+    assert len(trees) == 1
+    assert not trees[0].parent.exists()
+    with pytest.raises(GitError, match="git worktree: "):
+        work(("base", head), ("head", Revision("x", "0" * 40)))
     assert status(folder) == before
 
 
