@@ -31,6 +31,7 @@ from pytest_crucible.cli.printing import Print
 from pytest_crucible.turns.imports import strays
 from pytest_crucible.turns.interruption import Interruption, interruptible
 from pytest_crucible.turns.lockstep import Collected, collect, run_in_turns, started
+from pytest_crucible.turns.messages import NO_WORKERS
 from pytest_crucible.turns.progress import NAMES, Progress
 from pytest_crucible.turns.revisions import WORKING_TREE, Repository, Revision
 from pytest_crucible.turns.sides import Place, Side, SideError
@@ -41,7 +42,7 @@ ROUNDS = 5
 OUTPUT = Path("crucible-results")
 LOG = "pytest.log"
 _SEPARATOR = "--"
-_WORKERS = re.compile(r"-n(?!0$).*|--numprocesses(?!=0$).*|--dist(?!=no$).*|--tx.*|-d")
+_WORKERS = re.compile(r"(?<!\S)(?:-n *|--numprocesses[= ])(?!0(?!\S))\S+")
 _MOST_SHOWN = 3
 
 
@@ -175,8 +176,7 @@ def _plan(options: argparse.Namespace) -> _Plan:
     if len(options.python) > 2:
         raise DefinitionError("--python: one for both sides, or two: of the base and of the head")
     repository = Repository.at(Path.cwd())
-    for argument in options.passed_on:
-        _check(argument, repository)
+    _check_arguments(options.passed_on, repository.top)
     output = options.output.absolute()
     check_writable(output)
     pythons = options.python or [sys.executable]
@@ -192,17 +192,21 @@ def _plan(options: argparse.Namespace) -> _Plan:
     )
 
 
-def _check(argument: str, repository: Repository) -> None:
-    if _WORKERS.fullmatch(argument):
-        raise DefinitionError(
-            f"{argument}: tests cannot take turns under pytest-xdist; leave it out"
-        )
-    if argument.startswith("/") and Path(argument.partition("::")[0]).is_relative_to(
-        repository.top
-    ):
-        raise DefinitionError(
-            f"{argument}: both sides would run the tests of your checkout; give a relative path"
-        )
+def _check_arguments(arguments: Sequence[str], top: Path) -> None:
+    """Refuse arguments of pytest that make no sense here, before anything is set up.
+
+    Raises:
+        DefinitionError: one does not.
+    """
+    workers = _WORKERS.search(" ".join(arguments))
+    if workers:
+        raise DefinitionError(f"{workers[0]}: {NO_WORKERS}")
+    for argument in arguments:
+        path = Path(argument.partition("::")[0])
+        if path.is_absolute() and path.is_relative_to(top):
+            raise DefinitionError(
+                f"{argument}: both sides would run the tests of your checkout; give a relative path"
+            )
 
 
 def _cpus(text: str | None) -> frozenset[int]:
@@ -255,7 +259,7 @@ def _record(plan: _Plan, progress: Progress) -> tuple[Path, Path] | None:
         return folders
     except (SideError, Interruption) as problem:
         for line in getattr(problem, "tail", ()):
-            progress.say(f"  | {line}")
+            progress.say(f"| {line}")
         for side in sides:
             _tell_record(side, progress)
         raise
@@ -330,6 +334,6 @@ def _keep_log(side: Side) -> None:
 def _tell_record(side: Side, progress: Progress) -> None:
     if side.folder is None or not side.ran:
         return
-    recover = "" if (side.folder / "manifest.json").exists() else "; see crucible recover"
     shown = os.path.relpath(side.folder)
+    recover = "" if side.has_manifest else f"; `crucible recover {shown}` completes it"
     progress.say(f"{side.name}: {plural(side.ran, 'run')} on record in {shown}{recover}")

@@ -183,7 +183,8 @@ class Recorder:
         }
         planned = [identity for identity in plan if identity.trial > 0]
         if turns is not None:
-            turns.folder, planned = self.folder, turns.rounds_of(planned)
+            turns.began(self.folder)
+            planned = turns.rounds_of(planned)
         self._recording.announce(definitions, [identity.key for identity in planned])
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()

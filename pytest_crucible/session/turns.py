@@ -20,7 +20,17 @@ import pytest
 
 from pytest_crucible.runs.experiment_definition import Definition
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
-from pytest_crucible.turns.messages import Case, Channel, Done, Over, Ready, Run, ToSession
+from pytest_crucible.turns.messages import (
+    NO_WORKERS,
+    Began,
+    Case,
+    Channel,
+    Done,
+    Over,
+    Ready,
+    Run,
+    ToSession,
+)
 
 TURNS = "crucible-turns"
 
@@ -31,13 +41,14 @@ class Turns:
     Attributes:
         rounds: how often each case runs.
         token: the same in both sessions.
-        folder: the run folder; None if there are no experiments.
 
     Raises:
         pytest.UsageError: the tests are distributed to workers.
     """
 
     def __init__(self, config: pytest.Config) -> None:
+        if config.getoption("dist", "no") != "no" or config.getoption("tx", None):
+            raise pytest.UsageError(f"crucible ab: {NO_WORKERS}")
         descriptor, rounds, self.token = config.getoption("crucible_turns").split(":")
         self.rounds = int(rounds)
         os.set_inheritable(int(descriptor), False)  # a child of a test must not keep it open
@@ -45,12 +56,6 @@ class Turns:
         self._channel: Channel[ToSession] = Channel(end, ToSession)  # type: ignore[arg-type]
         self._items: list[pytest.Item] = []
         self._identities: list[TrialIdentity] = []
-        self.folder: Path | None = None
-        if config.getoption("dist", "no") != "no" or config.getoption("tx", None):
-            raise pytest.UsageError(
-                "crucible ab: tests cannot take turns under pytest-xdist; leave out -n, or add -n0 "
-                "if the project's addopts have it"
-            )
 
     def prepare(self, items: Iterable[pytest.Item]) -> None:
         """Note the trials, and count the rounds among the trials of their definitions."""
@@ -65,6 +70,10 @@ class Turns:
             item.stash[IDENTITY] = replace(identity, definition=widened[id(narrow)][1])
             self._items.append(item)
         self._identities = [item.stash[IDENTITY] for item in self._items]
+
+    def began(self, folder: Path) -> None:
+        """Say where the record is: it must be found, even if the collection fails."""
+        self._channel.send(Began(str(folder)))
 
     def rounds_of(self, identities: Iterable[TrialIdentity]) -> list[TrialIdentity]:
         """Return every round of every trial."""
@@ -82,7 +91,6 @@ class Turns:
             Ready(
                 [_case(identity) for identity in self._identities],
                 len(session.items) - len(self._items),
-                str(self.folder or ""),
                 _imported(sys.modules),
             )
         )

@@ -1,7 +1,7 @@
 """What `crucible ab` and its two sessions tell each other, over a pair of sockets.
 
 A message is one line of JSON. The command sends `Run` and waits for `Done`, so only one of the two
-sessions works at a time; after `End` comes `Over`. If one end is gone, the other reads the end of
+sessions works at a time; after `End` comes `Over`. Before, a session says `Began` and `Ready`. If one end is gone, the other reads the end of
 the stream.
 """
 
@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+NO_WORKERS = "tests cannot take turns under pytest-xdist; leave out -n (-n0 overrides addopts)"
 _CHUNK = 65_536
 
 
@@ -32,19 +33,23 @@ class Case(msgspec.Struct, frozen=True):
     content: str | None = None
 
 
+class Began(msgspec.Struct, frozen=True, tag=True):
+    """A session records, if it has experiments; ``folder`` is its run folder."""
+
+    folder: str
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """A session has collected its tests.
 
     Attributes:
         cases: its trials, in the order of collection.
         unmarked: number of tests without an experiment, which do not run.
-        folder: the run folder; empty if there is none.
         imported: where the modules that it has imported are, by top-level name.
     """
 
     cases: list[Case]
     unmarked: int
-    folder: str
     imported: dict[str, str]
 
 
@@ -81,7 +86,7 @@ class End(msgspec.Struct, frozen=True, tag=True):
     """There are no more tests to run."""
 
 
-FromSession = Ready | Done | Over
+FromSession = Began | Ready | Done | Over
 ToSession = Run | End
 Received = TypeVar("Received")
 

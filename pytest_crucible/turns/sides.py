@@ -17,19 +17,20 @@ from typing import TypeVar
 import msgspec
 
 from pytest_crucible._errors import CrucibleError, DefinitionError
+from pytest_crucible.runs.manifest import NAME
 from pytest_crucible.turns.imports import ROOTS
-from pytest_crucible.turns.messages import Channel, Done, End, FromSession, Over, Ready, Run
+from pytest_crucible.turns.messages import Began, Channel, Done, End, FromSession, Over, Ready, Run
 from pytest_crucible.turns.revisions import environment
 
 OPTION = "crucible-turns"
 """Name of pytest's option by which a session learns that it takes turns: ``FD:ROUNDS:TOKEN``."""
 
-TAIL = 15
+TAIL = 30
 _POLL = 0.2
 _GRACE = 10.0
 """Seconds that a session has to write its record, once it has been told to stop."""
 _HASH_SEED = "0"
-Expected = TypeVar("Expected", Ready, Done, Over)
+Expected = TypeVar("Expected", bound=FromSession)
 
 
 class SideError(CrucibleError):
@@ -104,6 +105,12 @@ class Place:
 class Side:
     """A running session.
 
+    Attributes:
+        place: where it runs.
+        folder: its run folder; None as long as it has none.
+        busy: whether it is at work: on a test, its collection or its record.
+        ran: number of tests that have begun.
+
     Args:
         place: where it runs.
         arguments: of pytest.
@@ -154,16 +161,25 @@ class Side:
         """Whether the process is alive."""
         return self._process.poll() is None
 
+    @property
+    def has_manifest(self) -> bool:
+        """Whether its record is finished."""
+        return self.folder is not None and (self.folder / NAME).exists()
+
     def ready(self) -> Ready:
         """Wait until it has collected its tests.
 
         Raises:
             SideError: it could not.
         """
-        ready = self._expect(Ready, "collection failed")
-        self.folder = Path(ready.folder) if ready.folder else None
+        problem = "collection failed"
+        said = self._expect((Began, Ready), problem)
+        if isinstance(said, Began):
+            self.folder = Path(said.folder)
+            said = self._expect((Ready,), problem)
+        assert isinstance(said, Ready)
         self.busy = False
-        return ready
+        return said
 
     def run(self, run: Run) -> None:
         """Let it run a test, and wait for the end.
@@ -171,10 +187,10 @@ class Side:
         Raises:
             SideError: the session ended instead.
         """
-        self._tell(run)
-        done = self._expect(Done, "its session ended early")
-        self.busy = False
         self.ran += 1
+        self._tell(run)
+        done = self._expect((Done,), "its session ended early")
+        self.busy = False
         if done.stopped is not None:
             self._process.wait()
             raise SideError(f"{self.name}: its session ended early: {done.stopped}", self.tail())
@@ -189,7 +205,7 @@ class Side:
         Raises:
             SideError: the session ended instead.
         """
-        return self._expect(Over, "its session ended early")
+        return self._expect((Over,), "its session ended early")
 
     def wait(self) -> None:
         """Wait until it has written its record.
@@ -198,7 +214,7 @@ class Side:
             SideError: something else than a test or an expectation failed.
         """
         code = self._process.wait()
-        if code not in (0, 1):
+        if code not in (0, 1) or not self.has_manifest:
             raise SideError(f"{self.name}: its session failed, {ended_with(code)}", self.tail())
 
     def stop(self) -> None:
@@ -227,7 +243,7 @@ class Side:
         except OSError:
             pass  # it is gone: `_expect` finds out why
 
-    def _expect(self, kind: type[Expected], problem: str) -> Expected:
+    def _expect(self, kinds: tuple[type[Expected], ...], problem: str) -> Expected:
         while True:
             alive = self.running
             try:
@@ -238,7 +254,7 @@ class Side:
             except (EOFError, msgspec.DecodeError):
                 pass
             else:
-                if isinstance(message, kind):
+                if isinstance(message, kinds):
                     return message
             raise SideError(f"{self.name}: {problem}, {self._how_it_ended()}", self.tail())
 
