@@ -45,6 +45,7 @@ def analyse(
     expect: Sequence[str] = (),
     plugins: Plugins | None = None,
     only: Sequence[str] = (),
+    sequential: bool = False,
 ) -> Results:
     """Read a run once and work out everything that reports show.
 
@@ -56,6 +57,7 @@ def analyse(
         expect: expectations to judge instead of those of the experiments.
         plugins: plugins with metrics. Default: those installed.
         only: the metrics whose claims decide; empty: all.
+        sequential: judge every experiment at any look, not only those whose marker says so.
 
     Raises:
         ArtifactError: the run cannot be read.
@@ -83,6 +85,8 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
+            if sequential:
+                definition = replace(definition, sequential=True)
             kept = _declared_in(run.manifest, name)
             declared_metrics = list(layered(kept, from_plugins).values())
             if expect:
@@ -177,6 +181,8 @@ def _experiment(
     named = tuple(dict.fromkeys([*planned, *conditions]))
     measured = dict.fromkeys(name for group in everything for name in group.timed())
     catalog = catalog_of(definition, named, plugins, measured)
+    for group in groups.values():
+        group.sequential = definition.sequential
     metrics = {}
     for condition in conditions:
         metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)

@@ -107,6 +107,14 @@ class Trial:
         return self.attempts[0].outcome if self.attempts else MISSING
 
     @property
+    def ended_us(self) -> float | None:
+        """When the last attempt ended, in µs since the epoch; None if nobody knows."""
+        if not self.attempts:
+            return None
+        began, lasted = self.attempts[-1].began_us, self.attempts[-1].duration_ms
+        return None if began is None or lasted is None else began + lasted * 1000
+
+    @property
     def ran(self) -> bool:
         """Whether the trial is in the denominator of a success rate."""
         return self.outcome in SUCCESSES or self.outcome in FAILURES

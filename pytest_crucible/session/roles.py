@@ -170,18 +170,22 @@ class Recorder:
         except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        definitions = {
-            name: definition
-            if definition.max_errors is not None
-            else replace(definition, max_errors=self._config.stash[SETTINGS].max_errors)
-            for name, definition in combine(plan).items()
-        }
+        definitions = {name: self._settled(each) for name, each in combine(plan).items()}
         planned = [identity.key for identity in plan if identity.trial > 0]
         self._recording.announce(definitions, planned)
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._recording, capture, self._flusher())
         self._register([item for item, _ in trials], plan, self._hooks)
+
+    def _settled(self, definition: Definition) -> Definition:
+        """Return a definition with the settings of the session where the marker says nothing."""
+        settings = self._config.stash[SETTINGS]
+        if definition.max_errors is None:
+            definition = replace(definition, max_errors=settings.max_errors)
+        if settings.sequential:
+            definition = replace(definition, sequential=True)
+        return definition
 
     def _register(
         self, trials: list[pytest.Item], plan: list[TrialIdentity], hooks: TrialHooks

@@ -44,12 +44,8 @@ def paired_bounded(
         clusters: cluster of every case, shape ``(n,)``; None if cases are independent.
         factor: the change is candidate − ``factor`` × baseline.
     """
-    low, high = ends
     values = differences(factor * base, cand)
-    reach = sorted(
-        (low - factor * low, low - factor * high, high - factor * low, high - factor * high)
-    )
-    least, most = reach[0], reach[-1]
+    least, most = reach(ends, factor)
     sizes: Floats | None = None
     if clusters is not None:
         counts = np.bincount(clusters)
@@ -76,7 +72,14 @@ def paired_bounded(
         (base.size,),
         alike=values.size if same else None,
     )
-    return guarded(change, values.size, alpha, high - low)
+    return guarded(change, values.size, alpha, ends[1] - ends[0])
+
+
+def reach(ends: Ends, factor: float) -> Ends:
+    """Return the smallest and largest possible candidate − ``factor`` × baseline."""
+    low, high = ends
+    corners = low - factor * low, low - factor * high, high - factor * low, high - factor * high
+    return min(corners), max(corners)
 
 
 def unpaired_bounded(

@@ -25,6 +25,7 @@ from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.metric_samples import numbers_behind
 from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import QUANTILE, Sample, trials_without
+from pytest_crucible.stats.sequential import UNFIT
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import (
     ALPHA,
@@ -147,7 +148,9 @@ def _claim(expectation: Expectation, condition: str, subjects: Mapping[str, Subj
         return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=doubt))
     assert estimate.value is not None
     if base is None:
-        return _claim_on_number(expectation, replace(draft, bound=bound.offset), estimate)
+        draft = replace(draft, bound=bound.offset)
+        sequential = subject.group.sequential
+        return _claim_on_number(expectation, draft, estimate, sequential=sequential)
     assert base.value is not None
     draft = replace(draft, bound=bound.factor * base.value + bound.offset)
     arms = pair_of(expectation, condition, subjects, (base, estimate))
@@ -202,7 +205,9 @@ def _doubt(
 # --- against a number -------------------------------------------------------------------------
 
 
-def _claim_on_number(expectation: Expectation, draft: Verdict, estimate: Estimate) -> Claim:
+def _claim_on_number(
+    expectation: Expectation, draft: Verdict, estimate: Estimate, *, sequential: bool
+) -> Claim:
     assert estimate.value is not None
     assert draft.bound is not None
     if estimate.sample is None and not estimate.exact:
@@ -211,12 +216,16 @@ def _claim_on_number(expectation: Expectation, draft: Verdict, estimate: Estimat
         holds = expectation.holds(estimate.value, draft.bound)
         verdict = CONFIRMED if holds else REJECTED
         return Claim(expectation, replace(draft, verdict=verdict, basis="a fact about this run"))
+    if sequential and estimate.sample.ended is None:
+        return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=UNFIT))
     floor = _floor(estimate.sample, expectation, draft.bound)
     return Claim(expectation, draft, estimate.sample, Decision(CLAIM, floor))
 
 
 def _floor(sample: Sample, expectation: Expectation, bound: float) -> float:
     """Return the smallest p with which so many observations can reject the claim."""
+    if sample.ended is not None:
+        return 0.0  # more may come: it takes its part from the beginning
     low, high = sample.ends
     if low is None or high is None or sample.kind == QUANTILE:
         return 4.0 ** -min(sample.units, 500)

@@ -41,6 +41,7 @@ from pytest_crucible.stats.samples import (
     Sample,
     refuse_unusable,
 )
+from pytest_crucible.stats.sequential import paired_at_any_look
 
 
 def centre(sample: Sample, metric: Metric) -> float | None:
@@ -159,11 +160,22 @@ def _bounded_change(
     before: Sample, after: Sample, alpha: float, ends: tuple[float, float], factor: float
 ) -> Change:
     pairs = _pairs(before, after)
+    if at_any_look(before, after):
+        if not pairs:
+            raise NoIntervalError("arms are judged at any look only in pairs: no case is in both")
+        ended = _pairs_ended(before, after)
+        return paired_at_any_look(pairs[0], pairs[1], ended, pairs[2], alpha, ends, factor)
     if pairs:
         return paired_bounded(pairs[0], pairs[1], alpha, ends, pairs[2], factor)
     sides = [Side.of_values(*independent(side), ends) for side in (before, after)]
     sizes = (before.units, after.units)
     return unpaired_bounded(sides[0], sides[1], alpha, sizes, min(sizes), factor)
+
+
+def at_any_look(before: Sample, after: Sample) -> bool:
+    """Whether the change of these samples is judged at any look (`sequential`)."""
+    asked = before.ended is not None or after.ended is not None
+    return asked and _bounded(before, after) is not None
 
 
 # --- what the sizes alone allow ---------------------------------------------------------------
@@ -187,6 +199,8 @@ def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
     if before.kind == FORMULA:
         n, m = counting(before), counting(after)
         return paired_floor(min(n, m)) if pairs else unpaired_floor(n, m)
+    if at_any_look(before, after):
+        return 0.0  # more cases may come: it takes its part from the beginning
     if _bounded(before, after):
         return 2.0 ** -min(n, 500) if pairs else arrangements_p(n, m)
     if before.kind == QUANTILE:
@@ -231,6 +245,19 @@ def _pairs(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
     if np.count_nonzero(matched) < 2:
         return None
     return first[matched], new_means[matched], after.clusters_of(new_cases[matched])
+
+
+def _pairs_ended(before: Sample, after: Sample) -> Floats:
+    """Return when each pair of `_pairs` was complete, as far as that is known."""
+    (old_cases, _), (new_cases, _) = (side.case_means() for side in (before, after))
+    partners = _indices(before.names, after.names)[new_cases]
+    matched = np.isin(partners, old_cases)
+    old, new = (
+        np.full(len(side.names), np.nan) if side.ended is None else side.ended
+        for side in (before, after)
+    )
+    ended: Floats = np.fmax(old[partners[matched]], new[new_cases[matched]])
+    return ended
 
 
 @lru_cache(maxsize=1)
