@@ -97,7 +97,16 @@ def analyse(
                 result = replace(result, metrics=_counting(observations, result.metrics))
             warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)
             broken = broken_off(run.nodes, name)
-            experiments.append(replace(result, broken_off=broken, warmup=warmup))
+            everything = [*result.trials, *observations.enclosing]
+            decided = (each.decided for each in everything if each.experiment == name)
+            experiments.append(
+                replace(
+                    result,
+                    broken_off=broken,
+                    warmup=warmup,
+                    decided=next(filter(None, decided), None),
+                )
+            )
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     resumed = resumed_nodes(run.nodes, trials)
     results = Results(

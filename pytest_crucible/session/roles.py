@@ -50,6 +50,7 @@ from pytest_crucible.session.transport import (
 )
 from pytest_crucible.session.trials import (
     BUDGET,
+    STOPPING,
     AsyncTrials,
     ScopeCaptureHooks,
     TrialHooks,
@@ -156,6 +157,11 @@ class Recorder:
         Raises:
             pytest.UsageError: the run cannot be recorded.
         """
+        try:
+            definitions = self._definitions(session.items)
+        except pytest.UsageError as error:
+            refuse(session.items, self._config, str(error))
+            return
         identities = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
         trials = [(item, identity) for item, identity in identities if identity is not None]
         plan = [identity for _, identity in trials]
@@ -170,13 +176,44 @@ class Recorder:
         except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        definitions = {name: self._settled(each) for name, each in combine(plan).items()}
         planned = [identity.key for identity in plan if identity.trial > 0]
         self._recording.announce(definitions, planned)
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._recording, capture, self._flusher())
         self._register([item for item, _ in trials], plan, self._hooks)
+        if any(definition.stop for definition in definitions.values()):
+            self._stop_when_decided(definitions, plan, self._hooks)
+
+    def _definitions(self, items: list[pytest.Item]) -> dict[str, Definition]:
+        """Return the experiments; put the cases of those that may stop early in random order.
+
+        Raises:
+            pytest.UsageError: an experiment could never stop.
+        """
+        plan = [item.stash[IDENTITY] for item in items if IDENTITY in item.stash]
+        definitions = {name: self._settled(each) for name, each in combine(plan).items()}
+        stopping = {name: each for name, each in definitions.items() if each.stop}
+        if stopping:
+            # Here, and not when items are gathered: pytest's --ff would put failures first.
+            from pytest_crucible.session.random_order import seed_base, shuffle_cases
+            from pytest_crucible.session.stopping import check_stop
+
+            for definition in stopping.values():
+                check_stop(definition, plan)
+            shuffle_cases(items, stopping, seed_base(self._config, self.run))
+        return definitions
+
+    def _stop_when_decided(
+        self, definitions: dict[str, Definition], plan: list[TrialIdentity], hooks: TrialHooks
+    ) -> None:
+        from pytest_crucible.session.stopping import Stopping
+
+        settings = self._config.stash[SETTINGS]
+        workers = int(getattr(self._config, "workerinput", {}).get("workercount", 1))
+        baselines = int(settings.baseline is not None)
+        stopping = Stopping(hooks, settings.pricer(), definitions, plan, workers, baselines)
+        self._config.pluginmanager.register(stopping, STOPPING)
 
     def _settled(self, definition: Definition) -> Definition:
         """Return a definition with the settings of the session where the marker says nothing."""

@@ -26,6 +26,10 @@ UNFIT = (
     "once, without sequential"
 )
 """Why a metric has no always-valid bounds."""
+DRIFTED = (
+    "early cases differ from late ones by more than chance: run them in random order, or find out "
+    "what changed meanwhile"
+)
 UNFIT_ARMS = (
     "no change that holds at any look: ask for a rate or the mean of a number with a range=, or "
     "judge once, without sequential"
@@ -72,16 +76,28 @@ def bounds_at_any_look(sample: Sample, below: float, above: float) -> tuple[floa
         The bounds in the unit of the values; −∞ and ∞ where there is none.
 
     Raises:
-        NoIntervalError: values lie outside their range.
+        NoIntervalError: values lie outside their range, or early and late ones contradict each
+            other.
     """
     if sample.kind == QUANTILE:
-        return _quantile(sample, below, above)
+        return _not_crossed(*_quantile(sample, below, above))
     low, high = sample.ends
     assert low is not None
     assert high is not None
     values, sizes = units_in_order(sample, _scaled(sample.values, low, high))
-    lower, upper = betting.bounds(values, sizes, below, above)
+    lower, upper = _not_crossed(*betting.bounds(values, sizes, below, above))
     return low + (high - low) * lower, low + (high - low) * upper
+
+
+def _not_crossed(low: float, high: float) -> tuple[float, float]:
+    """Refuse bounds of which an early look gave one, and a late look the other, beyond it.
+
+    Raises:
+        NoIntervalError: there is no single true value, or a rare accident.
+    """
+    if low > high:
+        raise NoIntervalError(DRIFTED)
+    return low, high
 
 
 def _scaled(values: Floats, low: float, high: float) -> Floats:
@@ -131,12 +147,15 @@ def paired_at_any_look(
         alpha: error of both sides together.
         ends: smallest and largest possible value.
         factor: the change is candidate − ``factor`` × baseline.
+
+    Raises:
+        NoIntervalError: early and late pairs contradict each other.
     """
     least, most = reach(ends, factor)
     changes = differences(factor * base, cand)
     units = np.arange(changes.size) if clusters is None else clusters
     values, sizes = _in_order(_scaled(changes, least, most), units, ended)
-    lower, upper = betting.bounds(values, sizes, alpha / 2, alpha / 2)
+    lower, upper = _not_crossed(*betting.bounds(values, sizes, alpha / 2, alpha / 2))
     low, high = least + (most - least) * lower, least + (most - least) * upper
     none = (0.0 - least) / (most - least)
     money = max(
