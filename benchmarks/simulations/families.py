@@ -112,9 +112,7 @@ CLAIMS = (
 )
 
 
-def claimed(
-    claims: int, designs: Designs, rng: np.random.Generator, arms: int = 1
-) -> bool:
+def claimed(claims: int, designs: Designs, rng: np.random.Generator, arms: int = 1) -> bool:
     """Simulate a session whose claims all lie at the truth: is any REJECTED, or a row REGRESSED?
 
     With several arms, half of the claims are that the second is no worse than the first.
@@ -136,9 +134,7 @@ def claimed(
             texts = [*texts[::2], "other.success_rate >= control", "other.latency.p50 <= control"]
         results.append(result(groups, texts))
     session = judged(results)
-    return any(
-        verdict.verdict in FATAL for each in session for verdict in each.verdicts
-    ) or any(
+    return any(verdict.verdict in FATAL for each in session for verdict in each.verdicts) or any(
         row.primary and row.verdict == REGRESSED
         for each in session
         for rows in each.comparisons.values()

@@ -25,8 +25,8 @@ from benchmarks.simulations.populations import (
 )
 from benchmarks.simulations.tables import Row, Table, Task, row_of
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.metrics.observations import Group
 from pytest_crucible.metrics.groups import series_of
+from pytest_crucible.metrics.observations import Group
 from pytest_crucible.stats.bounds import bounds_of
 from pytest_crucible.stats.formula_samples import formula_sample
 from pytest_crucible.stats.intervals import NoIntervalError

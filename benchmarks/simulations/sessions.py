@@ -50,7 +50,9 @@ class Design:
         """Draw any design: few cases and many, kind numbers and skewed ones."""
         n = int(np.exp(rng.uniform(np.log(6), np.log(most))))
         rate = float(rng.choice([0.5, 0.8, 0.95, 1.0]))
-        return cls(n, rate, float(rng.choice([0.3, 0.5, 0.8, 1.2])), paired=bool(rng.random() < 0.7))
+        return cls(
+            n, rate, float(rng.choice([0.3, 0.5, 0.8, 1.2])), paired=bool(rng.random() < 0.7)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,7 @@ def group(
     made.counted_tokens = made.judge = array("b", bytes(n))
     made.trials = [
         Trial("simulated", condition, names[case], number, "test", _PASSED if good else _FAILED)
-        for case, number, good in zip(
-            cases.tolist(), trials.tolist(), passed.tolist(), strict=True
-        )
+        for case, number, good in zip(cases.tolist(), trials.tolist(), passed.tolist(), strict=True)
     ]
     return made
 

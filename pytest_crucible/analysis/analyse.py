@@ -46,6 +46,7 @@ def analyse(
     expect: Sequence[str] = (),
     plugins: Plugins | None = None,
     only: Sequence[str] = (),
+    sequential: bool = False,
 ) -> Results:
     """Read a run once and work out everything that reports show.
 
@@ -57,6 +58,7 @@ def analyse(
         expect: expectations to judge instead of those of the experiments.
         plugins: plugins with metrics. Default: those installed.
         only: the metrics whose claims decide; empty: all.
+        sequential: judge every experiment at any look, not only those whose marker says so.
 
     Raises:
         ArtifactError: the run cannot be read.
@@ -84,6 +86,8 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
+            if sequential:
+                definition = replace(definition, sequential=True)
             kept = _declared_in(run.manifest, name)
             declared_metrics = list(layered(kept, from_plugins).values())
             if expect:
@@ -94,7 +98,16 @@ def analyse(
                 result = replace(result, metrics=_counting(observations, result.metrics))
             warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)
             broken = broken_off(run.nodes, name)
-            experiments.append(replace(result, broken_off=broken, warmup=warmup))
+            everything = [*result.trials, *observations.enclosing]
+            decided = (each.decided for each in everything if each.experiment == name)
+            experiments.append(
+                replace(
+                    result,
+                    broken_off=broken,
+                    warmup=warmup,
+                    decided=next(filter(None, decided), None),
+                )
+            )
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     resumed = resumed_nodes(run.nodes, trials)
     results = Results(
@@ -179,6 +192,8 @@ def _experiment(
     named = tuple(dict.fromkeys([*planned, *conditions]))
     measured = dict.fromkeys(name for group in everything for name in group.timed())
     catalog = catalog_of(definition, named, plugins, measured)
+    for group in groups.values():
+        group.sequential = definition.sequential
     metrics = {}
     for condition in conditions:
         metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)

@@ -53,6 +53,7 @@ class ExperimentResult:
             arms; None if nothing.
         broken_off: names of processes that were killed while they filled a reservoir.
         invalid: number of events that differ from the catalog, by problem, over all conditions.
+        decided: what ``stop="decided"`` saved, in words; None if all trials were needed.
         refused: those of them that fail a trial (``validate="error"``).
     """
 
@@ -69,6 +70,7 @@ class ExperimentResult:
     warmup: tuple[int, float | None] = (0, None)
     setup: Setup | None = None
     broken_off: tuple[str, ...] = ()
+    decided: str | None = None
     invalid: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
 
@@ -149,6 +151,7 @@ class ExperimentResult:
             "spending": {name: asdict(each) for name, each in self.spending.items()},
             "trials": len(self.trials),
             "recorded": self.recorded,
+            "decided": self.decided,
             "verdict": self.verdict,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "coverage": {

@@ -99,6 +99,7 @@ class Group(Measured["array[float]"]):
         judge: 1 if the row belongs to a judge.
         weight: how many events the row stands for; empty if every row stands for itself.
         sampled: whether some events may have been dropped.
+        sequential: whether it is judged at any look, while cases are added.
         calls: counts of calls of models, each call once.
         http_calls: number of HTTP calls to model hosts, by host and protocol.
         merged: rows that report a call which another row reports, too; the other row counts.
@@ -133,6 +134,7 @@ class Group(Measured["array[float]"]):
     judge: array[int] = field(default_factory=lambda: array("b"))
     weight: array[float] = field(default_factory=_doubles)
     sampled: bool = False
+    sequential: bool = False
     calls: CallCounts = field(default_factory=CallCounts)
     http_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     merged: set[int] = field(default_factory=set)

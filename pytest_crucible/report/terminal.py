@@ -72,7 +72,8 @@ def render_experiment(
         yield Line(head, "bold")
     else:
         yield Line(f"{verdict}  {head}", STYLES[verdict])
-    complete = experiment.recorded == len(experiment.trials)
+    spared = sum(trial.spared for trial in experiment.trials)
+    complete = experiment.recorded + spared == len(experiment.trials)
     yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
     if any(group.sampled for group in experiment.groups.values()):
         yield Line(_INDENT + _sampled(experiment), "yellow")
@@ -136,11 +137,13 @@ def _recorded(experiment: ExperimentResult) -> str:
             ({"xfailed"}, "xfailed"), (BROKEN_OFF, "crashed"), ({SKIPPED}, "skipped"),
             ({MISSING}, "missing"),
         ):  # fmt: skip
-            ended = [trial for trial in trials if trial.outcome in outcomes]
+            ended = [t for t in trials if t.outcome in outcomes and not t.spared]
             if ended:
                 nodes = sorted({trial.attempts[-1].node[1] for trial in ended if trial.attempts})
                 where = f" ({', '.join(nodes)})" if word == "crashed" else ""
                 parts.append(f"{len(ended)} {word}{where}")
+        if experiment.decided is not None:
+            parts.append(experiment.decided)
         cases, planned = len({trial.case for trial in trials}), experiment.definition.sample_size
         if planned is not None and cases != planned:
             parts.append(f"{cases:,} of the {planned:,} cases of sample_size")

@@ -27,6 +27,7 @@ from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugins import session_plugins
+from pytest_crucible.session.random_order import seed_base, seed_of
 from pytest_crucible.session.settings import LOAD, SETTINGS
 from pytest_crucible.session.turns import TURNS, Turns
 from pytest_crucible.stats.verdict import ERRORED, NOT_RUN, Verdict
@@ -214,7 +215,7 @@ def _manifest(
         "started": iso_from_us(started // 1000),
         "finished": iso_from_us(wall_ns() // 1000),
         "plugins": _plugins(config),
-        "seeds": _seeds(config),
+        "seeds": {**_seeds(config), **_orders(config, run, results)},
         "pricing": {
             "table": _shown(prices) if (prices := config.stash[SETTINGS].prices) else None,
             "genai_prices": genai_prices_version(),
@@ -239,6 +240,13 @@ def _seeds(config: pytest.Config) -> dict[str, Any]:
         "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED"),
     }
     return {name: seed for name, seed in seeds.items() if seed is not None}
+
+
+def _orders(config: pytest.Config, run: RecordedRun, results: Results) -> dict[str, int]:
+    """Return the seeds of the random order of cases, of the experiments that may stop early."""
+    base = seed_base(config, run.id)
+    names = (each.definition.name for each in results.experiments if each.definition.stop)
+    return {f"order of {name}": seed_of(base, name) for name in names}
 
 
 def _enrichers(config: pytest.Config, plugins: Plugins) -> list[tuple[str, Enricher]]:

@@ -377,6 +377,8 @@ def _merged(
             (each.max_errors for each in (earlier, new) if each.max_errors is not None),
             default=None,
         ),
+        sequential=earlier.sequential or new.sequential,
+        stop=earlier.stop or new.stop,
         budget_usd=earlier.budget_usd if new.budget_usd is None else new.budget_usd,
     )
 

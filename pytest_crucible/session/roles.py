@@ -51,6 +51,7 @@ from pytest_crucible.session.transport import (
 )
 from pytest_crucible.session.trials import (
     BUDGET,
+    STOPPING,
     AsyncTrials,
     ScopeCaptureHooks,
     TrialHooks,
@@ -161,6 +162,11 @@ class Recorder:
         turns: Turns | None = self._config.pluginmanager.getplugin(TURNS)
         if turns is not None:
             turns.prepare(session.items)
+        try:
+            definitions = self._definitions(session.items)
+        except pytest.UsageError as error:
+            refuse(session.items, self._config, str(error))
+            return
         identities = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
         trials = [(item, identity) for item, identity in identities if identity is not None]
         plan = [identity for _, identity in trials]
@@ -175,12 +181,6 @@ class Recorder:
         except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        definitions = {
-            name: definition
-            if definition.max_errors is not None
-            else replace(definition, max_errors=self._config.stash[SETTINGS].max_errors)
-            for name, definition in combine(plan).items()
-        }
         planned = [identity for identity in plan if identity.trial > 0]
         if turns is not None:
             turns.began(self.folder)
@@ -190,6 +190,47 @@ class Recorder:
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._recording, capture, self._flusher())
         self._register([item for item, _ in trials], plan, self._hooks)
+        if any(definition.stop for definition in definitions.values()):
+            self._stop_when_decided(definitions, plan, self._hooks)
+
+    def _definitions(self, items: list[pytest.Item]) -> dict[str, Definition]:
+        """Return the experiments; put the cases of those that may stop early in random order.
+
+        Raises:
+            pytest.UsageError: an experiment could never stop.
+        """
+        plan = [item.stash[IDENTITY] for item in items if IDENTITY in item.stash]
+        definitions = {name: self._settled(each) for name, each in combine(plan).items()}
+        stopping = {name: each for name, each in definitions.items() if each.stop}
+        if stopping:
+            # Here, and not when items are gathered: pytest's --ff would put failures first.
+            from pytest_crucible.session.random_order import seed_base, shuffle_cases
+            from pytest_crucible.session.stopping import check_stop
+
+            for definition in stopping.values():
+                check_stop(definition, plan)
+            shuffle_cases(items, stopping, seed_base(self._config, self.run))
+        return definitions
+
+    def _stop_when_decided(
+        self, definitions: dict[str, Definition], plan: list[TrialIdentity], hooks: TrialHooks
+    ) -> None:
+        from pytest_crucible.session.stopping import Stopping
+
+        settings = self._config.stash[SETTINGS]
+        workers = int(getattr(self._config, "workerinput", {}).get("workercount", 1))
+        baselines = int(settings.baseline is not None)
+        stopping = Stopping(hooks, settings.pricer(), definitions, plan, workers, baselines)
+        self._config.pluginmanager.register(stopping, STOPPING)
+
+    def _settled(self, definition: Definition) -> Definition:
+        """Return a definition with the settings of the session where the marker says nothing."""
+        settings = self._config.stash[SETTINGS]
+        if definition.max_errors is None:
+            definition = replace(definition, max_errors=settings.max_errors)
+        if settings.sequential:
+            definition = replace(definition, sequential=True)
+        return definition
 
     def _register(
         self, trials: list[pytest.Item], plan: list[TrialIdentity], hooks: TrialHooks

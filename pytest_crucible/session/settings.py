@@ -30,6 +30,7 @@ class Settings:
         inconclusive: what an inconclusive expectation does to the session: fail, pass or warn.
         baseline: recorded run to compare this run with.
         fail_on: what fails the session: regression, inconclusive, missing, changed, any.
+        sequential: judge every experiment at any look.
         max_errors: the share of an experiment's trials that may break; None: 5 %.
         instrument: clients whose instrumentors are turned on, or ``auto``.
         prices: file with the user's prices.
@@ -42,6 +43,7 @@ class Settings:
     inconclusive: str
     baseline: Path | None
     fail_on: tuple[str, ...]
+    sequential: bool = False
     max_errors: float | None = None
     instrument: tuple[str, ...] = ()
     prices: Path | None = None
@@ -99,6 +101,10 @@ def add_options(parser: pytest.Parser) -> None:
         "metrics, not only of those that decide), none (comma-separated)",
     )  # fmt: skip
     group.addoption(
+        "--crucible-sequential", action="store_true", default=None,
+        help="judge expectations so that their verdicts hold however often cases are added",
+    )  # fmt: skip
+    group.addoption(
         "--crucible-max-errors", metavar="SHARE",
         help="share of an experiment's trials that may error or crash (default: 5%%)",
     )  # fmt: skip
@@ -120,6 +126,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("crucible_budget", "default for --crucible-budget", default="")
     parser.addini("crucible_baseline", "default for --crucible-baseline", default="")
     parser.addini("crucible_fail_on", "default for --crucible-fail-on", default="")
+    parser.addini("crucible_sequential", "default for --crucible-sequential: true", default="")
     parser.addini("crucible_max_errors", "default for --crucible-max-errors", default="")
     parser.addini(
         "crucible_metrics", "direction, unit, range, margin, formula of recorded numbers (TOML)",
@@ -144,6 +151,7 @@ def settle(config: pytest.Config) -> Settings:
         inconclusive=_choice(config, "inconclusive", INCONCLUSIVE) or "warn",
         baseline=_baseline(config),
         fail_on=_fail_on(config),
+        sequential=_sequential(config),
         max_errors=_max_errors(config),
         instrument=_instrument(config),
         prices=_prices(config),
@@ -247,6 +255,13 @@ def _budget(config: pytest.Config) -> float | None:
     if not 0 < budget < float("inf"):
         raise pytest.UsageError(f"{where}: {text!r} is not an amount of US dollars above zero")
     return budget
+
+
+def _sequential(config: pytest.Config) -> bool:
+    text, where = _given(config, "sequential")
+    if text.lower() not in ("", "true", "false"):
+        raise pytest.UsageError(f"{where}: {text!r} is not one of true, false")
+    return text.lower() == "true"
 
 
 def _max_errors(config: pytest.Config) -> float | None:

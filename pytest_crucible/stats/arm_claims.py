@@ -23,6 +23,7 @@ from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.matching import match
 from pytest_crucible.stats.metric_changes import (
     Question,
+    at_any_look,
     change_of,
     finite,
     floor_of,
@@ -32,6 +33,7 @@ from pytest_crucible.stats.metric_changes import (
 from pytest_crucible.stats.metric_samples import in_clusters, totals_of
 from pytest_crucible.stats.row_drafts import aligned
 from pytest_crucible.stats.samples import MEAN, QUANTILE, TYPICAL, Sample
+from pytest_crucible.stats.sequential import UNFIT_ARMS
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import INCONCLUSIVE, Verdict, verdict_of
 
@@ -108,6 +110,8 @@ def pair_of(
     if isinstance(asked, str):
         return asked
     question, threshold = asked
+    if (before.group.sequential or after.group.sequential) and not at_any_look(first, second):
+        return UNFIT_ARMS
     row = row_of(expectation.metric)
     kind = SUCCESS if row == "success_rate" else OTHER
     decision = Decision(kind, floor_of(first, second, question, threshold))

@@ -44,9 +44,8 @@ def paired_bounded(
         clusters: cluster of every case, shape ``(n,)``; None if cases are independent.
         factor: the change is candidate − ``factor`` × baseline.
     """
-    low, high = ends
     values = differences(factor * base, cand)
-    least, most = _reach(ends, factor)
+    least, most = reach(ends, factor)
     sizes: Floats | None = None
     if clusters is not None:
         counts = np.bincount(clusters)
@@ -73,13 +72,14 @@ def paired_bounded(
         (base.size,),
         alike=values.size if same else None,
     )
-    return guarded(change, values.size, alpha, high - low)
+    return guarded(change, values.size, alpha, ends[1] - ends[0])
 
 
-def _reach(ends: Ends, factor: float) -> Ends:
-    """Return the smallest and the largest possible candidate − ``factor`` × baseline."""
-    reach = [new - factor * old for new in ends for old in ends]
-    return min(reach), max(reach)
+def reach(ends: Ends, factor: float) -> Ends:
+    """Return the smallest and largest possible candidate − ``factor`` × baseline."""
+    low, high = ends
+    corners = low - factor * low, low - factor * high, high - factor * low, high - factor * high
+    return min(corners), max(corners)
 
 
 def paired_bounded_floor(
@@ -94,7 +94,7 @@ def paired_bounded_floor(
         factor: as there.
         at: the change that is tested.
     """
-    least, most = _reach(ends, factor)
+    least, most = reach(ends, factor)
     return min(
         gaffke.p_below(np.full(n, least), sizes, at, most, END_WEIGHT),
         gaffke.p_above(np.full(n, most), sizes, at, least, END_WEIGHT),

@@ -29,6 +29,7 @@ from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.metric_samples import numbers_behind
 from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import FORMULA, QUANTILE, Sample, trials_without
+from pytest_crucible.stats.sequential import UNFIT
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import (
     ALPHA,
@@ -151,7 +152,9 @@ def _claim(expectation: Expectation, condition: str, subjects: Mapping[str, Subj
         return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=doubt))
     assert estimate.value is not None
     if base is None:
-        return _claim_on_number(expectation, replace(draft, bound=bound.offset), estimate)
+        draft = replace(draft, bound=bound.offset)
+        sequential = subject.group.sequential
+        return _claim_on_number(expectation, draft, estimate, sequential=sequential)
     assert base.value is not None
     draft = replace(draft, bound=bound.factor * base.value + bound.offset)
     arms = pair_of(expectation, condition, subjects, (base, estimate))
@@ -206,7 +209,9 @@ def _doubt(
 # --- against a number -------------------------------------------------------------------------
 
 
-def _claim_on_number(expectation: Expectation, draft: Verdict, estimate: Estimate) -> Claim:
+def _claim_on_number(
+    expectation: Expectation, draft: Verdict, estimate: Estimate, *, sequential: bool
+) -> Claim:
     assert estimate.value is not None
     assert draft.bound is not None
     if estimate.sample is None and not estimate.exact:
@@ -215,6 +220,8 @@ def _claim_on_number(expectation: Expectation, draft: Verdict, estimate: Estimat
         holds = expectation.holds(estimate.value, draft.bound)
         verdict = CONFIRMED if holds else REJECTED
         return Claim(expectation, replace(draft, verdict=verdict, basis="a fact about this run"))
+    if sequential and estimate.sample.ended is None:
+        return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=UNFIT))
     floor = _floor(estimate.sample, expectation, draft.bound)
     return Claim(expectation, draft, estimate.sample, Decision(CLAIM, floor))
 
@@ -225,6 +232,8 @@ def _floor(sample: Sample, expectation: Expectation, bound: float) -> float:
     That is the p of values that all lie as far on the wrong side as values can. 0 where nothing
     limits how far that is; 1 where there is no bound that could reject.
     """
+    if sample.ended is not None:
+        return 0.0  # more may come: it takes its part from the beginning
     wrong, right = sample.ends if expectation.wants_more else reversed(sample.ends)
     if sample.kind == QUANTILE:
         beyond = sample.q if expectation.wants_more else 1 - sample.q

@@ -45,6 +45,7 @@ from pytest_crucible.stats.samples import (
     Sample,
     refuse_unusable,
 )
+from pytest_crucible.stats.sequential import paired_at_any_look
 
 
 def centre(sample: Sample, metric: Metric) -> float | None:
@@ -163,11 +164,22 @@ def _bounded_change(
     before: Sample, after: Sample, alpha: float, ends: tuple[float, float], factor: float
 ) -> Change:
     pairs = pairs_of(before, after)
+    if at_any_look(before, after):
+        if not pairs:
+            raise NoIntervalError("arms are judged at any look only in pairs: no case is in both")
+        ended = _pairs_ended(before, after)
+        return paired_at_any_look(pairs[0], pairs[1], ended, pairs[2], alpha, ends, factor)
     if pairs:
         return paired_bounded(pairs[0], pairs[1], alpha, ends, pairs[2], factor)
     sides = [Side.of_values(*independent(side), ends) for side in (before, after)]
     sizes = (before.units, after.units)
     return unpaired_bounded(sides[0], sides[1], alpha, sizes, min(sizes), factor)
+
+
+def at_any_look(before: Sample, after: Sample) -> bool:
+    """Whether the change of these samples is judged at any look (`sequential`)."""
+    asked = before.ended is not None or after.ended is not None
+    return asked and _bounded(before, after) is not None
 
 
 # --- what the sizes alone allow ---------------------------------------------------------------
@@ -198,6 +210,8 @@ def floor_of(
     if before.kind == FORMULA:
         n, m = counting(before), counting(after)
         return paired_floor(min(n, m)) if pairs else unpaired_floor(n, m)
+    if at_any_look(before, after):
+        return 0.0  # more cases may come: it takes its part from the beginning
     ends = _bounded(before, after)
     if ends:
         return _bounded_floor(before, after, pairs, ends, question.factor, at or 0.0)
@@ -222,8 +236,8 @@ def _bounded_floor(
     first, _, clusters = pairs
     if clusters is None:
         return paired_bounded_floor(first.size, None, ends, factor, at)
-    sizes = np.bincount(clusters)
-    sizes = sizes[sizes > 0].astype(np.float64)
+    counts = np.bincount(clusters)
+    sizes = counts[counts > 0].astype(np.float64)
     return paired_bounded_floor(sizes.size, sizes, ends, factor, at)
 
 
@@ -266,6 +280,19 @@ def pairs_of(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
     if np.count_nonzero(matched) < 2:
         return None
     return first[matched], new_means[matched], after.clusters_of(new_cases[matched])
+
+
+def _pairs_ended(before: Sample, after: Sample) -> Floats:
+    """Return when each pair of `_pairs` was complete, as far as that is known."""
+    (old_cases, _), (new_cases, _) = (side.case_means() for side in (before, after))
+    partners = _indices(before.names, after.names)[new_cases]
+    matched = np.isin(partners, old_cases)
+    old, new = (
+        np.full(len(side.names), np.nan) if side.ended is None else side.ended
+        for side in (before, after)
+    )
+    ended: Floats = np.fmax(old[partners[matched]], new[new_cases[matched]])
+    return ended
 
 
 @lru_cache(maxsize=1)
