@@ -197,7 +197,7 @@ def test_totals_of_other_numbers_of_trials_are_not_the_row() -> None:
     assert found.row[0] == "cost.total"
 
 
-@pytest.mark.parametrize("text", ["> control + 10pp", "> control", "> control - 5pp"])
+@pytest.mark.parametrize("text", ["> control", "> control - 5pp"])
 @pytest.mark.parametrize("n", [3, 4, 5, 8])
 def test_no_claim_reaches_a_level_below_its_floor(text: str, n: int) -> None:
     """All of control pass and none of treatment: REJECTED just at levels above the floor."""

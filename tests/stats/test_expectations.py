@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.metrics.trials import MISSING, Trial
+from pytest_crucible.metrics.trials import Trial
 from pytest_crucible.stats.expectations import Claim, claims_of, judge, judge_claim
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.family import CLAIM, Decision, Levels
@@ -316,7 +316,7 @@ def test_a_skipped_trial_does_not_stand_in_for_a_missing_number() -> None:
 def test_a_trial_that_never_ran_is_missing_data() -> None:
     """It might have failed."""
     of = group(events({"a": "p"}))
-    of.trials.append(Trial("exp", "default", "b", 1, "test", outcome=MISSING))
+    of.trials.append(Trial("exp", "default", "b", 1, "test"))
     found = judged("success_rate > 0", x=subject(of))
     assert (found.verdict, found.reason) == (REJECTED, "1 of 2 trials never ran")
 
