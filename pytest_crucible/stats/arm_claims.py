@@ -123,7 +123,7 @@ def pair_of(
     same = (same or typical) and question.factor == 1.0 and not question.difference
     asks = row.path if same else expectation.metric
     kind = SUCCESS if row.path == "success_rate" else OTHER
-    decision = Decision(kind, floor_of(first, second, question))
+    decision = Decision(kind, floor_of(first, second, question, threshold))
     return ArmPair(first, second, flipped, question, threshold, (asks, *names), decision)
 
 

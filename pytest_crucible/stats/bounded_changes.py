@@ -46,10 +46,7 @@ def paired_bounded(
     """
     low, high = ends
     values = differences(factor * base, cand)
-    reach = sorted(
-        (low - factor * low, low - factor * high, high - factor * low, high - factor * high)
-    )
-    least, most = reach[0], reach[-1]
+    least, most = _reach(ends, factor)
     sizes: Floats | None = None
     if clusters is not None:
         counts = np.bincount(clusters)
@@ -77,6 +74,54 @@ def paired_bounded(
         alike=values.size if same else None,
     )
     return guarded(change, values.size, alpha, high - low)
+
+
+def _reach(ends: Ends, factor: float) -> Ends:
+    """Return the smallest and the largest possible candidate − ``factor`` × baseline."""
+    reach = [new - factor * old for new in ends for old in ends]
+    return min(reach), max(reach)
+
+
+def paired_bounded_floor(
+    n: int, sizes: Floats | None, ends: Ends, factor: float = 1.0, at: float = 0.0
+) -> float:
+    """Return the smallest one-sided p of `paired_bounded`: all pairs change as far as they can.
+
+    Args:
+        n: number of pairs; of clusters, if there are clusters.
+        sizes: number of pairs in each cluster; None without clusters.
+        ends: as there.
+        factor: as there.
+        at: the change that is tested.
+    """
+    least, most = _reach(ends, factor)
+    return min(
+        gaffke.p_below(np.full(n, least), sizes, at, most, END_WEIGHT),
+        gaffke.p_above(np.full(n, most), sizes, at, least, END_WEIGHT),
+    )
+
+
+def unpaired_bounded_floor(
+    sizes: tuple[Floats, Floats], ends: Ends, factor: float = 1.0, at: float = 0.0
+) -> float:
+    """Return the smallest one-sided p of `unpaired_bounded`: both sides lie at opposite ends.
+
+    Args:
+        sizes: number of values in each independent unit, of both sides.
+        ends: as there.
+        factor: as there; below 0 there is no test, so no p below 1.
+        at: the change that is tested.
+    """
+    if factor < 0:
+        return 1.0
+    low, high = (
+        [melded.Side.of_values(np.full(each.size, end), each, ends) for each in sizes]
+        for end in ends
+    )
+    return min(
+        melded.p_below(high[0], low[1], at, factor, END_WEIGHT),
+        melded.p_above(low[0], high[1], at, factor, END_WEIGHT),
+    )
 
 
 def unpaired_bounded(

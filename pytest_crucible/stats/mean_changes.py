@@ -35,6 +35,7 @@ from pytest_crucible.stats.intervals import (
     variance_of_mean,
 )
 
+ALIKE = "signs, nothing varies"
 UNCERTAIN = "the baseline's mean is too uncertain to divide by"
 
 
@@ -76,6 +77,9 @@ def paired_mean_ratio(
     spread = differences(base * change.estimate, cand)
     same = float(np.ptp(spread)) == 0.0
     method = "paired ratio of means, Fieller" + (", clustered" if clusters is not None else "")
+    if same:
+        sign_p = paired_sign_p(_shift(base, cand), independent)
+        change, method = _by_signs(change, sign_p, alpha, f"{base.size}"), ALIKE
     change = replace(
         change, method=method, n=(base.size,), alike=independent if same else None
     )  # fmt: skip
@@ -103,10 +107,14 @@ def mean_ratio(
         variance_of_mean(side, own) for side, own in zip((base, cand), clusters, strict=True)
     )
     ratio = float(cand.mean() / base.mean())
-    df = tests.welch_df(ratio**2 * v1, df1, v2, df2) if v1 + v2 else math.inf
+    scale = ratio or 1.0  # at a ratio of 0 only the baseline varies
+    df = tests.welch_df(scale**2 * v1, df1, v2, df2) if v1 + v2 else math.inf
     change = _fieller(base, cand, (v1, 0.0, v2), df, alpha)
     same = max(float(np.ptp(base)), float(np.ptp(cand))) == 0.0
     method = "ratio of means, Fieller" + (", clustered" if clustered(clusters) else "")
+    if same:
+        p = unpaired_sign_p(_shift(base, cand), *sizes)
+        change, method = _by_signs(change, p, alpha, f"{base.size} and {cand.size}"), ALIKE
     change = replace(
         change, method=method, n=(base.size, cand.size), alike=min(sizes) if same else None
     )  # fmt: skip
@@ -140,12 +148,17 @@ def _fieller(
     low, high = max(0.0, (b - half) / a), (b + half) / a
     at_one = v2 - 2 * cross + v1
     error = math.sqrt(max(0.0, v2 - 2 * ratio * cross + ratio**2 * v1)) / m2 if m2 else 0.0
-    shift = float(differences(np.array([m1]), np.array([m2]))[0])
+    shift = _shift(base, cand)
     if at_one > noise(base, cand) ** 2:
         p = 2 * student_sf(abs(shift) / math.sqrt(at_one), df)
     else:
         p = 0.0 if shift else 1.0
     return Change(RATIO, ratio, low, high, min(1.0, p), error, None, "", (), df=df)
+
+
+def _shift(base: Floats, cand: Floats) -> float:
+    """Return the difference of two means; 0 if it is only rounding."""
+    return float(differences(np.array([base.mean()]), np.array([cand.mean()]))[0])
 
 
 def _pairs(n: int, independent: int) -> str:
@@ -211,7 +224,7 @@ def independent_t(
     difference = float(cand.mean() - base.mean())
     if max(float(base.std()), float(cand.std())) <= noise(base, cand):
         shift = float(differences(base[:1], cand[:1])[0])
-        p = 1.0 if not shift else min(1.0, 2 * math.sqrt(unpaired_floor(*sizes)))
+        p = unpaired_sign_p(shift, *sizes)
         return _unvarying(shift, p, alpha, n, base, logs=logs, count=min(sizes))
     (v1, df1), (v2, df2) = (
         variance_of_mean(side, own) for side, own in zip((base, cand), clusters, strict=True)
@@ -226,6 +239,24 @@ def independent_t(
 def paired_sign_p(mean: float, n: int) -> float:
     """Return the two-sided p-value of ``n`` equal differences: all have the same sign."""
     return float(min(1.0, 2.0 ** (1 - n))) if mean else 1.0
+
+
+def unpaired_sign_p(shift: float, n: int, m: int) -> float:
+    """Return the same for two sides of equal values: the smallest p of the Mann-Whitney test."""
+    return min(1.0, 2 * math.sqrt(unpaired_floor(n, m))) if shift else 1.0
+
+
+def _by_signs(change: Change, p: float, alpha: float, sizes: str) -> Change:
+    """Return a change that does not vary with the p-value of its signs.
+
+    No spread seen is not no spread: by its standard error of 0 three pairs would be certain.
+
+    Raises:
+        NoIntervalError: so few values do not tell a change by their signs.
+    """
+    if p > alpha and p < 1:
+        raise NoIntervalError(f"nothing varies in {sizes}: no spread to measure")
+    return replace(change, p=p)
 
 
 def _size(base: Floats) -> float:
@@ -256,15 +287,12 @@ def _unvarying(
 ) -> Change:
     """Return a change without spread: t has no interval, but signs have one with enough values."""
     count = n[0] if count is None else count
-    if value and p > alpha:
-        raise NoIntervalError(
-            f"nothing varies in {' and '.join(map(str, n))}: no spread to measure"
-        )
     back: Callable[[float], float] = _exp if logs else float
     change = Change(
         RATIO if logs else DIFFERENCE, back(value), back(value), back(value), p, 0.0, None,
-        "signs, nothing varies", n, alike=count,
+        ALIKE, n, alike=count,
     )  # fmt: skip
+    change = _by_signs(change, p, alpha, " and ".join(map(str, n)))
     return guarded(change, count, alpha, _size(base))
 
 

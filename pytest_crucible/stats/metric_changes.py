@@ -9,13 +9,17 @@ from functools import lru_cache
 import numpy as np
 
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.stats.bounded_changes import paired_bounded, unpaired_bounded
+from pytest_crucible.stats.bounded_changes import (
+    paired_bounded,
+    paired_bounded_floor,
+    unpaired_bounded,
+    unpaired_bounded_floor,
+)
 from pytest_crucible.stats.bounds import independent
 from pytest_crucible.stats.change import (
     Change,
     Floats,
     Ints,
-    arrangements_p,
     paired_floor,
     unpaired_floor,
 )
@@ -169,10 +173,17 @@ def _bounded_change(
 # --- what the sizes alone allow ---------------------------------------------------------------
 
 
-def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
+def floor_of(
+    before: Sample, after: Sample, question: Question = ROW, at: float | None = None
+) -> float:
     """Return the smallest one-sided p that the number of observations allows; 1 if none.
 
     A test that cannot reach its level spends none of it (Tarone 1990).
+
+    Args:
+        before, after: the observations of baseline and candidate.
+        question: what is asked.
+        at: the change that is tested; None: no change. It only counts for bounded values.
     """
     if not before.n or not after.n:
         return 1.0
@@ -187,13 +198,37 @@ def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
     if before.kind == FORMULA:
         n, m = counting(before), counting(after)
         return paired_floor(min(n, m)) if pairs else unpaired_floor(n, m)
-    if _bounded(before, after):
-        return 2.0 ** -min(n, 500) if pairs else arrangements_p(n, m)
+    ends = _bounded(before, after)
+    if ends:
+        return _bounded_floor(before, after, pairs, ends, question.factor, at or 0.0)
     if before.kind == QUANTILE:
         reachable = min(before.q, 1 - before.q) ** min(before.n, after.n)
         wide = max(before.q, 1 - before.q) ** min(before.n, after.n)
         return max(FLOOR, reachable, wide)
     return paired_floor(n) if pairs else unpaired_floor(n, m)
+
+
+def _bounded_floor(
+    before: Sample,
+    after: Sample,
+    pairs: Pairs | None,
+    ends: tuple[float, float],
+    factor: float,
+    at: float,
+) -> float:
+    if pairs is None:
+        old, new = (_ones(*independent(side)) for side in (before, after))
+        return unpaired_bounded_floor((old, new), ends, factor, at)
+    first, _, clusters = pairs
+    if clusters is None:
+        return paired_bounded_floor(first.size, None, ends, factor, at)
+    sizes = np.bincount(clusters)
+    sizes = sizes[sizes > 0].astype(np.float64)
+    return paired_bounded_floor(sizes.size, sizes, ends, factor, at)
+
+
+def _ones(values: Floats, sizes: Floats | None) -> Floats:
+    return np.ones(values.size) if sizes is None else sizes
 
 
 # --- pairs ------------------------------------------------------------------------------------
