@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import numpy as np
 
 from pytest_crucible.stats import gaffke, melded
@@ -12,6 +15,7 @@ from pytest_crucible.stats.change import (
     Ints,
     differences,
     guarded,
+    within,
 )
 from pytest_crucible.stats.distributions import normal_isf
 from pytest_crucible.stats.intervals import NoIntervalError
@@ -22,6 +26,8 @@ END_WEIGHT = 0.5
 A half is the analogue of the mid-p-value (Lancaster 1961): comparisons have a margin between "no
 change" and "regressed", which keeps false alarms far below the level.
 """
+_NODES = 200
+"""Of the integral of a floor: four digits up to 1,000 values, and far below any level beyond."""
 Ends = tuple[float, float]
 
 
@@ -76,7 +82,7 @@ def paired_bounded(
         (base.size,),
         alike=values.size if same else None,
     )
-    return guarded(change, values.size, alpha, high - low)
+    return within(guarded(change, values.size, alpha, high - low), least, most)
 
 
 def unpaired_bounded(
@@ -121,4 +127,50 @@ def unpaired_bounded(
         n,
         alike=units if base.constant and cand.constant else None,
     )
-    return guarded(change, units, alpha, base.width)
+    change = guarded(change, units, alpha, base.width)
+    return within(
+        change, cand.ends[0] - factor * base.ends[1], cand.ends[1] - factor * base.ends[0]
+    )
+
+
+# --- what the sizes alone allow ---------------------------------------------------------------
+
+
+def paired_bounded_floor(n: int, factor: float = 1.0) -> float:
+    """Return the smallest one-sided p of `paired_bounded`: all ``n`` go from one end to the other.
+
+    Args:
+        n: number of pairs, or of clusters of pairs.
+        factor: as above; the ends are 0 and 1.
+    """
+    from scipy.special import betainc
+
+    return float(betainc(n, END_WEIGHT, max(0.0, min(factor, 1.0) / (1 + factor))))
+
+
+def unpaired_bounded_floor(n: int, m: int, factor: float = 1.0) -> float:
+    """Return the smallest one-sided p of `unpaired_bounded`, for sides of ``n`` and ``m``.
+
+    All of one side lie at one end, all of the other at the other: P(C ≤ factor · B) for C ~
+    Beta(m, w) and B ~ Beta(w, n), or the other way round.
+    """
+    return min(_beyond(n, m, factor), _beyond(m, n, 1 / factor)) if factor > 0 else 0.0
+
+
+def _beyond(n: int, m: int, factor: float) -> float:
+    """Return P(Beta(m, w) ≤ factor · Beta(w, n)), for w = `END_WEIGHT`."""
+    from scipy.special import betainc, betaln
+
+    # With B = sin², its density is smooth for w = ½, too.
+    nodes, weights = _legendre()
+    angle = math.pi / 4 * (nodes + 1)
+    shape = (2 * END_WEIGHT - 1) * np.log(np.sin(angle)) + (2 * n - 1) * np.log(np.cos(angle))
+    density = 2 * np.exp(shape - betaln(END_WEIGHT, n))
+    lower = betainc(m, END_WEIGHT, np.minimum(1.0, factor * np.sin(angle) ** 2))
+    return min(1.0, float(math.pi / 4 * (weights * density * lower).sum()))
+
+
+@cache
+def _legendre() -> tuple[Floats, Floats]:
+    """Return the nodes and weights of Gauss and Legendre: working them out takes 10 ms."""
+    return np.polynomial.legendre.leggauss(_NODES)

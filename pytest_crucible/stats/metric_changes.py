@@ -9,13 +9,17 @@ from functools import lru_cache
 import numpy as np
 
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.stats.bounded_changes import paired_bounded, unpaired_bounded
+from pytest_crucible.stats.bounded_changes import (
+    paired_bounded,
+    paired_bounded_floor,
+    unpaired_bounded,
+    unpaired_bounded_floor,
+)
 from pytest_crucible.stats.bounds import independent
 from pytest_crucible.stats.change import (
     Change,
     Floats,
     Ints,
-    arrangements_p,
     paired_floor,
     unpaired_floor,
 )
@@ -188,7 +192,9 @@ def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
         n, m = counting(before), counting(after)
         return paired_floor(min(n, m)) if pairs else unpaired_floor(n, m)
     if _bounded(before, after):
-        return 2.0 ** -min(n, 500) if pairs else arrangements_p(n, m)
+        if pairs:
+            return paired_bounded_floor(n, question.factor)
+        return unpaired_bounded_floor(n, m, question.factor)
     if before.kind == QUANTILE:
         reachable = min(before.q, 1 - before.q) ** min(before.n, after.n)
         wide = max(before.q, 1 - before.q) ** min(before.n, after.n)
