@@ -133,5 +133,5 @@ def test_floors_of_many_are_numbers() -> None:
 def test_too_few_are_refused() -> None:
     """A floor above the level of one side is a reason; at the level it is not."""
     refuse_below(0.025, 0.05, "3 pairs")
-    with pytest.raises(NoIntervalError, match="^too few: 3 pairs$"):
+    with pytest.raises(NoIntervalError, match=r"^too few: 3 pairs$"):
         refuse_below(0.026, 0.05, "3 pairs")

@@ -133,8 +133,8 @@ def test_fieller_of_two_sides(n: int, m: int, seed: int) -> None:
     base, cand = costs(n, seed), costs(m, seed + 1, 3.0)
     try:
         found = mean_ratio(base, cand, 0.05)
-    except NoIntervalError as error:
-        assert str(error) == UNCERTAIN
+    except NoIntervalError:
+        assert 10 * base.std() > base.mean() * math.sqrt(n) / 2  # too uncertain to divide by
         return
     v1, v2 = base.var(ddof=1) / n, cand.var(ddof=1) / m
     assert found.df == pytest.approx(tests.welch_df(found.estimate**2 * v1, n - 1, v2, m - 1))
@@ -287,7 +287,7 @@ def test_few_clusters_say_so() -> None:
     for method in (paired_t, paired_mean_ratio):
         with pytest.raises(NoIntervalError, match="too few: 40 pairs in 2 clusters"):
             method(costs(40, 1), costs(40, 2), 0.05, clusters)
-        with pytest.raises(NoIntervalError, match="too few: 40 pairs in 1 cluster$"):
+        with pytest.raises(NoIntervalError, match=r"too few: 40 pairs in 1 cluster$"):
             method(costs(40, 1), costs(40, 2), 0.05, 0 * clusters)
     for other in (independent_t, mean_ratio):
         with pytest.raises(NoIntervalError, match="too few: 2 and 40 values"):
