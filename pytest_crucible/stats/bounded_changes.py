@@ -12,6 +12,7 @@ from pytest_crucible.stats.change import (
     Ints,
     differences,
     guarded,
+    within,
 )
 from pytest_crucible.stats.distributions import normal_isf
 from pytest_crucible.stats.intervals import NoIntervalError
@@ -72,7 +73,7 @@ def paired_bounded(
         (base.size,),
         alike=values.size if same else None,
     )
-    return guarded(change, values.size, alpha, ends[1] - ends[0])
+    return within(guarded(change, values.size, alpha, ends[1] - ends[0]), least, most)
 
 
 def reach(ends: Ends, factor: float) -> Ends:
@@ -80,48 +81,6 @@ def reach(ends: Ends, factor: float) -> Ends:
     low, high = ends
     corners = low - factor * low, low - factor * high, high - factor * low, high - factor * high
     return min(corners), max(corners)
-
-
-def paired_bounded_floor(
-    n: int, sizes: Floats | None, ends: Ends, factor: float = 1.0, at: float = 0.0
-) -> float:
-    """Return the smallest one-sided p of `paired_bounded`: all pairs change as far as they can.
-
-    Args:
-        n: number of pairs; of clusters, if there are clusters.
-        sizes: number of pairs in each cluster; None without clusters.
-        ends: as there.
-        factor: as there.
-        at: the change that is tested.
-    """
-    least, most = reach(ends, factor)
-    return min(
-        gaffke.p_below(np.full(n, least), sizes, at, most, END_WEIGHT),
-        gaffke.p_above(np.full(n, most), sizes, at, least, END_WEIGHT),
-    )
-
-
-def unpaired_bounded_floor(
-    sizes: tuple[Floats, Floats], ends: Ends, factor: float = 1.0, at: float = 0.0
-) -> float:
-    """Return the smallest one-sided p of `unpaired_bounded`: both sides lie at opposite ends.
-
-    Args:
-        sizes: number of values in each independent unit, of both sides.
-        ends: as there.
-        factor: as there; below 0 there is no test, so no p below 1.
-        at: the change that is tested.
-    """
-    if factor < 0:
-        return 1.0
-    low, high = (
-        [melded.Side.of_values(np.full(each.size, end), each, ends) for each in sizes]
-        for end in ends
-    )
-    return min(
-        melded.p_below(high[0], low[1], at, factor, END_WEIGHT),
-        melded.p_above(low[0], high[1], at, factor, END_WEIGHT),
-    )
 
 
 def unpaired_bounded(
@@ -166,4 +125,52 @@ def unpaired_bounded(
         n,
         alike=units if base.constant and cand.constant else None,
     )
-    return guarded(change, units, alpha, base.width)
+    change = guarded(change, units, alpha, base.width)
+    return within(
+        change, cand.ends[0] - factor * base.ends[1], cand.ends[1] - factor * base.ends[0]
+    )
+
+
+# --- what the sizes alone allow ---------------------------------------------------------------
+
+
+def paired_bounded_floor(
+    n: int, sizes: Floats | None, ends: Ends, factor: float = 1.0, at: float = 0.0
+) -> float:
+    """Return the smallest one-sided p of `paired_bounded`: all pairs change as far as they can.
+
+    Args:
+        n: number of pairs; of clusters, if there are clusters.
+        sizes: number of pairs in each cluster; None without clusters.
+        ends: as there.
+        factor: as there.
+        at: the change that is tested.
+    """
+    least, most = reach(ends, factor)
+    return min(
+        gaffke.p_below(np.full(n, least), sizes, at, most, END_WEIGHT),
+        gaffke.p_above(np.full(n, most), sizes, at, least, END_WEIGHT),
+    )
+
+
+def unpaired_bounded_floor(
+    sizes: tuple[Floats, Floats], ends: Ends, factor: float = 1.0, at: float = 0.0
+) -> float:
+    """Return the smallest one-sided p of `unpaired_bounded`: both sides lie at opposite ends.
+
+    Args:
+        sizes: number of values in each independent unit, of both sides.
+        ends: as there.
+        factor: as there; below 0 there is no test, so no p below 1.
+        at: the change that is tested.
+    """
+    if factor < 0:
+        return 1.0
+    low, high = (
+        [melded.Side.of_values(np.full(each.size, end), each, ends) for each in sizes]
+        for end in ends
+    )
+    return min(
+        melded.p_below(high[0], low[1], at, factor, END_WEIGHT),
+        melded.p_above(low[0], high[1], at, factor, END_WEIGHT),
+    )

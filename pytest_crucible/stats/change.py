@@ -99,21 +99,27 @@ def within(change: Change, low: float, high: float) -> Change:
     )  # fmt: skip
 
 
-def differences(base: Floats, cand: Floats) -> Floats:
-    """Return candidate − baseline; differences that are only rounding become 0.
+def differences(base: Floats, cand: Floats, *, logs: bool = False) -> Floats:
+    """Return candidate − baseline, broadcast; differences that are only rounding become 0.
 
     The trials of a case are summed in another order in every run, which changes the last digits.
     Rank tests ignore the size of a difference: differences of 1e-17 that happened to have the same
     sign gave p = 0.002.
     """
     found = cand - base
-    found[np.abs(found) <= noise(base, cand)] = 0.0
+    found[np.abs(found) <= noise(base, cand, logs=logs)] = 0.0
     return found
 
 
-def noise(base: Floats, cand: Floats) -> float:
-    """Return the size up to which a difference is rounding."""
-    return _NOISE * float(max(np.abs(base).max(initial=0.0), np.abs(cand).max(initial=0.0)))
+def noise(base: Floats, cand: Floats, *, logs: bool = False) -> float:
+    """Return the size up to which a difference is rounding.
+
+    Args:
+        base, cand: values.
+        logs: they are logarithms, which share the rounding of what they are the logarithms of.
+    """
+    largest = float(max(np.abs(base).max(initial=0.0), np.abs(cand).max(initial=0.0)))
+    return _NOISE * max(1.0, largest) if logs else _NOISE * largest
 
 
 # --- what the sizes alone allow ---------------------------------------------------------------

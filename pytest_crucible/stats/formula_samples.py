@@ -20,7 +20,14 @@ from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.formula import NoValueError
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
 from pytest_crucible.stats.bounded_changes import unpaired_bounded
-from pytest_crucible.stats.change import Change, guarded, paired_floor, refuse_below, within
+from pytest_crucible.stats.change import (
+    Change,
+    guarded,
+    paired_floor,
+    refuse_below,
+    unpaired_floor,
+    within,
+)
 from pytest_crucible.stats.distributions import normal_isf, student_isf
 from pytest_crucible.stats.intervals import (
     Interval,
@@ -211,6 +218,8 @@ def formula_change(
         change = replace(change, method="paired t on jackknife values")
     elif low is None or high is None:
         clusters = before.clusters(), after.clusters()
+        floor = unpaired_floor(counting(before), counting(after))
+        refuse_below(floor, alpha, f"{cases} cases that count")
         return independent_t(factor * before.values, after.values, alpha, clusters)
     else:
         sides = [

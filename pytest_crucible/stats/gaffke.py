@@ -11,7 +11,8 @@ gamma variables: exact where it has two terms (beta) or three (a mean over a bet
 for which a saddlepoint is off by up to a tenth of p), else by a saddlepoint (Lugannani and Rice
 1980, in the form of Barndorff-Nielsen 1986). Values have the shape ``(n,)``; ``sizes`` of the same
 shape says how many values each of them is the mean of (None: one), so that clusters weigh as much
-as they have values.
+as they have values, and the end as much as the cluster of an average value, Σ size² / Σ size. With
+an average cluster there, bounds of clusters of unequal sizes erred in up to 11 % instead of 2.5 %.
 """
 
 from __future__ import annotations

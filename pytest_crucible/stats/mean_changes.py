@@ -20,6 +20,7 @@ from pytest_crucible.stats.change import (
     Clusters,
     Floats,
     Ints,
+    arrangements_p,
     differences,
     guarded,
     noise,
@@ -35,7 +36,6 @@ from pytest_crucible.stats.intervals import (
     variance_of_mean,
 )
 
-ALIKE = "signs, nothing varies"
 UNCERTAIN = "the baseline's mean is too uncertain to divide by"
 
 
@@ -69,17 +69,18 @@ def paired_mean_ratio(
     """
     independent = units(base.size, clusters)
     refuse_below(paired_floor(independent), alpha, _pairs(base.size, independent))
-    v1, cross, v2 = (
-        covariance_of_means(x, y, clusters) for x, y in ((base, base), (base, cand), (cand, cand))
-    )
+    found = differences(base, cand)
+    # If all clusters changed alike by chance, that is no reason to be certain.
+    own = clusters
+    if covariance_of_means(found, found, clusters) <= noise(base, cand) ** 2:
+        own = None
+    pairs = ((base, base), (base, found), (found, found))
+    v1, cross, vd = (covariance_of_means(x, y, own) for x, y in pairs)
     df = degrees_of_freedom(base.size, clusters)
-    change = _fieller(base, cand, (v1, cross, v2), df, alpha)
+    change = _fieller(base, cand, (v1, cross, vd), df, alpha, _paired_alike_p(independent))
     spread = differences(base * change.estimate, cand)
     same = float(np.ptp(spread)) == 0.0
     method = "paired ratio of means, Fieller" + (", clustered" if clusters is not None else "")
-    if same:
-        sign_p = paired_sign_p(_shift(base, cand), independent)
-        change, method = _by_signs(change, sign_p, alpha, f"{base.size}"), ALIKE
     change = replace(
         change, method=method, n=(base.size,), alike=independent if same else None
     )  # fmt: skip
@@ -106,15 +107,12 @@ def mean_ratio(
     (v1, df1), (v2, df2) = (
         variance_of_mean(side, own) for side, own in zip((base, cand), clusters, strict=True)
     )
-    ratio = float(cand.mean() / base.mean())
-    scale = ratio or 1.0  # at a ratio of 0 only the baseline varies
-    df = tests.welch_df(scale**2 * v1, df1, v2, df2) if v1 + v2 else math.inf
-    change = _fieller(base, cand, (v1, 0.0, v2), df, alpha)
+    mean = float(base.mean())
+    v1_scaled = (float(cand.mean()) / mean) ** 2 * v1 if mean else v1
+    df = tests.welch_df(v1_scaled, df1, v2, df2) if v1_scaled + v2 else df1
+    change = _fieller(base, cand, (v1, -v1, v1 + v2), df, alpha, _unpaired_alike_p(*sizes))
     same = max(float(np.ptp(base)), float(np.ptp(cand))) == 0.0
     method = "ratio of means, Fieller" + (", clustered" if clustered(clusters) else "")
-    if same:
-        p = unpaired_sign_p(_shift(base, cand), *sizes)
-        change, method = _by_signs(change, p, alpha, f"{base.size} and {cand.size}"), ALIKE
     change = replace(
         change, method=method, n=(base.size, cand.size), alike=min(sizes) if same else None
     )  # fmt: skip
@@ -127,38 +125,42 @@ def _fieller(
     variances: tuple[float, float, float],
     df: float,
     alpha: float,
+    alike_p: float,
 ) -> Change:
     """Return the ratio of two means.
 
+    Worked out for the ratio − 1, so that nothing cancels where hardly anything changed.
+
     Args:
         base, cand: values of at least 0.
-        variances: of the mean of ``base``, covariance of both means, variance of that of ``cand``.
+        variances: of the mean of ``base``, covariance of it and the difference of the means,
+            variance of the difference.
         df: degrees of freedom.
         alpha: error of both sides together.
+        alike_p: two-sided p-value of changes that are all alike.
     """
-    v1, cross, v2 = variances
+    v1, cross, vd = variances
     m1, m2 = float(base.mean()), float(cand.mean())
-    ratio = m2 / m1
-    t = student_isf(alpha / 2, df) if math.isfinite(df) else 0.0
-    # (m2 − θ m1)² = t² (v2 − 2 θ cross + θ² v1), a quadratic in θ.
-    a, b, c = m1**2 - t**2 * v1, m1 * m2 - t**2 * cross, m2**2 - t**2 * v2
+    shift = float(differences(np.array([m1]), np.array([m2]))[0])
+    t = student_isf(alpha / 2, df)
+    # (shift − φ m1)² = t² (vd − 2 φ cross + φ² v1), a quadratic in φ.
+    a, b, c = m1**2 - t**2 * v1, shift * m1 - t**2 * cross, shift**2 - t**2 * vd
     if a <= 0:
         raise NoIntervalError(UNCERTAIN)
-    half = math.sqrt(max(0.0, b * b - a * c))
-    low, high = max(0.0, (b - half) / a), (b + half) / a
-    at_one = v2 - 2 * cross + v1
-    error = math.sqrt(max(0.0, v2 - 2 * ratio * cross + ratio**2 * v1)) / m2 if m2 else 0.0
-    shift = _shift(base, cand)
-    if at_one > noise(base, cand) ** 2:
-        p = 2 * student_sf(abs(shift) / math.sqrt(at_one), df)
+    more = shift / m1
+    q = b + math.copysign(math.sqrt(max(0.0, b * b - a * c)), b)
+    low, high = sorted((q / a, c / q)) if q else (0.0, 0.0)
+    error = math.sqrt(max(0.0, vd - 2 * more * cross + more**2 * v1)) / m2 if m2 else 0.0
+    if vd > noise(base, cand) ** 2:
+        p = 2 * student_sf(abs(shift) / math.sqrt(vd), df)
+    elif shift:
+        p = alike_p
+        _refuse_alike(p, alpha, (base.size, cand.size))
     else:
-        p = 0.0 if shift else 1.0
-    return Change(RATIO, ratio, low, high, min(1.0, p), error, None, "", (), df=df)
-
-
-def _shift(base: Floats, cand: Floats) -> float:
-    """Return the difference of two means; 0 if it is only rounding."""
-    return float(differences(np.array([base.mean()]), np.array([cand.mean()]))[0])
+        p = 1.0
+    return Change(
+        RATIO, 1 + more, max(0.0, 1 + low), 1 + high, min(1.0, p), error, None, "", (), df=df
+    )  # fmt: skip
 
 
 def _pairs(n: int, independent: int) -> str:
@@ -187,11 +189,12 @@ def paired_t(
     """
     n, independent = base.size, units(base.size, clusters)
     refuse_below(paired_floor(independent), alpha, _pairs(n, independent))
-    found = differences(base, cand)
+    found = differences(base, cand, logs=logs)
     mean, spread = float(found.mean()), float(found.std(ddof=1))
     method = f"paired t{' on log ratios' * logs}{', clustered' * (clusters is not None)}"
-    if spread <= noise(base, cand):
-        return _unvarying(mean, paired_sign_p(mean, independent), alpha, (n,), base, logs=logs)
+    if spread <= noise(base, cand, logs=logs):
+        p = _paired_alike_p(independent) if mean else 1.0
+        return _unvarying(mean, p, alpha, (n,), base, logs=logs, count=independent)
     variance, df = variance_of_mean(found, clusters)
     change = _t_change(mean, variance, df, alpha, logs=logs)
     effect = ("Cohen's d of pairs", mean / spread)
@@ -222,9 +225,9 @@ def independent_t(
     refuse_below(unpaired_floor(*sizes), alpha, f"{sizes[0]} and {sizes[1]} values")
     n = (base.size, cand.size)
     difference = float(cand.mean() - base.mean())
-    if max(float(base.std()), float(cand.std())) <= noise(base, cand):
-        shift = float(differences(base[:1], cand[:1])[0])
-        p = unpaired_sign_p(shift, *sizes)
+    if max(float(base.std()), float(cand.std())) <= noise(base, cand, logs=logs):
+        shift = float(differences(base[:1], cand[:1], logs=logs)[0])
+        p = _unpaired_alike_p(*sizes) if shift else 1.0
         return _unvarying(shift, p, alpha, n, base, logs=logs, count=min(sizes))
     (v1, df1), (v2, df2) = (
         variance_of_mean(side, own) for side, own in zip((base, cand), clusters, strict=True)
@@ -236,27 +239,29 @@ def independent_t(
     return guarded(change, min(sizes), alpha, _size(base))
 
 
-def paired_sign_p(mean: float, n: int) -> float:
-    """Return the two-sided p-value of ``n`` equal differences: all have the same sign."""
-    return float(min(1.0, 2.0 ** (1 - n))) if mean else 1.0
+# --- changes that are all alike ----------------------------------------------------------------
 
 
-def unpaired_sign_p(shift: float, n: int, m: int) -> float:
-    """Return the same for two sides of equal values: the smallest p of the Mann-Whitney test."""
-    return min(1.0, 2 * math.sqrt(unpaired_floor(n, m))) if shift else 1.0
+def _paired_alike_p(n: int) -> float:
+    """Return the two-sided p-value of ``n`` equal differences that are not 0.
 
-
-def _by_signs(change: Change, p: float, alpha: float, sizes: str) -> Change:
-    """Return a change that does not vary with the p-value of its signs.
-
-    No spread seen is not no spread: by its standard error of 0 three pairs would be certain.
-
-    Raises:
-        NoIntervalError: so few values do not tell a change by their signs.
+    If nothing changed, both values of a pair have one distribution. Then Y − X = d > 0 in at most a
+    quarter of pairs: Σ p(x) p(x + d) ≤ P(A) P(not A), with A every other step of d.
     """
-    if p > alpha and p < 1:
-        raise NoIntervalError(f"nothing varies in {sizes}: no spread to measure")
-    return replace(change, p=p)
+    return 2 * paired_floor(n)
+
+
+def _unpaired_alike_p(n: int, m: int) -> float:
+    """Return the same for two sides of equal values: there is one such arrangement per side."""
+    return min(1.0, 2 * arrangements_p(n, m))
+
+
+def _refuse_alike(p: float, alpha: float, n: tuple[int, ...]) -> None:
+    """Refuse a change without spread of so few values: t has no interval, and p is too large."""
+    if p > alpha:
+        raise NoIntervalError(
+            f"nothing varies in {' and '.join(map(str, n))}: no spread to measure"
+        )
 
 
 def _size(base: Floats) -> float:
@@ -283,16 +288,16 @@ def _unvarying(
     base: Floats,
     *,
     logs: bool,
-    count: int | None = None,
+    count: int,
 ) -> Change:
-    """Return a change without spread: t has no interval, but signs have one with enough values."""
-    count = n[0] if count is None else count
+    """Return a change without spread: t has no interval, but values that are alike have a p."""
+    if value:
+        _refuse_alike(p, alpha, n)
     back: Callable[[float], float] = _exp if logs else float
     change = Change(
         RATIO if logs else DIFFERENCE, back(value), back(value), back(value), p, 0.0, None,
-        ALIKE, n, alike=count,
+        "nothing varies", n, alike=count,
     )  # fmt: skip
-    change = _by_signs(change, p, alpha, " and ".join(map(str, n)))
     return guarded(change, count, alpha, _size(base))
 
 

@@ -34,6 +34,7 @@ class Side:
             random mean is at most so large.
         error: about its standard error.
         constant: whether all values are the same.
+        mirrored: makes the side with all values and ends times −1.
     """
 
     mean: float
@@ -41,11 +42,16 @@ class Side:
     cdf: Callable[[Floats, float, float], Floats]
     error: float
     constant: bool
+    mirrored: Callable[[], Side]
 
     @property
     def width(self) -> float:
         """Of the range."""
         return self.ends[1] - self.ends[0]
+
+    def lies_at(self, end: float) -> bool:
+        """Whether all values lie at an end; then so does the random mean of that end."""
+        return self.constant and abs(self.mean - end) <= 1e-12 * self.width
 
     @classmethod
     def of_values(cls, values: Floats, sizes: Floats | None, ends: tuple[float, float]) -> Side:
@@ -56,10 +62,12 @@ class Side:
         error = squares**0.5 / float(weights.sum()) + (ends[1] - ends[0]) / (values.size + 1)
 
         def cdf(at: Floats, end: float, weight: float) -> Floats:
-            # Which tail is small depends on the end; the smaller one is exact.
             return tails(values, sizes, at, end, weight)
 
-        return cls(mean, ends, cdf, error, float(np.ptp(values)) == 0.0)
+        def mirrored() -> Side:
+            return cls.of_values(-values, sizes, (-ends[1], -ends[0]))
+
+        return cls(mean, ends, cdf, error, float(np.ptp(values)) == 0.0, mirrored)
 
     @classmethod
     def of_share(cls, share: float, size: float, ends: tuple[float, float]) -> Side:
@@ -80,16 +88,12 @@ class Side:
             return np.asarray(betainc(more, less, place), dtype=np.float64)
 
         error = (high - low) * ((share * (1 - share) / size) ** 0.5 + 1 / (size + 1))
-        return cls(low + share * (high - low), ends, cdf, error, share in (0.0, 1.0))
 
-    def mirrored(self) -> Side:
-        """Return the side with all values and ends times −1."""
-        low, high = self.ends
+        def mirrored() -> Side:
+            return cls.of_share(1 - share, size, (-high, -low))
 
-        def cdf(at: Floats, end: float, weight: float) -> Floats:
-            return 1 - self.cdf(-at, -end, weight)
-
-        return Side(-self.mean, (-high, -low), cdf, self.error, self.constant)
+        mean, constant = low + share * (high - low), share in (0.0, 1.0)
+        return cls(mean, ends, cdf, error, constant, mirrored)
 
     def grid(self) -> Floats:
         """Return thresholds that are dense where the random mean is."""
@@ -127,7 +131,7 @@ class _Melded:
     """
 
     def __init__(self, base: Side, cand: Side, factor: float, end_weight: float) -> None:
-        self.factor = factor
+        self.base, self.cand, self.factor, self.end_weight = base, cand, factor, end_weight
         self.ends = cand.ends[0] - factor * base.ends[1], cand.ends[1] - factor * base.ends[0]
         self.at = base.grid()
         cumulative = base.cdf(self.at, base.ends[1], end_weight)
@@ -141,6 +145,14 @@ class _Melded:
             return 1.0
         if at < self.ends[0]:
             return 0.0
+        base, cand, end_weight = self.base, self.cand, self.end_weight
+        # A random mean that is certain is a step, which no grid can follow.
+        if base.lies_at(base.ends[1]):
+            place = np.array([at + self.factor * base.ends[1]])
+            return float(cand.cdf(place, cand.ends[0], end_weight)[0])
+        if cand.lies_at(cand.ends[0]) and self.factor:
+            place = np.array([(cand.ends[0] - at) / self.factor])
+            return 1 - float(base.cdf(place, base.ends[1], end_weight)[0])
         cdf = np.interp(at + self.factor * self.at, self.points, self.below, left=0.0, right=1.0)
         return float(min(1.0, (self.mass * (cdf[:-1] + cdf[1:]) / 2).sum()))
 

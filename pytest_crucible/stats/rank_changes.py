@@ -55,7 +55,7 @@ def paired_log_ratio(
     n = base.size
     if clusters is not None or n > MAX_PAIRWISE or 2.0**-n > alpha / 2 / _SPARE:
         return paired_t(base, cand, alpha, clusters, logs=True)
-    found = differences(base, cand)
+    found = differences(base, cand, logs=True)
     walsh = np.sort(_walsh(found))
     change = _by_ranks(walsh, _signed_ranks(n), alpha, (n,))
     effect = ("rank-biserial r", _rank_biserial(found))
@@ -88,7 +88,7 @@ def log_shift(base: Floats, cand: Floats, alpha: float, clusters: Clusters = NO_
     if few or max(n, m) > MAX_PAIRWISE or clustered(clusters):
         change = independent_t(base, cand, alpha, clusters, logs=True)
         return replace(change, effect=("Cliff's delta", tests.cliffs_delta(base, cand)))
-    shifts = np.sort(np.subtract.outer(cand, base).ravel())
+    shifts = np.sort(differences(base, cand[:, None], logs=True).ravel())
     change = _by_ranks(shifts, _rank_sums(n, m), alpha, (n, m))
     same = max(float(np.ptp(base)), float(np.ptp(cand))) == 0.0
     change = replace(

@@ -109,9 +109,7 @@ def test_a_rate_close_to_its_threshold() -> None:
 # --- means ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("threshold", "truth"), [(0.7, 0.8), (0.75, 0.8), (0.9, 0.8), (0.85, 0.8)]
-)
+@pytest.mark.parametrize(("threshold", "truth"), [(0.7, 0.8), (0.75, 0.8), (0.9, 0.8), (0.85, 0.8)])
 def test_the_cases_for_a_score_decide_it(threshold: float, truth: float) -> None:
     """Beta-distributed scores with a mean of 0.8: 70 % to 98 % of runs, where 80 % are asked."""
     claim = Claim(threshold, truth, wants_more=True, aim=Aim())

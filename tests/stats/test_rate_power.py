@@ -47,7 +47,9 @@ def regressed(before: Sample, after: Sample, level: float = LEVEL) -> bool:
 
 @settings(max_examples=40)
 @given(st.integers(2, 40), st.integers(2, 40), st.data())
-def test_the_p_of_unpaired_rates_is_that_of_comparisons(n: int, m: int, data: st.DataObject) -> None:
+def test_the_p_of_unpaired_rates_is_that_of_comparisons(
+    n: int, m: int, data: st.DataObject
+) -> None:
     """At no margin, on both sides of no change."""
     a, b = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
     down = float(unpaired_p(np.array([a]), n, np.array([b]), m, 0.0)[0])
