@@ -14,6 +14,9 @@ WORKERS = re.compile(r"-n[12]\b")
 
 SLOW = {
     "properties of hundreds of examples, and every byte in turn": """
+        cli/test_compare.py::test_two_recordings_of_one_commit_are_green
+        cli/test_compare.py::test_one_exit_code_is_one_family
+        cli/test_compare.py::test_the_metric_that_was_named_decides
         analysis/test_judging.py::test_a_claim_between_arms_never_contradicts_its_row
         events/test_enrichment.py::test_enriching_never_raises
         events/test_enrichment.py::test_rows_say_what_enrichment_says

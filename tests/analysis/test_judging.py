@@ -17,6 +17,7 @@ from pytest_crucible.analysis.run import Run
 from pytest_crucible.events.event import Event
 from pytest_crucible.runs.experiment_definition import Definition, define
 from pytest_crucible.stats.comparison import Comparison
+from pytest_crucible.stats.comparison_options import Options
 from pytest_crucible.stats.family import CLAIM, OTHER, SUCCESS, Decision
 from pytest_crucible.stats.verdict import (
     CONFIRMED,
@@ -75,10 +76,10 @@ def test_primary_metrics_are_named_or_claimed(
 
 def test_margins_of_the_marker_are_those_of_the_comparison() -> None:
     """One for all, or one for each."""
-    assert comparison_options(define("exp")).margin == 0.05
-    assert comparison_options(define("exp", margin=0.2)).margin == 0.2
-    options = comparison_options(define("exp", margin={"latency": 0.1}))
-    assert (options.margin, options.margins) == (0.05, {"latency": 0.1})
+    assert comparison_options(define("exp")) == Options()
+    assert comparison_options(define("exp", margin=0.2)) == Options(margin=0.2)
+    each = {"latency": 0.1}
+    assert comparison_options(define("exp", margin=each)) == Options(margins=each)
 
 
 # --- one family --------------------------------------------------------------------------------
@@ -233,9 +234,8 @@ def test_only_the_metrics_that_were_asked_for_decide() -> None:
     }  # fmt: skip
     assert claims(found)["latency.p50 < 1"].verdict == REJECTED
     assert found.verdict == CONFIRMED
-    assert (claims(found)["score > 0.1"].level, claims(every)["score > 0.1"].level) == (
-        0.05, pytest.approx(0.05 / 3),
-    )  # fmt: skip
+    assert claims(found)["score > 0.1"].level == 0.05
+    assert claims(every)["score > 0.1"].level == pytest.approx(0.05 / 3)
 
 
 @pytest.mark.parametrize("name", ["latency", "latency.p50"])

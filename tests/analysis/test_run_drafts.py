@@ -248,7 +248,8 @@ def test_interval_p_and_level_say_the_same(tmp_path: Path) -> None:
 
 def test_what_else_decides_takes_its_part(tmp_path: Path) -> None:
     """Claims of the same session are a kind of their own: half is left for the rows."""
-    draft = draft_runs(*noisy(tmp_path, 0, 1))
+    base, cand = noisy(tmp_path, 0, 1)
+    draft = draft_runs(base, cand)
     claim = Decision(CLAIM, 1e-9)
     (free,), (shared,) = judge_drafts([draft]), judge_drafts([draft], [claim] * 7)
     alone, beside = rows(free)["cost"], rows(shared)["cost"]

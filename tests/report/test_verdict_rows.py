@@ -280,7 +280,7 @@ def test_a_claim_shows_what_was_seen(more: dict[str, object], shown: str) -> Non
     """The number and the bound that decides, or the change; then what is missing or assumed."""
     verdict = replace(CLAIM, **more)  # type: ignore[arg-type]
     assert verdict_text(verdict) == shown
-    (line,) = verdict_lines((verdict,), "  ")
+    line = next(verdict_lines((verdict,), "  "))
     assert line.text.split()[:2] == [verdict.verdict, "a"]
 
 
