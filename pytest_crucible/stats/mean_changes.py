@@ -103,7 +103,7 @@ def mean_ratio(
         variance_of_mean(side, own) for side, own in zip((base, cand), clusters, strict=True)
     )
     ratio = float(cand.mean() / base.mean())
-    df = tests.welch_df(ratio**2 * v1, df1, v2, df2) if v1 + v2 else math.inf
+    df = tests.welch_df(ratio**2 * v1, df1, v2, df2) if ratio**2 * v1 + v2 else math.inf
     change = _fieller(base, cand, (v1, 0.0, v2), df, alpha)
     same = max(float(np.ptp(base)), float(np.ptp(cand))) == 0.0
     method = "ratio of means, Fieller" + (", clustered" if clustered(clusters) else "")
