@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -120,6 +121,7 @@ def claimed(claims: int, designs: Designs, rng: np.random.Generator, arms: int =
     results = []
     for first in range(0, claims, len(CLAIMS)):
         design = designs(rng)
+        design = replace(design, rate=min(design.rate, 0.98))  # no rate is above 1
         spread = np.hypot(design.sigma, design.sigma_case)
         truth = {
             "rate": design.rate,
