@@ -21,11 +21,11 @@ from pytest_crucible.runs.run import distinct_spools, is_run
 
 _SHARED = (
     "command_line", "git", "python", "implementation", "platform", "machine", "cpu_count",
-    "packages", "plugins", "seeds", "turns",
+    "packages", "plugins", "seeds",
 )  # fmt: skip
 
 
-_LISTED = ("python", "implementation", "platform", "machine", "cpu_count", "turns")
+_LISTED = ("python", "implementation", "platform", "machine", "cpu_count")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import open_run
-from pytest_crucible.analysis.run_comparison import RunComparison, compare_runs
+from pytest_crucible.analysis.run_comparison import RunComparison
+from pytest_crucible.analysis.run_drafts import compare_runs
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.observations import observe
