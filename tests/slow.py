@@ -93,6 +93,25 @@ SLOW = {
         stats/test_distributions.py::test_a_summary_of_rates_and_percentiles_needs_no_scipy
         test_examples.py::test_notebook_example_runs_without_pytest
     """,
+    "two sessions in turns": """
+        cli/test_ab.py::test_a_broken_side_is_told
+        cli/test_ab.py::test_a_killed_side_is_told
+        cli/test_ab.py::test_a_signal_ends_both_sides
+        cli/test_ab.py::test_a_slowdown_is_found
+        cli/test_ab.py::test_cases_of_one_side_run_and_are_told
+        cli/test_ab.py::test_code_from_elsewhere_is_a_warning
+        cli/test_ab.py::test_each_side_may_have_an_environment_of_its_own
+        cli/test_ab.py::test_the_same_code_twice_is_said
+        cli/test_ab.py::test_the_worktrees_can_be_kept
+        cli/test_ab.py::test_without_a_case_in_common_nothing_runs
+        session/test_turns.py::test_a_collection_that_failed_runs_nothing
+        turns/test_lockstep.py::test_if_one_cannot_start_the_other_is_stopped
+        turns/test_lockstep.py::test_they_take_turns
+        turns/test_sides.py::test_it_runs_what_it_is_told
+        turns/test_sides.py::test_one_that_does_not_stop_is_killed
+        turns/test_sides.py::test_one_that_stops_by_itself_says_why
+        turns/test_sides.py::test_stopped_it_writes_its_record
+    """,
     "workers": """
         session/test_budget.py::test_workers_share_a_budget
         session/test_controller.py::test_attempts_that_are_not_in_the_record_are_loss
@@ -124,6 +143,7 @@ SLOW = {
         session/test_faults.py
     """,
     "simulations, millions, models, measurements": """
+        benchmarks/test_ab.py::test_the_promises_are_kept
         benchmarks/test_speed.py
         capture/test_sampler.py::test_estimates_are_unbiased
         metrics/test_streaming.py::test_look_back_is_bounded_and_still_right

@@ -26,6 +26,7 @@ WITHOUT = {
 """Modules that have no test file of their name, and why."""
 
 BESIDE = {
+    "benchmarks/test_ab": "the simulation of `crucible ab`",
     "benchmarks/test_speed": "the benchmarks run",
     "bridges/test_hostile": "instrumentations that do what they should not, over all bridges",
     "cli/test_against": "the arms of one run, compared",

@@ -75,7 +75,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )  # fmt: skip
     ab.add_argument(
         "--output", type=path_argument, default=OUTPUT, metavar="DIR",
-        help=f"folder that both runs are written to (default: {OUTPUT})",
+        help="folder with the folders base and head, for their runs (default: "
+        f"{OUTPUT})",
     )  # fmt: skip
     ab.add_argument("--keep", action="store_true", help="do not remove the worktrees")
     ab.add_argument(
@@ -139,6 +140,7 @@ class _Plan:
         rounds: how often each case runs.
         cpus: to pin both to; empty: as this process.
         arguments: of pytest.
+        output: folder for the folders of both sides.
         keep: whether the worktrees stay.
     """
 
@@ -149,6 +151,7 @@ class _Plan:
     rounds: int
     cpus: frozenset[int]
     arguments: tuple[str, ...]
+    output: Path
     keep: bool
 
     def lines(self) -> list[str]:
@@ -187,7 +190,8 @@ def _plan(options: argparse.Namespace) -> _Plan:
         setup=options.setup,
         rounds=options.rounds,
         cpus=_cpus(options.cpus),
-        arguments=(*options.passed_on, f"--crucible-output={output}"),
+        arguments=tuple(options.passed_on),
+        output=output,
         keep=options.keep,
     )
 
@@ -275,7 +279,17 @@ def _run(
             progress.say(f"{place.name}: {plan.setup}")
             place.set_up(plan.setup, plan.repository.top)
     token = new_run_id()
-    make = [partial(Side, place, plan.arguments, plan.rounds, token, plan.cpus) for place in places]
+    make = [
+        partial(
+            Side,
+            place,
+            [*plan.arguments, f"--crucible-output={plan.output / place.name}"],
+            plan.rounds,
+            token,
+            plan.cpus,
+        )
+        for place in places
+    ]
     with started(make, sides):
         collected = collect(sides)
         told = _tell_collected(plan, sides, collected, progress)

@@ -31,17 +31,22 @@ def git(folder: Path, *arguments: str) -> str:
         GitError: it failed, or there is no git.
     """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="surrogateescape",
-            env=environment(), start_new_session=True,  # Ctrl-C is for us: no half-made worktree
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="surrogateescape", env=environment(), start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError:
         raise GitError("git is not installed") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise GitError(f"git {arguments[0]}: {said[-1].removeprefix('fatal: ')}")
-    return done.stdout
+    try:
+        printed, said = process.communicate()
+    except BaseException:
+        process.communicate()  # a half-made worktree would stay for ever: git locks it meanwhile
+        raise
+    if process.returncode:
+        last = (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        raise GitError(f"git {arguments[0]}: {last.removeprefix('fatal: ')}")
+    return printed
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class Side:
         cpus: the CPUs that it may use; empty: all.
 
     Raises:
-        DefinitionError: there is no such interpreter.
+        DefinitionError: there is no such interpreter, or no such folder.
     """
 
     def __init__(
@@ -135,6 +135,9 @@ class Side:
         self.busy = True
         self.ran = 0
         interpreter, own = place.interpreter()
+        if not place.inside.is_dir():
+            missing = place.inside.relative_to(place.tree)
+            raise DefinitionError(f"{place.name} has no folder {str(missing)!r}")
         ours, theirs = socket.socketpair()
         with theirs, place.log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -76,8 +76,8 @@ def against(*arguments: str) -> int:
 
 
 def recorded(folder: Path) -> list[Path]:
-    """The runs on record, oldest first."""
-    return sorted(path for path in (folder / "crucible-results").glob("2*") if path.is_dir())
+    """The runs on record, of the base and of the head."""
+    return sorted(path for path in (folder / "crucible-results").glob("*/2*") if path.is_dir())
 
 
 def test_a_slowdown_is_found(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,17 +99,21 @@ def test_a_slowdown_is_found(shop: Path, capsys: pytest.CaptureFixture[str]) -> 
     Path("verdict.json").unlink()
     assert (git(shop, "status", "--porcelain"), git(shop, "rev-parse", "HEAD")) == before
     # Both runs are ordinary ones, which compare and gate read.
-    folders = [str(shop / "crucible-results" / comparison[side])
-               for side in ("baseline", "candidate")]  # fmt: skip
+    folders = [f"crucible-results/{side}" for side in ("base", "head")]
+    assert [path.name for path in recorded(shop)] == [
+        comparison["baseline"],
+        comparison["candidate"],
+    ]
     assert run("compare", *folders, "--margin", "0.02") == 1
     assert run("gate", folders[1]) == 0
+    for folder in recorded(shop):
+        assert "passed" in (folder / ab.LOG).read_text(encoding="utf-8")
     # The runs of the two sides alternate, A B B A.
     begun = []
     for side, folder in zip("ab", folders, strict=True):
         (experiment,) = open_run(folder).results().experiments
         assert len(experiment.trials) == 40
         begun += [(trial.attempts[0].began_us, side) for trial in experiment.trials]
-        assert "passed" in Path(folder, ab.LOG).read_text(encoding="utf-8")
     order = "".join(side for _, side in sorted(begun))
     assert order == ("abbaabbaab" + "baabbaabba") * 4
 
@@ -231,6 +235,10 @@ def test_each_side_may_have_an_environment_of_its_own(
     assert "warning" not in err
     assert against("HEAD", "--python=bin/python") == 2
     assert "--python: 'bin/python' is no interpreter of base" in capsys.readouterr().err
+    (shop / "new").mkdir()
+    os.chdir("new")
+    assert run("ab", "HEAD") == 2
+    assert capsys.readouterr().err.endswith("crucible: base has no folder 'new'\n")
 
 
 def test_code_from_elsewhere_is_a_warning(

@@ -6,9 +6,11 @@ import sys
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from pytest_crucible._errors import DefinitionError
 from pytest_crucible.turns.lockstep import collect, run_in_turns, started
 from pytest_crucible.turns.sides import Side, SideError
 from tests.turns.support import ARGUMENTS, place, write
@@ -85,3 +87,38 @@ def test_if_one_cannot_start_the_other_is_stopped(tmp_path: Path) -> None:
         collect(sides)
     assert len(sides) == 2
     assert not any(side.running for side in sides)
+
+
+class Fake:
+    """A side without a process."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self._name, self._log = name, log
+        log.append(f"{name} begins")
+
+    def stop(self) -> None:
+        self._log.append(f"{self._name} is told")
+
+    def close(self) -> None:
+        self._log.append(f"{self._name} is gone")
+
+
+def test_both_are_told_before_either_is_waited_for() -> None:
+    """And one that began before the other could not begin is told, too."""
+
+    def absent() -> Side:
+        raise DefinitionError("no interpreter")
+
+    log: list[str] = []
+    sides: list[Side] = []
+    made = [cast("Any", partial(Fake, name, log)) for name in ("base", "head")]
+    with started(made, sides):
+        log.append("at work")
+    assert log == [
+        "base begins", "head begins", "at work",
+        "base is told", "head is told", "base is gone", "head is gone",
+    ]  # fmt: skip
+    log.clear()
+    with pytest.raises(DefinitionError, match="no interpreter"), started([made[0], absent], []):
+        log.append("never")
+    assert log == ["base begins", "base is told", "base is gone"]
