@@ -216,7 +216,7 @@ def _claim_on_number(
         holds = expectation.holds(estimate.value, draft.bound)
         verdict = CONFIRMED if holds else REJECTED
         return Claim(expectation, replace(draft, verdict=verdict, basis="a fact about this run"))
-    if sequential and estimate.sample.ended is None:
+    if sequential and estimate.sample.began is None:
         return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=UNFIT))
     floor = _floor(estimate.sample, expectation, draft.bound)
     return Claim(expectation, draft, estimate.sample, Decision(CLAIM, floor))
@@ -224,7 +224,7 @@ def _claim_on_number(
 
 def _floor(sample: Sample, expectation: Expectation, bound: float) -> float:
     """Return the smallest p with which so many observations can reject the claim."""
-    if sample.ended is not None:
+    if sample.began is not None:
         return 0.0  # more may come: it takes its part from the beginning
     low, high = sample.ends
     if low is None or high is None or sample.kind == QUANTILE:
