@@ -12,7 +12,6 @@ import numpy as np
 from benchmarks.simulations.intervals import (
     F1,
     WORD_ERRORS,
-    answers,
     f1_truth,
     formula_of,
     word_errors,

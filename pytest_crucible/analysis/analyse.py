@@ -30,7 +30,7 @@ from pytest_crucible.metrics.observations import (
     observe_nodes,
 )
 from pytest_crucible.metrics.spending import summarise_setup, summarise_spending
-from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, Trial
+from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, Trial, begun
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definition
@@ -192,8 +192,10 @@ def _experiment(
     named = tuple(dict.fromkeys([*planned, *conditions]))
     measured = dict.fromkeys(name for group in everything for name in group.timed())
     catalog = catalog_of(definition, named, plugins, measured)
-    for group in groups.values():
-        group.sequential = definition.sequential
+    if definition.sequential:
+        began = begun(trial for group in groups.values() for trial in group.trials)
+        for group in groups.values():
+            group.began = began
     metrics = {}
     for condition in conditions:
         metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)

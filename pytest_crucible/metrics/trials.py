@@ -137,6 +137,24 @@ class Trial:
         return sum(attempt.outcome in BROKEN_OFF for attempt in self.attempts)
 
 
+def begun(trials: Iterable[Trial]) -> dict[str, float]:
+    """Return when each case began, in µs since the epoch, for judging in this order.
+
+    Cases of a cluster begin together. Where several processes ran parts of one, it began with the
+    last of these parts: no outcome of its own had a say in when that was.
+    """
+    parts: dict[tuple[bool, str], dict[tuple[str, str], float]] = {}
+    units: dict[str, tuple[bool, str]] = {}
+    for trial in trials:
+        alone = trial.cluster is None
+        unit = units[trial.case] = alone, trial.case if trial.cluster is None else trial.cluster
+        if trial.attempts and trial.attempts[0].began_us is not None:
+            began, node = trial.attempts[0].began_us, trial.attempts[0].node
+            of_unit = parts.setdefault(unit, {})
+            of_unit[node] = min(began, of_unit.get(node, began))
+    return {case: max(parts[unit].values()) for case, unit in units.items() if unit in parts}
+
+
 class TrialBook:
     """Gathers trials from their start and stop events and from the plan.
 

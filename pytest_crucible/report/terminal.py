@@ -142,6 +142,8 @@ def _recorded(experiment: ExperimentResult) -> str:
                 nodes = sorted({trial.attempts[-1].node[1] for trial in ended if trial.attempts})
                 where = f" ({', '.join(nodes)})" if word == "crashed" else ""
                 parts.append(f"{len(ended)} {word}{where}")
+        if experiment.definition.sequential:
+            parts.append("judged at any look")
         if experiment.decided is not None:
             parts.append(experiment.decided)
         cases, planned = len({trial.case for trial in trials}), experiment.definition.sample_size

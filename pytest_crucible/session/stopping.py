@@ -1,8 +1,9 @@
 """``stop="decided"``: skips further trials of an experiment once its claims are decided.
 
-When a trial ends, its process writes what the claims bet on into a file of its own in the run
-folder. Before each trial, every process reads what the others have written, and bets in the order
-in which trials ended. The first that finds all claims decided says so in a file of the experiment.
+When a trial begins and when it ends, its process writes so, and what the claims bet on, into a file
+of its own in the run folder. Before each trial, every process reads what the others have written,
+and bets in the order in which cases began. The first that finds all claims decided says so in a
+file of the experiment.
 Workers on other hosts see only their own trials. A running trial is never cut off.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_crucible import _clock
 from pytest_crucible._errors import DefinitionError
 from pytest_crucible._files import slug
 from pytest_crucible._text import plural
@@ -32,6 +34,7 @@ from pytest_crucible.session.trials import TrialHooks
 from pytest_crucible.stats.comparison_options import PRIMARY, Options, row_of
 from pytest_crucible.stats.expression import Expectation, parse
 from pytest_crucible.stats.live_claims import (
+    Begun,
     Claimed,
     Ended,
     LiveClaim,
@@ -96,7 +99,7 @@ class _Spent:
     usd: float | None = None
 
 
-_Said = tuple[str, Ended, _Spent]
+_Said = tuple[str, Begun | Ended, _Spent]
 """Name of the experiment, what trials of it said, and what they took."""
 
 
@@ -118,24 +121,27 @@ class _Race:
             for claim, condition in claimed.claims()
             if claim.text in chosen and (metric := live_metric(claim, catalog)) is not None
         ]
-        planned = Counter((unit_of(each), each.condition) for each in identities)
-        self.live = LiveClaims(self.claims, planned)
-        self.planned = Counter[str]()
-        for (_, condition), trials in planned.items():
-            self.planned[condition] += trials
+        trials = list(identities)
+        self.planned = Counter(each.condition for each in trials)
+        self.units = Counter(map(unit_of, trials))
+        self.begun = Counter[str]()  # trials that this process has begun, by unit
+        self.live = LiveClaims(self.claims, self.units, definition.conditions)
         self.spent: dict[str, _Spent] = {}
         self.blocks = False
 
-    def add(self, ended: Ended, spent: _Spent) -> None:
+    def add(self, said: Begun | Ended, spent: _Spent) -> None:
         """Add what trials said and took."""
-        so_far = self.spent.setdefault(ended.condition, _Spent())
+        if isinstance(said, Begun):
+            self.live.begin(said)
+            return
+        so_far = self.spent.setdefault(said.condition, _Spent())
         so_far.ended += spent.ended
         so_far.ran += spent.ran
         so_far.ms += spent.ms
         if spent.usd is not None:
             so_far.usd = (so_far.usd or 0.0) + spent.usd
-        self.blocks |= ended.block
-        self.live.add(ended)
+        self.blocks |= said.inside is not None
+        self.live.add(said)
 
     def text(self, workers: int) -> str:
         """``decided after 120 of 400 trials, about $1.90 saved``."""
@@ -195,10 +201,11 @@ class Stopping:
             for name, definition in definitions.items()
             if definition.stop == DECIDED
         }
+        self._node = recording.node
         self._folder = recording.folder / "nodes"
         self._own = self._folder / f"{slug(recording.node)}{SUFFIX}"
         self._read: dict[Path, int] = {}
-        self._enclosing: set[str] = set()
+        self._units: dict[str, str] = {}  # of the tests of this process that have begun
         self._decided: dict[str, str] = {}
 
     # Not a wrapper, and first, for the reasons that `Budget` gives.
@@ -210,6 +217,22 @@ class Stopping:
         text = self._decided_now(identity.definition.name)
         if text is not None:
             raise pytest.skip.Exception(text, _use_item_location=True)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is None or identity.trial < 0 or identity.definition.name not in self._races:
+            return
+        name, unit = identity.definition.name, unit_of(identity)
+        race = self._races[name]
+        self._units[identity.test] = unit
+        race.begun[unit] += 1
+        after = None if nextitem is None else nextitem.stash.get(IDENTITY, None)
+        goes_on = after is None or after.definition.name != name or unit_of(after) == unit
+        split = not goes_on and race.begun[unit] < race.units[unit]
+        if name not in self._decided:
+            begun = Begun(unit, _clock.wall_ns() / 1000, self._node, split)
+            self._tell([(name, begun, _Spent())])
 
     # Not when its report is made: a trial that is run again has not ended, and is not reported.
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -246,12 +269,14 @@ class Stopping:
         observations = self._pieces.new()
         if observations is None:
             return
-        self._enclosing.update(trial.test for trial in observations.enclosing)
         said = list(self._ended_in(observations))
-        if not said:
-            return
+        if said:
+            self._tell(said)
+
+    def _tell(self, said: list[_Said]) -> None:
+        """Bet on what trials of this process say, and let the other processes know."""
         self._bet([*said, *self._heard()])
-        lines = [json.dumps([name, asdict(ended), asdict(spent)]) for name, ended, spent in said]
+        lines = [json.dumps([name, asdict(each), asdict(spent)]) for name, each, spent in said]
         try:
             with self._own.open("a", encoding="utf-8") as file:
                 file.write("".join(f"{line}\n" for line in lines))
@@ -271,8 +296,9 @@ class Stopping:
             usd = _usd_by_case(group)
             by_case: dict[str, list[Trial]] = {}
             for trial in group.trials:
-                enclosing = not trial.block and trial.test in self._enclosing
-                if trial.outcome != UNFINISHED and trial.ended_us is not None and not enclosing:
+                if trial.block and trial.outcome == UNFINISHED:  # several run at once
+                    race.live.hopeless = True
+                elif trial.ended_us is not None:
                     by_case.setdefault(trial.case, []).append(trial)
             for case, trials in by_case.items():
                 cluster = trials[0].cluster
@@ -286,7 +312,7 @@ class Stopping:
                         max(trial.ended_us or 0.0 for trial in trials),
                         len(trials),
                         own,
-                        trials[0].block,
+                        self._units.get(trials[0].test) if trials[0].block else None,
                     ),
                     _Spent(
                         len(trials),
@@ -308,14 +334,14 @@ class Stopping:
                 whole = file.read().rpartition(b"\n")[0]  # the last line may not be whole yet
             self._read[path] = since + len(whole) + bool(whole)
             for line in whole.splitlines():
-                name, ended, spent = json.loads(line)
-                said.append((name, Ended(**ended), _Spent(**spent)))
+                name, each, spent = json.loads(line)
+                kind = Ended if "case" in each else Begun
+                said.append((name, kind(**each), _Spent(**spent)))
         return said
 
     def _bet(self, said: list[_Said]) -> None:
-        """Bet on trials in the order in which they ended."""
-        for name, ended, spent in sorted(said, key=lambda each: each[1].ended_us):
-            self._races[name].add(ended, spent)
+        for name, each, spent in sorted(said, key=lambda each: each[1].at_us):
+            self._races[name].add(each, spent)
 
 
 def _read(flag: Path) -> str:

@@ -73,7 +73,7 @@ def bounds_of(sample: Sample, below: float, above: float) -> Bounds:
         NoIntervalError: there is no bound on either side, with the reason.
     """
     refuse_unusable(sample)
-    if sample.ended is not None:
+    if sample.began is not None:
         return _at_any_look(sample, below, above)
     if sample.kind == FORMULA:
         found = _formula(sample, below, above)

@@ -220,7 +220,7 @@ def _claim_on_number(
         holds = expectation.holds(estimate.value, draft.bound)
         verdict = CONFIRMED if holds else REJECTED
         return Claim(expectation, replace(draft, verdict=verdict, basis="a fact about this run"))
-    if sequential and estimate.sample.ended is None:
+    if sequential and estimate.sample.began is None:
         return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=UNFIT))
     floor = _floor(estimate.sample, expectation, draft.bound)
     return Claim(expectation, draft, estimate.sample, Decision(CLAIM, floor))
@@ -232,7 +232,7 @@ def _floor(sample: Sample, expectation: Expectation, bound: float) -> float:
     That is the p of values that all lie as far on the wrong side as values can. 0 where nothing
     limits how far that is; 1 where there is no bound that could reject.
     """
-    if sample.ended is not None:
+    if sample.began is not None:
         return 0.0  # more may come: it takes its part from the beginning
     wrong, right = sample.ends if expectation.wants_more else reversed(sample.ends)
     if sample.kind == QUANTILE:

@@ -7,7 +7,7 @@ decided when the session ends: money that was won once is not lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,26 +32,45 @@ NONE: Part = (0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A trial has begun.
+
+    Attributes:
+        unit: the cluster of its case, or the case: what is independent of all others.
+        at_us: when, in µs since the epoch.
+        node: the process that runs it.
+        split: whether that process goes on with another unit of the experiment before all trials
+            of this one have begun: another process has the others.
+    """
+
+    unit: str
+    at_us: float
+    node: str
+    split: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """What the trials of one case under one condition, that have just ended, say.
 
     Attributes:
         condition, case: of the trials.
-        unit: the cluster of the case, or the case: what is independent of all others.
-        ended_us: when the last of them ended, in µs since the epoch.
+        unit: as in `Begun`.
+        at_us: when the last of them ended, in µs since the epoch.
         trials: how many they are, with those that were skipped.
         parts: by text of the expectation, number and sum of the values between 0 and 1 that it bets
-            on; None: values outside of its range, or none that can be read.
-        block: whether they are blocks of a loop, of which nobody knows how many there will be.
+            on; None: values outside of its range.
+        inside: of blocks of a loop, the unit that the test around them would be; nobody knows how
+            many blocks there will be.
     """
 
     condition: str
     case: str
     unit: str
-    ended_us: float
+    at_us: float
     trials: int
     parts: Mapping[str, Part | None]
-    block: bool = False
+    inside: str | None = None
 
 
 class LiveClaim:
@@ -147,18 +166,31 @@ def _mean(part: Part) -> float:
 class LiveClaims:
     """The claims of one experiment, and the units that are not complete yet.
 
+    Claims bet on units in the order in which they began (`metrics.trials.begun`), so only on those
+    before the first that still runs.
+
     Attributes:
-        hopeless: whether one of them cannot be decided any more: values outside of a range.
+        hopeless: whether they cannot be decided before the end: values outside of a range, or
+            blocks that run at once.
 
     Args:
         claims: those that have to be decided.
-        planned: how many trials each unit has under each condition.
+        planned: how many trials each unit has.
+        conditions: under which a block has to be seen.
     """
 
-    def __init__(self, claims: Sequence[LiveClaim], planned: Mapping[tuple[str, str], int]) -> None:
+    def __init__(
+        self,
+        claims: Sequence[LiveClaim],
+        planned: Mapping[str, int],
+        conditions: Collection[str] = (),
+    ) -> None:
         self._claims = claims
-        self._missing = dict(planned)
+        self._planned = planned
+        self._conditions = set(conditions)
         self._units: dict[str, _Unit] = {}
+        self._waiting: dict[str, None] = {}  # in the order in which they began
+        self._newest: dict[str, str] = {}  # the unit of the last block, by condition
         self.hopeless = False
 
     @property
@@ -166,40 +198,85 @@ class LiveClaims:
         """Whether all are decided."""
         return not self.hopeless and all(claim.decided for claim in self._claims)
 
-    def add(self, ended: Ended) -> None:
-        """Add what trials say; bet on their unit if it is complete now."""
-        key = ended.unit, ended.condition
-        unit = self._units.setdefault(ended.unit, _Unit())
-        if ended.condition in unit.complete:
+    def begin(self, begun: Begun) -> None:
+        """Note that a trial has begun."""
+        unit = self._units.setdefault(begun.unit, _Unit())
+        unit.begun += 1
+        if unit.done:
             return
+        if begun.node not in unit.nodes:  # with the last part that begins, so does the unit
+            unit.nodes.add(begun.node)
+            self._waiting.pop(begun.unit, None)
+            self._waiting[begun.unit] = None
+        if unit.begun >= self._planned.get(begun.unit, 0):
+            self._waiting.setdefault(begun.unit)
+        elif begun.split:
+            self._waiting.pop(begun.unit, None)  # until its other part begins
+            self._advance()
+
+    def add(self, ended: Ended) -> None:
+        """Add what trials say; bet on what is complete now."""
+        if ended.inside is not None:
+            self._add_block(ended, ended.inside)
+        unit = self._units.setdefault(ended.unit, _Unit())
+        unit.ended += ended.trials
         for text, part in ended.parts.items():
             self.hopeless |= part is None
             cases = unit.parts.setdefault((text, ended.condition), {})
             n, total = cases.get(ended.case, NONE)
             more, added = part or NONE
             cases[ended.case] = (n + more, total + added)
-        self._missing[key] = self._missing.get(key, 0) - ended.trials
-        if ended.block or self._missing[key] <= 0:
-            unit.complete.add(ended.condition)
-            self._bet(unit, ended.condition)
+        self._advance()
 
-    def _bet(self, unit: _Unit, condition: str) -> None:
-        for claim in self._claims:
-            pair = {claim.condition, claim.against or claim.condition}
-            if condition in pair and pair <= unit.complete:
+    def _add_block(self, ended: Ended, inside: str) -> None:
+        self._waiting.pop(inside, None)  # the test around it is no trial itself
+        unit = self._units.setdefault(ended.unit, _Unit())
+        if not (unit.conditions or unit.done):
+            self._waiting.setdefault(ended.unit)
+        unit.conditions.add(ended.condition)
+        self._newest[ended.condition] = ended.unit
+
+    def _advance(self) -> None:
+        while self._waiting:
+            name = next(iter(self._waiting))
+            unit = self._units[name]
+            if not self._complete(name, unit):
+                return
+            del self._waiting[name]
+            unit.done = True
+            for claim in self._claims:
+                text = claim.expectation.text
                 own, other = (
-                    unit.parts.get((claim.expectation.text, name), {})
-                    for name in (claim.condition, claim.against or claim.condition)
+                    unit.parts.get((text, each), {})
+                    for each in (claim.condition, claim.against or claim.condition)
                 )
                 claim.add(own, other)
+
+    def _complete(self, name: str, unit: _Unit) -> bool:
+        if unit.conditions:  # blocks: when the loop goes on with another one
+            gone_on = name not in self._newest.values()
+            return gone_on and unit.conditions >= self._conditions
+        return unit.ended >= self._planned.get(name, 0)
 
 
 @dataclass(slots=True)
 class _Unit:
-    """A unit: its values by expectation and condition, then by case, and what is complete."""
+    """A unit that has begun.
+
+    Attributes:
+        parts: its values by expectation and condition, then by case.
+        begun, ended: number of its trials.
+        nodes: processes that run them.
+        conditions: under which it was seen, if it consists of blocks.
+        done: whether it was bet on.
+    """
 
     parts: dict[tuple[str, str], dict[str, Part]] = field(default_factory=dict)
-    complete: set[str] = field(default_factory=set)
+    begun: int = 0
+    ended: int = 0
+    nodes: set[str] = field(default_factory=set)
+    conditions: set[str] = field(default_factory=set)
+    done: bool = False
 
 
 # --- which claims, at which level -------------------------------------------------------------

@@ -167,8 +167,8 @@ def _bounded_change(
     if at_any_look(before, after):
         if not pairs:
             raise NoIntervalError("arms are judged at any look only in pairs: no case is in both")
-        ended = _pairs_ended(before, after)
-        return paired_at_any_look(pairs[0], pairs[1], ended, pairs[2], alpha, ends, factor)
+        began = _pairs_began(before, after)
+        return paired_at_any_look(pairs[0], pairs[1], began, pairs[2], alpha, ends, factor)
     if pairs:
         return paired_bounded(pairs[0], pairs[1], alpha, ends, pairs[2], factor)
     sides = [Side.of_values(*independent(side), ends) for side in (before, after)]
@@ -178,7 +178,7 @@ def _bounded_change(
 
 def at_any_look(before: Sample, after: Sample) -> bool:
     """Whether the change of these samples is judged at any look (`sequential`)."""
-    asked = before.ended is not None or after.ended is not None
+    asked = before.began is not None or after.began is not None
     return asked and _bounded(before, after) is not None
 
 
@@ -282,17 +282,17 @@ def pairs_of(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
     return first[matched], new_means[matched], after.clusters_of(new_cases[matched])
 
 
-def _pairs_ended(before: Sample, after: Sample) -> Floats:
-    """Return when each pair of `_pairs` was complete, as far as that is known."""
+def _pairs_began(before: Sample, after: Sample) -> Floats:
+    """Return when each pair of `_pairs` began, as far as that is known: its first side."""
     (old_cases, _), (new_cases, _) = (side.case_means() for side in (before, after))
     partners = _indices(before.names, after.names)[new_cases]
     matched = np.isin(partners, old_cases)
     old, new = (
-        np.full(len(side.names), np.nan) if side.ended is None else side.ended
+        np.full(len(side.names), np.nan) if side.began is None else side.began
         for side in (before, after)
     )
-    ended: Floats = np.fmax(old[partners[matched]], new[new_cases[matched]])
-    return ended
+    began: Floats = np.fmin(old[partners[matched]], new[new_cases[matched]])
+    return began
 
 
 @lru_cache(maxsize=1)

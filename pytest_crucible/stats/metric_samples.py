@@ -86,16 +86,12 @@ def in_clusters(group: Group, sample: Sample) -> Sample:
 
 
 def _in_order(group: Group, sample: Sample) -> Sample:
-    """Add when each case ended, if the metric is judged at any look, and can be."""
+    """Add when each case began, if the metric is judged at any look, and can be."""
     between = sample.kind in (RATE, MEAN) and None not in sample.ends
-    if not group.sequential or not (between or sample.kind == QUANTILE):
+    if group.began is None or not (between or sample.kind == QUANTILE):
         return sample
-    ended: dict[str, float] = {}
-    for trial in group.trials:
-        if trial.ended_us is not None:
-            ended[trial.case] = max(trial.ended_us, ended.get(trial.case, 0.0))
-    times = [ended.get(name, math.nan) for name in sample.names]
-    return replace(sample, ended=np.array(times, dtype=np.float64))
+    times = [group.began.get(name, math.nan) for name in sample.names]
+    return replace(sample, began=np.array(times, dtype=np.float64))
 
 
 def numbers_behind(metric: Metric) -> tuple[str, ...]:
