@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pytest_crucible.events.event import Event
 from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import flatten, summarise
-from pytest_crucible.stats.comparison import Comparison, Options, compare_subjects
+from pytest_crucible.stats.comparison import Comparison
+from pytest_crucible.stats.comparison_options import Options
+from pytest_crucible.stats.judged_rows import compare_subjects
 from pytest_crucible.stats.samples import MEAN, Sample
 from pytest_crucible.stats.subject import Subject
 from tests.made_events import MS, event, recorded, trial, trial_scope
