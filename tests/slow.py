@@ -22,6 +22,7 @@ SLOW = {
         events/test_enrichment.py::test_rows_say_what_enrichment_says
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
         stats/test_drift.py::test_runs_without_drift_are_rarely_called_drifting
+        stats/test_contingency.py::test_fisher_is_scipys
         stats/test_formula_samples.py::test_intervals_hold_the_truth
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed
         events/test_fingerprint.py::test_order_does_not_count
@@ -65,6 +66,8 @@ SLOW = {
         runs/test_archive.py::test_archived_experiment_reads_back_equal
         runs/test_archive.py::test_no_flipped_byte_goes_unseen
         stats/test_distributions.py::test_binomial
+        stats/test_significance.py::test_mann_whitney_is_scipys
+        stats/test_significance.py::test_welch_is_scipys
     """,
     "interpreters of their own": """
         bridges/test_awaited.py::test_whatever_is_imported_first
