@@ -91,7 +91,8 @@ def test_guards_at_the_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "sigma", "verdict"), [(1.2, 0.3, REGRESSED), (10.0, 0.3, REGRESSED), (1.0, 0.05, EQUIVALENT)]
+    ("ratio", "sigma", "verdict"),
+    [(1.2, 0.3, REGRESSED), (10.0, 0.3, REGRESSED), (1.0, 0.05, EQUIVALENT)],
 )
 def test_the_cases_for_a_latency_reach_its_verdict(
     ratio: float, sigma: float, verdict: str
@@ -218,9 +219,7 @@ def test_huge_effects_need_a_few_cases(paired: bool) -> None:
 
 
 @given(st.floats(0.01, 1), st.integers(3, 200), st.integers(1, 50), st.floats(0, 0.5))
-def test_the_minimal_effect_has_the_power(
-    sd: float, n: int, decisions: int, margin: float
-) -> None:
+def test_the_minimal_effect_has_the_power(sd: float, n: int, decisions: int, margin: float) -> None:
     """δ + (t + t) · standard error is found in about 80 % of runs; by hand with normal quantiles."""
     aim = Aim(margin, decisions)
     assume(4.0**-n <= aim.level)
