@@ -11,10 +11,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pytest_crucible.stats.changes import Change
 from scipy import stats
 
 from pytest_crucible.stats import changes
-from pytest_crucible.stats.changes import Change
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.samples import RATE
 from tests.stats.support import PERMEABILITY_1, PERMEABILITY_2, SLEEP_1, SLEEP_2, Floats, sample

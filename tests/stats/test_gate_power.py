@@ -52,7 +52,7 @@ CLAIMS = [
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_from_so_many_cases_on_the_power_stays(claim: Claim) -> None:
-    """Counted out from the binomial distribution: all larger numbers reach it, one less does not."""
+    """Counted out, binomially: all larger numbers reach it, one less does not."""
     plan = cases_for_rate_gate(claim)
     assert plan is not None
     threshold, truth = claim.threshold, claim.truth

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from pytest_crucible.stats.changes import DIFFERENCE, RATIO
+
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.metric_changes import average_change, change_of
 from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample

@@ -62,12 +62,12 @@ def test_the_p_of_unpaired_rates_is_that_of_comparisons(
 @given(st.integers(4, 40), st.data())
 def test_the_p_of_pairs_is_that_of_comparisons(n: int, data: st.DataObject) -> None:
     """As before, by the pairs that got worse and better."""
-    worse = data.draw(st.integers(0, n))
-    better = data.draw(st.integers(0, n - worse))
+    worse = data.draw(st.integers(0, n - 1))
+    better = data.draw(st.integers(0, n - 1 - worse))
     down = float(paired_p(np.array([worse]), np.array([better]), n, 0.0)[0])
     up = float(paired_p(np.array([better]), np.array([worse]), n, 0.0)[0])
     change = change_of(*pairs(worse, better, n), 0.05)
-    assert min(1.0, 2 * min(down, up)) == pytest.approx(change.p, abs=0.01)
+    assert min(1.0, 2 * min(down, up)) == pytest.approx(change.p, abs=0.015)
 
 
 @given(st.integers(1, 60), st.floats(0, 0.5))
