@@ -220,7 +220,7 @@ def test_huge_effects_need_a_few_cases(paired: bool) -> None:
 
 @given(st.floats(0.01, 1), st.integers(3, 200), st.integers(1, 50), st.floats(0, 0.5))
 def test_the_minimal_effect_has_the_power(sd: float, n: int, decisions: int, margin: float) -> None:
-    """δ + (t + t) · standard error is found in about 80 % of runs; by hand with normal quantiles."""
+    """δ + (t + t) · standard error is found in about 80 % of runs; by hand with z for t."""
     aim = Aim(margin, decisions)
     assume(4.0**-n <= aim.level)
     effect = minimal_effect(sd / math.sqrt(n), n - 1, aim)
@@ -299,7 +299,7 @@ def test_the_search_ends() -> None:
         (lambda: cases_for_rates(0.5, 1.1, PLAIN), "0.5 and 1.1 are no two rates between 0 and 1"),
         (lambda: cases_for_rates(0.5, math.nan, PLAIN), "0.5 and nan are no two rates"),
         (lambda: cases_for_rates(0.5, 0.6, PLAIN, discordant=0.05),
-         "with rates of 0.5 and 0.6 the share of discordant pairs lies between 0.1 and 0.9, not at"),
+         "with rates of 0.5 and 0.6 the share of discordant pairs lies between 0.1 and 0.9, not"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_planned_says_why(plan: Callable[[], object], reason: str) -> None:
