@@ -1,7 +1,7 @@
 """What `crucible ab` and its two sessions tell each other, over a pair of sockets.
 
 A message is one line of JSON. The command sends `Run` and waits for `Done`, so only one of the two
-sessions works at a time; after `End` comes `Over`. Before, a session says `Began` and `Ready`. If
+sessions works at a time. Before, a session says `Began` and `Ready`; after `End` it says `Over`. If
 one end is gone, the other reads the end of the stream.
 """
 

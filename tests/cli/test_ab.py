@@ -82,11 +82,11 @@ def recorded(folder: Path) -> list[Path]:
 
 def test_a_slowdown_is_found(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the working tree as it is, which stays as it is."""
-    write(shop, src__shop=SHOP.format(seconds=0.004))
+    write(shop, src__shop=SHOP.format(seconds=0.012))  # so much, for this machine may be busy
     before = git(shop, "status", "--porcelain"), git(shop, "rev-parse", "HEAD")
     assert against("HEAD", "--json=verdict.json") == 1
     out, err = capsys.readouterr()
-    assert re.search(r"REGRESSED +latency +2\.\d+ ms +4\.\d+ ms +\+\d", out)
+    assert re.search(r"REGRESSED +latency +\d+\.\d+ ms +\d+\.\d+ ms +\+\d", out)
     assert "2 % (latency)" in out
     lines = err.splitlines()
     assert re.fullmatch(r"base: HEAD \(\w{10}\)", lines[0])
@@ -110,8 +110,8 @@ def test_a_slowdown_is_found(shop: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert "passed" in (folder / ab.LOG).read_text(encoding="utf-8")
     # The runs of the two sides alternate, A B B A.
     begun = []
-    for side, folder in zip("ab", folders, strict=True):
-        (experiment,) = open_run(folder).results().experiments
+    for side, path in zip("ab", folders, strict=True):
+        (experiment,) = open_run(path).results().experiments
         assert len(experiment.trials) == 40
         begun += [(trial.attempts[0].began_us, side) for trial in experiment.trials]
     order = "".join(side for _, side in sorted(begun))
@@ -192,7 +192,7 @@ def test_outside_a_repository_it_is_said(
 
 
 def test_cpus_are_listed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As Linux writes them."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
@@ -225,8 +225,7 @@ def test_each_side_may_have_an_environment_of_its_own(
     shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Made by the setup; nothing is added to its path."""
-    path = "PYTHONPATH=$PWD/src" if os.environ.get("PYTHONPATH") is None else "A=b"
-    lines = rf"#!/bin/sh\n{path} exec {sys.executable} \"\$@\"\n"
+    lines = rf"#!/bin/sh\nPYTHONPATH=$PWD/src:$PYTHONPATH exec {sys.executable} \"\$@\"\n"
     setup = f'mkdir bin && printf "{lines}" > bin/python && chmod +x bin/python'
     arguments = ("HEAD", "--rounds=1", "--fail-on=none", "--setup", setup, "--python=bin/python")
     assert against(*arguments) == 0
