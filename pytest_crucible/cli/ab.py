@@ -28,6 +28,7 @@ from pytest_crucible.cli.comparing import (
 )
 from pytest_crucible.cli.outputs import NOTHING, add_outputs, check_outputs
 from pytest_crucible.cli.printing import Print
+from pytest_crucible.stats.comparison_options import PRIMARY
 from pytest_crucible.turns.imports import strays
 from pytest_crucible.turns.interruption import Interruption, interruptible
 from pytest_crucible.turns.lockstep import Collected, collect, run_in_turns, started
@@ -109,7 +110,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _ab(options: argparse.Namespace, show: Print) -> int:
     check_outputs(options, [])
     fail_on = parse_fail_on(options.fail_on)
-    adjust = adjusted(options, every=ANY in fail_on, otherwise=MARGIN)
+    # Whoever runs both sides in turns asks about speed, too, whatever the marker claims.
+    adjust = adjusted(options, every=ANY in fail_on, otherwise=MARGIN, also=PRIMARY)
     plan = _plan(options)
     progress = Progress(sys.stderr, options.rounds)
     for line in plan.lines():

@@ -75,7 +75,11 @@ def parse_fail_on(text: str) -> tuple[str, ...]:
 
 
 def adjusted(
-    options: argparse.Namespace, *, every: bool = False, otherwise: float | None = None
+    options: argparse.Namespace,
+    *,
+    every: bool = False,
+    otherwise: float | None = None,
+    also: Sequence[str] = (),
 ) -> Callable[[Options], Options]:
     """Return a function that overrides a marker's options with those of the command line.
 
@@ -85,6 +89,7 @@ def adjusted(
         options: of the command.
         every: whether all metrics decide.
         otherwise: the margin if neither the command line nor the marker has one; None: `MARGIN`.
+        also: metrics that decide beside those of the marker, unless the command line names some.
 
     Raises:
         DefinitionError: a margin is no share.
@@ -111,11 +116,12 @@ def adjusted(
     def adjust(marker: Options) -> Options:
         margins_of_marker = {} if margin is not None else dict(marker.margins or {})
         given = marker.margin if margin is None else margin
+        asked = (*marker.primary, *also) if marker.primary else ()
         return Options(
             margin=otherwise if given is None else given,
             margins={**margins_of_marker, **margins},
             better=directions,
-            primary=tuple(options.metric) or marker.primary,
+            primary=tuple(options.metric) or asked,
             every=every,
         )
 
