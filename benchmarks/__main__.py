@@ -6,7 +6,7 @@ import argparse
 import importlib
 
 DEFAULT = "speed"
-NAMES = (DEFAULT, "emit", "simulations", "merging", "capture", "exporting")
+NAMES = (DEFAULT, "emit", "simulations", "ab", "peeking", "merging", "capture", "exporting")
 """Modules of this package; each has a ``main()``."""
 
 

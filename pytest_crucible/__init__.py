@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from pytest_crucible import telemetry as telemetry
+    from pytest_crucible import tests as tests
     from pytest_crucible._errors import ArtifactError as ArtifactError
     from pytest_crucible._errors import AttributionWarning as AttributionWarning
     from pytest_crucible._errors import CrucibleError as CrucibleError
@@ -143,7 +144,9 @@ _HOMES = {
     "stop": "experiments.library",
 }
 
-__all__ = sorted([*_HOMES, "telemetry"])
+_MODULES = ("telemetry", "tests")
+
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
 if not TYPE_CHECKING:  # type checkers would accept every misspelt name
@@ -153,8 +156,8 @@ if not TYPE_CHECKING:  # type checkers would accept every misspelt name
             from importlib.metadata import version
 
             value = version("pytest-crucible")
-        elif name == "telemetry":
-            value = import_module("pytest_crucible.telemetry")
+        elif name in _MODULES:
+            value = import_module(f"pytest_crucible.{name}")
         elif name in _HOMES:
             value = getattr(import_module(f"pytest_crucible.{_HOMES[name]}"), name)
         else:

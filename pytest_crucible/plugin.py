@@ -32,6 +32,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _marker(config))
     config.stash[SETTINGS] = settle(config)
+    if config.getoption("crucible_turns"):
+        from pytest_crucible.session.turns import TURNS, Turns
+
+        config.pluginmanager.register(Turns(config), TURNS)
 
 
 # After the user's own parametrization, so that our parameters vary fastest.

@@ -14,9 +14,15 @@ WORKERS = re.compile(r"-n[12]\b")
 
 SLOW = {
     "properties of hundreds of examples, and every byte in turn": """
+        cli/test_compare.py::test_two_recordings_of_one_commit_are_green
+        cli/test_compare.py::test_one_exit_code_is_one_family
+        cli/test_compare.py::test_the_metric_that_was_named_decides
+        analysis/test_judging.py::test_a_claim_between_arms_never_contradicts_its_row
         events/test_enrichment.py::test_enriching_never_raises
         events/test_enrichment.py::test_rows_say_what_enrichment_says
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
+        stats/test_drift.py::test_runs_without_drift_are_rarely_called_drifting
+        stats/test_contingency.py::test_fisher_is_scipys
         stats/test_formula_samples.py::test_intervals_hold_the_truth
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed
         events/test_fingerprint.py::test_order_does_not_count
@@ -60,6 +66,8 @@ SLOW = {
         runs/test_archive.py::test_archived_experiment_reads_back_equal
         runs/test_archive.py::test_no_flipped_byte_goes_unseen
         stats/test_distributions.py::test_binomial
+        stats/test_significance.py::test_mann_whitney_is_scipys
+        stats/test_significance.py::test_welch_is_scipys
     """,
     "interpreters of their own": """
         bridges/test_awaited.py::test_whatever_is_imported_first
@@ -87,6 +95,25 @@ SLOW = {
         session/test_unrewritten.py::test_a_session_does_not_rewrite_us
         stats/test_distributions.py::test_a_summary_does_not_import_scipy_stats
         test_examples.py::test_notebook_example_runs_without_pytest
+    """,
+    "two sessions in turns": """
+        cli/test_ab.py::test_a_broken_side_is_told
+        cli/test_ab.py::test_a_killed_side_is_told
+        cli/test_ab.py::test_a_signal_ends_both_sides
+        cli/test_ab.py::test_a_slowdown_is_found
+        cli/test_ab.py::test_cases_of_one_side_run_and_are_told
+        cli/test_ab.py::test_code_from_elsewhere_is_a_warning
+        cli/test_ab.py::test_each_side_may_have_an_environment_of_its_own
+        cli/test_ab.py::test_the_same_code_twice_is_said
+        cli/test_ab.py::test_the_worktrees_can_be_kept
+        cli/test_ab.py::test_without_a_case_in_common_nothing_runs
+        session/test_turns.py::test_a_collection_that_failed_runs_nothing
+        turns/test_lockstep.py::test_if_one_cannot_start_the_other_is_stopped
+        turns/test_lockstep.py::test_they_take_turns
+        turns/test_sides.py::test_it_runs_what_it_is_told
+        turns/test_sides.py::test_one_that_does_not_stop_is_killed
+        turns/test_sides.py::test_one_that_stops_by_itself_says_why
+        turns/test_sides.py::test_stopped_it_writes_its_record
     """,
     "workers": """
         session/test_budget.py::test_workers_share_a_budget
@@ -119,6 +146,7 @@ SLOW = {
         session/test_faults.py
     """,
     "simulations, millions, models, measurements": """
+        benchmarks/test_ab.py::test_the_promises_are_kept
         benchmarks/test_speed.py
         capture/test_sampler.py::test_estimates_are_unbiased
         metrics/test_streaming.py::test_look_back_is_bounded_and_still_right

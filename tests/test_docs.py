@@ -231,7 +231,7 @@ def test_the_library_of_the_readme_runs(pytester: pytest.Pytester) -> None:
 def test_the_library_page_runs(pytester: pytest.Pytester) -> None:
     """Course, recorded runs, queries and streams; and what docs/anomalies.md looks for."""
     pytest.importorskip("pandas")
-    course, past, verdicts, opened, queries, streams = blocks("docs/library.md")
+    course, past, verdicts, by_name, opened, queries, streams = blocks("docs/library.md")
     (outliers,) = (b for b in blocks("docs/anomalies.md") if "open_run" in b)
     options = next(b for b in blocks("docs/exports.md") if "ExportOptions" in b)
     packed = "crucible.archive(exp, 'run.zip')"
@@ -242,7 +242,11 @@ def test_the_library_page_runs(pytester: pytest.Pytester) -> None:
     queries = queries.replace("print(len(slow), slow[-1].metadata)", "assert len(slow) == 0")
     printed = run_library(pytester, course, queries, exported, packed, opened, outliers, nodes,
                           streams, past, "assert exp.events[0].attribution == 'inserted'",
-                          verdicts)  # fmt: skip
+                          verdicts, by_name)  # fmt: skip
+    page = (ROOT / "docs/library.md").read_text("utf-8")
+    shown = re.findall(r"^(?:paired t|Mann-Whitney|Fisher's exact) test: .*$", printed, re.M)
+    assert len(shown) == 3
+    assert all(line in page for line in shown)
     assert "IMPROVED" in printed
     assert re.search(r"CONFIRMED +long +score.mean > 0.8", printed)
     assert re.search(r"CONFIRMED +long +long.score.mean > short", printed)

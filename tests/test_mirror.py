@@ -26,8 +26,10 @@ WITHOUT = {
 """Modules that have no test file of their name, and why."""
 
 BESIDE = {
+    "benchmarks/test_ab": "the simulation of `crucible ab`",
     "benchmarks/test_speed": "the benchmarks run",
     "bridges/test_hostile": "instrumentations that do what they should not, over all bridges",
+    "cli/test_against": "the arms of one run, compared",
     "clients/": "the real client libraries, in an environment of their own",
     "record/test_interrupts": "signals at any place of bus, recorder and stores",
     "record/test_merge_property": "any split of a run over nodes, up to its metrics",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_crucible._errors import ArtifactError, DefinitionError
+from pytest_crucible.analysis.drifts import drifts_of
 from pytest_crucible.analysis.experiment_catalog import catalog_of
 from pytest_crucible.analysis.judging import judged
 from pytest_crucible.analysis.nodes import broken_off, node_result, resumed_nodes
@@ -29,7 +30,7 @@ from pytest_crucible.metrics.observations import (
     observe_nodes,
 )
 from pytest_crucible.metrics.spending import summarise_setup, summarise_spending
-from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, Trial
+from pytest_crucible.metrics.trials import BROKEN_OFF, FAILURES, MISSING, Trial, begun
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.record.node_reader import Node
 from pytest_crucible.runs.experiment_definition import ERROR, VALIDATE, Definition
@@ -45,6 +46,7 @@ def analyse(
     expect: Sequence[str] = (),
     plugins: Plugins | None = None,
     only: Sequence[str] = (),
+    sequential: bool = False,
 ) -> Results:
     """Read a run once and work out everything that reports show.
 
@@ -56,6 +58,7 @@ def analyse(
         expect: expectations to judge instead of those of the experiments.
         plugins: plugins with metrics. Default: those installed.
         only: the metrics whose claims decide; empty: all.
+        sequential: judge every experiment at any look, not only those whose marker says so.
 
     Raises:
         ArtifactError: the run cannot be read.
@@ -83,6 +86,8 @@ def analyse(
         }
         if groups:
             definition = definitions.get(name) or Definition(name=name)
+            if sequential:
+                definition = replace(definition, sequential=True)
             kept = _declared_in(run.manifest, name)
             declared_metrics = list(layered(kept, from_plugins).values())
             if expect:
@@ -93,7 +98,16 @@ def analyse(
                 result = replace(result, metrics=_counting(observations, result.metrics))
             warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)
             broken = broken_off(run.nodes, name)
-            experiments.append(replace(result, broken_off=broken, warmup=warmup))
+            everything = [*result.trials, *observations.enclosing]
+            decided = (each.decided for each in everything if each.experiment == name)
+            experiments.append(
+                replace(
+                    result,
+                    broken_off=broken,
+                    warmup=warmup,
+                    decided=next(filter(None, decided), None),
+                )
+            )
     trials = [trial for group in observations.groups.values() for trial in group.trials]
     resumed = resumed_nodes(run.nodes, trials)
     results = Results(
@@ -108,6 +122,7 @@ def analyse(
         capture=observations.capture,
         budgets=tuple(observations.budgets),
         problems=tuple(dict.fromkeys(problems)),
+        drifts=drifts_of(experiments),
         noted=any(node.notes for node in run.nodes)
         or bool(run.torn())
         or any(map(_broke_off, observations.enclosing)),
@@ -177,6 +192,10 @@ def _experiment(
     named = tuple(dict.fromkeys([*planned, *conditions]))
     measured = dict.fromkeys(name for group in everything for name in group.timed())
     catalog = catalog_of(definition, named, plugins, measured)
+    if definition.sequential:
+        began = begun(trial for group in groups.values() for trial in group.trials)
+        for group in groups.values():
+            group.began = began
     metrics = {}
     for condition in conditions:
         metrics[condition] = summarise_all(groups[condition], catalog, custom, problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from itertools import combinations
 
 from pytest_crucible._errors import DefinitionError
 
@@ -82,3 +83,40 @@ def _named_arm(name: str, side: str, arms: Collection[Key]) -> Key:
     valid = ", ".join(f"{experiment}.{condition}" for experiment, condition in arms)
     problem = "has several arms" if found else "is not in it"
     raise DefinitionError(f"arms of the {side}: {name!r} {problem}; valid: {valid}")
+
+
+ALL = "all"
+"""For ``--against``: every pair of arms of an experiment."""
+
+
+def arms_within(against: str | None = None) -> Pair:
+    """Return a function that pairs the arms of every experiment of one run.
+
+    Args:
+        against: the condition that the others are compared with; `ALL` for every two of them; None
+            for the first one.
+    """
+
+    def pair(before: Collection[Key], _: Collection[Key]) -> list[tuple[Key, Key]]:
+        arms: dict[str, list[Key]] = {}
+        for arm in before:
+            arms.setdefault(arm[0], []).append(arm)
+        several = {name: each for name, each in arms.items() if len(each) > 1}
+        if not several:
+            raise DefinitionError("no experiment of the run has two arms; name a second run")
+        if against in (None, ALL):
+            return [
+                two
+                for each in several.values()
+                for two in combinations(each, 2)
+                if against == ALL or two[0] == each[0]
+            ]
+        found = [each for each in several.values() if any(arm[1] == against for arm in each)]
+        if not found:
+            known = dict.fromkeys(arm[1] for each in several.values() for arm in each)
+            raise DefinitionError(
+                f"--against: {against!r} is no arm; valid: {', '.join(known)}, {ALL}"
+            )
+        return [((each[0][0], against), arm) for each in found for arm in each if arm[1] != against]
+
+    return pair

@@ -7,16 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.declared import bounded
 from pytest_crucible.stats.comparison_options import Options
-from pytest_crucible.stats.distributions import beta_isf, beta_ppf
 from pytest_crucible.stats.matching import match
 from pytest_crucible.stats.power import (
-    MOST,
     Aim,
     Needed,
     cases_for_means,
@@ -24,11 +21,10 @@ from pytest_crucible.stats.power import (
     cases_for_ratio,
     needed,
 )
+from pytest_crucible.stats.rate_pilot import needed_for_rates
 from pytest_crucible.stats.samples import FORMULA, QUANTILE, RATE, TYPICAL, Floats, Sample
 
 _EFFECT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%|pp)?")
-_RANGE = 0.1
-"""What the range of a plan leaves out on either side: it is one of 80 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +178,9 @@ def plan_from(
     wide, in_unit = (margin, False) if margin is not None else Options().margin_of(pilot.metric)
     if pilot.single:
         aimed = aim(wide)
-        return PilotPlan(size, aimed, _for_rates(pilot, size, aimed))
+        return PilotPlan(
+            size, aimed, needed_for_rates(pilot.before, pilot.after, size, aimed, _exact_plan)
+        )
     if not (pilot.ratio or in_unit or pilot.metric.unit == "%"):
         wide *= abs(pilot.centre)
     aimed, sd = aim(wide), pilot.deviation()
@@ -225,37 +223,5 @@ def effect_of(text: str, pilot: Pilot) -> float:
     return (pilot.centre + size) / pilot.centre
 
 
-def _for_rates(pilot: Pilot, size: float, aim: Aim) -> Needed | None:
-    """Return the cases for a change of a success rate, and their range.
-
-    The range is over what the pilot leaves uncertain (80 %, Clopper and Pearson 1934): the share of
-    pairs that go the other way, or the baseline's rate.
-    """
-    n, rate = pilot.cases, float(pilot.before.mean())
-    if pilot.after is None:
-        count = float(pilot.before.sum())
-        ends = [_within(end, size) for end in _share_interval(count, n)]
-        plans = [cases_for_rates(each, each + size, aim) for each in (rate, *ends)]
-    else:
-        step = pilot.after - pilot.before
-        # What goes either way is noise, and the effect comes on top of it.
-        count = float(min((step > 0).sum(), (step < 0).sum()))
-        most = min(2 * rate + size, 2 - 2 * rate - size)
-        shares = [count / n, *_share_interval(count, n)]
-        plans = [
-            cases_for_rates(rate, rate + size, aim, discordant=min(most, 2 * each + abs(size)))
-            for each in shares
-        ]
-    cases, *others = [MOST if each is None else each for each in plans]
-    return Needed(cases, min(cases, *others), max(cases, *others)) if cases < MOST else None
-
-
-def _within(rate: float, size: float) -> float:
-    """Return the nearest rate to which an effect can be added."""
-    return min(max(rate, -min(size, 0.0)), 1 - max(size, 0.0))
-
-
-def _share_interval(count: float, n: int) -> NDArray[np.float64]:
-    low = beta_ppf(_RANGE, count, n - count + 1) if count else 0.0
-    high = beta_isf(_RANGE, count + 1, n - count) if count < n else 1.0
-    return np.array([low, high])
+def _exact_plan(before: float, after: float, aim: Aim, discordant: float | None) -> int | None:
+    return cases_for_rates(before, after, aim, discordant=discordant)

@@ -53,6 +53,7 @@ class ExperimentResult:
             arms; None if nothing.
         broken_off: names of processes that were killed while they filled a reservoir.
         invalid: number of events that differ from the catalog, by problem, over all conditions.
+        decided: what ``stop="decided"`` saved, in words; None if all trials were needed.
         refused: those of them that fail a trial (``validate="error"``).
     """
 
@@ -69,6 +70,7 @@ class ExperimentResult:
     warmup: tuple[int, float | None] = (0, None)
     setup: Setup | None = None
     broken_off: tuple[str, ...] = ()
+    decided: str | None = None
     invalid: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
 
@@ -149,6 +151,7 @@ class ExperimentResult:
             "spending": {name: asdict(each) for name, each in self.spending.items()},
             "trials": len(self.trials),
             "recorded": self.recorded,
+            "decided": self.decided,
             "verdict": self.verdict,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "coverage": {
@@ -214,6 +217,7 @@ class Results:
         capture: why spans could not be captured, with the nodes that report it.
         budgets: one sentence per budget that was used up.
         problems: one sentence per plugin that failed.
+        drifts: one sentence per arm whose latency drifted while the run went on.
     """
 
     run: str
@@ -229,6 +233,7 @@ class Results:
     capture: Mapping[str, Sequence[str]] = field(default_factory=dict)
     budgets: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    drifts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         trials = sum(len(experiment.trials) for experiment in self.experiments)
@@ -323,6 +328,7 @@ class Results:
         return {
             "experiments": {each.definition.name: each.to_dict(by) for each in self.experiments},
             "nodes": list(self.nodes),
+            "drifts": list(self.drifts),
             "completeness": {
                 "complete": not self.incomplete,
                 "reasons": list(self.incomplete),
@@ -341,7 +347,7 @@ _COLUMNS = (
     "experiment", "condition", "verdict", "trials", "success rate", "latency p50, ms",
     "latency p95, ms", "cost, USD",
 )  # fmt: skip
-COMPARED = ("metric", "verdict", "baseline", "candidate", "p")
+COMPARED = ("metric", "verdict", "baseline", "candidate")
 
 
 def _arm_rows(experiments: Iterable[ExperimentResult]) -> Iterator[tuple[object, ...]]:
@@ -356,7 +362,8 @@ def _arm_rows(experiments: Iterable[ExperimentResult]) -> Iterator[tuple[object,
 
 def comparison_cells(metric: Comparison) -> tuple[object, ...]:
     """Return the comparison of one metric as a row with the columns `COMPARED`."""
-    return metric.metric, metric.verdict, metric.baseline, metric.candidate, metric.p
+    verdict = metric.verdict if metric.primary else metric.verdict.lower()
+    return metric.metric, verdict, metric.baseline, metric.candidate
 
 
 def arms_of(conditions: Sequence[str], groups: Mapping[str, Group]) -> list[str]:

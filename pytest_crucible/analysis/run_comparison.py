@@ -31,7 +31,7 @@ _FAILING = {
 }  # fmt: skip
 BASELINE, CANDIDATE = "baseline", "candidate"
 ONLY_BASELINE, ONLY_CANDIDATE = "only in the baseline", "only in the candidate"
-_HARMLESS = (UNSEEN, BETTER, TOO_FEW)
+HARMLESS = (UNSEEN, BETTER, TOO_FEW)
 """Of INCONCLUSIVE: nothing speaks against the candidate. Two recordings of one commit are this."""
 ANY = "any"
 """For ``--fail-on``: regressions of any metric fail, not only of those that decide."""
@@ -107,6 +107,7 @@ class RunComparison:
         arms: one per experiment and condition of either run.
         differences: how machines, versions and code of the two runs differ.
         incomplete: why a record is incomplete, one sentence per reason.
+        drifts: one sentence per arm whose latency drifted, in either run.
     """
 
     baseline: str
@@ -115,6 +116,7 @@ class RunComparison:
     arms: tuple[ArmComparison, ...]
     differences: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
+    drifts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         counts = ((verdict, self.count(verdict)) for verdict in WORST_FIRST)
@@ -131,8 +133,8 @@ class RunComparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether both runs have an arm in common, with a metric."""
-        return any(arm.reason is None and arm.comparisons for arm in self.arms)
+        """Whether both runs have an arm in common, with a metric that decides."""
+        return any(row.primary for arm in self.arms for row in arm.comparisons)
 
     def count(self, verdict: str, *, primary: bool = True) -> int:
         """Return how many metrics that decide have this verdict, or how many of the others."""
@@ -182,6 +184,7 @@ class RunComparison:
             "comparable": self.comparable,
             "differences": list(self.differences),
             "incomplete": list(self.incomplete),
+            "drifts": list(self.drifts),
             "arms": [{**asdict(arm), "verdict": arm.verdict} for arm in self.arms],
         }
 
@@ -194,4 +197,4 @@ def failing(fail_on: Sequence[str]) -> tuple[str, ...]:
 
 def fails(row: Comparison, fail_on: Sequence[str]) -> bool:
     """Whether a row fails a gate: it decides, and something speaks against the candidate."""
-    return row.primary and row.verdict in failing(fail_on) and row.open not in _HARMLESS
+    return row.primary and row.verdict in failing(fail_on) and row.open not in HARMLESS

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_crucible.analysis.arm_pairs import Key, Pair, arm_name, same_arms
+from pytest_crucible.analysis.drifts import Look, looks_between, sentences
 from pytest_crucible.analysis.environment import environment_differences
 from pytest_crucible.analysis.judging import comparison_options
 from pytest_crucible.analysis.results import ExperimentResult, Results
@@ -39,11 +40,13 @@ class ArmDraft:
         arm: the comparison, without rows.
         rows: its rows.
         slices: the rows of its slices, by what they are sliced by, with the number of slices.
+        looks: where drift of latency was looked for.
     """
 
     arm: ArmComparison
     rows: Sequence[Draft] = ()
     slices: Mapping[str, SliceDrafts] = field(default_factory=dict)
+    looks: Sequence[Look] = ()
 
     def judged(self, levels: RowLevels) -> ArmComparison:
         """Return the comparison with its rows."""
@@ -83,7 +86,11 @@ def judge_drafts(
     """
     levels = RowLevels.of((row for draft in drafts for row in draft.rows), others)
     return [
-        replace(draft.comparison, arms=tuple(arm.judged(levels) for arm in draft.arms))
+        replace(
+            draft.comparison,
+            arms=tuple(arm.judged(levels) for arm in draft.arms),
+            drifts=sentences([look for arm in draft.arms for look in arm.looks]),
+        )
         for draft in drafts
     ]
 
@@ -99,7 +106,7 @@ def draft_runs(
 
     Args:
         base: the baseline, and its results.
-        cand: the candidate, and its results.
+        cand: the candidate, and its results; the very same object, if arms of one run are compared.
         adjust: takes the options of the candidate's marker, returns those to use.
         pair: which arms are compared with which.
         by: properties of cases by which the arms are compared, too.
@@ -108,19 +115,21 @@ def draft_runs(
         DefinitionError: ``pair`` finds no arms that it could compare, or neither run has one of
             ``by`` on record.
     """
+    within = base is cand
     before, after = _arms(base[1]), _arms(cand[1])
     arms = [_compare_arm(old, new, before, after, adjust, by) for old, new in pair(before, after)]
     incomplete = [
         f"{which}: {reason}"
         for which, (_, results) in ((BASELINE, base), (CANDIDATE, cand))
+        if which == CANDIDATE or not within
         for reason in results.incomplete
     ]
     comparison = RunComparison(
         baseline=base[0].id,
         candidate=cand[0].id,
-        title=_title(base[0], cand[0]),
+        title=f"arms of {_named(cand[0])}" if within else _title(base[0], cand[0]),
         arms=(),
-        differences=tuple(environment_differences(base, cand)),
+        differences=() if within else tuple(environment_differences(base, cand)),
         incomplete=tuple(incomplete),
     )
     return RunDraft(comparison, arms)
@@ -218,7 +227,8 @@ def draft_arms(
         for new_slices in after[0].slices(by)
         for old_slices in before[0].slices([new_slices.name])
     }
-    return ArmDraft(arm, draft_rows(old, new, options, matching), slices)
+    looks = tuple(looks_between(arm.name, before[1], after[1], matching))
+    return ArmDraft(arm, draft_rows(old, new, options, matching), slices, looks)
 
 
 def _subject(arm: _Arm) -> Subject:

@@ -176,7 +176,7 @@ class SliceDrafts:
         """
         shared = levels.shared(max(1, len(self.rows)))
         return tuple(
-            replace(row, metric=f"{value}: {row.metric}")
+            replace(row, metric=f"{value}: {row.metric}", primary=False)
             for value, drafts in self.rows.items()
             for row in judge_rows(drafts, shared)
         )

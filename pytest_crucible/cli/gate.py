@@ -48,6 +48,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--inconclusive", choices=("fail", "pass", "warn"), default="warn",
         help="what an inconclusive expectation does, unless its marker says so (default: warn)",
     )  # fmt: skip
+    gate.add_argument(
+        "--sequential", action="store_true",
+        help="judge so that the verdict holds however often cases are added and judged again",
+    )  # fmt: skip
     add_by(gate)
     gate.add_argument(
         "--fail-on", choices=("missing", "none"), default="none",
@@ -60,7 +64,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _gate(options: argparse.Namespace, show: Print) -> int:
     check_outputs(options, [options.path])
     run = open_recorded(options.path)
-    results = analyse(run, expect=options.expect, only=options.metric)
+    results = analyse(
+        run, expect=options.expect, only=options.metric, sequential=options.sequential
+    )
     _check_metrics(options.metric, results)
     results.check_slices(options.by or ())
     must_run = options.fail_on == "missing"

@@ -1,4 +1,4 @@
-"""Read, convert and judge recorded runs, without running any test again.
+"""Read, convert and judge recorded runs; only `ab` runs tests.
 
 Exit codes: 0 fine; 1 regression, or an expectation rejected; 2 usage, or unreadable input;
 3 nothing to compare or to judge; 4 inconclusive, where --fail-on or --inconclusive asks for it.
@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from pytest_crucible._errors import CrucibleError
 from pytest_crucible.cli import (
+    ab,
     archive,
     compare,
     events,
@@ -31,13 +32,14 @@ from pytest_crucible.cli.arguments import NotAPathError
 from pytest_crucible.cli.printing import print_lines
 from pytest_crucible.hooks.installed import PluginWarning
 
-_COMMANDS = (show, export, merge, archive, recover, compare, gate, plan, events, metrics)
+_COMMANDS = (show, export, merge, archive, recover, compare, ab, gate, plan, events, metrics)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        options = _parser().parse_args(arguments)
+        own, passed_on = ab.split(sys.argv[1:] if arguments is None else arguments)
+        options = _parser().parse_args(own, argparse.Namespace(passed_on=passed_on))
         with _plugin_warnings_in_one_line():
             code: int = options.run(options, print_lines)
             print_lines(())

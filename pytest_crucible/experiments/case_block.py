@@ -52,6 +52,9 @@ class Referee(Protocol):
     def admit(self) -> None:
         """Raise if no further block may begin."""
 
+    def decided(self) -> bool:
+        """Return whether no further block is needed (``stop="decided"``)."""
+
     def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
         """Return the outcome of a block, its error as text, and whether it may go no further.
 
@@ -68,6 +71,10 @@ class Library:
 
     def admit(self) -> None:
         """Every block may begin."""
+
+    def decided(self) -> bool:
+        """Nothing is judged before the end."""
+        return False
 
     def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
         """See `Referee`."""

@@ -207,6 +207,15 @@ class Experiment(Lifecycle):
             raise LifecycleError(f"case {name!r}: another case is still open here; end it first")
         return CaseBlock(self, name, group, on_failure, metadata)
 
+    @property
+    def decided(self) -> bool:
+        """Whether the claims of a marker with ``stop="decided"`` are decided.
+
+        A loop over cases can `break` then. Without that, the next `case` skips the rest of the
+        test, as it does when a budget is spent.
+        """
+        return self.referee.decided()
+
     def enter(self, case: str) -> Experiment:
         """Open the scope of a `case`, and return its handle. For this package's use."""
         with self._lock:

@@ -25,6 +25,8 @@ UNIT = "ms"
 
 _NAME = re.compile(r"[^\W\d][\w-]*")  # what expectations can name
 _HERE = timing.__file__
+_MEASURING = "CRUCIBLE_MEASURING"
+"""Environment variable of the interpreters that measure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,12 @@ def _check_numbers(plan: Plan) -> None:
 def _check_elsewhere(plan: Plan) -> None:
     """Refuse what a fresh interpreter could not call."""
     func, several = plan.func, f"processes={plan.processes}"
+    if _MEASURING in os.environ:
+        # Each process would start the next ones, without end.
+        raise DefinitionError(
+            f"measure({plan.name}): the module of a measured function measures when it is "
+            'imported, which the fresh interpreters do; put that below if __name__ == "__main__":'
+        )
     module, qualname = (getattr(func, name, None) for name in ("__module__", "__qualname__"))
     place = f"{module}.{qualname}"
     try:
@@ -269,6 +277,7 @@ def _asked(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     # Every process draws its own hash seed, as those of pyperf do: a fixed one would measure one
     # of many layouts of sets and dicts again and again.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONHASHSEED"}
+    environment[_MEASURING] = "1"
     optimized = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
     ended = subprocess.run(
         [sys.executable, "-P", *optimized, _HERE],

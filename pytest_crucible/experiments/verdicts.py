@@ -202,6 +202,20 @@ class _Side:
         return cls([Arm(handle.id, result, handle.condition)])
 
 
+def arm_of(caller: str, source: object) -> Arm:
+    """Return the arm that a source holds.
+
+    Raises:
+        DefinitionError: it is no handle, id, run or arm.
+        LookupError: there is no such experiment, or a run holds several arms.
+    """
+    arms = _Side.of(caller, source).arms
+    if len(arms) > 1:
+        valid = ", ".join(f"({arm.experiment!r}, {arm.condition!r})" for arm in arms)
+        raise LookupError(f"{caller}: the run has several arms ({valid}); choose with run.arm(…)")
+    return arms[0]
+
+
 def _draft(base: _Side, other: _Side, margin: float | Mapping[str, float] | None) -> RunDraft:
     def adjust(options: Options) -> Options:
         if margin is None:

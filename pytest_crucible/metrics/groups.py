@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pytest_crucible._text import plural
@@ -99,6 +99,8 @@ class Group(Measured["array[float]"]):
         judge: 1 if the row belongs to a judge.
         weight: how many events the row stands for; empty if every row stands for itself.
         sampled: whether some events may have been dropped.
+        began: when each case began, see `trials.begun`; None, unless the experiment is judged at
+            any look, while cases are added.
         calls: counts of calls of models, each call once.
         http_calls: number of HTTP calls to model hosts, by host and protocol.
         merged: rows that report a call which another row reports, too; the other row counts.
@@ -133,6 +135,7 @@ class Group(Measured["array[float]"]):
     judge: array[int] = field(default_factory=lambda: array("b"))
     weight: array[float] = field(default_factory=_doubles)
     sampled: bool = False
+    began: Mapping[str, float] | None = None
     calls: CallCounts = field(default_factory=CallCounts)
     http_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     merged: set[int] = field(default_factory=set)
@@ -144,6 +147,11 @@ class Group(Measured["array[float]"]):
     def __post_init__(self) -> None:
         # Looked up once: looking up six methods per row takes a tenth of the time of a row.
         self.appends = [(name, column.append) for name, column in self.numbers.items()]
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the experiment is judged at any look."""
+        return self.began is not None
 
     @property
     def errors(self) -> dict[str, int]:

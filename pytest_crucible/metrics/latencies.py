@@ -35,11 +35,13 @@ class Latencies:
     Attributes:
         ms: the latencies.
         cases: index into `Group.cases`, or `NO_CASE`.
+        ends_us: when the last operation of each ended, in µs since the epoch.
         weights: how many latencies each stands for; None if the run was not sampled.
     """
 
     ms: Floats
     cases: Ints
+    ends_us: Ints
     weights: Floats | None = None
 
 
@@ -62,21 +64,23 @@ def latencies(group: Group, name: int | None = None) -> Latencies:
     else:
         keep &= np.frombuffer(group.name, dtype=np.int64) == name
     cases = np.frombuffer(group.case, dtype=np.int64)
+    ends = np.frombuffer(group.time_us, dtype=np.int64)
     if group.sampled:
         weights = weighted.row_weights(group.weight, len(group.name))[keep]
-        return Latencies(ms[keep], cases[keep], weights)
+        return Latencies(ms[keep], cases[keep], ends[keep], weights)
     inside = keep & (cases != NO_CASE)
     if not inside.any():
-        return Latencies(ms[keep], cases[keep])
-    ms, cases = ms[inside], cases[inside]
+        return Latencies(ms[keep], cases[keep], ends[keep])
+    ms, cases, ends = ms[inside], cases[inside], ends[inside]
     trials = np.frombuffer(group.trial, dtype=np.int64)[inside]
     repeats = int(trials.max()) + 1
     keys, index = np.unique(cases * repeats + trials, return_inverse=True)
     if keys.size < ms.size:
-        ends = np.frombuffer(group.time_us, dtype=np.int64)[inside]
         ms = ms - _overlaps(ms, ends, index, _began(group, keys, repeats))
     spent = np.bincount(index, weights=ms).astype(np.float64)
-    return Latencies(spent, keys // repeats)
+    last = np.zeros(keys.size, dtype=np.int64)
+    np.maximum.at(last, index, ends)
+    return Latencies(spent, keys // repeats, last)
 
 
 def _began(group: Group, keys: Ints, repeats: int) -> Floats:

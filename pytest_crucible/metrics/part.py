@@ -49,7 +49,7 @@ def part_of(group: Group, cases: Collection[str]) -> Group:
     part.failed = {rows[row]: error for row, error in group.failed.items() if row in rows}
     part.cancelled = {rows[row] for row in group.cancelled if row in rows}
     part.merged = {rows[row] for row in group.merged if row in rows}
-    part.sampled = group.sampled
+    part.sampled, part.began = group.sampled, group.began
     if group.wholes is not None:
         part.wholes = [whole for whole in group.wholes if whole.case in set(indices.tolist())]
     return part

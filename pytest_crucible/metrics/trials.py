@@ -28,6 +28,9 @@ SKIPPED = "skipped"
 
 _GIVING_WAY = BROKEN_OFF | {SKIPPED}
 
+DECIDED = "decided"
+"""Key of the metadata of `TRIAL_STOP`: why no further trial was needed."""
+
 POSITIONAL, BLOCK = "positional", "block"
 """Keys of the metadata of `TRIAL_START`: the id of the case is its position in a list; the trial is
 a block of a test, see `Experiment.case`."""
@@ -71,6 +74,7 @@ class Trial:
         fingerprint: hash of the content of the case; None if that is unknown.
         positional: whether the id of the case only says where it stands in a list.
         slices: the parts of the cases that the case belongs to, by name of the slices.
+        decided: why it was not needed, or the test went no further: the claims were decided.
         duplicates: attempts in other runs of a merged artifact; only the earliest run counts,
             unless it broke off: then the first later run that did not counts, too.
     """
@@ -87,6 +91,7 @@ class Trial:
     fingerprint: str | None = None
     positional: bool = False
     slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    decided: str | None = None
     duplicates: int = 0
 
     @property
@@ -107,6 +112,19 @@ class Trial:
         return self.attempts[0].outcome if self.attempts else MISSING
 
     @property
+    def spared(self) -> bool:
+        """Whether the trial did not run because the claims were decided without it."""
+        return self.decided is not None and self.outcome == SKIPPED
+
+    @property
+    def ended_us(self) -> float | None:
+        """When the last attempt ended, in µs since the epoch; None if nobody knows."""
+        if not self.attempts:
+            return None
+        began, lasted = self.attempts[-1].began_us, self.attempts[-1].duration_ms
+        return None if began is None or lasted is None else began + lasted * 1000
+
+    @property
     def ran(self) -> bool:
         """Whether the trial is in the denominator of a success rate."""
         return self.outcome in SUCCESSES or self.outcome in FAILURES
@@ -117,6 +135,24 @@ class Trial:
         if self.outcome in BROKEN_OFF:
             return 0
         return sum(attempt.outcome in BROKEN_OFF for attempt in self.attempts)
+
+
+def begun(trials: Iterable[Trial]) -> dict[str, float]:
+    """Return when each case began, in µs since the epoch, for judging in this order.
+
+    Cases of a cluster begin together. Where several processes ran parts of one, it began with the
+    last of these parts: no outcome of its own had a say in when that was.
+    """
+    parts: dict[tuple[bool, str], dict[tuple[str, str], float]] = {}
+    units: dict[str, tuple[bool, str]] = {}
+    for trial in trials:
+        alone = trial.cluster is None
+        unit = units[trial.case] = alone, trial.case if trial.cluster is None else trial.cluster
+        if trial.attempts and trial.attempts[0].began_us is not None:
+            began, node = trial.attempts[0].began_us, trial.attempts[0].node
+            of_unit = parts.setdefault(unit, {})
+            of_unit[node] = min(began, of_unit.get(node, began))
+    return {case: max(parts[unit].values()) for case, unit in units.items() if unit in parts}
 
 
 class TrialBook:
@@ -161,6 +197,7 @@ class TrialBook:
         attempt.duration_ms = None if duration is None else duration / 1_000_000
         error = event.metadata.get("error")
         attempt.error = None if error is None else str(error)
+        self._trial(_key(scope)).decided = _text(event.metadata, DECIDED)
 
     def trial_of(self, scope: Scope) -> Trial | None:
         """Return the trial of a scope; None outside trials."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import (
+    HARMLESS,
     ONLY_BASELINE,
     RunComparison,
     failing,
@@ -20,8 +21,8 @@ from pytest_crucible.stats.comparison import ADDED, CHANGED, INCONCLUSIVE, REGRE
 def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) -> Iterator[str]:
     """Yield an error for what fails the gate, and a warning for other regressions and removals.
 
-    The inconclusive metrics of an arm share one line, and so do those that are CHANGED, because
-    GitHub shows only ten annotations of a kind.
+    The metrics of an arm that are inconclusive and may be worse share one line, and so do those
+    that are CHANGED, because GitHub shows only ten annotations of a kind.
 
     Args:
         comparison: the comparison of two runs.
@@ -37,10 +38,13 @@ def comparison_annotations(comparison: RunComparison, fail_on: Sequence[str]) ->
         for row in arm.comparisons:
             if row.verdict in (REGRESSED, REMOVED):
                 text = f"{row.metric} {change_text(row)}"
-                if row.primary:
-                    error = fails(row, fail_on)
-                    yield _command(error, row.verdict, arm.location, arm.name, text)
-        unclear = [row for row in arm.comparisons if row.verdict == INCONCLUSIVE and row.primary]
+                error = fails(row, fail_on)
+                yield _command(error, row.verdict, arm.location, arm.name, text)
+        unclear = [
+            row
+            for row in arm.comparisons
+            if row.verdict == INCONCLUSIVE and row.primary and row.open not in HARMLESS
+        ]
         for error in (True, False):
             metrics = [row.metric for row in unclear if fails(row, fail_on) == error]
             if metrics:
@@ -67,7 +71,7 @@ def results_annotations(
         located = next((trial.location for trial in experiment.trials if trial.location), None)
         for verdict in experiment.verdicts:
             is_error = (name, verdict) in unmet
-            if is_error or verdict.verdict == INCONCLUSIVE:
+            if is_error or (verdict.verdict == INCONCLUSIVE and verdict.primary):
                 claim = f"{verdict.expectation} ({verdict.condition})"
                 text = f"{claim}: {verdict_text(verdict)}"
                 yield _command(is_error, verdict.verdict, located, name, text)

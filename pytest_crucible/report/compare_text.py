@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pytest_crucible._text import one_line, plural
@@ -9,10 +10,28 @@ from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, 
 from pytest_crucible.report.lines import STYLES, Line
 from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.verdict_rows import comparison_lines
-from pytest_crucible.stats.comparison import ADDED, CHANGED, NO_INTERVAL, REGRESSED, REMOVED
+from pytest_crucible.stats.comparison import (
+    ADDED,
+    BETTER,
+    CHANGED,
+    DIFFERENT,
+    INCONCLUSIVE,
+    LACKING,
+    NO_INTERVAL,
+    REGRESSED,
+    REMOVED,
+    TOO_FEW,
+    UNSEEN,
+    WORSE,
+)
 
 _MAX_CASES = 3
 _WORDS = {NO_INTERVAL: "without an interval"}
+_KNOWN = {
+    WORSE: "maybe worse", DIFFERENT: "maybe changed", LACKING: "data missing",
+    BETTER: "maybe better", UNSEEN: "no difference seen", TOO_FEW: "too few",
+}  # fmt: skip
+"""What an INCONCLUSIVE metric knows, the most alarming first."""
 
 
 def render_comparison(comparison: RunComparison) -> Iterator[Line]:
@@ -21,6 +40,8 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
     yield Line(f"  {comparison.title}")
     for difference in comparison.differences:
         yield Line(f"  differs: {difference}", "yellow")
+    for drift in comparison.drifts:
+        yield Line(f"  drift: {one_line(drift)}", "yellow")
     for reason in comparison.incomplete:
         yield Line(f"  incomplete: {reason}", "yellow")
     for arm in comparison.arms:
@@ -29,25 +50,36 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
 
 
 def verdict_line(comparison: RunComparison) -> Line:
-    """``REGRESSED  1 metric regressed, 3 improved, 2 inconclusive``."""
-    counts = [
-        (verdict, comparison.count(verdict), _WORDS.get(verdict, verdict.lower()))
-        for verdict in WORST_FIRST
-    ]
+    """``REGRESSED  1 regressed, 2 inconclusive (no difference seen); 1 regressed, shown only``."""
+    counts = {verdict: comparison.count(verdict) for verdict in WORST_FIRST}
+    parts = [f"{count} {_words(verdict, comparison)}" for verdict, count in counts.items() if count]
     removed = sum(arm.removed for arm in comparison.arms)
-    text = ", ".join(f"{count} {word}" for _, count, word in counts if count)
-    others = comparison.count(REGRESSED, primary=False)
-    if others:
-        text = f"{text}; {plural(others, 'metric')} regressed, shown only"
     if removed:
-        text = f"{text}, {plural(removed, 'experiment')} removed".removeprefix(", ")
+        parts.append(f"{plural(removed, 'experiment')} removed")
+    others = comparison.count(REGRESSED, primary=False)
+    aside = [f"{others} regressed, shown only"] if others else []
     if not comparison.comparable:
-        return Line(f"NOTHING TO COMPARE  {text}".rstrip(), "red")
-    if removed and not comparison.count(REGRESSED):
+        shown = any(arm.comparisons for arm in comparison.arms)
+        why = ["no metric decides: name one with primary= or --metric"] if shown else []
+        return Line(f"NOTHING TO COMPARE  {'; '.join([*parts, *why, *aside])}".rstrip(), "red")
+    if removed and not counts[REGRESSED]:
         worst = REMOVED
     else:
-        worst = next(verdict for verdict, count, _ in counts if count)
-    return Line(f"{worst}  {text}", STYLES[worst])
+        worst = next(verdict for verdict, count in counts.items() if count)
+    return Line(f"{worst}  {'; '.join([', '.join(parts), *aside])}", STYLES[worst])
+
+
+def _words(verdict: str, comparison: RunComparison) -> str:
+    """``regressed``; ``inconclusive (1 maybe worse, 2 no difference seen)``."""
+    word = _WORDS.get(verdict, verdict.lower())
+    if verdict != INCONCLUSIVE:
+        return word
+    rows = (row for arm in comparison.arms for row in arm.comparisons if row.primary)
+    found = Counter(row.open for row in rows if row.verdict == INCONCLUSIVE)
+    known = [(found[what], text) for what, text in _KNOWN.items() if found[what]]
+    if len(known) == 1 and len(found) == 1:
+        return f"{word} ({known[0][1]})"
+    return f"{word} ({', '.join(f'{count} {text}' for count, text in known)})" if known else word
 
 
 def _arm(arm: ArmComparison) -> Iterator[Line]:

@@ -74,7 +74,7 @@ def _compared(comparison: RunComparison, several: bool, fail_on: Sequence[str]) 
 
 
 def change_text(comparison: Comparison) -> str:
-    """``100 ms → 120 ms, +20.1 % [+15.2, +25.3], needs …``."""
+    """``100 ms → 120 ms, +20.1 % [+15.2, +25.3], shown only``."""
     scale, form = comparison.scale, comparison_format(comparison)
     parts = [f"{form.show(comparison.baseline)} → {form.show(comparison.candidate)}"]
     if comparison.change is not None:
@@ -83,6 +83,8 @@ def change_text(comparison: Comparison) -> str:
         parts.append(f"{change} {interval}".rstrip())
     if comparison_note(comparison):
         parts.append(comparison_note(comparison))
+    if not comparison.primary:
+        parts.append("shown only")
     return ", ".join(parts)
 
 

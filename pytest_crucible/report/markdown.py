@@ -13,6 +13,7 @@ from pytest_crucible.report.compare_text import (
     sliced_title,
     verdict_line,
 )
+from pytest_crucible.report.next_steps import next_steps
 from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
@@ -58,10 +59,7 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     yield ""
     yield escape(comparison.title)
     yield ""
-    for difference in comparison.differences:
-        yield f"- ⚠️ differs: {escape(difference)}"
-    for reason in comparison.incomplete:
-        yield f"- ⚠️ incomplete: {escape(reason)}"
+    yield from _warnings(comparison)
     urgent: list[tuple[ArmComparison, Comparison]] = []
     rest: list[tuple[ArmComparison, Comparison]] = []
     for arm in comparison.arms:
@@ -78,12 +76,25 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
         yield from _comparison_table(urgent)
     if rest:
         yield from _folded(f"{plural(len(rest), 'other metric')}", _comparison_table(rest))
+    for arm in comparison.arms:
+        for text in next_steps(arm.comparisons):
+            yield f"- {escape(arm.name)}: {escape(text)}"
     yield ""
     yield escape(head_note([row for arm in comparison.arms for row in arm.comparisons]))
     for arm in comparison.arms:
         for name, rows in arm.slices.items():
             table = _comparison_table([(arm, row) for row in rows])
             yield from _folded(f"{arm.name} {sliced_title(name)}", table)
+
+
+def _warnings(comparison: RunComparison) -> Iterator[str]:
+    warnings = {
+        "differs": comparison.differences,
+        "drift": comparison.drifts,
+        "incomplete": comparison.incomplete,
+    }
+    for word, texts in warnings.items():
+        yield from (f"- ⚠️ {word}: {escape(text)}" for text in texts)
 
 
 def _arms_and_cases(arms: Sequence[ArmComparison]) -> Iterator[str]:
@@ -162,15 +173,18 @@ def _results(results: Results, by: Sequence[str] | None) -> Iterator[str]:
             yield from _folded(slice_title(slices), [*head, *(_row(*line) for line in lines)])
         for name in experiment.empty_slices:
             yield f"- ⚠️ slices={escape(repr(name))}: no case of this run has it"
+    for drift in results.drifts:
+        yield f"- ⚠️ drift: {escape(drift)}"
     for reason in results.incomplete:
         yield f"- ⚠️ incomplete: {escape(reason)}"
 
 
 def _verdict_table(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield from _table_head(["verdict", "condition", "expectation", "observed", "judged by"])
-    for verdict in sorted(verdicts, key=lambda verdict: verdict.verdict == CONFIRMED):
+    for verdict in sorted(verdicts, key=lambda each: (not each.primary, each.verdict == CONFIRMED)):
+        marked = f"{_mark(verdict.verdict)} {verdict.verdict}"
         yield _row(
-            f"{_mark(verdict.verdict)} {verdict.verdict}",
+            marked if verdict.primary else verdict.verdict.lower(),
             verdict.condition,
             verdict.expectation,
             verdict_text(verdict),

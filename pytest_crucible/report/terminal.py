@@ -52,6 +52,8 @@ def render(
     for experiment in results.experiments:
         yield from render_experiment(experiment, sparklines, by)
         yield Line("")
+    for drift in results.drifts:
+        yield Line(f"drift: {one_line(drift)}", "yellow")
     yield from _completeness(results)
 
 
@@ -70,12 +72,13 @@ def render_experiment(
         yield Line(head, "bold")
     else:
         yield Line(f"{verdict}  {head}", STYLES[verdict])
-    complete = experiment.recorded == len(experiment.trials)
+    spared = sum(trial.spared for trial in experiment.trials)
+    complete = experiment.recorded + spared == len(experiment.trials)
     yield Line(_INDENT + _recorded(experiment), "" if complete else "yellow")
     if any(group.sampled for group in experiment.groups.values()):
         yield Line(_INDENT + _sampled(experiment), "yellow")
-    if verdict != NOT_RUN:
-        yield from _metrics(experiment)
+    metrics = list(_metrics(experiment)) if verdict != NOT_RUN else []
+    yield from metrics
     yield from _left_out(experiment)
     yield from _logged(experiment, sparklines)
     yield from _notes(experiment)
@@ -91,7 +94,7 @@ def render_experiment(
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
     if experiment.verdicts:
         yield Line("")
-        yield from verdict_lines(experiment.verdicts, _INDENT)
+        yield from verdict_lines(experiment.verdicts, _INDENT, metrics)
     yield from _errors(experiment)
     yield from _invalid(experiment)
 
@@ -134,11 +137,15 @@ def _recorded(experiment: ExperimentResult) -> str:
             ({"xfailed"}, "xfailed"), (BROKEN_OFF, "crashed"), ({SKIPPED}, "skipped"),
             ({MISSING}, "missing"),
         ):  # fmt: skip
-            ended = [trial for trial in trials if trial.outcome in outcomes]
+            ended = [t for t in trials if t.outcome in outcomes and not t.spared]
             if ended:
                 nodes = sorted({trial.attempts[-1].node[1] for trial in ended if trial.attempts})
                 where = f" ({', '.join(nodes)})" if word == "crashed" else ""
                 parts.append(f"{len(ended)} {word}{where}")
+        if experiment.definition.sequential:
+            parts.append("judged at any look")
+        if experiment.decided is not None:
+            parts.append(experiment.decided)
         cases, planned = len({trial.case for trial in trials}), experiment.definition.sample_size
         if planned is not None and cases != planned:
             parts.append(f"{cases:,} of the {planned:,} cases of sample_size")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
 from pytest_crucible._text import one_line
 from pytest_crucible.metrics.catalog import CURVE_STATISTICS, STATISTICS
 from pytest_crucible.report.lines import STYLES, Line
+from pytest_crucible.report.next_steps import next_steps
 from pytest_crucible.report.numbers import Format, format_of
 from pytest_crucible.stats.change import RATIO, unseen_share
+from pytest_crucible.stats.claim_needs import ClaimNeeds
 from pytest_crucible.stats.comparison import (
     CHANGED,
     INCONCLUSIVE,
@@ -20,7 +23,7 @@ from pytest_crucible.stats.comparison import (
     Comparison,
     margin_size,
 )
-from pytest_crucible.stats.verdict import REJECTED, Verdict
+from pytest_crucible.stats.verdict import CONFIRMED, REJECTED, Verdict
 
 
 def comparison_lines(
@@ -43,7 +46,7 @@ def comparison_lines(
     )  # fmt: skip
     head, *lines = table.splitlines()
     yield Line((indent + head).rstrip())
-    aside = False
+    aside = not any(row.primary for row in rows)  # of slices none decides: their title says so
     for row, line in zip(rows, lines, strict=True):
         if not row.primary and not aside:
             aside = True
@@ -63,7 +66,8 @@ def folded(row: Comparison) -> bool:
 
 def head_note(rows: Sequence[Comparison]) -> str:
     """Say what the table means: the margin, and how far its intervals hold."""
-    decided = [row for row in rows if row.primary and row.low is not None]
+    judged = [row for row in rows if row.low is not None]
+    decided = [row for row in judged if row.primary] or judged
     margins: dict[str, list[str]] = {}
     for row in decided:
         margins.setdefault(margin_text(row), []).append(one_line(row.metric))
@@ -95,7 +99,7 @@ def margin_text(row: Comparison) -> str:
     return f"{row.margin * 100:.4g} %"
 
 
-def footnotes(rows: Iterable[Comparison]) -> Iterator[str]:
+def footnotes(rows: Sequence[Comparison]) -> Iterator[str]:
     """Yield what is said once for several rows."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
@@ -106,6 +110,7 @@ def footnotes(rows: Iterable[Comparison]) -> Iterator[str]:
     undeclared = undeclared_note(rows)
     if undeclared:
         yield undeclared
+    yield from next_steps(rows)
 
 
 def undeclared_note(comparisons: Iterable[Comparison]) -> str:
@@ -164,6 +169,17 @@ def comparison_format(row: Comparison) -> Format:
 
 def comparison_note(row: Comparison) -> str:
     """Say in words why there is no better verdict."""
+    parts = [_verdict_note(row)]
+    sides = row.baseline, row.candidate
+    if row.change is not None and row.scale == RATIO and None not in sides:
+        before, after = (side for side in sides if side is not None)
+        if (row.change - 1) * (after - before) < 0:
+            # The median of the ratios of pairs is not the ratio of the medians.
+            parts.append("change: of the typical pair")
+    return "; ".join(part for part in parts if part)
+
+
+def _verdict_note(row: Comparison) -> str:
     if row.reason:
         return row.reason
     if row.alike is not None and row.verdict == INCONCLUSIVE and row.open == UNSEEN:
@@ -189,20 +205,36 @@ def effect_text(row: Comparison) -> str:
     return comparison_format(row).change(size, row.scale).lstrip("+-")
 
 
-def verdict_lines(verdicts: Sequence[Verdict], indent: str) -> Iterator[Line]:
-    """Yield a table of expectations, the verdict first."""
+def verdict_lines(
+    verdicts: Sequence[Verdict], indent: str, said: Sequence[Line] = ()
+) -> Iterator[Line]:
+    """Yield a table of expectations, the verdict first, and below it what their bounds assume.
+
+    Args:
+        verdicts: one per row.
+        indent: written before every line.
+        said: lines that the reader has seen; what they say of a metric is not said again.
+    """
     cells = [
         [
-            verdict.verdict,
+            verdict.verdict if verdict.primary else verdict.verdict.lower(),
             one_line(verdict.condition),
             one_line(verdict.expectation),
-            one_line(verdict_text(verdict)),
+            one_line(verdict_text(replace(verdict, note=None))),
         ]
         for verdict in verdicts
     ]
     table = tabulate(cells, tablefmt="plain", disable_numparse=True)
     for verdict, line in zip(verdicts, table.splitlines(), strict=True):
-        yield Line((indent + line).rstrip(), STYLES[verdict.verdict])
+        yield Line((indent + line).rstrip(), STYLES[verdict.verdict] if verdict.primary else "")
+    notes: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        metric, note = one_line(verdict.metric), verdict.note
+        known = (line.text.endswith(f": {note}") and metric in line.text for line in said)
+        if note and metric not in notes.get(note, ()) and not any(known):
+            notes.setdefault(note, []).append(metric)
+    for note, metrics in notes.items():
+        yield Line(f"{indent}{', '.join(metrics)}: {note}")
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -230,9 +262,20 @@ def verdict_text(verdict: Verdict) -> str:
             parts[-1] += f", {word} {form.show(bound)}"
     if verdict.reason:
         parts.append(verdict.reason)
+    if verdict.needs is not None:
+        parts.append(_claim_needs(verdict.needs, form.show(verdict.observed)))
     if verdict.note:
         parts.append(verdict.note)
+    if not verdict.primary:
+        parts.append("shown only")
     return " · ".join(parts)
+
+
+def _claim_needs(needs: ClaimNeeds, seen: str) -> str:
+    if needs.cases is None:
+        return "too close to the threshold: 20 times as many cases would not decide it"
+    does = "confirm" if needs.outcome == CONFIRMED else "reject"
+    return f"about {needs.cases:,} cases {does} it, if {seen} is true"
 
 
 def deciding_bound(verdict: Verdict) -> tuple[str, float] | None:

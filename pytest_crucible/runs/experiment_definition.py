@@ -24,6 +24,7 @@ RESOURCES = (
 """The numbers that ``resources=True`` records."""
 FAILURES = ("fail", "record")
 INCONCLUSIVE = ("fail", "pass", "warn")
+DECIDED = "decided"
 ERROR = "error"
 VALIDATE = ("warn", ERROR)
 MAX_ERRORS = 0.05
@@ -55,6 +56,10 @@ class Definition:
         resources: record CPU time, peak memory and a GPU's peak memory of every trial.
         expect: expectations over metrics, e.g. ``success_rate > 0.9``.
         pass_if: ``"8/10"``: a case passes if at least 8 of its 10 trials do.
+        sequential: judge rates, bounded scores and percentiles so that the verdict holds however
+            often somebody looks and adds cases. Default: the value of ``--crucible-sequential``.
+        stop: ``"decided"``: run the cases in random order, and skip the rest once the claims of
+            ``expect`` are decided (those on ``primary``, if given); implies ``sequential``.
         inconclusive: what an inconclusive expectation does to the session: fail, pass, or warn.
             Default: the value of ``--crucible-inconclusive``.
         margin: largest change between conditions that does not matter: one number (relative; for
@@ -96,6 +101,8 @@ class Definition:
     resources: bool = False
     expect: tuple[str, ...] = ()
     pass_if: str | None = None
+    sequential: bool = False
+    stop: str | None = None
     inconclusive: str | None = None
     margin: float | Mapping[str, float] | None = None
     primary: tuple[str, ...] = ()
@@ -151,6 +158,8 @@ OBEYED_BY: Mapping[str, tuple[str, ...]] = {
     "resources": (MARKER,),
     "expect": (MARKER,),
     "pass_if": (MARKER,),
+    "sequential": (MARKER,),
+    "stop": (MARKER,),
     "inconclusive": (MARKER,),
     "margin": (MARKER,),
     "primary": (MARKER,),
@@ -195,6 +204,8 @@ class Keywords(LibraryKeywords, total=False):
     resources: bool
     expect: Texts
     pass_if: str | None
+    sequential: bool
+    stop: Literal["decided"] | None
     inconclusive: Literal["fail", "pass", "warn"] | None
     margin: float | Mapping[str, float] | None
     primary: str | Texts
@@ -267,6 +278,7 @@ def define(name: object = None, /, **keywords: Unpack[Keywords]) -> Definition:
     for key, valid in (("inconclusive", INCONCLUSIVE), ("validate", VALIDATE)):
         if given.get(key) is not None:
             _check_choice(key, given[key], valid)
+    _check_sequential(given)
     check_margin(given.get("margin"))
     given["metrics"] = _metrics(given.get("metrics", {}), bool(given.get("resources")))
     _check_budget(given.get("budget_usd"))
@@ -361,6 +373,20 @@ def _check_conditions(condition: str | None, conditions: tuple[str, ...]) -> Non
 def _check_choice(key: str, value: object, valid: tuple[str, ...]) -> None:
     if value not in valid:
         raise DefinitionError(f"{key}={value!r} is not one of {', '.join(valid)}")
+
+
+def _check_sequential(given: dict[str, Any]) -> None:
+    sequential, stop = given.get("sequential", False), given.get("stop")
+    if not isinstance(sequential, bool):
+        raise DefinitionError(f"sequential must be True or False, not {sequential!r}")
+    if stop is None:
+        return
+    _check_choice("stop", stop, (DECIDED,))
+    if not given["expect"]:
+        raise DefinitionError(
+            f"stop={DECIDED!r} needs expect=[…]: without a claim nothing is ever decided"
+        )
+    given["sequential"] = True
 
 
 def check_margin(margin: object) -> None:

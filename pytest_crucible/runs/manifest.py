@@ -22,6 +22,7 @@ from pytest_crucible._errors import ArtifactError
 from pytest_crucible._files import replacing
 from pytest_crucible.capture.frames import SCHEMA
 from pytest_crucible.exports.rows import to_json
+from pytest_crucible.runs.machine import machine_facts
 
 NAME = "manifest.json"
 
@@ -36,12 +37,15 @@ _KEY_LIKE = re.compile(
 )
 
 
-def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+def surroundings(
+    folder: Path, arguments: Sequence[str], load_at_start: float | None = None
+) -> dict[str, Any]:
     """Describe machine, versions and commit: they tell whether two runs are comparable.
 
     Args:
         folder: the folder whose git repository is described.
         arguments: the command line.
+        load_at_start: of the machine, when the run began; None if that is unknown.
     """
     return {
         "command_line": redact(arguments),
@@ -51,6 +55,7 @@ def surroundings(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
+        **machine_facts(load_at_start),
         "packages": packages(),
     }
 

@@ -21,11 +21,14 @@ from pytest_crucible.runs.run import distinct_spools, is_run
 
 _SHARED = (
     "command_line", "git", "python", "implementation", "platform", "machine", "cpu_count",
-    "packages", "plugins", "seeds",
+    "cpu_model", "usable_cores", "governor", "virtualization", "packages", "plugins", "seeds",
 )  # fmt: skip
+"""Not the load: that of one shard is not that of the others."""
 
-
-_LISTED = ("python", "implementation", "platform", "machine", "cpu_count")
+_LISTED = (
+    "python", "implementation", "platform", "machine", "cpu_count", "cpu_model", "usable_cores",
+    "governor", "virtualization",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from pytest_crucible.capture.recorder import record_aside
 from pytest_crucible.events.event import CAPTURE
 from pytest_crucible.events.pricing import Pricer
 from pytest_crucible.experiments.recording import NodeRecording
-from pytest_crucible.metrics.observations import observe
-from pytest_crucible.record.node_reader import Node
+from pytest_crucible.metrics.piecewise import Piecewise
 from pytest_crucible.session.marker import IDENTITY
 
 SUFFIX = ".spent.json"
@@ -36,10 +35,8 @@ class Budget:
 
     def __init__(self, recording: NodeRecording, pricer: Pricer, session_usd: float | None) -> None:
         self._recording = recording
-        self._pricer = pricer
         self._session_usd = session_usd
-        self._position = 0
-        self._node = Node(recording.node, (), piecewise=True)
+        self._pieces = Piecewise(recording.store, recording.node, (pricer,))
         self._spent: dict[str, float] = {}
         self._reported: set[str] = set()
         self._own_file = recording.folder / "nodes" / f"{recording.node}{SUFFIX}"
@@ -82,15 +79,9 @@ class Budget:
 
     def _catch_up(self) -> None:
         """Price the events recorded since the last call, and publish the new total."""
-        store = self._recording.store
-        position = store.position()
-        if position == self._position:
+        observations = self._pieces.new()
+        if observations is None:
             return
-        self._node.frames = store.frames(self._position)
-        observations = observe(self._node, enrichers=(self._pricer,))
-        learned = self._node.learned.items()
-        self._node.scopes = {number: scope for number, scope in learned if scope is not None}
-        self._position = position
         groups = [*observations.groups.items(), *observations.warmups.items()]
         for (experiment, _), group in groups:
             weights = group.weight or repeat(1.0, len(group.cost_usd))

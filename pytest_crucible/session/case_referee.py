@@ -30,7 +30,9 @@ class CaseReferee:
 
     Args:
         item: the test.
-        refusal: returns why no further block may begin, because the budget is spent; None: it may.
+        refusal: returns why no further block may begin: the budget is spent, or the claims are
+            decided; None: it may.
+        decided: says whether the claims are decided.
         enough: says whether the session stops after so many failed blocks (``-x``).
     """
 
@@ -40,10 +42,12 @@ class CaseReferee:
         self,
         item: pytest.Item,
         refusal: Callable[[], str | None],
+        decided: Callable[[], bool],
         enough: Callable[[int], bool],
     ) -> None:
         self._item = item
         self._refusal = refusal
+        self._decided = decided
         self._enough = enough
         self.began = False
         self.ended = 0
@@ -51,15 +55,19 @@ class CaseReferee:
         self.failed = 0
 
     def admit(self) -> None:
-        """Skip the rest of the test if the budget is spent.
+        """Skip the rest of the test if the budget is spent, or the claims are decided.
 
         Raises:
-            pytest.skip.Exception: it is.
+            pytest.skip.Exception: they are.
         """
         self.began = True
         reason = self._refusal()
         if reason is not None:
             raise pytest.skip.Exception(reason, _use_item_location=True)
+
+    def decided(self) -> bool:
+        """See `Referee`."""
+        return self._decided()
 
     def judge(self, case: str, error: BaseException | None) -> tuple[str, str | None, bool]:
         """See `Referee`: errors of the block are swallowed, what stops the session is not."""

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_crucible._files import new_run_id
 from pytest_crucible.session.outcome import TRIAL, recorded_status
-from pytest_crucible.session.settings import SETTINGS
+from pytest_crucible.session.settings import LOAD, SETTINGS
 from pytest_crucible.session.transport import Inbox, move_to_room, place
 
 WORKERINPUT = "crucible"
@@ -78,6 +78,9 @@ class Controller:
         if self._warned or not (self._output / self._run).is_dir():
             return
         self._warned = True
+        from pytest_crucible.runs.machine import load_average
+
+        self._config.stash[LOAD] = load_average()
         from pytest_crucible.session.settings import sdk_installed
         from pytest_crucible.session.span_capture import environment_problems
 

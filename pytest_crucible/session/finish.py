@@ -27,7 +27,9 @@ from pytest_crucible.runs.late_enrichment import ENRICHERS
 from pytest_crucible.runs.manifest import name_and_version, surroundings, write_manifest
 from pytest_crucible.runs.run import RecordedRun, open_folder, open_recorded
 from pytest_crucible.session.plugins import session_plugins
-from pytest_crucible.session.settings import SETTINGS
+from pytest_crucible.session.random_order import seed_base, seed_of
+from pytest_crucible.session.settings import LOAD, SETTINGS
+from pytest_crucible.session.turns import TURNS, Turns
 from pytest_crucible.stats.verdict import ERRORED, NOT_RUN, Verdict
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def finish(
     try:
         run = open_folder(folder, plugins=NO_PLUGINS)  # they enrich below, after the prices
         arguments = [str(argument) for argument in config.invocation_params.args]
-        around = surroundings(config.rootpath, ["pytest", *arguments])
+        around = surroundings(config.rootpath, ["pytest", *arguments], config.stash.get(LOAD, None))
         named = _enrichers(config, finished.plugins)
         enrichers = [enricher for _, enricher in named]
         if enrichers:
@@ -131,12 +133,17 @@ def _compare(config: pytest.Config, run: RecordedRun, results: Results, finished
     baseline = config.stash[SETTINGS].baseline
     if baseline is None:
         return
+    from pytest_crucible.analysis.run_comparison import ANY
     from pytest_crucible.analysis.run_drafts import draft_runs, judge_drafts
+
+    every = ANY in config.stash[SETTINGS].fail_on
 
     try:
         base = open_recorded(baseline, plugins=finished.plugins)
         before = analyse(base, plugins=finished.plugins)
-        draft = draft_runs((base, before), (run, results))
+        draft = draft_runs(
+            (base, before), (run, results), lambda options: replace(options, every=every)
+        )
         # What fails this session is one family: its claims, and the comparison with the baseline.
         finished.comparison = judge_drafts([draft], decisions_of(results.experiments))[0]
         experiments = judged(results.experiments, draft.decisions)
@@ -201,19 +208,22 @@ def _manifest(
     config: pytest.Config, run: RecordedRun, results: Results, finished: Finished
 ) -> dict[str, Any]:
     started = min((n.header.wall_ns for n in run.nodes if n.header), default=wall_ns())
+    turns: Turns | None = config.pluginmanager.getplugin(TURNS)
     return {
         "run": run.id,
         "tool": f"pytest-crucible {version('pytest-crucible')}",
         "started": iso_from_us(started // 1000),
         "finished": iso_from_us(wall_ns() // 1000),
         "plugins": _plugins(config),
-        "seeds": _seeds(config),
+        "seeds": {**_seeds(config), **_orders(config, run, results)},
         "pricing": {
             "table": _shown(prices) if (prices := config.stash[SETTINGS].prices) else None,
             "genai_prices": genai_prices_version(),
         },
         "exports": [path.name for path in finished.exports],
         "problems": finished.problems,
+        # Of two runs with the same one the tests took turns: drift hits both alike.
+        **({} if turns is None else {"turns": turns.token}),
         **results.to_dict(),
     }
 
@@ -230,6 +240,13 @@ def _seeds(config: pytest.Config) -> dict[str, Any]:
         "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED"),
     }
     return {name: seed for name, seed in seeds.items() if seed is not None}
+
+
+def _orders(config: pytest.Config, run: RecordedRun, results: Results) -> dict[str, int]:
+    """Return the seeds of the random order of cases, of the experiments that may stop early."""
+    base = seed_base(config, run.id)
+    names = (each.definition.name for each in results.experiments if each.definition.stop)
+    return {f"order of {name}": seed_of(base, name) for name in names}
 
 
 def _enrichers(config: pytest.Config, plugins: Plugins) -> list[tuple[str, Enricher]]:

@@ -67,6 +67,17 @@ class TrialIdentity:
         """Names of experiment, condition, test and case, and the trial: as in the plan."""
         return self.definition.name, self.condition, self.test, self.case, self.trial
 
+    def in_round(self, number: int, rounds: int) -> TrialIdentity:
+        """Return the identity of one round of the trial; a warm-up has only one.
+
+        Args:
+            number: of the round, from 1.
+            rounds: how many there are; the definition counts them among the trials.
+        """
+        if self.trial < 0:
+            return self
+        return replace(self, trial=(self.trial - 1) * rounds + number)
+
 
 IDENTITY = pytest.StashKey[TrialIdentity]()
 
@@ -366,6 +377,8 @@ def _merged(
             (each.max_errors for each in (earlier, new) if each.max_errors is not None),
             default=None,
         ),
+        sequential=earlier.sequential or new.sequential,
+        stop=earlier.stop or new.stop,
         budget_usd=earlier.budget_usd if new.budget_usd is None else new.budget_usd,
     )
 

@@ -21,6 +21,7 @@ from pytest_crucible._files import check_writable, make_run_folder, new_run_id
 from pytest_crucible.experiments.own_record import load_readers
 from pytest_crucible.experiments.recording import NodeRecording
 from pytest_crucible.runs.experiment_definition import Definition
+from pytest_crucible.runs.machine import load_average
 from pytest_crucible.session.controller import (
     NOTES,
     RESCUED,
@@ -39,7 +40,7 @@ from pytest_crucible.session.marker import (
     name_arms,
 )
 from pytest_crucible.session.outcome import FailedSubtests, RecordedFailures, may_have_subtests
-from pytest_crucible.session.settings import SETTINGS, unknown_format
+from pytest_crucible.session.settings import LOAD, SETTINGS, unknown_format
 from pytest_crucible.session.setup_scope import SetupScopes, any_wide_fixture
 from pytest_crucible.session.span_capture import Capture
 from pytest_crucible.session.transport import (
@@ -50,12 +51,14 @@ from pytest_crucible.session.transport import (
 )
 from pytest_crucible.session.trials import (
     BUDGET,
+    STOPPING,
     AsyncTrials,
     ScopeCaptureHooks,
     TrialHooks,
     Validation,
     any_async,
 )
+from pytest_crucible.session.turns import TURNS, Turns
 
 
 def refuse(session_items: list[pytest.Item], config: pytest.Config, problem: str) -> None:
@@ -156,6 +159,14 @@ class Recorder:
         Raises:
             pytest.UsageError: the run cannot be recorded.
         """
+        turns: Turns | None = self._config.pluginmanager.getplugin(TURNS)
+        if turns is not None:
+            turns.prepare(session.items)
+        try:
+            definitions = self._definitions(session.items)
+        except pytest.UsageError as error:
+            refuse(session.items, self._config, str(error))
+            return
         identities = [(item, item.stash.get(IDENTITY, None)) for item in session.items]
         trials = [(item, identity) for item, identity in identities if identity is not None]
         plan = [identity for _, identity in trials]
@@ -170,18 +181,56 @@ class Recorder:
         except OSError as error:
             refuse(session.items, self._config, f"experiments cannot be recorded: {error}")
             return
-        definitions = {
-            name: definition
-            if definition.max_errors is not None
-            else replace(definition, max_errors=self._config.stash[SETTINGS].max_errors)
-            for name, definition in combine(plan).items()
-        }
-        planned = [identity.key for identity in plan if identity.trial > 0]
-        self._recording.announce(definitions, planned)
+        planned = [identity for identity in plan if identity.trial > 0]
+        if turns is not None:
+            turns.began(self.folder)
+            planned = turns.rounds_of(planned)
+        self._recording.announce(definitions, [identity.key for identity in planned])
         capture = Capture(self._config, self._recording.store)
         self.capture_problems = capture.preflight()
         self._hooks = TrialHooks(self._recording, capture, self._flusher())
         self._register([item for item, _ in trials], plan, self._hooks)
+        if any(definition.stop for definition in definitions.values()):
+            self._stop_when_decided(definitions, plan, self._hooks)
+
+    def _definitions(self, items: list[pytest.Item]) -> dict[str, Definition]:
+        """Return the experiments; put the cases of those that may stop early in random order.
+
+        Raises:
+            pytest.UsageError: an experiment could never stop.
+        """
+        plan = [item.stash[IDENTITY] for item in items if IDENTITY in item.stash]
+        definitions = {name: self._settled(each) for name, each in combine(plan).items()}
+        stopping = {name: each for name, each in definitions.items() if each.stop}
+        if stopping:
+            # Here, and not when items are gathered: pytest's --ff would put failures first.
+            from pytest_crucible.session.random_order import seed_base, shuffle_cases
+            from pytest_crucible.session.stopping import check_stop
+
+            for definition in stopping.values():
+                check_stop(definition, plan)
+            shuffle_cases(items, stopping, seed_base(self._config, self.run))
+        return definitions
+
+    def _stop_when_decided(
+        self, definitions: dict[str, Definition], plan: list[TrialIdentity], hooks: TrialHooks
+    ) -> None:
+        from pytest_crucible.session.stopping import Stopping
+
+        settings = self._config.stash[SETTINGS]
+        workers = int(getattr(self._config, "workerinput", {}).get("workercount", 1))
+        baselines = int(settings.baseline is not None)
+        stopping = Stopping(hooks, settings.pricer(), definitions, plan, workers, baselines)
+        self._config.pluginmanager.register(stopping, STOPPING)
+
+    def _settled(self, definition: Definition) -> Definition:
+        """Return a definition with the settings of the session where the marker says nothing."""
+        settings = self._config.stash[SETTINGS]
+        if definition.max_errors is None:
+            definition = replace(definition, max_errors=settings.max_errors)
+        if settings.sequential:
+            definition = replace(definition, sequential=True)
+        return definition
 
     def _register(
         self, trials: list[pytest.Item], plan: list[TrialIdentity], hooks: TrialHooks
@@ -252,6 +301,10 @@ class Local(Recorder):
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config, new_run_id(), "main", config.stash[SETTINGS].output)
         self._unread: str | None = None  # why there is no summary
+
+    def begin(self, session: pytest.Session) -> None:
+        self._config.stash[LOAD] = load_average()
+        super().begin(session)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,9 +14,10 @@ import pytest
 if TYPE_CHECKING:
     from pytest_crucible.metrics.catalog import Metric
 
+TURNS_OPTION = "crucible-turns"
 OUTPUT = "crucible-results"  # not hidden: CI upload steps skip hidden folders
 INCONCLUSIVE = ("fail", "pass", "warn")
-FAIL_ON = ("regression", "inconclusive", "missing", "changed")
+FAIL_ON = ("regression", "inconclusive", "missing", "changed", "any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,8 @@ class Settings:
         output: folder that holds the run folders; absolute.
         inconclusive: what an inconclusive expectation does to the session: fail, pass or warn.
         baseline: recorded run to compare this run with.
-        fail_on: what fails the session: regression, inconclusive, missing, changed.
+        fail_on: what fails the session: regression, inconclusive, missing, changed, any.
+        sequential: judge every experiment at any look.
         max_errors: the share of an experiment's trials that may break; None: 5 %.
         instrument: clients whose instrumentors are turned on, or ``auto``.
         prices: file with the user's prices.
@@ -40,6 +43,7 @@ class Settings:
     inconclusive: str
     baseline: Path | None
     fail_on: tuple[str, ...]
+    sequential: bool = False
     max_errors: float | None = None
     instrument: tuple[str, ...] = ()
     prices: Path | None = None
@@ -54,6 +58,8 @@ class Settings:
 
 
 SETTINGS = pytest.StashKey[Settings]()
+LOAD = pytest.StashKey[float | None]()
+"""Load of the machine when the first test was about to run."""
 
 
 def sdk_installed() -> bool:
@@ -91,7 +97,12 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--crucible-fail-on", metavar="WHAT",
         help="verdicts that fail the session: regression (default), inconclusive, "
-        "missing (also: an experiment of which nothing ran), changed, none (comma-separated)",
+        "missing (also: an experiment of which nothing ran), changed, any (regressions of all "
+        "metrics, not only of those that decide), none (comma-separated)",
+    )  # fmt: skip
+    group.addoption(
+        "--crucible-sequential", action="store_true", default=None,
+        help="judge expectations so that their verdicts hold however often cases are added",
     )  # fmt: skip
     group.addoption(
         "--crucible-max-errors", metavar="SHARE",
@@ -107,6 +118,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--crucible-budget", metavar="USD", help="skip further trials once this much is spent",
     )  # fmt: skip
+    group.addoption(f"--{TURNS_OPTION}", help=argparse.SUPPRESS)  # `crucible ab` gives it
     parser.addini("crucible_instrument", "default for --crucible-instrument", default="")
     parser.addini(
         "crucible_prices", "default for --crucible-prices, from the root directory", default=""
@@ -114,6 +126,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("crucible_budget", "default for --crucible-budget", default="")
     parser.addini("crucible_baseline", "default for --crucible-baseline", default="")
     parser.addini("crucible_fail_on", "default for --crucible-fail-on", default="")
+    parser.addini("crucible_sequential", "default for --crucible-sequential: true", default="")
     parser.addini("crucible_max_errors", "default for --crucible-max-errors", default="")
     parser.addini(
         "crucible_metrics", "direction, unit, range, margin, formula of recorded numbers (TOML)",
@@ -138,6 +151,7 @@ def settle(config: pytest.Config) -> Settings:
         inconclusive=_choice(config, "inconclusive", INCONCLUSIVE) or "warn",
         baseline=_baseline(config),
         fail_on=_fail_on(config),
+        sequential=_sequential(config),
         max_errors=_max_errors(config),
         instrument=_instrument(config),
         prices=_prices(config),
@@ -241,6 +255,13 @@ def _budget(config: pytest.Config) -> float | None:
     if not 0 < budget < float("inf"):
         raise pytest.UsageError(f"{where}: {text!r} is not an amount of US dollars above zero")
     return budget
+
+
+def _sequential(config: pytest.Config) -> bool:
+    text, where = _given(config, "sequential")
+    if text.lower() not in ("", "true", "false"):
+        raise pytest.UsageError(f"{where}: {text!r} is not one of true, false")
+    return text.lower() == "true"
 
 
 def _max_errors(config: pytest.Config) -> float | None:

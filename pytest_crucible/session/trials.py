@@ -18,6 +18,7 @@ from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.experiments.handle import Experiment
 from pytest_crucible.experiments.recording import NodeRecording
+from pytest_crucible.metrics.trials import DECIDED
 from pytest_crucible.runs.experiment_definition import ERROR, Definition
 from pytest_crucible.session.case_referee import CaseReferee
 from pytest_crucible.session.fixture import LateMarkerError
@@ -37,6 +38,9 @@ from pytest_crucible.session.trial_error import error_of
 BUDGET = "crucible-budget"
 """Plugin name of `session.budget.Budget`."""
 
+STOPPING = "crucible-stopping"
+"""Plugin name of `session.stopping.Stopping`."""
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -50,6 +54,7 @@ class _Attempt:
     handle: Experiment | None = None
     outcomes: dict[str, str] = field(default_factory=dict)  # phase → outcome
     error: str | None = None
+    decided: str | None = None  # why no further trial is needed
     called: bool = False  # whether the test's function has returned or raised
 
 
@@ -77,7 +82,7 @@ class TrialHooks:
         self.flush = flush
         self.scope_capture = ScopeCapture(recording, capture)
         self._attempt: _Attempt | None = None
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, int], int] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -134,6 +139,11 @@ class TrialHooks:
         """The scope of the running trial; None between trials."""
         return None if self._attempt is None else self._attempt.opened
 
+    def note_decided(self, text: str) -> None:
+        """Note with the running trial why no further one is needed."""
+        if self._attempt is not None:
+            self._attempt.decided = text
+
     def handle(self) -> Experiment | None:
         """Return the handle of the running trial, and make it if needed; None between trials."""
         attempt = self._attempt
@@ -158,7 +168,8 @@ class TrialHooks:
         self.capture.close()
 
     def _begin(self, item: pytest.Item, identity: TrialIdentity) -> None:
-        number = self._counts[identity.test] = self._counts.get(identity.test, 0) + 1
+        attempted = identity.test, identity.trial
+        number = self._counts[attempted] = self._counts.get(attempted, 0) + 1
         scope = Scope(
             experiment=identity.definition.name,
             condition=identity.condition,
@@ -176,6 +187,7 @@ class TrialHooks:
         referee = CaseReferee(
             item,
             lambda: _refusal(item.config, identity),
+            lambda: _decided(item.config, identity) is not None,
             lambda failed: _is_enough(item, identity.definition, failed),
         )
         self._attempt = _Attempt(identity, opened, since, _clock.monotonic_ns(), referee)
@@ -193,6 +205,8 @@ class TrialHooks:
         metadata = {"outcome": outcome or trial_outcome(attempt.outcomes)}
         if attempt.error is not None:
             metadata["error"] = attempt.error
+        if attempt.decided is not None:
+            metadata[DECIDED] = attempt.decided
         duration = _clock.monotonic_ns() - attempt.began_ns
         record_into(attempt.opened, TRIAL_STOP, {"duration": duration}, metadata)
         self.capture.leave(attempt.opened)
@@ -212,7 +226,14 @@ def _refusal(config: pytest.Config, identity: TrialIdentity) -> str | None:
     """Return why no further case of a test may run; None if one may."""
     budget: Any = config.pluginmanager.getplugin(BUDGET)
     definition = identity.definition
-    return None if budget is None else budget.refusal(definition.name, definition.budget_usd)
+    spent = None if budget is None else budget.refusal(definition.name, definition.budget_usd)
+    return spent or _decided(config, identity)
+
+
+def _decided(config: pytest.Config, identity: TrialIdentity) -> str | None:
+    """Return why no further case of a test is needed; None if one is."""
+    stopping: Any = config.pluginmanager.getplugin(STOPPING)
+    return None if stopping is None else stopping.decided_in_loop(identity.definition.name)
 
 
 def _is_enough(item: pytest.Item, definition: Definition, failed: int) -> bool:

@@ -23,6 +23,7 @@ from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.matching import match
 from pytest_crucible.stats.metric_changes import (
     Question,
+    at_any_look,
     change_of,
     finite,
     floor_of,
@@ -32,6 +33,7 @@ from pytest_crucible.stats.metric_changes import (
 from pytest_crucible.stats.metric_samples import in_clusters, totals_of
 from pytest_crucible.stats.row_drafts import aligned
 from pytest_crucible.stats.samples import MEAN, QUANTILE, TYPICAL, Sample
+from pytest_crucible.stats.sequential import UNFIT_ARMS
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import INCONCLUSIVE, Verdict, verdict_of
 
@@ -46,7 +48,7 @@ class ArmPair:
         flipped: whether the claim is about the first arm.
         question: what the claim asks about the change.
         threshold: of the claim, on the scale of the change.
-        row: the row that asks the same: its metric and both conditions.
+        row: the row that asks the same, if there is one: its metric and both conditions.
         decision: what the claim adds to its family, if there is no such row.
     """
 
@@ -67,6 +69,10 @@ class ArmPair:
     def other(self) -> Sample:
         """The sample of the arm that it is compared with."""
         return self.second if self.flipped else self.first
+
+    def value(self, side: Sample) -> float:
+        """Return the metric of one arm."""
+        return side.quantile(0.5) if self.question.typical else point(side)
 
 
 def pair_of(
@@ -92,26 +98,52 @@ def pair_of(
     flipped = arms.index(condition) < arms.index(against)
     names = (condition, against) if flipped else (against, condition)
     before, after = (subjects[name] for name in names)
-    metric = after.catalog[expectation.metric]
+    matching = match(before.group, after.group)
+    metric, row = after.catalog[expectation.metric], after.catalog[row_of(expectation.metric)]
+    # As in comparisons, everything is about the cases that both conditions have.
     if any(side.sample is None for side in estimates):
         totals = _totals(before, after, expectation.metric)
         if isinstance(totals, str):
             return totals
         first, second = totals
+        same = row.statistic == MEAN and _proportional(
+            totals, aligned(before, after, row, matching)
+        )
     else:
-        # As in comparisons, everything is about the cases that both conditions have.
-        first, second = aligned(before, after, metric, match(before.group, after.group))
+        first, second = aligned(before, after, metric, matching)
+        same = metric.path == row.path
     if not first.n or not second.n:
         return "no case has it under both conditions"
     first, second = in_unit(first), in_unit(second)
-    asked = _question(expectation, first, second, typical=metric.statistic == TYPICAL)
+    typical = row.statistic == TYPICAL and first.kind == QUANTILE and first.q == 0.5
+    if typical:  # the row has a test for medians that is better than one for percentiles
+        first, second = replace(first, kind=MEAN), replace(second, kind=MEAN)
+    asked = _question(expectation, first, second, typical=typical)
     if isinstance(asked, str):
         return asked
     question, threshold = asked
-    row = row_of(expectation.metric)
-    kind = SUCCESS if row == "success_rate" else OTHER
-    decision = Decision(kind, floor_of(first, second, question))
-    return ArmPair(first, second, flipped, question, threshold, (row, *names), decision)
+    if (before.group.sequential or after.group.sequential) and not at_any_look(first, second):
+        return UNFIT_ARMS
+    same = (same or typical) and question.factor == 1.0 and not question.difference
+    asks = row.path if same else expectation.metric
+    kind = SUCCESS if row.path == "success_rate" else OTHER
+    decision = Decision(kind, floor_of(first, second, question, threshold))
+    return ArmPair(first, second, flipped, question, threshold, (asks, *names), decision)
+
+
+def _proportional(totals: tuple[Sample, Sample], means: tuple[Sample, Sample]) -> bool:
+    """Whether totals per case are those of the means per trial times one number.
+
+    Then the ratio of both arms is the same, and so is its interval: each case had equally many
+    trials.
+    """
+    pairs = [(sums.by_case(), each.by_case()) for sums, each in zip(totals, means, strict=True)]
+    if any(sums.keys() != each.keys() for sums, each in pairs):
+        return False
+    sums, each = (
+        np.array([side[kind][case] for side in pairs for case in side[0]]) for kind in (0, 1)
+    )
+    return bool(each.any() and np.allclose(sums * each.sum(), each * sums.sum(), rtol=1e-9, atol=0))
 
 
 def _question(
@@ -136,9 +168,9 @@ def judge_arm_claim(
     bound = expectation.bound
     draft = replace(
         draft,
-        observed=point(pair.own),
-        against=point(pair.other),
-        bound=bound.factor * point(pair.other) + bound.offset,
+        observed=pair.value(pair.own),
+        against=pair.value(pair.other),
+        bound=bound.factor * pair.value(pair.other) + bound.offset,
         level=levels.primary.of(pair.decision.kind),
         decisions=levels.primary.count(pair.decision.kind),
     )

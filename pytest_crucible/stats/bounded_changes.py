@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from functools import cache
-
 import numpy as np
 
 from pytest_crucible.stats import gaffke, melded
@@ -26,8 +23,6 @@ END_WEIGHT = 0.5
 A half is the analogue of the mid-p-value (Lancaster 1961): comparisons have a margin between "no
 change" and "regressed", which keeps false alarms far below the level.
 """
-_NODES = 200
-"""Of the integral of a floor: four digits up to 1,000 values, and far below any level beyond."""
 Ends = tuple[float, float]
 
 
@@ -50,12 +45,8 @@ def paired_bounded(
         clusters: cluster of every case, shape ``(n,)``; None if cases are independent.
         factor: the change is candidate − ``factor`` × baseline.
     """
-    low, high = ends
     values = differences(factor * base, cand)
-    reach = sorted(
-        (low - factor * low, low - factor * high, high - factor * low, high - factor * high)
-    )
-    least, most = reach[0], reach[-1]
+    least, most = reach(ends, factor)
     sizes: Floats | None = None
     if clusters is not None:
         counts = np.bincount(clusters)
@@ -82,7 +73,14 @@ def paired_bounded(
         (base.size,),
         alike=values.size if same else None,
     )
-    return within(guarded(change, values.size, alpha, high - low), least, most)
+    return within(guarded(change, values.size, alpha, ends[1] - ends[0]), least, most)
+
+
+def reach(ends: Ends, factor: float) -> Ends:
+    """Return the smallest and largest possible candidate − ``factor`` × baseline."""
+    low, high = ends
+    corners = low - factor * low, low - factor * high, high - factor * low, high - factor * high
+    return min(corners), max(corners)
 
 
 def unpaired_bounded(
@@ -136,41 +134,43 @@ def unpaired_bounded(
 # --- what the sizes alone allow ---------------------------------------------------------------
 
 
-def paired_bounded_floor(n: int, factor: float = 1.0) -> float:
-    """Return the smallest one-sided p of `paired_bounded`: all ``n`` go from one end to the other.
+def paired_bounded_floor(
+    n: int, sizes: Floats | None, ends: Ends, factor: float = 1.0, at: float = 0.0
+) -> float:
+    """Return the smallest one-sided p of `paired_bounded`: all pairs change as far as they can.
 
     Args:
-        n: number of pairs, or of clusters of pairs.
-        factor: as above; the ends are 0 and 1.
+        n: number of pairs; of clusters, if there are clusters.
+        sizes: number of pairs in each cluster; None without clusters.
+        ends: as there.
+        factor: as there.
+        at: the change that is tested.
     """
-    from scipy.special import betainc
+    least, most = reach(ends, factor)
+    return min(
+        gaffke.p_below(np.full(n, least), sizes, at, most, END_WEIGHT),
+        gaffke.p_above(np.full(n, most), sizes, at, least, END_WEIGHT),
+    )
 
-    return float(betainc(n, END_WEIGHT, max(0.0, min(factor, 1.0) / (1 + factor))))
 
+def unpaired_bounded_floor(
+    sizes: tuple[Floats, Floats], ends: Ends, factor: float = 1.0, at: float = 0.0
+) -> float:
+    """Return the smallest one-sided p of `unpaired_bounded`: both sides lie at opposite ends.
 
-def unpaired_bounded_floor(n: int, m: int, factor: float = 1.0) -> float:
-    """Return the smallest one-sided p of `unpaired_bounded`, for sides of ``n`` and ``m``.
-
-    All of one side lie at one end, all of the other at the other: P(C ≤ factor · B) for C ~
-    Beta(m, w) and B ~ Beta(w, n), or the other way round.
+    Args:
+        sizes: number of values in each independent unit, of both sides.
+        ends: as there.
+        factor: as there; below 0 there is no test, so no p below 1.
+        at: the change that is tested.
     """
-    return min(_beyond(n, m, factor), _beyond(m, n, 1 / factor)) if factor > 0 else 0.0
-
-
-def _beyond(n: int, m: int, factor: float) -> float:
-    """Return P(Beta(m, w) ≤ factor · Beta(w, n)), for w = `END_WEIGHT`."""
-    from scipy.special import betainc, betaln
-
-    # With B = sin², its density is smooth for w = ½, too.
-    nodes, weights = _legendre()
-    angle = math.pi / 4 * (nodes + 1)
-    shape = (2 * END_WEIGHT - 1) * np.log(np.sin(angle)) + (2 * n - 1) * np.log(np.cos(angle))
-    density = 2 * np.exp(shape - betaln(END_WEIGHT, n))
-    lower = betainc(m, END_WEIGHT, np.minimum(1.0, factor * np.sin(angle) ** 2))
-    return min(1.0, float(math.pi / 4 * (weights * density * lower).sum()))
-
-
-@cache
-def _legendre() -> tuple[Floats, Floats]:
-    """Return the nodes and weights of Gauss and Legendre: working them out takes 10 ms."""
-    return np.polynomial.legendre.leggauss(_NODES)
+    if factor < 0:
+        return 1.0
+    low, high = (
+        [melded.Side.of_values(np.full(each.size, end), each, ends) for each in sizes]
+        for end in ends
+    )
+    return min(
+        melded.p_below(high[0], low[1], at, factor, END_WEIGHT),
+        melded.p_above(low[0], high[1], at, factor, END_WEIGHT),
+    )

@@ -25,6 +25,7 @@ from pytest_crucible.stats.samples import (
     Sample,
     refuse_unusable,
 )
+from pytest_crucible.stats.sequential import METHOD, bounds_at_any_look
 
 FEWEST_BELOW = 10
 """Fewest values of at least 0 that give their mean a lower bound."""
@@ -72,6 +73,8 @@ def bounds_of(sample: Sample, below: float, above: float) -> Bounds:
         NoIntervalError: there is no bound on either side, with the reason.
     """
     refuse_unusable(sample)
+    if sample.began is not None:
+        return _at_any_look(sample, below, above)
     if sample.kind == FORMULA:
         found = _formula(sample, below, above)
     elif sample.kind == QUANTILE:
@@ -83,6 +86,21 @@ def bounds_of(sample: Sample, below: float, above: float) -> Bounds:
         raise NoIntervalError(found.why_no_high or found.why_no_low or "no bound on either side")
     clustered = sample.clusters() is not None
     return replace(found, method=found.method + _CLUSTERED[sample.belongs is not None] * clustered)
+
+
+def _at_any_look(sample: Sample, below: float, above: float) -> Bounds:
+    low, high = bounds_at_any_look(sample, below, above)
+    short = None
+    if sample.kind == QUANTILE:
+        short = f"too few for p{sample.q * 100:g} at any look: {sample.n}"
+    return Bounds(
+        low * sample.factor,
+        high * sample.factor,
+        METHOD,
+        None if math.isfinite(low) else short,
+        None if math.isfinite(high) else short,
+        SCORE if sample.assumed else None,
+    )
 
 
 _CLUSTERED = {True: ", cases clustered", False: ", trials clustered by case"}
@@ -115,7 +133,8 @@ def _too_few(name: str, sample: Sample, level: float, beyond: float) -> str:
     needed = math.ceil(math.log(level) / math.log(1 - beyond))
     if sample.clusters() is None:
         return f"too few for {name}: {sample.n} of {needed}"
-    return f"too few independent values for {name}: {sample.n} in {sample.units} of {needed}"
+    related = f"{sample.n} values in {sample.units} cases or clusters"
+    return f"too few for {name}: {related}, {needed} independent ones needed"
 
 
 # --- means ------------------------------------------------------------------------------------

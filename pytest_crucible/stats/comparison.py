@@ -6,13 +6,11 @@ but smaller than the margin is no regression, nor is a change that looks large b
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from pytest_crucible.metrics.catalog import HIGHER
 from pytest_crucible.stats.change import RATIO, Change, unseen_share
 from pytest_crucible.stats.comparison_options import MARGIN
-from pytest_crucible.stats.distributions import normal_isf, student_isf
 
 REGRESSED, IMPROVED = "REGRESSED", "IMPROVED"
 EQUIVALENT, INCONCLUSIVE = "EQUIVALENT", "INCONCLUSIVE"
@@ -28,6 +26,24 @@ TOO_FEW, LACKING = "too few", "lacking"
 
 POWER = 0.8
 """How often the minimal detectable effect of a row is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """How many cases find a change of twice the margin, for the worse.
+
+    The change is named: for the change that was seen, no number could be promised.
+
+    Attributes:
+        effect: the change, on the scale of the row's.
+        cases: pairs, or cases per side; None if it takes so many more that these do not tell.
+        low, high: range of the number, as what varies is itself only estimated (80 %).
+    """
+
+    effect: float
+    cases: int | None = None
+    low: int | None = None
+    high: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +69,9 @@ class Comparison:
             `DIFFERENT` (the same without a direction), `UNSEEN` (no difference seen), `TOO_FEW` (no
             interval), `LACKING` (data are missing). None for other verdicts.
         mde: the minimal detectable effect, on the scale of ``change``: a change for the worse that
-            would have been found in 80 % of runs. None without an interval.
+            would have been found in 80 % of runs. None if nothing tells how much the metric varies.
+        regresses_at: of success rates, the rate up to which the candidate would be REGRESSED.
+        needs: of INCONCLUSIVE rows that decide, the cases that find twice the margin.
         primary: whether the row decides, or is only shown.
         level: confidence level of the interval; 0.95 if nothing else is decided with it.
         decisions: how many decisions share the false alarms with this one.
@@ -80,6 +98,8 @@ class Comparison:
     reason: str | None = None
     open: str | None = None
     mde: float | None = None
+    regresses_at: float | None = None
+    needs: Needs | None = None
     primary: bool = True
     level: float = 0.95
     decisions: int = 1
@@ -137,23 +157,3 @@ def margin_size(row: Comparison) -> float:
     if row.width is not None:
         return row.margin * row.width
     return row.margin * abs(row.baseline or 0.0)
-
-
-def minimal_effect(row: Comparison, change: Change, alpha: float) -> float:
-    """Return the change for the worse that would be found in `POWER` of runs like this one.
-
-    δ + (t_{1−α/2} + t_power) · standard error, on logarithms for ratios.
-    """
-    if math.isfinite(change.df):
-        quantiles = student_isf(alpha / 2, change.df) + student_isf(1 - POWER, change.df)
-    else:
-        quantiles = normal_isf(alpha / 2) + normal_isf(1 - POWER)
-    more = quantiles * change.error
-    worse_is_less = row.better == HIGHER
-    if change.scale == RATIO:
-        ratio = (1 + row.margin) * math.exp(min(700.0, more))
-        return 1 / ratio if worse_is_less else ratio
-    size = margin_size(row) + more
-    if row.width is not None:
-        size = min(size, row.width)
-    return -size if worse_is_less else size

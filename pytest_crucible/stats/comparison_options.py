@@ -21,7 +21,7 @@ class Options:
 
     Attributes:
         margin: the largest change that does not matter: relative to the baseline; for rates the
-            difference itself.
+            difference itself. None: nobody has set one; `MARGIN`.
         margins: margins of single metrics, by path, or by name for all statistics of a number: in
             place of `Metric.margin`, so in the unit of the metric if its range has two ends.
         better: overrides the direction of metrics, keyed like ``margins``: lower or higher.
@@ -30,7 +30,7 @@ class Options:
         every: whether all metrics decide.
     """
 
-    margin: float = MARGIN
+    margin: float | None = None
     margins: Mapping[str, float] | None = None
     better: Mapping[str, str] | None = None
     primary: tuple[str, ...] = ()
@@ -43,7 +43,9 @@ class Options:
         """
         own = _setting_of(metric.path, self.margins)
         own = metric.margin if own is None else own
-        return (self.margin, False) if own is None else (own, bounded(metric.range))
+        if own is not None:
+            return own, bounded(metric.range)
+        return MARGIN if self.margin is None else self.margin, False
 
     def decides(self, path: str) -> bool:
         """Whether the row of a metric decides; the others are shown."""

@@ -14,9 +14,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pytest_crucible.metrics.trials import MISSING
+from pytest_crucible.stats import gaffke
 from pytest_crucible.stats.arm_claims import ArmPair, judge_arm_claim, pair_of
-from pytest_crucible.stats.bounds import bounds_of
+from pytest_crucible.stats.bounds import FEWEST_ABOVE, FEWEST_BELOW, bounds_of, independent
+from pytest_crucible.stats.claim_needs import claim_needs
 from pytest_crucible.stats.estimates import Estimate
 from pytest_crucible.stats.expression import Expectation
 from pytest_crucible.stats.family import CLAIM, Decision
@@ -24,7 +28,8 @@ from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.metric_samples import numbers_behind
 from pytest_crucible.stats.ranges import outside_range
-from pytest_crucible.stats.samples import QUANTILE, Sample, trials_without
+from pytest_crucible.stats.samples import FORMULA, QUANTILE, Sample, trials_without
+from pytest_crucible.stats.sequential import UNFIT
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import (
     ALPHA,
@@ -147,7 +152,9 @@ def _claim(expectation: Expectation, condition: str, subjects: Mapping[str, Subj
         return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=doubt))
     assert estimate.value is not None
     if base is None:
-        return _claim_on_number(expectation, replace(draft, bound=bound.offset), estimate)
+        draft = replace(draft, bound=bound.offset)
+        sequential = subject.group.sequential
+        return _claim_on_number(expectation, draft, estimate, sequential=sequential)
     assert base.value is not None
     draft = replace(draft, bound=bound.factor * base.value + bound.offset)
     arms = pair_of(expectation, condition, subjects, (base, estimate))
@@ -202,7 +209,9 @@ def _doubt(
 # --- against a number -------------------------------------------------------------------------
 
 
-def _claim_on_number(expectation: Expectation, draft: Verdict, estimate: Estimate) -> Claim:
+def _claim_on_number(
+    expectation: Expectation, draft: Verdict, estimate: Estimate, *, sequential: bool
+) -> Claim:
     assert estimate.value is not None
     assert draft.bound is not None
     if estimate.sample is None and not estimate.exact:
@@ -211,18 +220,35 @@ def _claim_on_number(expectation: Expectation, draft: Verdict, estimate: Estimat
         holds = expectation.holds(estimate.value, draft.bound)
         verdict = CONFIRMED if holds else REJECTED
         return Claim(expectation, replace(draft, verdict=verdict, basis="a fact about this run"))
+    if sequential and estimate.sample.began is None:
+        return Claim(expectation, replace(draft, verdict=INCONCLUSIVE, reason=UNFIT))
     floor = _floor(estimate.sample, expectation, draft.bound)
     return Claim(expectation, draft, estimate.sample, Decision(CLAIM, floor))
 
 
 def _floor(sample: Sample, expectation: Expectation, bound: float) -> float:
-    """Return the smallest p with which so many observations can reject the claim."""
-    low, high = sample.ends
-    if low is None or high is None or sample.kind == QUANTILE:
-        return 4.0 ** -min(sample.units, 500)
-    # All values lie at the wrong end.
-    distance = (bound - low if expectation.wants_more else high - bound) / (high - low)
-    return float((1 - min(1.0, max(0.0, distance))) ** sample.units)
+    """Return the smallest p with which so many observations can reject the claim.
+
+    That is the p of values that all lie as far on the wrong side as values can. 0 where nothing
+    limits how far that is; 1 where there is no bound that could reject.
+    """
+    if sample.began is not None:
+        return 0.0  # more may come: it takes its part from the beginning
+    wrong, right = sample.ends if expectation.wants_more else reversed(sample.ends)
+    if sample.kind == QUANTILE:
+        beyond = sample.q if expectation.wants_more else 1 - sample.q
+        return float(beyond**sample.n)
+    if sample.kind == FORMULA:
+        return 1.0 if sample.counting < 2 else 0.0
+    if wrong is None and right is None:
+        return 1.0 if sample.n < 2 else 0.0
+    values, sizes = independent(sample)
+    if wrong is None or right is None:
+        fewest = FEWEST_ABOVE if right is None else FEWEST_BELOW
+        return 1.0 if values.size < fewest else 0.0
+    far = np.full(values.size, wrong)
+    tail = gaffke.p_below if expectation.wants_more else gaffke.p_above
+    return tail(far, sizes, bound / sample.factor, right)
 
 
 def _against_number(
@@ -247,6 +273,8 @@ def _against_number(
         return judged
     if draft.observed == draft.bound:
         return replace(judged, reason="it lies on the threshold: no number of cases settles that")
-    return replace(
-        judged, reason=bounds.why_no_low if expectation.wants_more else bounds.why_no_high
-    )
+    why = bounds.why_no_low if expectation.wants_more else bounds.why_no_high
+    if why:
+        return replace(judged, reason=why)
+    more = expectation.wants_more
+    return replace(judged, needs=claim_needs(sample, draft.bound, level, wants_more=more))

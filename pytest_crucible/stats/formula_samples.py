@@ -113,9 +113,9 @@ def formula_bounds(sample: Sample, below: float, above: float) -> Interval:
     """
     low, high = sample.limits
     if low is not None and high is not None:
-        share, size = effective_share(sample, 2 * below)
+        share, size = effective_share(sample, 2 * below, 0.0)
         lower = clopper_pearson(share * size, size, 2 * below)[0]
-        share, size = effective_share(sample, 2 * above)
+        share, size = effective_share(sample, 2 * above, 1.0)
         upper = clopper_pearson(share * size, size, 2 * above)[1]
         return low + lower * (high - low), low + upper * (high - low)
     variance = _variance(sample)
@@ -143,10 +143,15 @@ def counting(sample: Sample) -> int:
     return min(sample.counting, sample.units)
 
 
-def effective_share(sample: Sample, alpha: float) -> tuple[float, float]:
+def effective_share(sample: Sample, alpha: float, end: float | None = None) -> tuple[float, float]:
     """Return where a value lies in its range of two ends, as a share, and its effective size.
 
     At an end nothing varies, and the cases whose numbers are not all 0 count as one each.
+
+    Args:
+        sample: pseudo-values, one per case.
+        alpha: error of both sides together.
+        end: the end of the bound that it is for, as a share; None: of both, so the farther one.
 
     Raises:
         NoIntervalError: the value is not in its range, or only one case counts.
@@ -163,7 +168,30 @@ def effective_share(sample: Sample, alpha: float) -> tuple[float, float]:
     spread = share * (1 - share)
     if spread < 1e-9 or variance < 1e-15:
         return share, float(counting(sample))
-    return share, spread / variance * few**2
+    size = min(spread / variance, _size_with_one_more(sample, share, end))
+    return share, size * few**2
+
+
+def _size_with_one_more(sample: Sample, share: float, end: float | None) -> float:
+    """Return the effective size as if one more case lay at the end, as Gaffke's bound has one.
+
+    Without it, a few small errors look like a proof that there are no large ones: of a word error
+    rate of 2 %, most of it in sentences that are wrong altogether, 86 % of the 95 % intervals held
+    the truth with 50 sentences.
+    """
+    low, high = sample.limits
+    assert low is not None
+    assert high is not None
+    if end is None:
+        end = 0.0 if share >= 0.5 else 1.0
+    # Cases whose numbers are all 0 have no weight, so that the others have more.
+    one = share + sample.n / sample.counting * (end - share)
+    values = np.append((sample.values - low) / (high - low), one)
+    clusters = sample.clusters()
+    if clusters is not None:
+        clusters = np.append(clusters, clusters.max() + 1)
+    variance, mean = variance_of_mean(values, clusters)[0], float(values.mean())
+    return mean * (1 - mean) / variance if 0 < mean < 1 else float(sample.n)
 
 
 def formula_change(

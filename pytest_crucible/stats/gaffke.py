@@ -7,7 +7,8 @@ its level for every distribution that was tried (Learned-Miller and Thomas 2020)
 holds is conjectured, not proven.
 
 Weights are ratios of exponential variables, so that all comes down to the sign of a weighted sum of
-gamma variables: exact where it has two terms (beta), else by a saddlepoint (Lugannani and Rice
+gamma variables: exact where it has two terms (beta) or three (a mean over a beta: paired shares,
+for which a saddlepoint is off by up to a tenth of p), else by a saddlepoint (Lugannani and Rice
 1980, in the form of Barndorff-Nielsen 1986). Values have the shape ``(n,)``; ``sizes`` of the same
 shape says how many values each of them is the mean of (None: one), so that clusters weigh as much
 as they have values, and the end as much as the cluster of an average value, Σ size² / Σ size. With
@@ -18,6 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,9 +88,12 @@ def _lower(
     if most <= low:
         return low
     mean = float(np.average(values, weights=sizes))
+    sums = _weighted(values, sizes, low, end_weight)
+    if sums.scales is None and sums.points.size == 2:
+        return _two_points_bound(sums, level)
 
     def excess(at: float) -> float:
-        return float(tails(values, sizes, np.array([at]), low, end_weight)[0]) - level
+        return float(sums.tails(np.array([at]))[0]) - level
 
     # The mean itself is no bound at levels below a half.
     upper = mean if excess(mean) > 0 else most
@@ -95,7 +101,9 @@ def _lower(
 
 
 def root(function: Callable[[float], float], low: float, high: float, at_low: float) -> float:
-    """Return where an increasing function crosses 0, from below, by bisection and regula falsi.
+    """Return where an increasing function crosses 0, from below (Chandrupatla 1997).
+
+    Inverse quadratic interpolation where it is safe, else bisection.
 
     Args:
         function: increasing between ``low`` and ``high``, where it is above 0.
@@ -106,19 +114,33 @@ def root(function: Callable[[float], float], low: float, high: float, at_low: fl
     if f_high <= 0:
         return high
     tiny = 1e-12 * max(abs(low), abs(high), high - low)
-    for step in range(_STEPS):
+    share = 0.5
+    for _ in range(_STEPS):
         if high - low <= tiny:
             break
-        middle = (low + high) / 2
-        if step % 3 and f_high > f_low:
-            middle = low - f_low * (high - low) / (f_high - f_low)
-            middle = min(max(middle, low + tiny / 4), high - tiny / 4)
-        value = function(middle)
+        at = low + share * (high - low)
+        value = function(at)
+        # The end that is given up is the third point of the interpolation.
         if value > 0:
-            high, f_high = middle, value
+            old, f_old, high, f_high = high, f_high, at, value
         else:
-            low, f_low = middle, value
+            old, f_old, low, f_low = low, f_low, at, value
+        share = _share(low, f_low, high, f_high, old, f_old)
+        edge = min(0.5, tiny / 4 / max(high - low, tiny))
+        share = min(max(share, edge), 1 - edge)
     return low
+
+
+def _share(low: float, f_low: float, high: float, f_high: float, old: float, f_old: float) -> float:
+    """Return where to look next, as a share of the way from ``low`` to ``high``."""
+    newest_is_high = old >= high
+    a, fa, b, fb = (high, f_high, low, f_low) if newest_is_high else (low, f_low, high, f_high)
+    xi, phi = (a - b) / (old - b), (fa - fb) / (f_old - fb)
+    if not (phi**2 < xi and (1 - phi) ** 2 < 1 - xi) or f_old == fa:
+        return 0.5
+    step = fa / (fb - fa) * f_old / (fb - f_old)
+    step += (old - a) / (b - a) * fa / (f_old - fa) * fb / (f_old - fb)
+    return 1 - step if newest_is_high else step
 
 
 def tails(
@@ -136,31 +158,52 @@ def tails(
     Returns:
         Probabilities, shape ``(k,)``.
     """
-    if sizes is None:
-        distinct, shapes = _distinct(values)
-        scale, end_scale = np.ones(distinct.size), 1.0
-    else:
-        distinct, shapes = values, np.ones(values.size)
+    return _weighted(values, sizes, end, end_weight).tails(at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighted:
+    """A mean with random weights: Σ scale · G · point / Σ scale · G, with gamma variables G.
+
+    Attributes:
+        points: the values and the end, distinct where ``scales`` is None.
+        weights: shapes of their gamma variables.
+        scales: of their gamma variables; None if all are 1.
+    """
+
+    points: Floats
+    weights: Floats
+    scales: Floats | None
+
+    def tails(self, at: Floats) -> Floats:
+        """Return P(mean ≤ ``at``), shape ``(k,)``."""
+        if self.scales is None and self.points.size == 2:
+            return _two_points(self.points, self.weights, at)
+        if self.scales is None and self.points.size == 3:
+            return _three_points(self.points, self.weights, at)
+        found = np.empty(at.size)
+        rows = max(1, 2_000_000 // self.points.size)
+        for start in range(0, at.size, rows):
+            part = slice(start, start + rows)
+            terms = self.points - at[part, None]
+            terms = terms if self.scales is None else self.scales * terms
+            found[part] = _positive_part(terms, self.weights)
+        return found
+
+
+def _weighted(values: Floats, sizes: Floats | None, end: float, end_weight: float) -> _Weighted:
+    if sizes is not None and float(np.ptp(sizes)) > 0.0:
+        # The end weighs as much as the cluster of a random value (Σs²/Σs). As much as an average
+        # cluster is too little where sizes differ: two clusters of 50 values and ten of one erred
+        # in 23 % of simulated runs instead of 5 %. As much as the largest is more than is needed.
         end_scale = float((sizes**2).sum() / sizes.sum())
-        scale = sizes
-        if float(np.ptp(sizes)) == 0.0:
-            distinct, shapes = _distinct(values)
-            scale, end_scale = np.ones(distinct.size), 1.0
-    same = distinct == end
-    if same.any() and end_scale == 1.0:
-        shapes = shapes + np.where(same, end_weight, 0.0)
-        points, weights, scales = distinct, shapes, scale
-    else:
-        points = np.append(distinct, end)
-        weights, scales = np.append(shapes, end_weight), np.append(scale, end_scale)
-    if points.size == 2 and end_scale == 1.0:
-        return _two_points(points, weights, at)
-    found = np.empty(at.size)
-    rows = max(1, 2_000_000 // points.size)
-    for start in range(0, at.size, rows):
-        part = slice(start, start + rows)
-        found[part] = _positive_part(scales * (points - at[part, None]), weights)
-    return found
+        weights = np.append(np.ones(values.size), end_weight)
+        return _Weighted(np.append(values, end), weights, np.append(sizes, end_scale))
+    points, weights = _distinct(values)
+    same = points == end
+    if same.any():
+        return _Weighted(points, weights + np.where(same, end_weight, 0.0), None)
+    return _Weighted(np.append(points, end), np.append(weights, end_weight), None)
 
 
 def _distinct(values: Floats) -> tuple[Floats, Floats]:
@@ -175,6 +218,15 @@ def _distinct(values: Floats) -> tuple[Floats, Floats]:
     return means, weights
 
 
+def _two_points_bound(sums: _Weighted, level: float) -> float:
+    """Return where the probability is ``level``: a quantile of a beta distribution."""
+    from scipy.special import betaincinv
+
+    first, second = (0, 1) if sums.points[0] < sums.points[1] else (1, 0)
+    share = float(betaincinv(sums.weights[second], sums.weights[first], level))
+    return float(sums.points[first] + share * (sums.points[second] - sums.points[first]))
+
+
 def _two_points(points: Floats, weights: Floats, at: Floats) -> Floats:
     """Return the exact probabilities if there are two values: a beta distribution."""
     from scipy.special import betainc
@@ -183,6 +235,41 @@ def _two_points(points: Floats, weights: Floats, at: Floats) -> Floats:
     low, high = points[first], points[second]
     share = np.clip((at - low) / (high - low), 0.0, 1.0)
     return np.asarray(betainc(weights[second], weights[first], share), dtype=np.float64)
+
+
+@lru_cache(maxsize=1)
+def quadrature() -> tuple[Floats, Floats]:
+    """Return 40 quantiles and weights for a mean over a distribution: dense in its tails."""
+    from scipy.special import roots_legendre
+
+    roots, weights = roots_legendre(40)
+    return (0.5 + roots / 2) ** 2 * (2 - roots), weights * 0.75 * (1 - roots**2)
+
+
+def _three_points(points: Floats, weights: Floats, at: Floats) -> Floats:
+    """Return the probabilities if there are three values.
+
+    The outer value on one side of the threshold has a share of the weight with a beta distribution;
+    how the others share the rest has another one, which is independent of it.
+    """
+    from scipy.special import betainc, betaincinv
+
+    order = np.argsort(points)
+    quantiles, shares = quadrature()
+    (a, b, c), (w_a, w_b, w_c) = points[order].tolist(), weights[order].tolist()
+    below = at <= b
+    of_c = b + (c - b) * betaincinv(w_c, w_b, quantiles)  # means of the upper two
+    of_a = b - (b - a) * betaincinv(w_a, w_b, quantiles)  # means of the lower two
+    far = np.where(below[:, None], of_c - at[:, None], at[:, None] - of_a)
+    near = np.where(below, at - a, c - at)[:, None]
+    near, far = np.maximum(near, 0.0), np.maximum(far, 0.0)
+    share = np.where(near > 0, far / np.where(near > 0, near + far, 1.0), 1.0)
+    # Below the middle value its outer one needs at least this share, above it at most.
+    first = np.where(below, w_a, w_c)[:, None]
+    rest = np.where(below, w_b + w_c, w_a + w_b)[:, None]
+    found = betainc(first, rest, share)
+    found = np.where(below[:, None], 1.0 - found, found) @ shares
+    return np.asarray(np.where(at < a, 0.0, np.where(at >= c, 1.0, found)), dtype=np.float64)
 
 
 def _positive_part(terms: Floats, weights: Floats) -> Floats:

@@ -10,10 +10,10 @@ from pytest_crucible.stats.comparison import (
     LACKING,
     TOO_FEW,
     Comparison,
-    minimal_effect,
     with_verdict,
 )
 from pytest_crucible.stats.comparison_options import Options
+from pytest_crucible.stats.detectable import Measured, detectable, found_rate, needs
 from pytest_crucible.stats.family import SIDE, Decision, Levels, levels_of
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.matching import Matching
@@ -85,8 +85,11 @@ def _judge(draft: Draft, levels: RowLevels) -> Comparison:
         method=change.method,
         alike=change.alike,
     )
-    if change.alike is None:  # else nothing tells how much it varies
-        row = replace(row, mde=minimal_effect(row, change, alpha))
+    measured = Measured(row, draft.samples, draft.question, change, alpha)
+    row = replace(row, mde=detectable(measured), regresses_at=found_rate(measured))
     if draft.lacking:
         return replace(row, verdict=INCONCLUSIVE, reason=draft.lacking, open=LACKING)
-    return with_verdict(row, change, alpha)
+    row = with_verdict(row, change, alpha)
+    if row.verdict == INCONCLUSIVE and row.primary:
+        row = replace(row, needs=needs(measured))
+    return row

@@ -45,6 +45,7 @@ from pytest_crucible.stats.samples import (
     Sample,
     refuse_unusable,
 )
+from pytest_crucible.stats.sequential import paired_at_any_look
 
 
 def centre(sample: Sample, metric: Metric) -> float | None:
@@ -103,14 +104,14 @@ def change_of(before: Sample, after: Sample, alpha: float, question: Question = 
     refuse_unusable(before, after)
     factor = question.factor
     if before.kind == FORMULA:
-        return formula_change(before, after, alpha, _pairs(before, after), factor)
+        return formula_change(before, after, alpha, pairs_of(before, after), factor)
     ends = _bounded(before, after)
     if ends:
         return _bounded_change(before, after, alpha, ends, factor)
     if before.kind == QUANTILE:
         if min(before.values.min(), after.values.min()) <= 0:
             raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
-        paired = _pairs(before, after) is not None
+        paired = pairs_of(before, after) is not None
         return quantile_ratio(before, after, before.q, alpha, paired=paired)
     if _typical(before, after, question) and not question.difference:
         return _typical_change(before, after, alpha)
@@ -125,7 +126,7 @@ def _typical(before: Sample, after: Sample, question: Question) -> bool:
 def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:
     if min(before.values.min(), after.values.min()) <= 0:
         raise NoIntervalError("a typical change is a ratio: needs values above 0")
-    pairs = _pairs(before, after, logs=True)
+    pairs = pairs_of(before, after, logs=True)
     if pairs:
         return paired_log_ratio(pairs[0], pairs[1], alpha, pairs[2])
     (old, old_clusters), (new, new_clusters) = (
@@ -137,7 +138,7 @@ def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:
 def _mean_change(before: Sample, after: Sample, alpha: float, question: Question) -> Change:
     """Return the change of a mean: users pay the mean, outliers included, so no ranks."""
     as_ratio = ratio_scale(before, after, question)
-    pairs = _pairs(before, after)
+    pairs = pairs_of(before, after)
     if pairs:
         if as_ratio:
             return paired_mean_ratio(pairs[0], pairs[1], alpha, pairs[2])
@@ -162,7 +163,12 @@ def _bounded(before: Sample, after: Sample) -> tuple[float, float] | None:
 def _bounded_change(
     before: Sample, after: Sample, alpha: float, ends: tuple[float, float], factor: float
 ) -> Change:
-    pairs = _pairs(before, after)
+    pairs = pairs_of(before, after)
+    if at_any_look(before, after):
+        if not pairs:
+            raise NoIntervalError("arms are judged at any look only in pairs: no case is in both")
+        began = _pairs_began(before, after)
+        return paired_at_any_look(pairs[0], pairs[1], began, pairs[2], alpha, ends, factor)
     if pairs:
         return paired_bounded(pairs[0], pairs[1], alpha, ends, pairs[2], factor)
     sides = [Side.of_values(*independent(side), ends) for side in (before, after)]
@@ -170,13 +176,26 @@ def _bounded_change(
     return unpaired_bounded(sides[0], sides[1], alpha, sizes, min(sizes), factor)
 
 
+def at_any_look(before: Sample, after: Sample) -> bool:
+    """Whether the change of these samples is judged at any look (`sequential`)."""
+    asked = before.began is not None or after.began is not None
+    return asked and _bounded(before, after) is not None
+
+
 # --- what the sizes alone allow ---------------------------------------------------------------
 
 
-def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
+def floor_of(
+    before: Sample, after: Sample, question: Question = ROW, at: float | None = None
+) -> float:
     """Return the smallest one-sided p that the number of observations allows; 1 if none.
 
     A test that cannot reach its level spends none of it (Tarone 1990).
+
+    Args:
+        before, after: the observations of baseline and candidate.
+        question: what is asked.
+        at: the change that is tested; None: no change. It only counts for bounded values.
     """
     if not before.n or not after.n:
         return 1.0
@@ -184,22 +203,46 @@ def floor_of(before: Sample, after: Sample, question: Question = ROW) -> float:
         refuse_unusable(before, after)
     except NoIntervalError:
         return 1.0
-    pairs = _pairs(before, after)
+    pairs = pairs_of(before, after)
     n, m = before.units, after.units
     if pairs:
         n = m = units(pairs[0].size, pairs[2])
     if before.kind == FORMULA:
         n, m = counting(before), counting(after)
         return paired_floor(min(n, m)) if pairs else unpaired_floor(n, m)
-    if _bounded(before, after):
-        if pairs:
-            return paired_bounded_floor(n, question.factor)
-        return unpaired_bounded_floor(n, m, question.factor)
+    if at_any_look(before, after):
+        return 0.0  # more cases may come: it takes its part from the beginning
+    ends = _bounded(before, after)
+    if ends:
+        return _bounded_floor(before, after, pairs, ends, question.factor, at or 0.0)
     if before.kind == QUANTILE:
         reachable = min(before.q, 1 - before.q) ** min(before.n, after.n)
         wide = max(before.q, 1 - before.q) ** min(before.n, after.n)
         return max(FLOOR, reachable, wide)
     return paired_floor(n) if pairs else unpaired_floor(n, m)
+
+
+def _bounded_floor(
+    before: Sample,
+    after: Sample,
+    pairs: Pairs | None,
+    ends: tuple[float, float],
+    factor: float,
+    at: float,
+) -> float:
+    if pairs is None:
+        old, new = (_ones(*independent(side)) for side in (before, after))
+        return unpaired_bounded_floor((old, new), ends, factor, at)
+    first, _, clusters = pairs
+    if clusters is None:
+        return paired_bounded_floor(first.size, None, ends, factor, at)
+    counts = np.bincount(clusters)
+    sizes = counts[counts > 0].astype(np.float64)
+    return paired_bounded_floor(sizes.size, sizes, ends, factor, at)
+
+
+def _ones(values: Floats, sizes: Floats | None) -> Floats:
+    return np.ones(values.size) if sizes is None else sizes
 
 
 # --- pairs ------------------------------------------------------------------------------------
@@ -220,7 +263,7 @@ def _independent(sample: Sample, logs: bool = False) -> tuple[Floats, Ints | Non
 Pairs = tuple[Floats, Floats, Ints | None]
 
 
-def _pairs(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
+def pairs_of(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
     """Return the case means of both sides, in the order of the matched cases, and their clusters.
 
     None if less than two cases match.
@@ -237,6 +280,19 @@ def _pairs(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
     if np.count_nonzero(matched) < 2:
         return None
     return first[matched], new_means[matched], after.clusters_of(new_cases[matched])
+
+
+def _pairs_began(before: Sample, after: Sample) -> Floats:
+    """Return when each pair of `_pairs` began, as far as that is known: its first side."""
+    (old_cases, _), (new_cases, _) = (side.case_means() for side in (before, after))
+    partners = _indices(before.names, after.names)[new_cases]
+    matched = np.isin(partners, old_cases)
+    old, new = (
+        np.full(len(side.names), np.nan) if side.began is None else side.began
+        for side in (before, after)
+    )
+    began: Floats = np.fmin(old[partners[matched]], new[new_cases[matched]])
+    return began
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -51,7 +52,9 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
         sample = formula_sample(group, metric)
     else:
         sample = _shaped(_DRAWS[metric.drawn](group, metric), metric.statistic)
-    return None if sample is None else in_clusters(group, _limited(sample, metric))
+    return (
+        None if sample is None else _in_order(group, in_clusters(group, _limited(sample, metric)))
+    )
 
 
 def _limited(sample: Sample, metric: Metric) -> Sample:
@@ -80,6 +83,15 @@ def in_clusters(group: Group, sample: Sample) -> Sample:
         for name in sample.names
     ]
     return replace(sample, belongs=np.array(belongs, dtype=np.int64))
+
+
+def _in_order(group: Group, sample: Sample) -> Sample:
+    """Add when each case began, if the metric is judged at any look, and can be."""
+    between = sample.kind in (RATE, MEAN) and None not in sample.ends
+    if group.began is None or not (between or sample.kind == QUANTILE):
+        return sample
+    times = [group.began.get(name, math.nan) for name in sample.names]
+    return replace(sample, began=np.array(times, dtype=np.float64))
 
 
 def numbers_behind(metric: Metric) -> tuple[str, ...]:

@@ -56,9 +56,9 @@ def paired_log_ratio(
     if clusters is not None or n > MAX_PAIRWISE or 2.0**-n > alpha / 2 / _SPARE:
         return paired_t(base, cand, alpha, clusters, logs=True)
     found = differences(base, cand, logs=True)
-    walsh = np.sort(_walsh(found))
-    change = _by_ranks(walsh, _signed_ranks(n), alpha, (n,))
-    effect = ("rank-biserial r", _rank_biserial(found))
+    walsh = np.sort(walsh_averages(found))
+    change = _by_ranks(walsh, signed_ranks(n), alpha, (n,))
+    effect = ("rank-biserial r", rank_biserial(found))
     change = replace(
         change,
         effect=effect,
@@ -89,7 +89,7 @@ def log_shift(base: Floats, cand: Floats, alpha: float, clusters: Clusters = NO_
         change = independent_t(base, cand, alpha, clusters, logs=True)
         return replace(change, effect=("Cliff's delta", tests.cliffs_delta(base, cand)))
     shifts = np.sort(differences(base, cand[:, None], logs=True).ravel())
-    change = _by_ranks(shifts, _rank_sums(n, m), alpha, (n, m))
+    change = _by_ranks(shifts, rank_sums(n, m), alpha, (n, m))
     same = max(float(np.ptp(base)), float(np.ptp(cand))) == 0.0
     change = replace(
         change,
@@ -100,8 +100,8 @@ def log_shift(base: Floats, cand: Floats, alpha: float, clusters: Clusters = NO_
     return guarded(change, min(n, m), alpha)
 
 
-def _by_ranks(ordered: Floats, null: _Null, alpha: float, n: tuple[int, ...]) -> Change:
-    """Return the change whose interval ends at the `_Null.cut`-th value from either end."""
+def _by_ranks(ordered: Floats, null: Null, alpha: float, n: tuple[int, ...]) -> Change:
+    """Return the change whose interval ends at the `Null.cut`-th value from either end."""
     cut = null.cut(alpha / 2)
     low, high = float(ordered[cut - 1]), float(ordered[ordered.size - cut])
     below = int(np.searchsorted(ordered, 0.0, side="right"))
@@ -120,7 +120,7 @@ def _by_ranks(ordered: Floats, null: _Null, alpha: float, n: tuple[int, ...]) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _Null:
+class Null:
     """Distribution of a count, under "no change": how many averages or shifts lie below 0.
 
     Attributes:
@@ -145,23 +145,23 @@ class _Null:
         return normal_sf((self.mean - count - 1) / self.spread)
 
 
-def _signed_ranks(n: int) -> _Null:
+def signed_ranks(n: int) -> Null:
     """Return the distribution for the Walsh averages of ``n`` pairs."""
     mean, spread = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
     if n > tests.EXACT_PAIRS:
-        return _Null(mean, spread)
+        return Null(mean, spread)
     counts = np.zeros(n * (n + 1) // 2 + 1)
     counts[0] = 1.0
     for rank in range(1, n + 1):
         counts[rank:] += counts[:-rank].copy()
-    return _Null(mean, spread, np.cumsum(counts) / 2.0**n)
+    return Null(mean, spread, np.cumsum(counts) / 2.0**n)
 
 
-def _rank_sums(n: int, m: int) -> _Null:
+def rank_sums(n: int, m: int) -> Null:
     """Return the distribution for the shifts between ``n`` and ``m`` values."""
     mean, spread = n * m / 2, math.sqrt(n * m * (n + m + 1) / 12)
     if n * m > _MOST_EXACT or arrangements_p(n, m) < 2.0**-53:  # counts must be whole as floats
-        return _Null(mean, spread)
+        return Null(mean, spread)
     counts = np.zeros(n * m + 1)
     counts[0] = 1.0
     # Coefficients of the generating function of U, the Gaussian binomial coefficient.
@@ -172,22 +172,22 @@ def _rank_sums(n: int, m: int) -> _Null:
         for start in range(i):
             shifted[start::i] = np.cumsum(shifted[start::i])
         counts = shifted
-    return _Null(mean, spread, np.cumsum(counts) / counts.sum())
+    return Null(mean, spread, np.cumsum(counts) / counts.sum())
 
 
-def _walsh(values: Floats) -> Floats:
+def walsh_averages(values: Floats) -> Floats:
     """Return the means of all pairs of values, pairs of a value with itself included."""
     rows, columns = np.triu_indices(values.size)
     averages: Floats = (values[rows] + values[columns]) / 2
     return averages
 
 
-def _rank_biserial(found: Floats) -> float:
+def rank_biserial(found: Floats) -> float:
     """Return the matched-pairs rank-biserial correlation (Kerby 2014), between −1 and 1."""
-    from scipy.stats import rankdata
-
     nonzero = found[found != 0]
     if not nonzero.size:
         return 0.0
-    ranks = rankdata(np.abs(nonzero))
+    # Mid-ranks. Not SciPy's: importing `scipy.stats` takes a second (see `distributions`).
+    _, which, counts = np.unique(np.abs(nonzero), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[which]
     return float((ranks * np.sign(nonzero)).sum() / ranks.sum())

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_crucible.stats.bounded_changes import END_WEIGHT
+from pytest_crucible.stats.gaffke import quadrature
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-END_WEIGHT = 0.5
-_ROOTS, _WEIGHTS = np.polynomial.legendre.leggauss(40)
-_QUANTILES = (0.5 + _ROOTS / 2) ** 2 * (2 - _ROOTS)
-_SHARES = _WEIGHTS * 0.75 * (1 - _ROOTS**2)
-"""Nodes and weights for a mean over a distribution's quantiles: dense in its tails (3t² − 2t³)."""
 _TINY = 1e-9
 _REACH = 4.5
 """Counts further than so many standard deviations from their mean do not matter for a plan."""
@@ -48,13 +46,14 @@ def unpaired_p(
     """
     from scipy.special import betaincc, betaincinv
 
+    quantiles, shares = quadrature()
     a, b = before[:, None].astype(float), after[:, None].astype(float)
-    low = betaincinv(np.maximum(a, _TINY), cases_before - a + END_WEIGHT, _QUANTILES[None])
+    low = betaincinv(np.maximum(a, _TINY), cases_before - a + END_WEIGHT, quantiles[None])
     low = np.where(a == 0, 0.0, low) - margin
     above = betaincc(b + END_WEIGHT, np.maximum(cases_after - b, _TINY), np.clip(low, 0, 1))
     above = np.where((b == cases_after) & (low <= 1), 1.0, above)
     above = np.where(low <= 0, 1.0, np.where(low > 1, 0.0, above))
-    return np.asarray(above @ _SHARES, dtype=np.float64)
+    return np.asarray(above @ shares, dtype=np.float64)
 
 
 def paired_p(worse: Ints, better: Ints, cases: int, margin: float) -> Floats:
@@ -73,14 +72,15 @@ def paired_p(worse: Ints, better: Ints, cases: int, margin: float) -> Floats:
     """
     from scipy.special import betainc, betaincinv
 
+    quantiles, shares = quadrature()
     w, b = worse[:, None].astype(float), better[:, None].astype(float)
     alike = cases - w - b
-    gained = betaincinv(b + END_WEIGHT, np.maximum(w + alike, _TINY), _QUANTILES[None])
+    gained = betaincinv(b + END_WEIGHT, np.maximum(w + alike, _TINY), quantiles[None])
     # Of the rest a share of `lost` got worse; the fall is lost · (1 − gained) − gained.
     lost = np.clip((margin + gained) / np.maximum(1 - gained, _TINY), 0, 1)
     within = betainc(np.maximum(w, _TINY), np.maximum(alike, _TINY), lost)
     within = np.where(w == 0, 1.0, np.where(alike == 0, lost >= 1, within))
-    return np.asarray(within @ _SHARES, dtype=np.float64)
+    return np.asarray(within @ shares, dtype=np.float64)
 
 
 def exact_power(

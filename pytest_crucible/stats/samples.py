@@ -48,6 +48,8 @@ class Sample:
         processes: of a number that was measured, shape ``(n,)``: for every value the index of the
             process that it was measured in.
         process_names: names of the processes by index; no two runs share one.
+        began: for every case when it began (`trials.begun`), NaN if nobody knows; without cases
+            empty. None, unless it is judged at any look (`sequential`).
     """
 
     values: Floats
@@ -66,6 +68,7 @@ class Sample:
     absent: bool = False
     processes: Ints | None = None
     process_names: tuple[str, ...] = ()
+    began: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -136,6 +139,7 @@ class Sample:
             weights=None if self.weights is None else self.weights[keep],
             belongs=None if self.belongs is None else self.belongs[wanted],
             processes=None if self.processes is None else self.processes[keep],
+            began=None if self.began is None else self.began[wanted],
         )
 
     def without(self, names: Iterable[str]) -> Sample:
@@ -162,6 +166,7 @@ class Sample:
             cases=self.processes,
             names=self.process_names,
             belongs=None,
+            began=None,
             refusal=ONE_PROCESS if few and self.refusal is None else self.refusal,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_crucible.stats.claim_needs import ClaimNeeds
 from pytest_crucible.stats.expression import Expectation
 from pytest_crucible.stats.intervals import Interval
 
@@ -38,6 +39,7 @@ class Verdict:
         basis: the method that gave the verdict.
         reason: why the verdict is not a better one.
         note: what the bounds assume.
+        needs: of an open claim on a number, the cases that decide it.
         unit: of the metric.
         scale: for a relative expectation, whether ``low`` and ``high`` are a ``ratio`` or a
             ``difference``; None for others.
@@ -59,6 +61,7 @@ class Verdict:
     basis: str = ""
     reason: str | None = None
     note: str | None = None
+    needs: ClaimNeeds | None = None
     unit: str = ""
     scale: str | None = None
     level: float = ALPHA

@@ -20,7 +20,7 @@ from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED
-from pytest_crucible.stats.expectations import (
+from pytest_crucible.stats.verdict import (
     CONFIRMED,
     ERRORED,
     INCONCLUSIVE,

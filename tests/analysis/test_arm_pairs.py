@@ -6,7 +6,9 @@ import pytest
 
 from pytest_crucible import DefinitionError
 from pytest_crucible.analysis.arm_pairs import (
+    ALL,
     arm_name,
+    arms_within,
     same_arms,
     same_conditions,
     these_arms,
@@ -78,3 +80,41 @@ def test_an_arm_that_is_not_there(old: str, new: str, problem: str) -> None:
 def test_names_of_arms() -> None:
     """The only condition of an experiment is not worth a word."""
     assert (arm_name(("e", "default")), arm_name(("e", "b"))) == ("e", "e (b)")
+
+
+# --- arms of one run --------------------------------------------------------------------------
+
+THREE = [("rag", "a"), ("rag", "b"), ("rag", "c"), ("alone", "default")]
+
+
+def test_the_arms_of_a_run_stand_against_the_first() -> None:
+    assert arms_within()(THREE, THREE) == [
+        (("rag", "a"), ("rag", "b")),
+        (("rag", "a"), ("rag", "c")),
+    ]
+
+
+def test_or_every_two_of_them() -> None:
+    pairs = list(arms_within(ALL)(THREE, THREE))
+    assert pairs == [
+        (("rag", "a"), ("rag", "b")),
+        (("rag", "a"), ("rag", "c")),
+        (("rag", "b"), ("rag", "c")),
+    ]
+
+
+def test_or_against_the_one_that_is_named() -> None:
+    assert arms_within("b")(THREE, THREE) == [
+        (("rag", "b"), ("rag", "a")),
+        (("rag", "b"), ("rag", "c")),
+    ]
+
+
+def test_an_arm_that_is_not_there_is_named_with_the_valid_ones() -> None:
+    with pytest.raises(DefinitionError, match="--against: 'x' is no arm; valid: a, b, c, all"):
+        arms_within("x")(THREE, THREE)
+
+
+def test_one_arm_is_nothing_to_compare() -> None:
+    with pytest.raises(DefinitionError, match="no experiment of the run has two arms"):
+        arms_within()(THREE[-1:], THREE[-1:])

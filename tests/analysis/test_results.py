@@ -12,7 +12,7 @@ from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.runs.experiment_definition import Definition, define
-from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED
+from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED
 from tests.analysis.support import arm, run_of
 from tests.made_events import recorded, trial_scope, write_run
 

@@ -1,119 +1,47 @@
-"""Comparing runs: what is held against what, what is missing, and whether it is fair."""
+"""Comparisons of runs as values: what fails a gate, and how they show themselves."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_crucible.analysis.analyse import analyse
-from pytest_crucible.analysis.run import open_run
 from pytest_crucible.analysis.run_comparison import (
     FAIL_ON,
+    ArmComparison,
     RunComparison,
-    compare_runs,
-    environment_differences,
+    failing,
+    fails,
 )
-from pytest_crucible.exports.export import export_events
-from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.exports.rows import to_json
-from pytest_crucible.runs.experiment_definition import define
-from pytest_crucible.runs.manifest import write_manifest
 from pytest_crucible.stats.comparison import (
     ADDED,
+    BETTER,
+    CHANGED,
+    DIFFERENT,
     EQUIVALENT,
     IMPROVED,
     INCONCLUSIVE,
+    LACKING,
     REGRESSED,
     REMOVED,
-    Options,
+    TOO_FEW,
+    UNSEEN,
+    WORSE,
+    Comparison,
 )
-from tests.report.support import LINE, compared, made, observed, verdicts
+from tests.report.support import compared, made, observed
 from tests.test_html import ELEMENTS, Tags
-
-
-def test_every_form_of_a_run_is_the_same_run(tmp_path: Path) -> None:
-    """Folder, CSV, JSONL and Parquet tell the same metrics, and no change between any two."""
-    folder = made(tmp_path / "run-1", observed(range(200), failed=20))
-    forms = [folder]
-    for format in FORMATS:  # noqa: A001
-        path = tmp_path / f"events.{format}"
-        forms.append(export_events(lambda: open_run(folder).events, path, FORMATS[format]))
-    told = [analyse(open_run(path)).to_dict()["experiments"]["exp"]["conditions"] for path in forms]
-    assert told == [told[0]] * len(forms)
-    for base, cand in itertools.combinations(forms, 2):
-        found = verdicts(compared(base, cand))
-        assert set(found) >= {"success_rate", "score.mean", "latency", "latency.p95", "cost"}
-        assert set(found.values()) == {EQUIVALENT}, (base, cand)
-
-
-def test_each_metric_has_its_verdict(tmp_path: Path) -> None:
-    """Slower is REGRESSED, faster IMPROVED, and what did not change is EQUIVALENT."""
-    base = made(tmp_path / "a", observed(range(100)))
-    cand = made(tmp_path / "b", observed(range(100), failed=30, slower=1.5))
-    there, back = compared(base, cand), compared(cand, base)
-    assert verdicts(there) == {
-        "success_rate": REGRESSED, "score.mean": EQUIVALENT, "latency": REGRESSED,
-        "latency.p95": REGRESSED, "cost": EQUIVALENT, "tokens": EQUIVALENT,
-    }  # fmt: skip
-    assert verdicts(back)["latency"] == verdicts(back)["success_rate"] == IMPROVED
-    assert (there.arms[0].verdict, there.count(REGRESSED), there.comparable) == (REGRESSED, 3, True)
-    assert back.arms[0].verdict == IMPROVED
-    assert there.arms[0].matched == 100
-    assert there.arms[0].location == ("tests/t.py", LINE)
-
-
-def test_cases_on_one_side_only_are_listed(tmp_path: Path) -> None:
-    """New and missing cases are named; the others are still compared as pairs."""
-    base = made(tmp_path / "a", observed(range(30)))
-    cand = made(tmp_path / "b", observed(range(2, 33)))
-    (arm,) = compared(base, cand).arms
-    assert arm.matched == 28
-    assert [name[-3:] for name in arm.removed_cases] == ["[0]", "[1]"]
-    assert [name[-4:] for name in arm.added_cases] == ["[30]", "[31]", "[32]"]
-
-
-def test_metrics_on_one_side_only_are_listed(tmp_path: Path) -> None:
-    """A metric that is gone is REMOVED, one that is new is ADDED, each with its reason."""
-    base = made(tmp_path / "a", observed(score="old"))
-    cand = made(tmp_path / "b", observed(score="new"))
-    found = verdicts(compared(base, cand))
-    assert (found["old.mean"], found["new.mean"]) == (REMOVED, ADDED)
-
-
-def test_experiments_and_arms_on_one_side_only_are_listed(tmp_path: Path) -> None:
-    """An experiment, or a condition of one, that is gone or new is an arm with a reason."""
-    kept = list(observed(condition="a"))
-    base = made(tmp_path / "a", [*kept, *observed(experiment="old"), *observed(condition="b")])
-    cand = made(tmp_path / "b", [*kept, *observed(experiment="new"), *observed(condition="c")])
-    comparison = compared(base, cand)
-    assert {arm.name: arm.verdict for arm in comparison.arms if arm.reason} == {
-        "old": REMOVED, "exp (b)": REMOVED, "new": ADDED, "exp (c)": ADDED,
-    }  # fmt: skip
-    assert [arm.name for arm in comparison.arms if arm.removed] == ["exp (b)", "old"]
-
-
-def test_nothing_in_common_is_not_comparable(tmp_path: Path) -> None:
-    """Runs of different experiments say so, and how many went and came."""
-    base = made(tmp_path / "a", observed(experiment="old"))
-    cand = made(tmp_path / "b", observed(experiment="new"))
-    comparison = compared(base, cand)
-    assert not comparison.comparable
-    assert comparison.to_dict()["comparable"] is False
-
-
-# --- what fails a gate -------------------------------------------------------------------------
 
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> RunComparison:
-    """Slower, too few for a percentile, without a score, without a case and an experiment."""
-    base = made(tmp_path / "a", [*observed(range(30)), *observed(experiment="gone")])
-    cand = made(tmp_path / "b", observed(range(1, 30), slower=2, score=None))
+    """Slower, maybe dearer, without a score, without a case and an experiment."""
+    base = made(tmp_path / "a", [*observed(range(60), noise=1), *observed(experiment="gone")])
+    changed = observed(range(1, 60), slower=2, dearer=1.03, score=None, noise=2)
+    cand = made(tmp_path / "b", changed)
     return compared(base, cand)
 
 
@@ -122,16 +50,82 @@ def mixed(tmp_path: Path) -> RunComparison:
     [
         ((), []),
         (("regression",), ["REGRESSED: latency of exp"]),
-        (("inconclusive",), ["INCONCLUSIVE: success_rate of exp",
-                             "INCONCLUSIVE: latency.p95 of exp"]),
-        (("missing",), ["REMOVED: score.mean of exp", "REMOVED: gone", "REMOVED: 1 case of exp"]),
+        (("any",), ["REGRESSED: latency of exp"]),
+        (("inconclusive",), ["INCONCLUSIVE: cost of exp"]),
+        (("missing",), ["REMOVED: gone", "REMOVED: 1 case of exp"]),
     ],
-)  # fmt: skip
+)
 def test_a_gate_fails_on_what_it_was_told(
     fail_on: tuple[str, ...], expected: list[str], mixed: RunComparison
 ) -> None:
     """Each kind of failure is named, and only the kinds that were asked for."""
     assert mixed.failures(fail_on) == expected
+
+
+ROW = Comparison(metric="cost", baseline=1.0, candidate=1.1, verdict=INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [(WORSE, True), (DIFFERENT, True), (LACKING, True), (BETTER, False), (UNSEEN, False),
+     (TOO_FEW, False)],
+)  # fmt: skip
+def test_inconclusive_fails_only_if_something_speaks_against_the_candidate(
+    known: str, expected: bool
+) -> None:
+    """Two recordings of one commit show no difference, and nobody can record more certainty."""
+    row = replace(ROW, open=known)
+    assert fails(row, ("inconclusive",)) == expected
+    assert not fails(row, ("regression", "missing", "changed", "any"))
+
+
+@pytest.mark.parametrize("verdict", [REGRESSED, REMOVED, CHANGED, INCONCLUSIVE])
+def test_what_is_only_shown_fails_nothing(verdict: str) -> None:
+    """Whatever the gate was told to fail on; ``any`` makes all rows decide before they are made."""
+    row = replace(ROW, verdict=verdict, open=WORSE if verdict == INCONCLUSIVE else None)
+    assert fails(row, FAIL_ON)
+    assert not fails(replace(row, primary=False), FAIL_ON)
+
+
+def test_any_fails_on_regressions() -> None:
+    """Of any metric: it need not be given with ``regression``."""
+    assert failing(("any",)) == failing(("any", "regression")) == (REGRESSED,)
+    assert failing(()) == ()
+    assert failing(("changed", "missing")) == (REMOVED, CHANGED)
+
+
+def arm_of(*found: Comparison) -> ArmComparison:
+    return ArmComparison(experiment="exp", condition="default", comparisons=found)
+
+
+def test_the_verdict_of_an_arm_is_that_of_the_rows_that_decide() -> None:
+    """The worst of them; what is only shown may be worse."""
+    improved, equivalent = (replace(ROW, verdict=verdict) for verdict in (IMPROVED, EQUIVALENT))
+    shown = replace(ROW, verdict=REGRESSED, primary=False)
+    assert arm_of(equivalent, improved, shown).verdict == IMPROVED
+    assert arm_of(equivalent, replace(ROW, verdict=ADDED)).verdict == EQUIVALENT
+    assert arm_of(shown).verdict == INCONCLUSIVE
+
+
+def test_without_a_row_that_decides_there_is_nothing_to_compare() -> None:
+    """A comparison that can only be green must not be taken for one that is."""
+    whole = RunComparison(baseline="a", candidate="b", title="b against a", arms=(arm_of(ROW),))
+    assert whole.comparable
+    shown = replace(whole, arms=(arm_of(replace(ROW, primary=False)),))
+    assert not shown.comparable
+    assert not replace(whole, arms=()).comparable
+    assert (shown.count(INCONCLUSIVE), shown.count(INCONCLUSIVE, primary=False)) == (0, 1)
+
+
+def test_values_that_are_missing_fail_where_it_was_asked_for() -> None:
+    """Of a metric that decides: a score that broke off in some trials may hide a regression."""
+    row = replace(ROW, open=LACKING, reason="missing in 3 of 9 trials of the candidate")
+    whole = RunComparison(baseline="a", candidate="b", title="t", arms=(arm_of(row),))
+    assert whole.failures(("missing",)) == [
+        "MISSING: cost of exp, missing in 3 of 9 trials of the candidate"
+    ]
+    shown = replace(whole, arms=(arm_of(replace(row, primary=False)),))
+    assert shown.failures(("missing",)) == []
 
 
 def test_a_candidate_that_broke_off_is_missing_something(
@@ -143,117 +137,15 @@ def test_a_candidate_that_broke_off_is_missing_something(
     assert len(torn.failures(FAIL_ON)) == len(mixed.failures(FAIL_ON)) + 1
 
 
-def test_an_incomplete_record_is_told(tmp_path: Path) -> None:
-    """Trials that never ran make the side that lacks them incomplete."""
-    base, cand = made(tmp_path / "a", observed()), made(tmp_path / "b", observed())
-    spool = cand / "nodes" / "main.spool"
-    spool.write_bytes(spool.read_bytes()[:-20])
-    (reason,) = {each.partition(": ")[0] for each in compared(base, cand).incomplete}
-    assert reason == "candidate"
-
-
-# --- margins -----------------------------------------------------------------------------------
-
-
-def test_the_candidates_marker_sets_the_margin(tmp_path: Path) -> None:
-    """What does not matter is for the newer code to say; the caller may adjust it."""
-    base = made(tmp_path / "a", observed(range(100)))
-    loose = define("exp", margin={"latency": 0.5})
-    cand = made(tmp_path / "b", observed(range(100), slower=1.2), loose)
-    assert verdicts(compared(base, cand))["latency"] == EQUIVALENT
-    first, second = open_run(base), open_run(cand)
-    seen: list[Options] = []
-
-    def strict(marker: Options) -> Options:
-        seen.append(marker)
-        return Options(margin=0.01)
-
-    sides = [(run, analyse(run)) for run in (first, second)]
-    assert verdicts(compare_runs(sides[0], sides[1], strict))["latency"] == REGRESSED
-    assert [each.margins for each in seen] == [{"latency": 0.5}]
-
-
-# --- is it fair? -------------------------------------------------------------------------------
-
-AROUND: dict[str, Any] = {
-    "run": "r", "python": "3.11.4", "machine": "x86_64", "cpu_count": 2,
-    "packages": {"numpy": "2.0", "openai": "1.0"}, "git": {"commit": "abcdef0123456789"},
-}  # fmt: skip
-
-
-def differences(tmp_path: Path, **changes: Any) -> list[str]:
-    base, cand = made(tmp_path / "a", observed()), made(tmp_path / "b", observed())
-    write_manifest(base, AROUND)
-    write_manifest(cand, AROUND | changes)
-    return list(compared(base, cand).differences)
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, []),
-        ({"python": "3.12.0"}, ["python: 3.11.4 → 3.12.0"]),
-        ({"machine": "arm64", "cpu_count": 8}, ["machine: x86_64 → arm64", "cpu_count: 2 → 8"]),
-        ({"packages": {"numpy": "2.1", "httpx": "1"}},
-         ["packages: httpx absent → 1, numpy 2.0 → 2.1, openai 1.0 → absent"]),
-        ({"packages": {}}, []),
-        ({"git": {"commit": "1234567890abcdef", "dirty": True}},
-         ["candidate: recorded from a dirty tree at 1234567890"]),
-        ({"git": None}, []),
-    ],
-)  # fmt: skip
-def test_different_surroundings_are_told(
-    changes: dict[str, Any], expected: list[str], tmp_path: Path
-) -> None:
-    """Python, machine, packages and dirty trees that differ stand beside the verdict."""
-    assert differences(tmp_path, **changes) == expected
-
-
-def test_many_changed_packages_are_cut(tmp_path: Path) -> None:
-    """An upgrade of everything is one line, with the number of the rest."""
-    packages = {f"p{i}": "2" for i in range(20)} | AROUND["packages"]
-    (line,) = differences(tmp_path, packages=packages)
-    assert line.endswith(" and 12 more")
-    assert line.count("absent → 2") == 8
-
-
-def test_different_models_are_told(tmp_path: Path) -> None:
-    """Another model under the same name of experiment is the first thing to know."""
-    base = made(tmp_path / "a", observed(model="m1"))
-    cand = made(tmp_path / "b", observed(model="m2"))
-    assert "models: m1 → m2" in compared(base, cand).differences
-
-
-def test_an_unknown_environment_is_told_by_side(tmp_path: Path) -> None:
-    """Exported files hold no surroundings: the side that lacks them is named."""
-    run = open_run(write_manifest(made(tmp_path / "a", observed()), AROUND))
-    bare = replace(run, manifest=None)
-    results = analyse(run)
-    unknown = "environment of the {} unknown: no manifest"
-    for sides, named in (
-        ((run, bare), "candidate"),
-        ((bare, run), "baseline"),
-        ((bare, bare), "baseline and the candidate"),
-    ):
-        first, second = sides
-        found = environment_differences((first, results), (second, results))
-        assert found == [unknown.format(named)]
-
-
-def test_the_title_names_runs_and_commits(tmp_path: Path) -> None:
-    """Run ids say little; commits say what was compared; one run twice is told as such."""
-    base, cand = made(tmp_path / "a", observed()), made(tmp_path / "b", observed())
-    assert compared(base, cand).title == "b against a"
-    assert compared(base, base).title == "a against itself"
-    write_manifest(base, {"run": "a", "git": {"commit": "abcdef0123456789"}})
-    assert compared(base, cand).title == "b against a (abcdef0123)"
-
-
 def test_a_comparison_is_json(tmp_path: Path, mixed: RunComparison) -> None:
     """Everything about a comparison survives as JSON, with the verdict of each arm."""
     data = json.loads(to_json(mixed.to_dict()))
     assert [arm["verdict"] for arm in data["arms"]] == [REGRESSED, REMOVED]
-    assert data["arms"][0]["comparisons"][0]["verdict"] == INCONCLUSIVE
+    first, *others = data["arms"][0]["comparisons"]
+    assert first["verdict"] == INCONCLUSIVE
+    assert 0 <= first["p"] <= 1
+    assert (first["primary"], first["level"], first["open"]) == (True, 0.95, UNSEEN)
+    assert [row["primary"] for row in others].count(False) == 3
 
 
 def test_a_comparison_shows_itself_in_a_line_and_in_a_table(mixed: RunComparison) -> None:
@@ -265,3 +157,5 @@ def test_a_comparison_shows_itself_in_a_line_and_in_a_table(mixed: RunComparison
     assert mixed.title in found.text
     for arm in mixed.arms:
         assert arm.name in found.text
+    assert "regressed" not in found.text
+    assert "removed" in found.text  # the score, which decides nothing

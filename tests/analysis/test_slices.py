@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from pytest_crucible.analysis.slices import MOST, Sliced, Slices, compare_slices, slices_of
+from pytest_crucible.analysis.slices import MOST, Sliced, Slices, draft_slices, slices_of
 from pytest_crucible.metrics.catalog import Catalog
 from pytest_crucible.metrics.groups import Group
-from pytest_crucible.stats.comparison import EQUIVALENT, REGRESSED, Options
+from pytest_crucible.stats.comparison import INCONCLUSIVE, REGRESSED, UNSEEN, Comparison
+from pytest_crucible.stats.comparison_options import Options
 from pytest_crucible.stats.estimates import ALPHA, estimate
+from pytest_crucible.stats.judged_rows import RowLevels
 from tests.stats.support import events, group
 
 Values = Mapping[str, Sequence[str]]
@@ -97,6 +99,12 @@ def test_slices_as_a_dictionary() -> None:
     assert 0 < rate["low"] < rate["high"] == 1.0
 
 
+def compared(base: Slices, cand: Slices) -> tuple[Comparison, ...]:
+    """The rows of all slices, beside a whole with one row."""
+    drafts = draft_slices(base, cand, "default", "default", Options())
+    return drafts.judged(RowLevels.of(()))
+
+
 @pytest.mark.parametrize("factor", [1.0, 0.5])
 def test_slices_are_compared_one_by_one(factor: float) -> None:
     """A slice that got worse is told; others are not, and those of one side have no row."""
@@ -105,10 +113,13 @@ def test_slices_are_compared_one_by_one(factor: float) -> None:
     found = languages(40, 40, 40)
     renamed = {case: ["new"] if value == ["l2"] else value for case, value in found.items()}
     cand = of(sliced(renamed, scores=scores))
-    rows = {row.metric: row for row in compare_slices(base, cand, "default", "default", Options())}
+    rows = {row.metric: row for row in compared(base, cand)}
     assert {name for name in rows if "score" in name} == {"l0: score.mean", "l1: score.mean"}
-    assert rows["l1: score.mean"].verdict == EQUIVALENT
-    assert rows["l0: score.mean"].verdict == (EQUIVALENT if factor == 1 else REGRESSED)
+    alike = rows["l1: score.mean"]
+    assert (alike.verdict, alike.open, alike.alike) == (INCONCLUSIVE, UNSEEN, 40)
+    assert rows["l0: score.mean"].verdict == (INCONCLUSIVE if factor == 1 else REGRESSED)
+    assert not any(row.primary for row in rows.values())
+    assert {row.level for row in rows.values()} == {1 - 0.05 / 2}
 
 
 def test_chance_regresses_no_slice() -> None:
@@ -121,6 +132,6 @@ def test_chance_regresses_no_slice() -> None:
         before, after = (
             of(sliced(languages(*[12] * 6), scores=rng.normal(1, 0.3, 72).tolist())) for _ in "ab"
         )
-        rows = compare_slices(before, after, "default", "default", Options())
+        rows = compared(before, after)
         false += any(row.verdict == REGRESSED for row in rows)
     assert false <= 3

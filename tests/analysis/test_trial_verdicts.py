@@ -8,7 +8,7 @@ from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_i
 from pytest_crucible.metrics.groups import Group
 from pytest_crucible.metrics.trials import Attempt, Trial
 from pytest_crucible.runs.experiment_definition import define
-from pytest_crucible.stats.expectations import CONFIRMED, ERRORED, NOT_RUN, REJECTED, Verdict
+from pytest_crucible.stats.verdict import CONFIRMED, ERRORED, NOT_RUN, REJECTED, Verdict
 
 WORDS = {
     "p": "passed", "f": "failed", "e": "errored", "c": "crashed", "s": "skipped",

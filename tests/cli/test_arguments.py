@@ -28,6 +28,7 @@ USES = {
         [RUN, RUN, f"--json={ADDRESS}"], [RUN, RUN, f"--junit={ADDRESS}"],
     ],
     "gate": [[ADDRESS], [RUN, "--markdown", ADDRESS]],
+    "ab": [["HEAD", f"--output={ADDRESS}"]],
     "plan": [["--pilot", ADDRESS, "--effect", "0.1"]],
     "events": [["--load", ADDRESS]],
     "metrics": [],  # takes no path
@@ -67,6 +68,6 @@ def test_every_command_is_tried() -> None:
         paths[name] = len(actions)
     assert paths == {
         "show": 2, "export": 3, "merge": 2, "archive": 2, "recover": 2, "compare": 2, "gate": 1,
-        "plan": 1, "events": 1, "metrics": 0,
+        "plan": 1, "events": 1, "metrics": 0, "ab": 1,
     }  # fmt: skip
     assert set(paths) == set(USES)

@@ -38,7 +38,7 @@ def test_every_output_is_written_before_it_exits(
     assert markdown.startswith("### 🔴 REGRESSED")
     assert summary.read_text() == "# before\n" + markdown
     assert json.loads(files["json"].read_text())["comparisons"][0]["candidate"] == "slow"
-    assert ET.parse(files["junit"]).getroot().get("failures") == "2"
+    assert ET.parse(files["junit"]).getroot().get("failures") == "1"
 
 
 def test_the_gate_writes_the_same_outputs(

@@ -25,8 +25,9 @@ from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.report.metric_table import metric_table
 from pytest_crucible.report.numbers import MISSING, format_of
 from pytest_crucible.report.terminal import estimate_text
-from pytest_crucible.stats.comparison import compare_subjects
+from pytest_crucible.stats.comparison_options import PRIMARY
 from pytest_crucible.stats.expression import parse
+from pytest_crucible.stats.judged_rows import compare_subjects
 from pytest_crucible.stats.subject import Subject
 from tests.made_events import MS, event, trial, trial_scope
 from tests.stats.support import group, subject
@@ -88,11 +89,13 @@ def test_rows_of_comparisons_alone_cannot_be_claimed(path: str) -> None:
 
 
 def test_what_is_compared_has_a_row(arm: Subject) -> None:
-    """In the catalogue's order, with its unit and direction."""
+    """Those that decide first, then in the catalogue's order, with its unit and direction."""
     rows = compare_subjects(arm, arm)
     compared = [metric for metric in BUILT_IN.values() if metric.compared is not None]
+    compared.sort(key=lambda metric: metric.path not in PRIMARY)
     assert [row.metric for row in rows] == [metric.path for metric in compared]
     for row, metric in zip(rows, compared, strict=True):
+        assert row.primary == (metric.path in PRIMARY)
         assert (row.unit, row.better) == (metric.unit, metric.better)
 
 

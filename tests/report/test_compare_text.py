@@ -22,11 +22,17 @@ from tests.report.support import compared, made, observed
 
 
 def comparison(*found: str, gone: int = 0) -> RunComparison:
-    """One arm with metrics of these verdicts, and some arms that are gone."""
+    """One arm with metrics of these verdicts, and some arms that are gone.
+
+    In small letters: the row is only shown. ``INCONCLUSIVE: worse`` says what is known.
+    """
     metrics = tuple(
-        Comparison(metric=f"m{i}", baseline=1.0, candidate=1.0, verdict=verdict)
-        for i, verdict in enumerate(found)
-    )
+        Comparison(
+            metric=f"m{i}", baseline=1.0, candidate=1.0, primary=verdict.isupper(),
+            verdict=verdict.upper(), open=known.lower() or None,
+        )
+        for i, (verdict, _, known) in enumerate(each.partition(": ") for each in found)
+    )  # fmt: skip
     arm = ArmComparison(experiment="exp", condition="default", comparisons=metrics)
     old = ArmComparison(experiment="old", condition="default", reason=ONLY_BASELINE)
     return RunComparison(
@@ -46,6 +52,16 @@ def comparison(*found: str, gone: int = 0) -> RunComparison:
         ([EQUIVALENT], 2, Line("REMOVED  1 equivalent, 2 experiments removed", "yellow")),
         ([], 1, Line("NOTHING TO COMPARE  1 experiment removed", "red")),
         ([], 0, Line("NOTHING TO COMPARE", "red")),
+        (["INCONCLUSIVE: UNSEEN", "INCONCLUSIVE: UNSEEN"], 0,
+         Line("INCONCLUSIVE  2 inconclusive (no difference seen)", "yellow")),
+        (["INCONCLUSIVE: UNSEEN", "INCONCLUSIVE: WORSE", "INCONCLUSIVE: UNSEEN", EQUIVALENT], 0,
+         Line("INCONCLUSIVE  3 inconclusive (1 maybe worse, 2 no difference seen), 1 equivalent",
+              "yellow")),
+        ([EQUIVALENT, "regressed", "regressed", "inconclusive"], 0,
+         Line("EQUIVALENT  1 equivalent; 2 regressed, shown only")),
+        (["regressed"], 1,
+         Line("NOTHING TO COMPARE  1 experiment removed; no metric decides: name one with primary= "
+              "or --metric; 1 regressed, shown only", "red")),
     ],
 )  # fmt: skip
 def test_the_worst_verdict_is_the_verdict(found: list[str], gone: int, line: Line) -> None:
@@ -59,7 +75,7 @@ def test_the_whole_comparison(tmp_path: Path) -> None:
     cand = made(tmp_path / "b", observed(range(5, 101), slower=2, model="m2"))
     lines = [line.text for line in render_comparison(compared(base, cand))]
     assert lines[:6] == [
-        "REGRESSED  2 regressed, 4 equivalent, 1 experiment removed",
+        "REGRESSED  1 regressed, 2 equivalent, 1 experiment removed",
         "  b against a",
         "  differs: environment of the baseline and the candidate unknown: no manifest",
         "  differs: models: m1 → m2",
@@ -69,8 +85,9 @@ def test_the_whole_comparison(tmp_path: Path) -> None:
     assert lines[6].startswith("  REMOVED  5 cases: tests/t.py::test_it[0], ")
     assert "test_it[2] and 2 more (success_rate 100.0 %, score.mean 0." in lines[6]
     assert lines[7].startswith("  ADDED  1 case: tests/t.py::test_it[100] (success_rate 100.0 %")
-    assert lines[8].split() == [
-        "metric", "before", "after", "change", "95", "%", "interval", "p", "n",
+    assert lines[8].startswith("  margin 5 pp (success_rate), 5 % (latency, cost); ")
+    assert lines[9].split() == [
+        "metric", "before", "after", "change", "interval", "finds", "n",
     ]  # fmt: skip
     latency = next(line.split() for line in lines[8:] if " latency " in line)
     assert latency[0] == REGRESSED

@@ -39,13 +39,16 @@ def test_regressions_come_first_and_the_rest_is_folded(tmp_path: Path) -> None:
     base = made(tmp_path / "a", observed(range(100)))
     cand = made(tmp_path / "b", observed(range(100), slower=2))
     found = compare_markdown(compared(base, cand))
-    seen, _, folded = found.partition("<details><summary>4 other metrics</summary>")
-    assert seen.startswith("### 🔴 REGRESSED: 2 regressed, 4 equivalent\n\nb against a\n")
-    assert re.findall(r"🔴 REGRESSED \| exp \| (\S+) \|", seen) == ["latency", "latency.p95"]
+    seen, _, folded = found.partition("<details><summary>5 other metrics</summary>")
+    assert seen.startswith("### 🔴 REGRESSED: 1 regressed, 2 equivalent\n\nb against a\n")
+    assert re.findall(r"🔴 REGRESSED \| exp \| (\S+) \|", seen) == ["latency"]
     assert "EQUIVALENT |" not in seen
-    assert folded.count("🟢 EQUIVALENT") == 4
-    assert folded.rstrip().endswith("</details>")
-    assert check_tables(found) == 2 + 2 + 2 + 4
+    assert folded.count("🟢 EQUIVALENT") == 2
+    assert re.findall(r"\| (\w+), shown only \| exp \| (\S+) \|", folded) == [
+        ("inconclusive", "score.mean"), ("inconclusive", "latency.p95"), ("inconclusive", "tokens"),
+    ]  # fmt: skip
+    assert re.search(r"</details>\n\nmargin 5 pp \(success\\_rate\), 5 % ", folded)
+    assert check_tables(found) == 2 + 1 + 2 + 5
 
 
 def test_regressions_come_before_removals(tmp_path: Path) -> None:
@@ -55,6 +58,7 @@ def test_regressions_come_before_removals(tmp_path: Path) -> None:
     cand = made(
         tmp_path / "b",
         [*observed(experiment="a", score=None), *observed(experiment="b", slower=2)],
+        define("a", primary=["score"]),
     )
     found = compare_markdown(compared(base, cand))
     assert 0 < found.index("🔴 REGRESSED | b | latency") < found.index("🟠 REMOVED | a | score")
@@ -65,7 +69,7 @@ def test_nothing_changed_is_one_heading_and_a_fold(tmp_path: Path) -> None:
     run = made(tmp_path / "a", observed(range(200)))
     found = compare_markdown(compared(run, run))
     seen = found.partition("<details>")[0]
-    assert seen.startswith("### 🟢 EQUIVALENT: 6 equivalent\n\na against itself\n")
+    assert seen.startswith("### 🟢 EQUIVALENT: 3 equivalent\n\na against itself\n")
     assert "|" not in seen
 
 
@@ -118,6 +122,15 @@ def test_a_run_shows_what_is_not_met_first(tmp_path: Path) -> None:
     assert cells(table.split("\n")[2]) == ["metric", "default"]
     assert "| latency.p50 | " in table
     check_tables(found)
+
+
+def test_claims_that_decide_nothing_stand_last(tmp_path: Path) -> None:
+    """In small letters, without a mark."""
+    definition = define("exp", expect=["latency.p50 < 1", "success_rate > 0.5"])
+    run = open_run(made(tmp_path / "a", observed(), definition))
+    found = results_markdown(analyse(run, only=["success_rate"]))
+    assert found.startswith("### 🟢 CONFIRMED exp\n")
+    assert found.index("🟢 CONFIRMED | default") < found.index("| rejected | default | latency")
 
 
 def test_a_run_without_expectations_has_no_verdict(tmp_path: Path) -> None:

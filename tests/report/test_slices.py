@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from pytest_crucible.report.verdict_rows import ASIDE
 from tests.cli.support import failure
 from tests.cli.support import run as crucible
 from tests.session.support import run
@@ -107,18 +108,23 @@ def test_comparisons_by_slice(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Below the verdict of the whole, which they do not change."""
+    """Below the verdict of the whole, which they do not change, in small letters."""
     monkeypatch.setenv("LESS", "0.3")
     assert run(hostile, "--crucible-output=head").ret == 0
     capsys.readouterr()
     outputs = ["--markdown", "c.md", "--json", "c.json", "--junit", "c.xml"]
-    assert crucible("compare", "base", "head", "--by", "name", *outputs) == 1
+    arguments = ["--by", "name", "--metric", "score", *outputs]
+    assert crucible("compare", "base", "head", *arguments) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("REGRESSED  1 regressed, 1 equivalent")
-    assert sum("REGRESSED" in line and ": score.mean" in line for line in lines) == 11
+    start = lines.index("  by name, corrected for the number of slices; none decides the verdict")
+    rows = [line.split()[0] for line in lines[start:] if ": score.mean " in line]
+    assert rows == ["regressed"] * 11
+    assert not any(ASIDE in line for line in lines)
     assert "<b>" not in (hostile.path / "c.md").read_text(encoding="utf-8")
     data = json.loads((hostile.path / "c.json").read_text(encoding="utf-8"))
-    assert len(data["comparisons"][0]["arms"][0]["slices"]["name"]) == 22
+    slices = data["comparisons"][0]["arms"][0]["slices"]["name"]
+    assert [row["primary"] for row in slices] == [False] * 22
     cases = ET.parse(hostile.path / "c.xml").getroot().iter("testcase")
     assert [case.get("name") for case in cases] == ["success_rate", "score.mean"]
 

@@ -17,8 +17,9 @@ from pytest_crucible.metrics.trials import MISSING
 from pytest_crucible.report.lines import Line
 from pytest_crucible.report.numbers import MISSING as NO_NUMBER
 from pytest_crucible.report.terminal import render
+from pytest_crucible.report.verdict_rows import ASIDE
 from pytest_crucible.runs.experiment_definition import Definition, define
-from pytest_crucible.stats.expectations import CONFIRMED, INCONCLUSIVE, REJECTED
+from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED
 from tests.made_events import MS, event, recorded, reference_events, trial, trial_scope, write_run
 
 
@@ -74,16 +75,19 @@ def test_one_condition(folder: Path) -> None:
                                                 default
           latency.p50                 550 ms [200, 900]
           latency.p95                            955 ms
-          reliability.success_rate  83.3 % [55.2, 95.3]
+          reliability.success_rate  83.3 % [51.6, 97.9]
           cost.total                            $0.0550
           tokens.total                    16,500 tokens
-          no interval for latency.p95: needs at least 72 observations, has 10
+          latency.p95: no interval: too few for p95: 10 of 72
           12 calls $0.055
 
           failed operations:
             2 × timeout
         """
     ) + "\n"  # fmt: skip
+
+
+TAKEN = "taken for a score between 0 and 1, as all its values are; if it is not, declare range="
 
 
 def test_two_conditions(folder: Path) -> None:
@@ -94,34 +98,36 @@ def test_two_conditions(folder: Path) -> None:
     ]
     found = lines(folder, events, define("exp", conditions=["control", "treatment"]))
     table, _, changes = text(found).partition("\n\n  treatment against control\n")
-    assert table == expected(
+    assert table.replace(TAKEN, "TAKEN") == expected(
         """
         exp
           recorded 16/16 trials (8 cases × 2 conditions) · 16 events
 
                                         control             treatment
-          success_rate      75.0 % [40.9, 92.9]   87.5 % [52.9, 97.8]
-          score.mean       0.406 [0.112, 0.701]  0.406 [0.112, 0.701]
+          success_rate      75.0 % [34.9, 96.8]   87.5 % [47.3, 99.7]
+          score.mean       0.406 [0.170, 0.703]  0.406 [0.170, 0.703]
           latency.p50   103.5 ms [100.0, 107.0]  53.5 ms [50.0, 57.0]
           latency.p95                  106.7 ms               56.6 ms
           cost.total                    $0.0800                     –
-          no interval for latency.p95: needs at least 72 observations, has 8
+          score.mean: TAKEN
+          latency.p95: no interval: too few for p95: 8 of 72
           control: 8 calls $0.08 · $0.01333 per passed case
           treatment: 8 of 8 calls unpriced: 8 × no tokens reported
         """
     )
-    rows = [line.split() for line in changes.splitlines()]
-    assert rows[0] == ["metric", "change", "95", "%", "interval", "p", "n"]
-    assert [row[:2] for row in rows[1:] if row] == [
+    margin, head, *rows = [line.strip() for line in changes.splitlines()]
+    assert margin.startswith("margin 5 pp (success_rate), 5 % (latency); 95 % intervals; finds: ")
+    assert head.split() == ["metric", "change", "interval", "finds", "n"]
+    assert [row.split()[:2] for row in rows[:3]] == [
         ["INCONCLUSIVE", "success_rate"],
-        ["EQUIVALENT", "score.mean"],
         ["IMPROVED", "latency"],
-        ["INCONCLUSIVE", "latency.p95"],
         ["REMOVED", "cost"],
-        ["failed", "trials:"],
-        ["3", "×"],
     ]
-    assert rows[1][2:4] == ["+12.5", "pp"]
+    assert rows[0].split()[2:4] == ["+12.5", "pp"]
+    assert rows[3] == ASIDE
+    assert rows[4].split()[:2] == ["inconclusive", "score.mean"]
+    assert rows[5].startswith("no verdict on latency.p95: too few for p95: 8 of ")
+    assert "failed trials:" in rows
 
 
 def test_three_conditions(folder: Path) -> None:
@@ -129,17 +135,17 @@ def test_three_conditions(folder: Path) -> None:
     scope = Scope(experiment="exp", condition="c")
     events = [*arm("a", 3, 100), *arm("b", 3, 100), event("ensemble.vote.completed", scope=scope)]
     found = text(lines(folder, events, define("exp", conditions=["a", "b", "c"])))
-    assert found.partition("\n  no interval")[0] == expected(
+    assert found.partition("\n  score.mean: taken")[0] == expected(
         """
         exp
           recorded 6/6 trials (3 cases × 2 conditions) · 7 events
 
                                                         a                      b    c
-          success_rate              100.0 % [43.9, 100.0]  100.0 % [43.9, 100.0]    –
-          score.mean                0.250 [-0.371, 0.871]  0.250 [-0.371, 0.871]    –
+          success_rate              100.0 % [29.2, 100.0]  100.0 % [29.2, 100.0]    –
+          score.mean                 0.250 [0.033, 0.791]   0.250 [0.033, 0.791]    –
           latency.p50                              101 ms                 101 ms    –
           latency.p95                              102 ms                 102 ms    –
-          reliability.success_rate  100.0 % [43.9, 100.0]  100.0 % [43.9, 100.0]    –
+          reliability.success_rate  100.0 % [29.2, 100.0]  100.0 % [29.2, 100.0]    –
         """
     )
     assert "b against a" in found
@@ -173,9 +179,10 @@ def test_metrics_show_where_they_say_something(folder: Path) -> None:
     ("expectation", "shown"),
     [
         ("tests.failed < 9", "2"),
-        ("success_rate > 0.5", "75.0 % [40.0, 95.4] · needs at least 15"),
+        ("success_rate > 0.5", "75.0 %, at least 40.0 %"),
+        ("success_rate > 0.99", "75.0 %, at most 95.4 %"),
         ("cost.total <= 1", "no metric cost.total was recorded"),
-        ("latency.p99 < 1000", "107 ms · needs at least 299 observations"),
+        ("latency.p99 < 1000", "107 ms · too few for p99: 8 of 299"),
     ],
 )
 def test_expectation_shows_what_was_seen(expectation: str, shown: str, folder: Path) -> None:
@@ -187,14 +194,17 @@ def test_expectation_shows_what_was_seen(expectation: str, shown: str, folder: P
 
 
 def test_relative_expectation_shows_both_sides(folder: Path) -> None:
-    """Number, bound, and the interval of the change that decided."""
+    """Both numbers, and the change with its interval, as the row of the comparison has it."""
     events = [*arm("control", 8, 100), *arm("treatment", 8, 50)]
     definition = define(
         "exp", conditions=["control", "treatment"], expect=["latency.p50 < control"]
     )
-    (judged,) = [line for line in lines(folder, events, definition) if "p50 < control" in line.text]
-    assert judged.text.split("  ")[1:3] == ["CONFIRMED", "treatment"]
-    assert "53.5 ms against 103.5 ms, change [-" in judged.text
+    found = lines(folder, events, definition)
+    (judged,) = [line.text for line in found if "p50 < control" in line.text]
+    (row,) = [line.text for line in found if line.text.startswith("    IMPROVED")]
+    assert judged.split("  ")[1:3] == ["CONFIRMED", "treatment"]
+    _, _, change, percent, low, high = row.split()[:6]
+    assert judged.endswith(f"53.5 ms against 103.5 ms, change {change} {percent} {low} {high}")
 
 
 # --- the head ----------------------------------------------------------------------------------

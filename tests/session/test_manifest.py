@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pytest_crucible.runs.machine import machine_facts
 from tests.session import support
 
 SUITE = """
@@ -51,6 +52,17 @@ def test_it_describes_the_run(pytester: pytest.Pytester, mode: tuple[str, ...]) 
     assert all(node["closed"] for node in found["nodes"])
     assert found["completeness"]["complete"] is True
     assert found["completeness"]["reasons"] == []
+
+
+def test_it_knows_the_machine(pytester: pytest.Pytester, mode: tuple[str, ...]) -> None:
+    """What latency depends on, with the load when the first test began and at the end."""
+    pytester.makepyfile(SUITE)
+    assert support.run(pytester, *mode).ret == 0
+    found = manifest(pytester)
+    facts = machine_facts(1.0)
+    assert facts.keys() <= found.keys()
+    assert all(found[name] == fact for name, fact in facts.items() if name != "load")
+    assert found["load"].keys() == {"start", "end"}
 
 
 def test_it_holds_experiments_and_verdicts(

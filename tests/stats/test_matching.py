@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pytest_crucible.events.fingerprint import fingerprint
 from pytest_crucible.metrics.groups import Group
 from pytest_crucible.metrics.trials import Trial
-from pytest_crucible.stats.comparison import EQUIVALENT, Comparison, compare_subjects
+from pytest_crucible.stats.comparison import EQUIVALENT, Comparison
+from pytest_crucible.stats.judged_rows import compare_subjects
 from pytest_crucible.stats.matching import Matching, match
 from pytest_crucible.stats.samples import MEAN
 from pytest_crucible.stats.subject import Subject
