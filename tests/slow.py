@@ -93,7 +93,7 @@ SLOW = {
         session/test_span_capture.py::test_modules_may_be_put_back_after_opentelemetry_came
         session/test_span_capture.py::test_opentelemetry_may_come_within_a_trial
         session/test_unrewritten.py::test_a_session_does_not_rewrite_us
-        stats/test_distributions.py::test_a_summary_of_rates_and_percentiles_needs_no_scipy
+        stats/test_distributions.py::test_a_summary_does_not_import_scipy_stats
         test_examples.py::test_notebook_example_runs_without_pytest
     """,
     "two sessions in turns": """

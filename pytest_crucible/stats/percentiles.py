@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_crucible.stats.change import RATIO, Change, guarded
+from pytest_crucible.stats.change import RATIO, Change, guarded, noise
 from pytest_crucible.stats.distributions import normal_isf, normal_sf
 from pytest_crucible.stats.intervals import (
     NoIntervalError,
@@ -57,13 +57,14 @@ def quantile_ratio(base: Sample, cand: Sample, q: float, alpha: float, *, paired
     if alpha < _FINEST:
         raise NoIntervalError(f"p{q * 100:g}: too many decisions for {MOST_RESAMPLES:,} resamples")
     units = (base.units, cand.units)
+    tiny = noise(np.log(base.values), np.log(cand.values), logs=True)
     ends = [math.log(float(np.quantile(side.values, q))) for side in (base, cand)]
-    estimate = ends[1] - ends[0]
+    estimate = ends[1] - ends[0] if abs(ends[1] - ends[0]) > tiny else 0.0
     together = paired or base.clusters() is not None or cand.clusters() is not None
     if together and max(base.n, cand.n) > MOST:
         change = _large(base, cand, q, alpha, estimate)
     else:
-        change = _bootstrap(base, cand, q, alpha, paired=paired)
+        change = _bootstrap(base, cand, q, alpha, tiny, paired=paired)
     same = max(float(np.ptp(side.values)) for side in (base, cand)) == 0.0
     change = replace(
         change,
@@ -76,14 +77,17 @@ def quantile_ratio(base: Sample, cand: Sample, q: float, alpha: float, *, paired
     return guarded(change, min(units), alpha)
 
 
-def _bootstrap(base: Sample, cand: Sample, q: float, alpha: float, *, paired: bool) -> Change:
-    """Return the change of the logarithm by resampling."""
+def _bootstrap(
+    base: Sample, cand: Sample, q: float, alpha: float, tiny: float, *, paired: bool
+) -> Change:
+    """Return the change of the logarithm by resampling; changes up to ``tiny`` are rounding."""
     resamples = RESAMPLES if alpha >= 40 / RESAMPLES else MOST_RESAMPLES
     rng = np.random.default_rng(SEED)
     if paired:
         logs = _resampled_pairs(base, cand, q, rng, resamples)
     else:
         logs = _resampled_alone(cand, q, rng, resamples) - _resampled_alone(base, q, rng, resamples)
+    logs[np.abs(logs) <= tiny] = 0.0
     logs.sort()
     cut = math.floor(alpha / 2 * (resamples + 1))
     low, high = float(logs[cut - 1]), float(logs[resamples - cut])

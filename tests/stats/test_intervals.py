@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from pytest_crucible.stats import intervals
-from pytest_crucible.stats.intervals import Interval, NoIntervalError
+from pytest_crucible.stats.intervals import NoIntervalError
 from tests.stats.support import Floats
 
 numbers = st.floats(-1e3, 1e3, allow_subnormal=False)
@@ -36,14 +36,6 @@ def clustered(draw: st.DrawFn) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[
 # --- rates ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("passed", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611)]
-)
-def test_wilson_published(passed: int, n: int, low: float, high: float) -> None:
-    """Newcombe's examples of Wilson's interval."""
-    assert intervals.wilson(passed, n, 0.05) == pytest.approx((low, high), abs=5e-5)
-
-
 def test_clopper_pearson_published() -> None:
     """R's `binom.test(682, 925)`: 0.7076683 to 0.7654066, p = 0.38249 for 3/4."""
     found = intervals.clopper_pearson(682, 925, 0.05)
@@ -52,91 +44,36 @@ def test_clopper_pearson_published() -> None:
 
 
 @given(counts(), levels)
-def test_rate_intervals_are_scipys(count: tuple[int, int], alpha: float) -> None:
-    """Wilson and Clopper-Pearson are those of `binomtest`."""
-    test = stats.binomtest(*count)
-    wilson = test.proportion_ci(1 - alpha, method="wilson")
-    exact = test.proportion_ci(1 - alpha, method="exact")
-    assert intervals.wilson(*count, alpha) == pytest.approx(tuple(wilson), abs=1e-9)
+def test_clopper_pearson_is_scipys(count: tuple[int, int], alpha: float) -> None:
+    """That of `binomtest`."""
+    exact = stats.binomtest(*count).proportion_ci(1 - alpha, method="exact")
     assert intervals.clopper_pearson(*count, alpha) == pytest.approx(tuple(exact), abs=1e-9)
 
 
 @given(st.floats(0, 1), st.floats(0.5, 1e6), levels)
 def test_rate_intervals_hold_the_rate(rate: float, n: float, alpha: float) -> None:
     """Also with sizes that are no whole numbers, within 0 and 1."""
-    for interval in (intervals.wilson, intervals.clopper_pearson):
-        low, high = interval(rate * n, n, alpha)
-        assert 0 <= low <= rate + 1e-9
-        assert rate - 1e-9 <= high <= 1
+    low, high = intervals.clopper_pearson(rate * n, n, alpha)
+    assert 0 <= low <= rate + 1e-9
+    assert rate - 1e-9 <= high <= 1
 
 
-@pytest.mark.parametrize("interval", [intervals.wilson, intervals.clopper_pearson])
-def test_no_trials_are_a_reason(interval: Callable[..., Interval]) -> None:
+def test_no_trials_are_a_reason() -> None:
     """A rate of nothing has no interval, and says so."""
     with pytest.raises(NoIntervalError, match="no trials"):
-        interval(0, 0, 0.05)
-
-
-# --- differences of rates ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("x1", "n1", "x2", "n2", "low", "high"),
-    [
-        (56, 70, 48, 80, 0.0524, 0.3339),
-        (9, 10, 3, 10, 0.1705, 0.8090),
-        (10, 10, 0, 20, 0.6791, 1.0000),
-        (10, 10, 0, 10, 0.6075, 1.0000),
-        (0, 10, 0, 20, -0.1611, 0.2775),
-    ],
-)
-def test_newcombe_published(x1: int, n1: int, x2: int, n2: int, low: float, high: float) -> None:
-    """Newcombe (1998), table II, method 10: first minus second."""
-    found = intervals.newcombe(x2, n2, x1, n1, 0.05)
-    assert found == pytest.approx((low, high), abs=5e-5)
-
-
-def test_newcombe_paired_published() -> None:
-    """Newcombe (1998b), method 10, of 36 + 12 + 2 + 0 pairs: 0.0569 to 0.3404."""
-    found = intervals.newcombe_paired(36, 2, 12, 0, 0.05)
-    assert found == pytest.approx((0.0569, 0.3404), abs=5e-5)
-
-
-@given(counts(), counts(), levels)
-def test_newcombe_turns_around(
-    first: tuple[int, int], second: tuple[int, int], alpha: float
-) -> None:
-    """Exchanging the sides changes the sign, and nothing else."""
-    low, high = intervals.newcombe(*first, *second, alpha)
-    assert intervals.newcombe(*second, *first, alpha) == pytest.approx((-high, -low))
-
-
-@given(counts(), counts(), st.floats(0, 2))
-def test_newcombe_with_a_factor_holds_the_difference(
-    first: tuple[int, int], second: tuple[int, int], factor: float
-) -> None:
-    """A factor of 0 leaves Wilson's interval of the second side; any holds the estimate."""
-    low, high = intervals.newcombe(*first, *second, 0.05, factor)
-    assert low - 1e-9 <= second[0] / second[1] - factor * first[0] / first[1] <= high + 1e-9
-    alone = intervals.newcombe(*first, *second, 0.05, 0.0)
-    assert alone == pytest.approx(intervals.wilson(*second, 0.05))
-
-
-def test_no_pairs_are_a_reason() -> None:
-    """A difference of nothing has no interval, and says so."""
-    with pytest.raises(NoIntervalError, match="no pairs"):
-        intervals.newcombe_paired(0, 0, 0, 0, 0.05)
+        intervals.clopper_pearson(0, 0, 0.05)
 
 
 # --- means ------------------------------------------------------------------------------------
 
 
-@given(arrays(np.float64, st.integers(2, 40), elements=numbers), levels)
-def test_mean_is_scipys_t_interval(values: Floats, alpha: float) -> None:
-    """Independent values: Student's interval of `ttest_1samp`."""
+@given(arrays(np.float64, st.integers(2, 40), elements=numbers))
+def test_variance_of_independent_values(values: Floats) -> None:
+    """s² / n, with n − 1 degrees of freedom."""
     assume(np.ptp(values) > 1e-3)
-    expected = stats.ttest_1samp(values, 0).confidence_interval(1 - alpha)
-    assert intervals.mean_t(values, None, alpha) == pytest.approx(tuple(expected), abs=1e-6)
+    variance, df = intervals.variance_of_mean(values, None)
+    assert variance == pytest.approx(float(stats.sem(values)) ** 2)
+    assert df == values.size - 1
 
 
 @given(clustered())
@@ -157,18 +94,49 @@ def test_variance_is_cr1(
     assert (df == pytest.approx(groups - 1)) == (sizes.min() == sizes.max() or groups == 2)
 
 
+def test_variance_is_that_of_cluster_robust_regression() -> None:
+    """A regression on a constant with covariance CR1: the sandwich, multiplied out."""
+    rng = np.random.default_rng(2)
+    clusters = np.repeat(np.arange(6), [1, 2, 3, 4, 5, 9])
+    values = rng.normal(size=6)[clusters] + rng.normal(size=24)
+    design, residuals = np.ones((24, 1)), (values - values.mean())[:, None]
+    bread = np.linalg.inv(design.T @ design)
+    scores = [design[clusters == g].T @ residuals[clusters == g] for g in range(6)]
+    meat = sum(score @ score.T for score in scores)
+    small = 6 / 5 * 23 / (24 - 1)
+    expected = (small * bread @ meat @ bread).item()
+    assert intervals.variance_of_mean(values, clusters)[0] == pytest.approx(expected)
+
+
 @given(st.integers(2, 10), st.integers(2, 6), st.integers(0, 1000))
-def test_equal_clusters_are_the_t_interval_of_case_means(g: int, m: int, seed: int) -> None:
+def test_equal_clusters_are_case_means(g: int, m: int, seed: int) -> None:
     """With as many trials for every case, clustering is averaging per case first."""
     values = np.random.default_rng(seed).normal(size=(g, m))
-    found = intervals.mean_t(values.ravel(), np.repeat(np.arange(g), m), 0.05)
-    assert found == pytest.approx(intervals.mean_t(values.mean(axis=1), None, 0.05))
+    found = intervals.variance_of_mean(values.ravel(), np.repeat(np.arange(g), m))
+    assert found == pytest.approx(intervals.variance_of_mean(values.mean(axis=1), None))
 
 
 def test_case_means_that_agree_by_chance_are_no_certainty() -> None:
-    """Trials that vary keep an interval with a width, even if all cases have the same mean."""
-    low, high = intervals.mean_t(np.array([0.0, 1, 0, 1, 1, 0]), np.array([0, 0, 1, 1, 2, 2]), 0.05)
-    assert high - low > 0.5
+    """Trials that vary have a variance, even if all cases have the same mean."""
+    values, cases = np.array([0.0, 1, 0, 1, 1, 0]), np.array([0, 0, 1, 1, 2, 2])
+    variance, df = intervals.variance_of_mean(values, cases)
+    assert variance == pytest.approx(values.var(ddof=1) / 6)
+    assert df == pytest.approx(2)
+
+
+@given(clustered(), st.integers(0, 99))
+def test_covariance_is_what_sums_have(
+    data: tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int64]]], seed: int
+) -> None:
+    """Var(x + y) = Var(x) + 2 Cov(x, y) + Var(y), with clusters and without."""
+    x, cases = data
+    y = np.random.default_rng(seed).normal(size=x.size)
+    for own in (cases, None):
+        one, both, other = (
+            intervals.covariance_of_means(a, b, own) for a, b in ((x, x), (x, y), (y, y))
+        )
+        together = intervals.covariance_of_means(x + y, x + y, own)
+        assert together == pytest.approx(one + 2 * both + other, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -177,16 +145,15 @@ def test_case_means_that_agree_by_chance_are_no_certainty() -> None:
         ([], None, "0 values: no spread"),
         ([1.0], None, "1 value: no spread"),
         ([1.0, 2.0], [0, 0], "one case"),
-        ([3.0, 3.0, 3.0], None, "all 3 values are the same"),
     ],
 )
-def test_means_without_interval_say_why(
+def test_means_without_variance_say_why(
     values: list[float], cases: list[int] | None, reason: str
 ) -> None:
-    """Too few values, one case, or no spread: a reason each."""
+    """Too few values, or one case: a reason each."""
     index = None if cases is None else np.array(cases)
     with pytest.raises(NoIntervalError, match=reason):
-        intervals.mean_t(np.array(values), index, 0.05)
+        intervals.variance_of_mean(np.array(values), index)
 
 
 # --- effective sizes --------------------------------------------------------------------------
@@ -249,34 +216,40 @@ def test_fewest_observations(q: float, n: int) -> None:
 
 
 @given(st.integers(1, 400), st.sampled_from([0.5, 0.9, 0.95]), st.integers(0, 1000))
-def test_quantile_is_scipys(n: int, q: float, seed: int) -> None:
-    """Order statistics are those of `quantile_test`; where those are infinite, a reason."""
+def test_quantile_bounds_are_scipys(n: int, q: float, seed: int) -> None:
+    """Each bound is that of `quantile_test` at its level, finite or not."""
     values = np.random.default_rng(seed).normal(size=n)
-    if n < intervals.smallest_n(q, 0.05):
-        with pytest.raises(NoIntervalError, match=rf"needs at least \d+ observations, has {n}"):
-            intervals.quantile(values, None, q, 0.05)
-    else:
-        expected = stats.quantile_test(values, q=0, p=q).confidence_interval(0.95)
-        found = np.array(intervals.quantile(values, None, q, 0.05))
-        assert (found == np.array(expected)).all()
+    found = intervals.quantile_bounds(values, None, q, 0.025, 0.1)
+    for bound, level, side in zip(found, (0.975, 0.9), ("greater", "less"), strict=True):
+        test = stats.quantile_test(values, q=0, p=q, alternative=side)
+        expected = test.confidence_interval(level)
+        end = expected.low if side == "greater" else expected.high
+        assert bound == end or (not math.isfinite(bound) and not np.isfinite(end))
 
 
 def test_clustered_quantile_is_wider() -> None:
     """Copies of a value add nothing: the interval stays about that of the cases."""
-    values = np.random.default_rng(1).normal(size=100)
-    cases = np.arange(100)
-    alone = intervals.quantile(values, cases, 0.5, 0.05)
-    repeated = intervals.quantile(np.repeat(values, 10), np.repeat(cases, 10), 0.5, 0.05)
-    naive = intervals.quantile(np.repeat(values, 10), None, 0.5, 0.05)
-    assert naive[1] - naive[0] < (alone[1] - alone[0]) / 2
-    assert repeated[1] - repeated[0] == pytest.approx(alone[1] - alone[0], rel=0.2)
+    values, cases = np.random.default_rng(1).normal(size=100), np.arange(100)
+
+    def width(repeats: int, index: object) -> float:
+        own = None if index is None else np.repeat(cases, repeats)
+        each = np.repeat(values, repeats)
+        low, high = intervals.quantile_bounds(each, own, 0.5, 0.025, 0.025)
+        return high - low
+
+    alone = width(1, cases)
+    assert width(10, None) < alone / 2
+    assert width(10, cases) == pytest.approx(alone, rel=0.2)
 
 
 def test_too_few_cases_for_a_quantile_say_so() -> None:
-    """Many trials of few cases are worth few observations."""
-    values = np.repeat(np.arange(30.0), 10)
+    """Many trials of few cases are worth few observations: no upper bound, and a reason."""
+    values, cases = np.repeat(np.arange(30.0), 10), np.repeat(np.arange(30), 10)
+    low, high = intervals.quantile_bounds(values, cases, 0.95, 0.025, 0.025)
+    assert 0 < low < 29
+    assert high == math.inf
     with pytest.raises(NoIntervalError, match="needs at least 72 independent observations; 300"):
-        intervals.quantile(values, np.repeat(np.arange(30), 10), 0.95, 0.05)
+        intervals.quantile_size(values, cases, 0.95, 0.05)
 
 
 def test_clusters_cost_what_they_cost() -> None:

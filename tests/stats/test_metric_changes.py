@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible.metrics.catalog import PLAIN
@@ -117,8 +117,8 @@ def test_the_interval_excludes_no_change_just_if_p_is_small(
     _, before, after, question = drawn
     change = judged(before, after, alpha, question)
     assert 0 <= change.p <= 1
-    assert change.low <= change.estimate * (1 + 1e-12) + 1e-12
-    assert change.estimate * (1 - 1e-12) - 1e-12 <= change.high
+    rounding = 1e-12 * (1 + abs(change.estimate))
+    assert change.low - rounding <= change.estimate <= change.high + rounding
     none = 1.0 if change.scale == RATIO else 0.0
     if math.isclose(change.p, alpha, rel_tol=1e-6):
         return  # a root is found to twelve digits
@@ -139,6 +139,7 @@ def test_intervals_stay_within_what_is_possible(
         assert low - high - 1e-12 <= change.low <= change.high <= high - low + 1e-12
 
 
+@settings(max_examples=30)
 @given(st.sampled_from([0.0, 0.25, 0.9, 1.5, 3.0]), st.booleans(), st.integers(2, 40), ALPHAS)
 def test_intervals_of_multiples_stay_within_what_is_possible(
     factor: float, paired: bool, n: int, alpha: float
@@ -152,6 +153,7 @@ def test_intervals_of_multiples_stay_within_what_is_possible(
         assert change.estimate - 1e-9 <= change.high <= 1 + 1e-12
 
 
+@settings(max_examples=50)
 @given(sides(), st.integers(0, 99))
 def test_the_order_of_values_does_not_matter(
     drawn: tuple[str, Sample, Sample, Question], seed: int
@@ -203,6 +205,7 @@ def test_the_scale_is_told_beforehand(drawn: tuple[str, Sample, Sample, Question
     assert (change.scale == RATIO) == ratio_scale(before, after, question)
 
 
+@settings(max_examples=50)
 @given(sides())
 def test_a_higher_confidence_is_wider(drawn: tuple[str, Sample, Sample, Question]) -> None:
     """The interval for more decisions holds the one for fewer."""
