@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.metrics.catalog import Metric
-from pytest_crucible.metrics.declared import bounded
 from pytest_crucible.stats.comparison_options import Options
 from pytest_crucible.stats.matching import match
 from pytest_crucible.stats.power import (
@@ -38,6 +37,8 @@ class Pilot:
         centre: the value of the metric on the first arm.
         single: whether the values are successes and failures, 1 and 0.
         ratio: whether changes of it are ratios, else differences.
+        width: of differences of values between two ends, declared or taken for such: how far these
+            are apart. A margin is a share of it, as in comparisons.
     """
 
     metric: Metric
@@ -46,6 +47,7 @@ class Pilot:
     centre: float
     single: bool
     ratio: bool
+    width: float | None = None
 
     @property
     def cases(self) -> int:
@@ -97,21 +99,30 @@ def pilot_of(experiment: ExperimentResult, path: str) -> Pilot:
     if first.kind == QUANTILE and not typical:
         raise ValueError(f"{path} is a percentile; plan with a rate or a mean")
     sides = [first] if second is None else [first, second]
-    positive = all(float(side.values.min()) > 0 for side in sides)
-    if typical and not positive:
+    least = min(float(side.values.min()) for side in sides)
+    if typical and least <= 0:
         raise ValueError(f"{path} has values of 0: no ratio to plan with")
     values = [_values(side, typical) for side in sides]
     if values[0].size < 2:
         raise ValueError(f"the pilot has a single case with {path}: it takes two to vary")
-    rate = first.kind == RATE
+    rate, width = first.kind == RATE, None if typical else _width(sides)
     return Pilot(
         metric=metric,
         before=values[0],
         after=values[1] if second is not None else None,
         centre=first.quantile(0.5) if typical else first.mean() * first.factor,
         single=rate and all(bool(np.isin(side, (0.0, 1.0)).all()) for side in values),
-        ratio=typical or (positive and not rate and not bounded(metric.range)),
+        ratio=typical or (least >= 0 and width is None and bool(first.values.any())),
+        width=width,
     )
+
+
+def _width(sides: Sequence[Sample]) -> float | None:
+    """Return how far the ends of the values are apart; None without two ends on all sides."""
+    low, high = sides[0].ends
+    if low is None or high is None or any(side.ends != (low, high) for side in sides):
+        return None
+    return (high - low) * abs(sides[0].factor)
 
 
 def _samples(experiment: ExperimentResult, path: str) -> tuple[Sample, Sample | None]:
@@ -182,7 +193,7 @@ def plan_from(
             size, aimed, needed_for_rates(pilot.before, pilot.after, size, aimed, _exact_plan)
         )
     if not (pilot.ratio or in_unit or pilot.metric.unit == "%"):
-        wide *= abs(pilot.centre)
+        wide *= abs(pilot.centre) if pilot.width is None else pilot.width
     aimed, sd = aim(wide), pilot.deviation()
 
     def plan(deviation: float) -> int | None:

@@ -312,7 +312,7 @@ def _answer(
         f"  {verdict} in {_share(aim.power)} of runs, with a margin of {margin}, "
         f"{plural(aim.decisions, 'decision')} and a level of {aim.alpha:g}"
     )
-    if verdict == EQUIVALENT:
+    if verdict == EQUIVALENT and effect:
         yield Line(f"  an effect inside the margin of {margin} is never called a regression; "
                    "to find it, give a smaller --margin")  # fmt: skip
 

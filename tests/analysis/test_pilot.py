@@ -16,6 +16,7 @@ from pytest_crucible.events.event import Event
 from pytest_crucible.metrics.catalog import PLAIN, Metric
 from pytest_crucible.runs.experiment_definition import define
 from pytest_crucible.runs.run import open_recorded
+from pytest_crucible.stats.comparison import margin_size
 from pytest_crucible.stats.power import (
     FARTHEST,
     Aim,
@@ -24,6 +25,8 @@ from pytest_crucible.stats.power import (
     cases_for_ratio,
 )
 from tests.made_events import MS, event, recorded, trial, trial_scope, write_run
+from tests.stats.judging_support import compared
+from tests.stats.support import group
 
 
 def arm(
@@ -125,7 +128,7 @@ def test_what_a_pilot_cannot_tell(path: str, reason: str, tmp_path: Path) -> Non
 
 def test_a_single_case_does_not_vary(tmp_path: Path) -> None:
     """It takes two; and two that are the same do not either."""
-    with pytest.raises(ValueError, match="the pilot has a single case with score.mean"):
+    with pytest.raises(ValueError, match=r"the pilot has a single case with score\.mean"):
         pilot_of(experiment(tmp_path / "p", arm([3.0])), "score.mean")
     same = pilot_of(experiment(tmp_path / "q", arm([3.0] * 5)), "score.mean")
     with pytest.raises(ValueError, match="the pilot's cases do not vary"):
@@ -254,9 +257,27 @@ def test_margins_are_those_of_the_metric() -> None:
     relative = plan_from(SCORE, "2", Aim, None).aim.margin
     assert relative == pytest.approx(0.05 * SCORE.centre)
     assert plan_from(SCORE, "2", Aim, 0.5).aim.margin == pytest.approx(0.5 * SCORE.centre)
-    bounded = Metric("score.mean", range=(0, 1), margin=0.1)
-    own = Pilot(bounded, SCORE.before, None, SCORE.centre, single=False, ratio=False)
-    assert plan_from(own, "0.5", Aim, None).aim.margin == 0.1
+    for margin, expected in ((0.1, 0.1), (None, 0.05 * 4)):
+        bounded = Metric("score.mean", range=(0, 4), margin=margin)
+        own = Pilot(bounded, SCORE.before, None, SCORE.centre, single=False, ratio=False, width=4)
+        assert plan_from(own, "0.5", Aim, None).aim.margin == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("values", [[0.2, 0.5, 0.9, 0.7], [0.0, 1.0, 0.5, 0.5]])
+def test_a_score_is_planned_as_it_is_compared(values: list[float], tmp_path: Path) -> None:
+    """Undeclared, but all between 0 and 1: the row is a difference, its margin of 5 % is 0.05."""
+    of = pilot_of(experiment(tmp_path / "p", arm(values)), "score.mean")
+    row = compared(group(arm(values, "a"), "a"), group(arm(values, "a"), "a"))["score.mean"]
+    assert (of.ratio, of.width) == (row.scale == "ratio", row.width) == (False, 1.0)
+    assert plan_from(of, "-0.1", Aim, None).aim.margin == margin_size(row) == 0.05
+
+
+def test_a_waiting_time_is_planned_as_it_is_compared(tmp_path: Path) -> None:
+    """Zeros among numbers without an upper end: a ratio of means, for both."""
+    values = [0.0, 3.0, 9.0, 4.0]
+    row = compared(group(arm(values), "a"), group(arm(values), "a"))["score.mean"]
+    of = pilot_of(experiment(tmp_path / "p", arm(values)), "score.mean")
+    assert (of.ratio, of.width) == (row.scale == "ratio", row.width) == (True, None)
 
 
 def test_a_difference_is_planned_in_its_unit() -> None:

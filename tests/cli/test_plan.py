@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from pytest_crucible.cli.main import main
+from pytest_crucible.stats.expectations import judge
+from pytest_crucible.stats.expression import parse
 from tests.cli.support import failure
 from tests.made_events import event, recorded, trial_scope, write_run
 from tests.report.support import made, observed
+from tests.stats.judging_support import compared, passing
+from tests.stats.support import rate_subject
 
 
 def planned(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -107,7 +113,7 @@ def test_the_verdict_is_named(
     out = planned(capsys, *arguments)
     assert f"\n  {outcome} in 80 % of runs, " in out
     said = "is never called a regression; to find it, give a smaller --margin" in out
-    assert said == (outcome == "EQUIVALENT")
+    assert said == (outcome == "EQUIVALENT" and arguments[1:] != [0.9, 0.9])
 
 
 @pytest.mark.parametrize(
@@ -285,6 +291,63 @@ def test_several_experiments_need_a_name(
     given = ["--pilot", both, "--effect", 0.1]
     assert refused(capsys, *given) == "--experiment: one of 'exp', 'b'"
     assert planned(capsys, *given, "--experiment", "b").startswith("pilot: b, success_rate")
+
+
+# --- the documentation ------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "how-many-cases.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["how-many-cases.md", "cli.md"])
+def test_what_the_docs_show_is_printed(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every ``$ crucible plan`` of a page, with pilots of its names."""
+    made(tmp_path / "runs/pilot", observed(range(40), experiment="answers", failed=2))
+    made(tmp_path / "runs/base", observed(range(60), experiment="answers", failed=3))
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    shown = [
+        each.partition("\n")[::2]
+        for block in blocks
+        for each in re.split(r"^\$ ", block, flags=re.MULTILINE)
+        if each.startswith("crucible plan ")
+    ]
+    assert len(shown) >= 3
+    for command, output in shown:
+        assert planned(capsys, *shlex.split(command)[2:]) == output, command
+
+
+def test_the_table_of_common_situations(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each row is what its command says."""
+    rows = re.findall(r"^\| [^|]+ \| ([\d,]+) \| `(--.*?)` \|$", PAGE, re.MULTILINE)
+    assert len(rows) >= 10
+    for cases, command in rows:
+        assert number(planned(capsys, *shlex.split(command))) == int(cases.replace(",", "")), (
+            command
+        )
+
+
+def test_which_fall_so_few_cases_find() -> None:
+    """So many failures after none are REGRESSED, and one less is not."""
+    rows = re.findall(r"^\| (\d+) \| (\d+) failures \|$", PAGE, re.MULTILINE)
+    assert len(rows) >= 4
+    for cases, failures in rows:
+        n, failed = int(cases), int(failures)
+        verdicts = [
+            compared(passing("p" * n), passing("f" * f + "p" * (n - f)))["success_rate"].verdict
+            for f in (failed - 1, failed)
+        ]
+        assert verdicts == ["INCONCLUSIVE", "REGRESSED"], cases
+
+
+def test_what_twenty_cases_confirm() -> None:
+    """20 of 20 confirm 85 %, and 19 of 20 do not."""
+    expectation = parse("success_rate >= 0.85")
+    found = [judge(expectation, {"x": rate_subject(k, 20)})[0].verdict for k in (19, 20)]
+    assert found == ["INCONCLUSIVE", "CONFIRMED"]
 
 
 # --- what cannot be planned -------------------------------------------------------------------

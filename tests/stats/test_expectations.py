@@ -206,7 +206,7 @@ def test_how_little_p_can_be(text: str, arm: Subject, floor: float) -> None:
     assert found.floor == pytest.approx(floor)
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 20])
+@pytest.mark.parametrize("n", [2, 3, 5, 9])
 @pytest.mark.parametrize(
     ("text", "worst"),
     [
