@@ -10,7 +10,7 @@ from typing import Any
 from pytest_crucible._errors import ArtifactError, DefinitionError
 from pytest_crucible.analysis.drifts import drifts_of
 from pytest_crucible.analysis.experiment_catalog import catalog_of
-from pytest_crucible.analysis.judging import judged
+from pytest_crucible.analysis.judging import judged, unknown_primary
 from pytest_crucible.analysis.nodes import broken_off, node_result, resumed_nodes
 from pytest_crucible.analysis.plugin_metrics import CustomMetrics, summarise_all
 from pytest_crucible.analysis.results import (
@@ -94,6 +94,7 @@ def analyse(
                 definition = replace(definition, expect=tuple(expect))
                 _check_expectations(definition, groups, declared_metrics)
             result = _experiment(definition, groups, custom, declared_metrics, problems)
+            problems += unknown_primary(result)
             if len(observations.groups) == 1:  # else nobody knows whom they concern
                 result = replace(result, metrics=_counting(observations, result.metrics))
             warmup = _warmup(group for key, group in observations.warmups.items() if key[0] == name)

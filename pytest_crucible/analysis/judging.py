@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pytest_crucible._text import did_you_mean
 from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
 from pytest_crucible.runs.experiment_definition import Definition
@@ -94,6 +95,26 @@ def primary_of(definition: Definition) -> tuple[str, ...]:
         return definition.primary
     claimed = (parse(text, _arms_in(definition)).metric for text in definition.expect)
     return tuple(dict.fromkeys(claimed))
+
+
+def unknown_primary(result: ExperimentResult) -> list[str]:
+    """Return a sentence for every metric of ``primary=`` that nothing recorded.
+
+    Its row would be missing, and a misspelt name would make a comparison that is always green.
+    """
+    if not result.trials or nothing_ran(result.trials):
+        return []
+    groups = list(result.groups.values())
+    recorded = dict.fromkeys(name for group in groups for name in (*group.recorded, *group.logged))
+    known = dict.fromkeys(metric.path for metric in result.catalog.compared(groups, recorded))
+    known.update(dict.fromkeys(name for each in result.metrics.values() for name in each.custom))
+    known.update(dict.fromkeys(f"{name}.last" for group in groups for name in group.logged))
+    return [
+        f"experiment {result.definition.name!r}: primary={name!r} was not recorded; "
+        f"{did_you_mean(name, [*known, *recorded])}valid: {', '.join(known)}"
+        for name in result.definition.primary
+        if not {row_of(name), f"{name}.mean"} & {*known}
+    ]
 
 
 def _arms_in(definition: Definition) -> tuple[str, ...]:

@@ -304,9 +304,9 @@ class Catalog:
         if path not in self.declared:
             # Without a dot: a number that a plugin gave.
             name, _, statistic = path.rpartition(".") if "." in path else (path, "", "")
-        metric = self.declared.get(name) or Metric(name, _unit_by_name(name))
+        metric = self.declared.get(name) or Metric(name)
         better = None if statistic in NEUTRAL else metric.better or better_by_name(name)
-        metric = replace(metric, better=better)
+        metric = replace(metric, better=better, unit=metric.unit or _unit_by_name(name))
         if metric.formula is not None and path in self.declared:
             return replace(metric, drawn=FORMULA)
         unit = "" if statistic in ("count", "steps", "best_step") else metric.unit

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from pytest_crucible._text import plural
 from pytest_crucible.analysis.results import Results
-from pytest_crucible.analysis.run_comparison import ArmComparison, RunComparison
+from pytest_crucible.analysis.run_comparison import (
+    FAIL_ON,
+    WORST_FIRST,
+    ArmComparison,
+    RunComparison,
+    fails,
+)
 from pytest_crucible.report.compare_text import (
     case_notes,
     sliced_title,
@@ -44,11 +50,10 @@ _MARKS = {
     REGRESSED: "🔴", ERRORED: "🔴", REJECTED: "🔴", REMOVED: "🟠", INCONCLUSIVE: "🟡",
     CHANGED: "🟡", ADDED: "🔵", NOT_RUN: "⚪", NO_INTERVAL: "⚪",
 }  # fmt: skip
-_FIRST = (REGRESSED, REMOVED)
 
 
 def compare_markdown(comparison: RunComparison) -> str:
-    """Return a comparison as Markdown: regressions first, the rest folded."""
+    """Return a comparison as Markdown: what speaks against the candidate first, the rest folded."""
     return "\n".join(_compare(comparison)).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -64,18 +69,19 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     rest: list[tuple[ArmComparison, Comparison]] = []
     for arm in comparison.arms:
         for metric in arm.comparisons:
-            first = metric.primary and metric.verdict in _FIRST
-            (urgent if first else rest).append((arm, metric))
+            (urgent if fails(metric, FAIL_ON) else rest).append((arm, metric))
     yield from _arms_and_cases(comparison.arms)
     changed = undeclared_note(row for _, row in rest)
     if changed:
         yield f"- {escape(changed)}"
-    urgent.sort(key=lambda row: _FIRST.index(row[1].verdict))
+    urgent.sort(key=lambda row: WORST_FIRST.index(row[1].verdict))
+    rest.sort(key=lambda row: not row[1].primary)
     if urgent:
         yield ""
         yield from _comparison_table(urgent)
     if rest:
-        yield from _folded(f"{plural(len(rest), 'other metric')}", _comparison_table(rest))
+        count = plural(len(rest), "other metric" if urgent else "metric")
+        yield from _folded(count, _comparison_table(rest))
     for arm in comparison.arms:
         for text in next_steps(arm.comparisons):
             yield f"- {escape(arm.name)}: {escape(text)}"
@@ -113,7 +119,8 @@ def _comparison_table(rows: Sequence[tuple[ArmComparison, Comparison]]) -> Itera
     )  # fmt: skip
     for arm, row in rows:
         form = comparison_format(row)
-        effect = f"{row.effect[0]} {row.effect[1]:.2f}" if row.effect else ""
+        name, size = row.effect or ("", 0.0)
+        effect = f"{name} {size:.{0 if name.startswith('pairs') else 2}f}" if name else ""
         verdict = f"{_mark(row.verdict)} {row.verdict}"
         yield _row(
             verdict if row.primary else f"{row.verdict.lower()}, shown only",
@@ -211,6 +218,7 @@ def _folded(title: str, lines: Iterator[str] | Sequence[str]) -> Iterator[str]:
     yield from lines
     yield ""
     yield "</details>"
+    yield ""  # else what follows would be HTML, too
 
 
 def _mark(verdict: str) -> str:

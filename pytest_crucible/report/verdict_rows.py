@@ -104,7 +104,7 @@ def footnotes(rows: Sequence[Comparison]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if folded(row):
-            reasons.setdefault(row.reason or "", []).append(one_line(row.metric))
+            reasons.setdefault(reason_text(row), []).append(one_line(row.metric))
     for reason, metrics in reasons.items():
         yield f"no verdict on {', '.join(metrics)}: {reason}"
     undeclared = undeclared_note(rows)
@@ -181,7 +181,7 @@ def comparison_note(row: Comparison) -> str:
 
 def _verdict_note(row: Comparison) -> str:
     if row.reason:
-        return row.reason
+        return reason_text(row)
     if row.alike is not None and row.verdict == INCONCLUSIVE and row.open == UNSEEN:
         share = unseen_share(row.alike, 1 - row.level) * 100
         pairs = "pairs" if len(row.n) == 1 else "values per side"
@@ -193,9 +193,35 @@ def _verdict_note(row: Comparison) -> str:
         case "unseen":
             if row.mde is None:
                 return "no difference seen"
+            beyond = _beyond(row)
+            if beyond is not None:
+                return f"no difference seen, but up to {beyond} is possible"
             return f"no difference seen; one of more than {effect_text(row)} would have been"
         case _:
             return ""
+
+
+def reason_text(row: Comparison) -> str:
+    """``too few for p95: 40 of 132 at 99.2 %``: how many are needed depends on the level."""
+    reason = row.reason or ""
+    if row.open == TOO_FEW and round(row.level, 6) > 0.95:
+        return f"{reason} at {row.level * 100:.4g} %"
+    return reason
+
+
+def _beyond(row: Comparison) -> str | None:
+    """Return the end of the interval for the worse, if it lies beyond what the row finds.
+
+    What varies between the cases that were seen tells what would have been found; that a few cases
+    which were not seen differ (the rule of three) may leave more possible.
+    """
+    if row.mde is None or row.low is None or row.high is None:
+        return None
+    up = row.mde > (1.0 if row.scale == RATIO else 0.0)
+    end = row.high if up else row.low
+    if (end > row.mde) != up or end == row.mde:
+        return None
+    return comparison_format(row).change(end, row.scale)
 
 
 def effect_text(row: Comparison) -> str:

@@ -12,7 +12,7 @@ from scipy.stats import beta
 
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.judging import comparison_options, decisions_of, judged, primary_of
-from pytest_crucible.analysis.results import ExperimentResult
+from pytest_crucible.analysis.results import ExperimentResult, Results
 from pytest_crucible.analysis.run import Run
 from pytest_crucible.events.event import Event
 from pytest_crucible.runs.experiment_definition import Definition, define
@@ -28,6 +28,7 @@ from pytest_crucible.stats.verdict import (
     Verdict,
 )
 from tests.analysis.support import arm
+from tests.made_events import event
 from tests.report.support import observed
 
 
@@ -35,10 +36,14 @@ def results(
     events: Iterable[Event], *definitions: Definition, **more: Any
 ) -> tuple[ExperimentResult, ...]:
     """The experiments of a run, judged."""
+    return analysed(events, *definitions, **more).experiments
+
+
+def analysed(events: Iterable[Event], *definitions: Definition, **more: Any) -> Results:
     found = list(events)
     manifest = {"experiments": {each.name: {"definition": each.to_dict()} for each in definitions}}
     run = Run(id="r", path=None, manifest=manifest, _events=lambda: iter(found))
-    return analyse(run, **more).experiments
+    return analyse(run, **more)
 
 
 def claims(found: ExperimentResult) -> dict[str, Verdict]:
@@ -72,6 +77,30 @@ def test_primary_metrics_are_named_or_claimed(
     """``primary=`` if it is there, else each metric of ``expect`` once."""
     assert primary_of(define("exp", **keywords)) == expected
     assert comparison_options(define("exp", **keywords)).primary == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("scroe", "primary='scroe' was not recorded; did you mean 'score'? "),
+        ("latancy", "primary='latancy' was not recorded; did you mean 'latency'? "),
+        ("score", None), ("score.mean", None), ("latency.p50", None), ("cost", None),
+        ("cost.mean", None), ("tokens", None), ("success_rate", None),
+    ],
+)  # fmt: skip
+def test_a_primary_metric_that_nothing_recorded_is_a_problem(name: str, said: str | None) -> None:
+    """It fails the session: a comparison without its row would always be green."""
+    found = analysed(observed(range(6)), define("exp", primary=[name]))
+    assert len(found.problems) == (said is not None)
+    for problem in found.problems:
+        assert problem.startswith(f"experiment 'exp': {said}")
+        assert "valid: success_rate, score.mean, latency, " in problem
+
+
+def test_what_did_not_run_recorded_nothing() -> None:
+    """Skipped trials, or none: NOT RUN is the verdict, and the name may be right."""
+    assert analysed(arm("default", "sss"), define("exp", primary=["score"])).problems == ()
+    assert analysed([event()], define("exp", primary=["score"])).problems == ()
 
 
 def test_margins_of_the_marker_are_those_of_the_comparison() -> None:

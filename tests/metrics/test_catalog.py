@@ -166,6 +166,8 @@ def test_what_is_not_declared_is_told_by_the_name() -> None:
     catalog = Catalog([Metric("loss", unit="nat")])
     assert (catalog["loss.mean"].unit, catalog["loss.mean"].better) == ("nat", "lower")
     assert catalog["wait_ms.mean"].unit == "ms"
+    assert Catalog([Metric("wait_ms", better="lower")])["wait_ms.mean"].unit == "ms"
+    assert Catalog([Metric("wait_ms", unit="s")])["wait_ms.mean"].unit == "s"
     assert catalog["spent_usd.total"].unit == "$"
 
 

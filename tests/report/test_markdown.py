@@ -64,12 +64,34 @@ def test_regressions_come_before_removals(tmp_path: Path) -> None:
     assert 0 < found.index("🔴 REGRESSED | b | latency") < found.index("🟠 REMOVED | a | score")
 
 
+def test_what_may_be_worse_is_in_the_open(tmp_path: Path) -> None:
+    """Of what is folded the rows that decide come first, of all experiments."""
+    sides = []
+    for name, slower, noise in (("a", 1.0, 1), ("b", 1.06, 2)):
+        arms = [
+            observed(range(60), experiment=each, slower=slower, noise=noise) for each in ("x", "y")
+        ]
+        sides.append(made(tmp_path / name, [event for arm in arms for event in arm]))
+    found = compare_markdown(compared(*sides))
+    seen, _, folded = found.partition("<details><summary>10 other metrics</summary>")
+    assert re.findall(r"🟡 INCONCLUSIVE \| (\w) \| (\S+) \|", seen) == [
+        ("x", "latency"), ("y", "latency"),
+    ]  # fmt: skip
+    assert seen.count("worse, maybe within your margin of 5 %") == 2
+    flags = ["shown only" in line for line in folded.splitlines() if line.startswith("| ")][1:]
+    assert flags == sorted(flags)
+    assert flags.count(True) == 6
+    assert "| pairs that differ 0 |" in folded
+    assert "</details>\n\n" in folded
+
+
 def test_nothing_changed_is_one_heading_and_a_fold(tmp_path: Path) -> None:
     """A pull request that changes nothing is not shouted at."""
     run = made(tmp_path / "a", observed(range(200)))
     found = compare_markdown(compared(run, run))
     seen = found.partition("<details>")[0]
     assert seen.startswith("### 🟢 EQUIVALENT: 3 equivalent\n\na against itself\n")
+    assert "<summary>6 metrics</summary>" in found
     assert "|" not in seen
 
 

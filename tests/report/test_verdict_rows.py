@@ -45,7 +45,7 @@ ROW = Comparison(
 RATE = Comparison(
     metric="success_rate", baseline=0.9, candidate=0.8, verdict=INCONCLUSIVE, scale="difference",
     change=-0.1, low=-0.2, high=0.02, n=(60,), unit="%", better="higher", absolute=True,
-    width=1.0, open=UNSEEN, mde=-0.17,
+    width=1.0, open=UNSEEN, mde=-0.25,
 )  # fmt: skip
 LATENCY = Comparison(
     metric="latency", baseline=100.0, candidate=110.0, verdict=INCONCLUSIVE, change=1.1, low=1.02,
@@ -74,7 +74,7 @@ def test_changes_keep_their_unit() -> None:
     tokens = replace(ROW, unit="tokens", baseline=10.0, candidate=12.0, change=2.0)
     assert change_cells(tokens)[4] == "+2.00 tokens"
     assert change_cells(replace(ROW, scale="ratio", change=1.25))[4] == "+25.0 %"
-    assert change_cells(RATE)[2:7] == ["90.0 %", "80.0 %", "-10.0 pp", "[-20.0, +2.0]", "-17.0 pp"]
+    assert change_cells(RATE)[2:7] == ["90.0 %", "80.0 %", "-10.0 pp", "[-20.0, +2.0]", "-25.0 pp"]
 
 
 def test_p_is_in_no_table() -> None:
@@ -156,12 +156,28 @@ def test_the_head_of_rows_without_intervals_names_no_margin() -> None:
             replace(LATENCY, open=DIFFERENT, better=None),
             "different, maybe within your margin of 5 %",
         ),
-        (RATE, "no difference seen; one of more than 17.0 pp would have been"),
+        (RATE, "no difference seen; one of more than 25.0 pp would have been"),
         (
             replace(LATENCY, open=UNSEEN),
             "no difference seen; one of more than 25.0 % would have been",
         ),
         (replace(LATENCY, open=UNSEEN, mde=None), "no difference seen"),
+        (
+            replace(LATENCY, open=UNSEEN, mde=1.1),
+            "no difference seen, but up to +19.0 % is possible",
+        ),
+        (
+            replace(LATENCY, open=UNSEEN, better="higher", mde=0.9, low=0.8),
+            "no difference seen, but up to -20.0 % is possible",
+        ),
+        (replace(RATE, low=-0.3), "no difference seen, but up to -30.0 pp is possible"),
+        (replace(RATE, high=0.3), "no difference seen; one of more than 25.0 pp would have been"),
+        (replace(RATE, low=None), "no difference seen; one of more than 25.0 pp would have been"),
+        (replace(RATE, open=TOO_FEW, reason="too few: 3 pairs"), "too few: 3 pairs"),
+        (
+            replace(RATE, open=TOO_FEW, reason="too few: 3 pairs", level=0.9875),
+            "too few: 3 pairs at 98.75 %",
+        ),
         (
             replace(RATE, alike=20, change=0.0, mde=None),
             "20 pairs alike; up to 17 % of cases could still differ",
@@ -186,7 +202,7 @@ def test_an_open_row_says_which_it_is(row: Comparison, note: str) -> None:
     [
         (LATENCY, "25.0 %"),
         (replace(LATENCY, better="higher", mde=0.8), "20.0 %"),
-        (RATE, "17.0 pp"),
+        (RATE, "25.0 pp"),
         (replace(ROW, mde=0.004), "$0.0040"),
     ],
 )
@@ -232,6 +248,8 @@ def test_rows_with_nothing_but_a_reason_are_folded() -> None:
     assert "no verdict on latency.p95, ttft.p95: too few for p95: 24 of 72" in found
     assert "no verdict on latency.p95: other" in found
     assert not any("p95  " in line for line in found)
+    strict = lines(RATE, replace(few, level=0.99167, reason="too few for p95: 24 of 132"))
+    assert "no verdict on latency.p95: too few for p95: 24 of 132 at 99.17 %" in strict
     assert not folded(replace(few, primary=True))
     assert "  latency.p95 " in lines(replace(few, primary=True))[2]
     assert not folded(replace(few, low=1.0, high=1.2, open=LACKING))
