@@ -119,7 +119,7 @@ def test_compare(experiment: crucible.Experiment) -> None:
     found = {each.metric: each for each in crucible.compare(experiment, handle)}
     latency, cost, success = (found[each] for each in ("latency", "cost", "success_rate"))
     assert latency.change == pytest.approx(0.5)
-    assert cost.change == pytest.approx(-0.00275)
+    assert cost.change == pytest.approx(0.5)
     assert (success.baseline, success.candidate) == pytest.approx((10 / 12, 1))
     assert (latency.verdict, cost.verdict) == ("INCONCLUSIVE", "INCONCLUSIVE")
     crucible.cleanup(handle)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible._text import did_you_mean
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run_comparison import FAIL_ON, RunComparison
@@ -23,7 +22,7 @@ from pytest_crucible.report.junit import comparison_junit
 from pytest_crucible.report.lines import Line
 from pytest_crucible.report.markdown import compare_markdown
 from pytest_crucible.runs.run import RecordedRun, open_recorded
-from pytest_crucible.stats.comparison_options import Options, row_of
+from pytest_crucible.stats.comparison_options import Options, unknown_metric
 from pytest_crucible.stats.verdict import INCONCLUSIVE
 
 _BLANK = Line("")
@@ -131,12 +130,9 @@ def adjusted(
 def check_metrics(names: Sequence[str], drafts: Sequence[RunDraft]) -> None:
     """Refuse a ``--metric`` that no arm has a row for."""
     rows = dict.fromkeys(row.row.metric for draft in drafts for row in draft.rows)
-    for name in names:
-        if rows and not {row_of(name), f"{name}.mean"} & {*rows}:
-            raise DefinitionError(
-                f"--metric: {name!r} is not compared; {did_you_mean(name, rows)}"
-                f"valid: {', '.join(rows)}"
-            )
+    unknown = unknown_metric(names, rows)
+    if unknown:
+        raise DefinitionError(f"--metric: {unknown}")
 
 
 def write_comparisons(

@@ -26,7 +26,7 @@ from pytest_crucible.report.verdict_rows import (
 )
 from pytest_crucible.runs.experiment_definition import check_margin
 from pytest_crucible.stats.comparison import Comparison
-from pytest_crucible.stats.comparison_options import Options
+from pytest_crucible.stats.comparison_options import Options, unknown_metric
 from pytest_crucible.stats.expectations import claims_of, judge_claim
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.judged_rows import RowLevels
@@ -143,6 +143,7 @@ def compare(
     baseline: Source,
     *candidates: Source,
     margin: float | Mapping[str, float] | None = None,
+    metric: str | Sequence[str] = (),
 ) -> Comparisons:
     """Compare experiments with a baseline: each metric's change, its interval, p and verdict.
 
@@ -156,18 +157,36 @@ def compare(
         margin: the largest change that does not matter, as the marker's: relative to the baseline
             (rates: the difference itself), one number, or one per metric. Default: that of the
             candidate's marker, else 0.05.
+        metric: the metric that decides, beside the success rate, or several: ``"score"``. The
+            others are shown. Default: what the candidate's marker names, else success_rate,
+            latency, cost and what was measured.
 
     Raises:
-        DefinitionError: there is no candidate, the margin makes no sense, or something cannot be
-            compared: `Metrics` have no observations.
+        DefinitionError: there is no candidate, the margin makes no sense, no row is about a metric,
+            or something cannot be compared: `Metrics` have no observations.
         LookupError: there is no such experiment, or two runs have no arm in common.
         ArtifactError: a run cannot be read.
     """
     if not candidates:
         raise DefinitionError("compare takes a baseline and at least one other: compare(a, b)")
     check_margin(margin)
+    names = _names_of(metric)
     base, *others = (_Side.of("compare", source) for source in (baseline, *candidates))
-    return Comparisons(tuple(judge_drafts([_draft(base, other, margin) for other in others])))
+    drafts = [_draft(base, other, margin, names) for other in others]
+    rows = dict.fromkeys(row.row.metric for draft in drafts for row in draft.rows)
+    unknown = unknown_metric(names, rows)
+    if unknown:
+        raise DefinitionError(f"compare(metric=…): {unknown}")
+    return Comparisons(tuple(judge_drafts(drafts)))
+
+
+def _names_of(metric: object) -> tuple[str, ...]:
+    names = (metric,) if isinstance(metric, str) else metric
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise DefinitionError(
+            f"compare(metric={metric!r:.80}): it takes the name of a metric, or a list of names"
+        )
+    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +235,14 @@ def arm_of(caller: str, source: object) -> Arm:
     return arms[0]
 
 
-def _draft(base: _Side, other: _Side, margin: float | Mapping[str, float] | None) -> RunDraft:
+def _draft(
+    base: _Side,
+    other: _Side,
+    margin: float | Mapping[str, float] | None,
+    names: tuple[str, ...],
+) -> RunDraft:
     def adjust(options: Options) -> Options:
+        options = replace(options, primary=names or options.primary)
         if margin is None:
             return options
         if isinstance(margin, Mapping):

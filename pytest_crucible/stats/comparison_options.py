@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pytest_crucible._text import did_you_mean
 from pytest_crucible.metrics.catalog import BUILT_IN, Metric
 from pytest_crucible.metrics.declared import bounded
 
 MARGIN = 0.05
 PRIMARY = ("success_rate", "latency", "cost")
-"""The metrics that decide, if nobody names others."""
+"""The metrics that decide, if nobody names others; with them whatever was measured."""
 Setting = TypeVar("Setting", float, str)
 
 
@@ -65,6 +66,14 @@ def _setting_of(path: str, settings: Mapping[str, Setting] | None) -> Setting | 
     for name, value in (settings or {}).items():
         if path == name or path.startswith(f"{name}."):
             return value
+    return None
+
+
+def unknown_metric(names: Iterable[str], rows: Collection[str]) -> str | None:
+    """Say which of the metrics that somebody named has no row; None if all have one."""
+    for name in names:
+        if rows and not {row_of(name), f"{name}.mean"} & {*rows}:
+            return f"{name!r} is not compared; {did_you_mean(name, rows)}valid: {', '.join(rows)}"
     return None
 
 

@@ -33,6 +33,8 @@ from pytest_crucible.stats.samples import (
 )
 
 QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+_UNITS_OF_SCORES = ("", "%")
+"""Numbers with another unit (seconds, dollars) are no scores, however small they are."""
 _MEANS = {"mean": 1.0, "per_1k": 1e3, "per_1m": 1e6}
 
 Draw = Callable[[Group, Metric], Sample]
@@ -68,7 +70,8 @@ def _limited(sample: Sample, metric: Metric) -> Sample:
     least, most = float(sample.values.min()), float(sample.values.max())
     if least < 0:
         return sample
-    return replace(sample, limits=(0.0, 1.0 if most <= 1 else None), assumed=most <= 1)
+    score = most <= 1 and metric.unit in _UNITS_OF_SCORES
+    return replace(sample, limits=(0.0, 1.0 if score else None), assumed=score)
 
 
 def in_clusters(group: Group, sample: Sample) -> Sample:

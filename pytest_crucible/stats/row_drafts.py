@@ -122,6 +122,8 @@ def _draft(
         undecided = _undecided(metric, None, None, options)
         return Draft(replace(undecided, reason=_nothing_shared(matching), open=LACKING))
     undecided = _undecided(metric, centre(before, metric), centre(after, metric), options)
+    if not options.primary and any(side.processes is not None for side in (before, after)):
+        undecided = replace(undecided, primary=True)  # whoever measures a function asks about it
     if metric.unit == "%" or all(side.kind == RATE for side in (before, after) if side.n):
         undecided = replace(undecided, absolute=True)
     for side_name, side in (("baseline", before), ("candidate", after)):

@@ -57,8 +57,8 @@ def test_metrics_can_be_shown_and_expected(
     result.stdout.fnmatch_lines(
         [
             "  quality.index *1*2*",
-            "  no interval for quality.index*: a plugin gave only *",
-            "  INCONCLUSIVE *b *quality.index > a*",
+            "  quality.index*: no interval: a plugin gave only *",
+            "  INCONCLUSIVE *b *quality.index > a *a plugin gave only *",
         ]
     )
     experiment = support.only(pytester)

@@ -58,7 +58,7 @@ def test_summary_says_that_a_sample_was_taken(pytester: pytest.Pytester) -> None
             "*recorded 4/4 trials*",
             "*sampled: reservoir of 40, 40 of about 400 events kept*",
             "*cost.total *$4.00*",
-            "*no interval for latency.p50, *: sampled: an estimate whose error is unknown*",
+            "*latency.p50, *: no interval: sampled: an estimate whose error is unknown*",
         ]
     )
     found = only(pytester)
