@@ -272,7 +272,8 @@ def _formulas() -> Iterator[Task]:
                 ranged = ", range declared" if metric is not WORD_ERRORS else ""
                 for n in (20, 50, 200):
                     sides = partial(words, n, rates, metric, paired)
-                    what = f"word error rate {rates[0]} → {rates[1]}{ranged}, {_words(paired)}, n = {n}"
+                    what = f"word error rate {rates[0]} → {rates[1]}{ranged}, "
+                    what += f"{_words(paired)}, n = {n}"
                     yield _task(what, 400, sides, PLAIN, rates[1] - rates[0])
 
 

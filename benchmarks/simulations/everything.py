@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks.simulations import changes, families, gates, intervals
-from benchmarks.simulations.tables import SEED, Row, Task, markdown
+from benchmarks.simulations import alike, changes, effects, families, gates, intervals, plans
+from benchmarks.simulations.tables import SEED, Row, Task, as_markdown
 
-PARTS = (families, gates, intervals, changes)
+PARTS = (families, gates, intervals, changes, alike, plans, effects)
 HEAD = """# Simulations
 
 Measured by `python -m benchmarks simulations --markdown docs/simulations.md`: the package judges \
@@ -39,13 +39,13 @@ def simulate(tasks: Iterable[Task], share: float) -> list[Row]:
         return [row for rows in found for row in rows]
 
 
-def main(share: float = 1.0, only: str = "", path: Path | None = None) -> int:
+def main(share: float = 1.0, only: str = "", markdown: Path | None = None) -> int:
     """Simulate and print the tables.
 
     Args:
         share: of the runs; 0.1 for a first look.
         only: text that the names of the tasks contain.
-        path: a Markdown file to write, too.
+        markdown: a file to write the tables to, too.
 
     Returns:
         The exit status: 1 if a promise is broken.
@@ -53,11 +53,11 @@ def main(share: float = 1.0, only: str = "", path: Path | None = None) -> int:
     began = time.perf_counter()
     rows = simulate((task for task in all_tasks() if only in task.what), share)
     broken = [row for row in rows if not row.kept]
-    text = markdown(rows)
+    text = as_markdown(rows)
     print(text)
     print(f"{len(rows):,} rows, {time.perf_counter() - began:.0f} s, seed {SEED}")
     for row in broken:
         print(f"BROKEN: {row.table.title}: {row.what}: {row.share:.1%}, {row.table.promise}")
-    if path is not None:
-        path.write_text(f"{HEAD}\n{text}", encoding="utf-8")
+    if markdown is not None:
+        markdown.write_text(f"{HEAD}\n{text}", encoding="utf-8")
     return 1 if broken else 0

@@ -128,9 +128,8 @@ def answers(
     """Draw a detector's counts: a class with a frequency, a recall, and a rate of false alarms."""
     there = rng.random(n) < present
     said = np.where(there, rng.random(n) < found, rng.random(n) < alarm)
-    return {
-        "tp": (there & said) * 1.0, "fp": (~there & said) * 1.0, "fn": (there & ~said) * 1.0
-    }  # fmt: skip
+    counts = {"tp": there & said, "fp": ~there & said, "fn": there & ~said}
+    return {name: each.astype(np.float64) for name, each in counts.items()}
 
 
 def f1_truth(present: float, found: float, alarm: float) -> float:
@@ -163,17 +162,14 @@ def word_errors_covered(
 ) -> Iterable[Row]:
     """Simulate intervals of a word error rate."""
     metric = replace(WORD_ERRORS, range=(0.0, 1.0)) if ranged else WORD_ERRORS
-    found = []
-    for _ in range(runs):
-        found.append(covered(formula_of(word_errors(rng, n, rate), metric), rate))
-    yield from rows_of(what, found)
+    drawn = (formula_of(word_errors(rng, n, rate), metric) for _ in range(runs))
+    yield from rows_of(what, [covered(each, rate) for each in drawn])
 
 
 # --- tasks ------------------------------------------------------------------------------------
 
 
-def tasks() -> Iterator[Task]:
-    """Yield all intervals."""
+def _means() -> Iterator[Task]:
     for population in (*BOUNDED, *UNBOUNDED):
         for n in (6, 30, 100, 300):
             what = f"mean: {population.name}, n = {n}"
@@ -185,6 +181,15 @@ def tasks() -> Iterator[Task]:
         for name, sizes in SIZES.items():
             what = f"mean: {population.name}, {name}"
             yield Task(what, 1_000, partial(mean_covered, population, 0, sizes, what))
+    for n in (6, 30, 300):
+        what = f"mean: normal, no end known, n = {n}"
+        yield Task(what, 1_000, partial(unbounded_mean, n, None, what))
+    for name, sizes in SIZES.items():
+        what = f"mean: normal, no end known, {name}"
+        yield Task(what, 1_000, partial(unbounded_mean, 0, sizes, what))
+
+
+def _quantiles() -> Iterator[Task]:
     for population in (lognormal(0.5), pareto(1.5)):
         for q, ns in ((0.5, (6, 30, 300)), (0.9, (60, 300)), (0.95, (100, 300))):
             for n in ns:
@@ -195,12 +200,9 @@ def tasks() -> Iterator[Task]:
                 what = f"p{100 * q:g}: {population.name}, {name}"
                 simulate = partial(quantile_covered, population, q, 0, sizes, what)
                 yield Task(what, 1_000, simulate)
-    for n in (6, 30, 300):
-        what = f"mean: normal, no end known, n = {n}"
-        yield Task(what, 1_000, partial(unbounded_mean, n, None, what))
-    for name, sizes in SIZES.items():
-        what = f"mean: normal, no end known, {name}"
-        yield Task(what, 1_000, partial(unbounded_mean, 0, sizes, what))
+
+
+def _formulas() -> Iterator[Task]:
     for design in ((0.5, 0.9, 0.1), (0.1, 0.7, 0.02), (0.3, 0.98, 0.01)):
         for n in (20, 50, 200):
             what = f"F1 {f1_truth(*design):.2f}, class of {design[0]:.0%}, n = {n}"
@@ -210,3 +212,10 @@ def tasks() -> Iterator[Task]:
             for ranged in (True, False):
                 what = f"word error rate {rate:g}{', range declared' * ranged}, n = {n}"
                 yield Task(what, 600, partial(word_errors_covered, rate, ranged, n, what))
+
+
+def tasks() -> Iterator[Task]:
+    """Yield all intervals."""
+    yield from _means()
+    yield from _quantiles()
+    yield from _formulas()

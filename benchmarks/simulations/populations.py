@@ -44,10 +44,14 @@ class Population:
     quantile: Callable[[float], float] | None = None
 
 
+def _floats(values: NDArray[np.bool_]) -> Floats:
+    return values.astype(np.float64)
+
+
 def share(rate: float) -> Population:
     """Outcomes of trials."""
     return Population(
-        f"success rate {rate:g}", lambda rng, n: (rng.random(n) < rate) * 1.0, rate, UNIT, RATE
+        f"success rate {rate:g}", lambda rng, n: _floats(rng.random(n) < rate), rate, UNIT, RATE
     )
 
 
@@ -55,7 +59,7 @@ def two_values(value: float, often: float) -> Population:
     """A score that is one value or 0."""
     return Population(
         f"scores {value:g} ({often:.0%}) or 0",
-        lambda rng, n: value * (rng.random(n) < often),
+        lambda rng, n: value * _floats(rng.random(n) < often),
         value * often,
         UNIT,
     )
@@ -209,8 +213,8 @@ def of_values(
 def only_at(low: float, high: float) -> Iterator[None]:
     """Make bounds of bounded means ten times faster: they only say on which side they lie.
 
-    A lower bound lies below ``low`` just if the p-value there is above its level; so a bound is
-    worth ``low`` or ``high``, less or more by a hair. That this says the same is tested.
+    A lower bound lies below ``low`` just if the p-value there is above its level; then the end of
+    the range stands for it, else ``low`` and a bit. That verdicts are the same is tested.
     """
 
     def bounds(
@@ -224,20 +228,24 @@ def only_at(low: float, high: float) -> Iterator[None]:
         lower, upper = -math.inf, math.inf
         if least is not None:
             p = gaffke.p_above(values, sizes, low, least, weight)
-            lower = _beside(low, -1 if p > alpha / 2 else 1)
+            lower = min(least, low) if p > alpha / 2 else _beside(low, 1)
         if most is not None:
             p = gaffke.p_below(values, sizes, high, most, weight)
-            upper = _beside(high, 1 if p > alpha / 2 else -1)
+            upper = max(most, high) if p > alpha / 2 else _beside(high, -1)
         return lower, upper
 
     def interval(
         base: melded.Side, cand: melded.Side, alpha: float, factor: float, weight: float
     ) -> tuple[float, float]:
+        least, most = (
+            cand.ends[0] - factor * base.ends[1],
+            cand.ends[1] - factor * base.ends[0],
+        )
         lower = melded.p_above(base, cand, low, factor, weight)
         upper = melded.p_below(base, cand, high, factor, weight)
         return (
-            _beside(low, -1 if lower > alpha / 2 else 1),
-            _beside(high, 1 if upper > alpha / 2 else -1),
+            min(least, low) if lower > alpha / 2 else _beside(low, 1),
+            max(most, high) if upper > alpha / 2 else _beside(high, -1),
         )
 
     with patch.object(gaffke, "bounds", bounds), patch.object(melded, "interval", interval):

@@ -136,8 +136,8 @@ def group(
     ):  # fmt: skip
         getattr(made, name).frombytes(column.astype(np.int64).tobytes())
     measured = {"success": passed.astype(np.float64), **numbers}
-    for name, column in made.numbers.items():
-        column.frombytes(measured.get(name, nans).tobytes())
+    for name, numbers_of in made.numbers.items():
+        numbers_of.frombytes(measured.get(name, nans).tobytes())
     made.counted.frombytes(np.ones(n, dtype=np.int8).tobytes())
     made.counted_cost = made.counted if "cost_usd" in numbers else array("b", bytes(n))
     made.counted_tokens = made.judge = array("b", bytes(n))

@@ -116,7 +116,7 @@ def row_of(table: Table, what: str, answers: Sequence[bool | None]) -> Row:
     return Row(table, what, sum(given), len(given), len(answers))
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Row]) -> str:
     """Return all rows as Markdown, one table per promise, in the order in which they come."""
     lines: list[str] = []
     for table in dict.fromkeys(row.table for row in rows):

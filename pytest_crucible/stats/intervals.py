@@ -118,7 +118,7 @@ def covariance_of_means(x: Floats, y: Floats, clusters: Ints | None) -> float:
         raise NoIntervalError("one case: repeated trials of it say nothing about other cases")
     if worth(sizes) < FEWEST_CLUSTERS:
         raise NoIntervalError(
-            f"one cluster has {int(sizes.max())} of {n} values: they say little about other clusters"
+            f"one cluster has {int(sizes.max())} of {n} values: they say little about others"
         )
     return groups / (groups - 1) * float((sums_x * sums_y).sum()) / n**2
 
