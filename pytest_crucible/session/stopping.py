@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -206,38 +206,43 @@ class Stopping:
         self._own = self._folder / f"{slug(recording.node)}{SUFFIX}"
         self._read: dict[Path, int] = {}
         self._units: dict[str, str] = {}  # of the tests of this process that have begun
+        self._admitted: set[str] = set()
         self._decided: dict[str, str] = {}
+
+    # Around all attempts of a trial: one that is run again has not ended.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        identity = item.stash.get(IDENTITY, None)
+        if identity is not None and identity.trial > 0:
+            self._begin(identity, None if nextitem is None else nextitem.stash.get(IDENTITY, None))
+        result = yield
+        self._catch_up()
+        return result
 
     # Not a wrapper, and first, for the reasons that `Budget` gives.
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         identity = item.stash.get(IDENTITY, None)
-        if identity is None or identity.trial < 0:
+        if identity is None or identity.trial < 0 or identity.test in self._admitted:
             return
         text = self._decided_now(identity.definition.name)
         if text is not None:
             raise pytest.skip.Exception(text, _use_item_location=True)
+        self._admitted.add(identity.test)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        identity = item.stash.get(IDENTITY, None)
-        if identity is None or identity.trial < 0 or identity.definition.name not in self._races:
-            return
+    def _begin(self, identity: TrialIdentity, after: TrialIdentity | None) -> None:
+        """Say that a trial begins, and what its process goes on with."""
         name, unit = identity.definition.name, unit_of(identity)
-        race = self._races[name]
+        race = self._races.get(name)
+        if race is None or name in self._decided:
+            return
         self._units[identity.test] = unit
         race.begun[unit] += 1
-        after = None if nextitem is None else nextitem.stash.get(IDENTITY, None)
         goes_on = after is None or after.definition.name != name or unit_of(after) == unit
         split = not goes_on and race.begun[unit] < race.units[unit]
-        if name not in self._decided:
-            begun = Begun(unit, _clock.wall_ns() / 1000, self._node, split)
-            self._tell([(name, begun, _Spent())])
-
-    # Not when its report is made: a trial that is run again has not ended, and is not reported.
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "teardown":
-            self._catch_up()
+        self._tell([(name, Begun(unit, _clock.wall_ns() / 1000, self._node, split), _Spent())])
 
     def decided_in_loop(self, experiment: str) -> str | None:
         """Return the same as for a trial that is about to begin, between two blocks of a test."""

@@ -335,10 +335,9 @@ def levels_at_most(experiments: Iterable[Claimed], baselines: int) -> dict[str, 
 def live_metric(expectation: Expectation, catalog: Catalog) -> Metric | None:
     """Return the metric of a claim that can be judged trial by trial; None if it cannot."""
     path = expectation.metric
-    declared = catalog.declared.get(path)
-    if "." not in path and path not in BUILT_IN and (declared is None or not declared.formula):
-        path = f"{path}.mean"
     metric = catalog[path]
+    if "." not in path and path not in BUILT_IN and metric.drawn in (None, RECORDED):
+        metric = catalog[f"{path}.mean"]
     if metric.drawn in (None, FORMULA, *_OF_WHOLE_CASES):
         return None
     if metric.statistic in QUANTILES:
