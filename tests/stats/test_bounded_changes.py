@@ -77,9 +77,11 @@ def test_sides_have_fishers_mid_p(x: int, n: int, y: int, m: int) -> None:
     table = np.array([[x, n - x], [y, m - y]])
     ends = stats.hypergeom(n + m, x + y, n)
     least = []
-    for alternative, cdf in (("greater", ends.sf(x)), ("less", ends.cdf(x - 1))):
-        exact = float(stats.fisher_exact(table, alternative=alternative).pvalue)
-        least.append((float(cdf), exact))
+    for next_one, exact in (
+        (ends.sf(x), stats.fisher_exact(table, alternative="greater").pvalue),
+        (ends.cdf(x - 1), stats.fisher_exact(table, alternative="less").pvalue),
+    ):
+        least.append((float(next_one), float(exact)))
     lower, upper = (2 * min(each[i] for each in least) for i in (0, 1))
     assert min(1.0, lower) - 2e-3 <= found.p <= min(1.0, upper) + 2e-3
     assert found.low <= found.estimate <= found.high

@@ -184,7 +184,7 @@ def test_percentiles_are_scipys(n: int, q: float, seed: int) -> None:
     """Order statistics are those of `quantile_test`; where one is infinite, a reason."""
     values = np.random.default_rng(seed).normal(size=n)
     expected = stats.quantile_test(values, q=0, p=q).confidence_interval(0.95)
-    ends = [float(each) for each in expected]
+    ends = np.ravel(expected).tolist()
     ends = [
         end if math.isfinite(end) else sign * math.inf
         for end, sign in zip(ends, (-1, 1), strict=True)
@@ -206,9 +206,11 @@ def test_too_few_for_a_percentile_say_how_many_it_takes() -> None:
     assert (found.high, found.why_no_high) == (math.inf, "too few for p95: 71 of 72")
     assert found.why_no_low is None
     assert bounds_of(sample(costs(72), kind=QUANTILE, q=0.95), 0.025, 0.025).why_no_high is None
-    repeated = sample(np.repeat(costs(30), 10), np.repeat(np.arange(30), 10), kind=QUANTILE, q=0.95)
+    repeated = sample(
+        np.repeat(costs(30), 10), np.repeat(np.arange(30), 10).tolist(), kind=QUANTILE, q=0.95
+    )
     high = bounds_of(repeated, 0.025, 0.025).why_no_high
-    assert high == "too few independent values for p95: 300 in 30 of 72"
+    assert high == "too few for p95: 300 values in 30 cases or clusters, 72 independent ones needed"
 
 
 def test_formulas_say_their_method() -> None:

@@ -126,7 +126,7 @@ def test_a_percentile_has_both_bounds_or_none() -> None:
 def test_equal_scores_are_no_certainty() -> None:
     """Six times 1 may be luck: the interval reaches down to .54."""
     found = estimated("score.mean", {f"c{i}": "p" for i in range(6)}, score=[1.0] * 6)
-    assert (found.low, found.high) == (pytest.approx(0.025 ** (1 / 6)), 1)
+    assert (found.low, found.high) == pytest.approx((0.025 ** (1 / 6), 1))
 
 
 def test_a_number_of_a_plugin_has_no_error_that_anybody_knows() -> None:

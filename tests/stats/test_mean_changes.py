@@ -25,8 +25,8 @@ from pytest_crucible.stats.mean_changes import (
 from tests.stats.support import SLEEP_1, SLEEP_2, Floats
 
 Method = Callable[[Floats, Floats, float], Change]
-RATIOS = [mean_ratio, paired_mean_ratio]
-DIFFERENCES = [independent_t, paired_t]
+RATIOS: list[Method] = [mean_ratio, paired_mean_ratio]
+DIFFERENCES: list[Method] = [independent_t, paired_t]
 logs = st.floats(-5, 5, allow_subnormal=False)
 
 

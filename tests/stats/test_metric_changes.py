@@ -265,7 +265,8 @@ def test_unmatched_cases_are_left_out_of_pairs() -> None:
     names = (*NAMES[:20], *OTHERS[:20])
     after = made(np.where(np.arange(40) < 20, DRAWN, 99), names)
     change = change_of(made(DRAWN), after, 0.05)
-    assert (change.n, change.estimate) == ((20,), pytest.approx(1))
+    assert change.n == (20,)
+    assert change.estimate == pytest.approx(1)
     free = np.where(np.arange(40) < 20, 0, DRAWN)
     with pytest.raises(NoIntervalError, match="baseline's mean is too uncertain"):
         change_of(made(free), after, 0.05)
@@ -342,7 +343,7 @@ def test_most_decisions_of_few_pairs(pairs: int, most: int) -> None:
 )
 def test_floors(before: Sample, after: Sample, floor: float) -> None:
     """The smallest one-sided p that the number of observations allows; 1 where there is no test."""
-    assert floor_of(before, after) == pytest.approx(floor)
+    assert floor_of(before, after) == pytest.approx(floor, rel=0.01)  # a grid melds sides
 
 
 def test_the_floor_of_clusters_is_of_clusters() -> None:
