@@ -22,6 +22,23 @@ SLOW = {
         events/test_enrichment.py::test_rows_say_what_enrichment_says
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
         stats/test_drift.py::test_runs_without_drift_are_rarely_called_drifting
+        stats/test_bounded_changes.py::test_one_small_change_never_says_more_than_none
+        stats/test_bounds.py::test_bounds_stay_within_the_declared_range
+        stats/test_bounds.py::test_mostly_ones_are_held
+        stats/test_bounds.py::test_order_does_not_matter
+        stats/test_estimates.py::test_whatever_is_recorded_is_rendered
+        stats/test_formula_samples.py::test_changes_stay_within_what_is_possible
+        stats/test_gaffke.py::test_bounds_hold_the_mean_within_the_ends
+        stats/test_gaffke.py::test_order_does_not_matter
+        stats/test_mean_changes.py::test_differences_are_scipys
+        stats/test_melded.py::test_exchanged_and_mirrored_sides
+        stats/test_metric_changes.py::test_a_higher_confidence_is_wider
+        stats/test_metric_changes.py::test_intervals_of_multiples_stay_within_what_is_possible
+        stats/test_metric_changes.py::test_intervals_stay_within_what_is_possible
+        stats/test_metric_changes.py::test_the_interval_excludes_no_change_just_if_p_is_small
+        stats/test_metric_changes.py::test_the_order_of_values_does_not_matter
+        stats/test_metric_changes.py::test_the_scale_is_told_beforehand
+        stats/test_percentiles.py::test_interval_and_p_are_one
         stats/test_contingency.py::test_fisher_is_scipys
         stats/test_formula_samples.py::test_intervals_hold_the_truth
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed

@@ -164,3 +164,25 @@ def test_hedging_and_ensembles_have_their_observations() -> None:
     assert (list(agreement.values), agreement.kind) == ([0.5] * 3, MEAN)
     assert drawn(made, "hedging.requests") is None  # a plain fact
     assert found_in(group([event()]), "hedging.rate").n == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "limits", "assumed"),
+    [
+        ([0.5, 0.25], (0.0, 1.0), True),
+        ([0.5, 2.5], (0.0, None), False),
+        ([-0.5, 0.5], (None, None), False),
+    ],
+)
+def test_ranges_that_nobody_declared(
+    values: list[float], limits: tuple[float | None, float | None], assumed: bool
+) -> None:
+    """Values between 0 and 1 are taken for scores, which the sample says; others start at 0."""
+    each = found("score.mean", {"a": "p", "b": "p"}, {"score": values})
+    assert (each.limits, each.assumed) == (limits, assumed)
+
+
+def test_latencies_below_a_millisecond_are_no_scores() -> None:
+    """Built-in metrics have their range, whatever their values."""
+    each = found("latency", {"a": "p", "b": "p"}, latency_ms=[0.25, 0.5])
+    assert (each.limits, each.assumed) == ((0.0, None), False)
