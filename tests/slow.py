@@ -168,7 +168,24 @@ SLOW = {
         capture/test_sampler.py::test_estimates_are_unbiased
         metrics/test_streaming.py::test_look_back_is_bounded_and_still_right
         metrics/test_streaming.py::test_memory_does_not_grow_with_the_number_of_events
-        stats/test_comparison.py::test_a_million_observations
+        analysis/test_pilot.py::test_a_rate_is_planned_from_the_pilot_s
+        cli/test_plan.py::test_a_stricter_plan_needs_more
+        cli/test_plan.py::test_the_table_of_common_situations
+        cli/test_plan.py::test_what_the_docs_show_is_printed
+        stats/test_arm_claims.py::test_claim_and_row_are_one
+        stats/test_expectations.py::test_a_hundred_true_claims_are_rejected_in_five_percent_of_sessions
+        stats/test_expectations.py::test_a_rate_against_a_number
+        stats/test_gate_power.py::test_a_rate_close_to_its_threshold
+        stats/test_gate_power.py::test_the_cases_for_a_score_decide_it
+        stats/test_judged_rows.py::test_a_million_observations
+        stats/test_judged_rows.py::test_a_tenfold_slowdown_of_six_pairs_is_found_among_a_hundred
+        stats/test_judged_rows.py::test_more_decisions_widen_each_interval
+        stats/test_judged_rows.py::test_p_interval_verdict_and_level_are_of_one_procedure
+        stats/test_judged_rows.py::test_unchanged_code_is_red_in_five_percent_of_sessions
+        stats/test_rate_power.py::test_many_counts_are_thinned_out
+        stats/test_rate_power.py::test_p_falls_with_each_failure_and_rises_with_the_margin
+        stats/test_rate_power.py::test_the_power_of_pairs
+        stats/test_rate_power.py::test_the_power_of_unpaired_rates
         stats/test_simulations.py
         test_examples.py::test_examples_reach_their_verdicts
     """,

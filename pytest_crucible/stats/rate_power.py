@@ -70,7 +70,7 @@ def paired_p(worse: Ints, better: Ints, cases: int, margin: float) -> Floats:
     Returns:
         Shape ``(m,)``.
     """
-    from scipy.special import betainc, betaincinv
+    from scipy.special import betainc, betaincc, betaincinv
 
     quantiles, shares = quadrature()
     w, b = worse[:, None].astype(float), better[:, None].astype(float)
@@ -79,8 +79,11 @@ def paired_p(worse: Ints, better: Ints, cases: int, margin: float) -> Floats:
     # Of the rest a share of `lost` got worse; the fall is lost · (1 − gained) − gained.
     lost = np.clip((margin + gained) / np.maximum(1 - gained, _TINY), 0, 1)
     within = betainc(np.maximum(w, _TINY), np.maximum(alike, _TINY), lost)
-    within = np.where(w == 0, 1.0, np.where(alike == 0, lost >= 1, within))
-    return np.asarray(within @ shares, dtype=np.float64)
+    found = np.where(w == 0, 1.0, within) @ shares
+    # Without pairs that are alike, all the rest is lost: a step, which no quadrature follows.
+    step = betaincc(b + END_WEIGHT, np.maximum(w, _TINY), np.clip((1 - margin) / 2, 0, 1))
+    found = np.where((alike == 0) & (w > 0), step, found[:, None])[:, 0]
+    return np.asarray(found, dtype=np.float64)
 
 
 def exact_power(

@@ -50,13 +50,13 @@ def arm(
     return found
 
 
-def experiment(folder: Path, events: Iterable[Event], **definition: object) -> ExperimentResult:
-    run = write_run(folder, events, definitions=[define("exp", **definition)])
+def experiment(folder: Path, events: Iterable[Event]) -> ExperimentResult:
+    run = write_run(folder, events, definitions=[define("exp")])
     return analyse(open_recorded(run)).experiments[0]
 
 
 def spread(n: int, sigma: float, seed: int = 1) -> list[float]:
-    return np.exp(np.random.default_rng(seed).normal(2, sigma, n)).tolist()
+    return [float(value) for value in np.exp(np.random.default_rng(seed).normal(2, sigma, n))]
 
 
 # --- what varies ------------------------------------------------------------------------------

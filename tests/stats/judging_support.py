@@ -12,7 +12,7 @@ from pytest_crucible.metrics.groups import Group
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.comparison_options import Options
 from pytest_crucible.stats.subject import Subject
-from tests.stats.support import cases, compare_groups, events, group, lognormal
+from tests.stats.support import Floats, cases, compare_groups, events, group, lognormal
 from tests.stats.support import subject as plain_subject
 
 
@@ -39,7 +39,7 @@ def passing(letters: str, *, mark: str = "c") -> Group:
     return group(events({f"{mark}{i}": letter for i, letter in enumerate(letters)}))
 
 
-def scoring(values: Sequence[float], *, name: str = "score", mark: str = "c") -> Group:
+def scoring(values: Sequence[float] | Floats, *, name: str = "score", mark: str = "c") -> Group:
     """A case with one recorded number per value."""
     return group(events(cases(len(values), mark=mark), {name: [float(value) for value in values]}))
 

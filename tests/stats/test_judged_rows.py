@@ -68,7 +68,10 @@ def times(rng: np.random.Generator, n: int, sigma: float, factor: float = 1.0) -
 
 def outcomes(rng: np.random.Generator, n: int, before: float, after: float) -> Draft:
     """Successes of n pairs."""
-    sides = [sample((rng.random(n) < rate) * 1.0, range(n), kind=RATE) for rate in (before, after)]
+    sides = [
+        sample((rng.random(n) < rate).astype(np.float64), range(n), kind=RATE)
+        for rate in (before, after)
+    ]
     return draft(sides[0], sides[1], Question(), better="higher")
 
 
@@ -222,7 +225,8 @@ def test_a_fall_from_all_to_seventy_percent_of_twenty_cases_is_found(
     )  # fmt: skip
     found = compared(base, cand, Options(every=every))
     row = found["success_rate"]
-    assert (row.verdict, row.change, row.level) == (REGRESSED, pytest.approx(-0.3), 0.95)
+    assert (row.verdict, row.level) == (REGRESSED, 0.95)
+    assert row.change == pytest.approx(-0.3)
     assert found["latency"].verdict == INCONCLUSIVE
 
 
@@ -311,7 +315,7 @@ def test_no_row_reaches_a_level_below_its_floor(kind: str, n: int) -> None:
         one = draft(before(n), after(n), question, better="neither")
         few = Levels(success=level, other=level)
         (row,) = judge_rows([one], RowLevels(few, few))
-        excluded = row.low is not None and row.low * row.high > 0 and not _open(row)
+        excluded = row.low is not None and not _open(row)
         assert possible or not excluded
         if kind.startswith("rates"):
             assert excluded == possible
@@ -343,7 +347,7 @@ def test_unchanged_code_is_red_in_five_percent_of_sessions(count: int) -> None:
     rng = np.random.default_rng(count)
     sizes = [4 + number % 9 for number in range(count)]
     example = [outcomes(rng, n, 0.6, 0.6) for n in sizes]
-    sessions, red = {1: 400, 10: 200, 100: 50}[count], 0
+    sessions, red = {1: 400, 10: 100, 100: 20}[count], 0
     for _ in range(sessions):
         drafts = [times(rng, 6, 0.5) for _ in sizes]
         levels = RowLevels.of([*drafts, *example])
@@ -354,7 +358,7 @@ def test_unchanged_code_is_red_in_five_percent_of_sessions(count: int) -> None:
             alarm |= lost > won and falls(n, lost, won, levels.primary.success)
         red += alarm
     # Binomial: with a chance of 5 % more come in 0.5 % of all seeds.
-    assert red <= {1: 32, 10: 18, 100: 7}[count]
+    assert red <= {1: 32, 10: 11, 100: 4}[count]
 
 
 # --- identical values are no certainty --------------------------------------------------------
@@ -498,7 +502,8 @@ def test_slices_share_the_level_of_their_rows() -> None:
     one = times(np.random.default_rng(3), 30, 0.3, 1.2)
     levels = RowLevels.of([one])
     (whole,), (part,) = judge_rows([one], levels), judge_rows([one], levels.shared(4))
-    assert (whole.level, part.level) == (0.95, pytest.approx(0.9875))
+    assert whole.level == 0.95
+    assert part.level == pytest.approx(0.9875)
 
 
 def test_what_is_lacking_is_shown_but_decides_nothing() -> None:

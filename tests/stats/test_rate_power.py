@@ -59,11 +59,11 @@ def test_the_p_of_unpaired_rates_is_that_of_comparisons(
 
 
 @settings(max_examples=40)
-@given(st.integers(4, 40), st.data())
+@given(st.integers(2, 40), st.data())
 def test_the_p_of_pairs_is_that_of_comparisons(n: int, data: st.DataObject) -> None:
     """As before, by the pairs that got worse and better."""
-    worse = data.draw(st.integers(0, n - 1))
-    better = data.draw(st.integers(0, n - 1 - worse))
+    worse = data.draw(st.integers(0, n))
+    better = data.draw(st.integers(0, n - worse))
     down = float(paired_p(np.array([worse]), np.array([better]), n, 0.0)[0])
     up = float(paired_p(np.array([better]), np.array([worse]), n, 0.0)[0])
     change = change_of(*pairs(worse, better, n), 0.05)
@@ -83,8 +83,8 @@ def test_p_falls_with_each_failure_and_rises_with_the_margin(n: int, margin: flo
         ),
     ):
         assert ((p >= 0) & (p <= 1 + 1e-9)).all()
-        assert (np.diff(p) <= 1e-9).all()
-        assert (wide >= p - 1e-9).all()
+        assert (np.diff(p) <= 1e-6).all()
+        assert (wide >= p - 1e-6).all()
 
 
 # --- power ------------------------------------------------------------------------------------

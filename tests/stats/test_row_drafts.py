@@ -94,8 +94,8 @@ def test_a_range_of_two_ends_is_the_measure_of_the_margin(
     metric: Metric, scale: str, width: float | None
 ) -> None:
     """Else the change is a ratio, and the margin relative."""
-    sides = [described(scoring([0.2, 0.5, 0.4]), metric) for _ in range(2)]
-    found = {draft.row.metric: draft.row for draft in draft_rows(*sides)}["score.mean"]
+    side = described(scoring([0.2, 0.5, 0.4]), metric)
+    found = {draft.row.metric: draft.row for draft in draft_rows(side, side)}["score.mean"]
     assert (found.scale, found.width) == (scale, width)
 
 
