@@ -22,6 +22,10 @@ SLOW = {
         events/test_enrichment.py::test_rows_say_what_enrichment_says
         events/test_enrichment_batch.py::test_columns_say_what_enriching_each_event_says
         stats/test_drift.py::test_runs_without_drift_are_rarely_called_drifting
+        metrics/test_agreement.py::test_alpha_is_its_definition
+        metrics/test_agreement.py::test_kappa_is_its_definition
+        stats/test_agreement_samples.py::test_intervals_hold_alpha
+        stats/test_agreement_samples.py::test_intervals_hold_kappa
         stats/test_contingency.py::test_fisher_is_scipys
         stats/test_formula_samples.py::test_intervals_hold_the_truth
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -228,6 +229,26 @@ def test_the_library_of_the_readme_runs(pytester: pytest.Pytester) -> None:
     assert pytester.path.joinpath("both.csv").exists()
 
 
+def test_the_page_on_agreement_runs(pytester: pytest.Pytester) -> None:
+    """Its arrays give what it shows, and its test is an experiment that reaches its verdict."""
+    suite, arrays = blocks("docs/agreement.md")
+    script = pytester.makepyfile(script=arrays)
+    printed = pytester.runpython(script).stdout.str()
+    page = (ROOT / "docs/agreement.md").read_text("utf-8")
+    shown = [line for line in printed.splitlines() if line.startswith(("Cohen", "Krippendorff"))]
+    assert len(shown) == 2
+    assert all(line in page for line in shown)
+    given = """
+        from types import SimpleNamespace
+        ANSWERS = [SimpleNamespace(text=str(i), label=i % 2) for i in range(60)]
+        grade = lambda text: (int(text) + (text == "7")) % 2
+    """
+    pytester.makepyfile(test_it=textwrap.dedent(given) + suite)
+    result = support.run(pytester)
+    assert result.ret == 0
+    result.stdout.re_match_lines([r" *CONFIRMED +default +kappa > 0\.6 .*"])
+
+
 def test_the_library_page_runs(pytester: pytest.Pytester) -> None:
     """Course, recorded runs, queries and streams; and what docs/anomalies.md looks for."""
     pytest.importorskip("pandas")
@@ -244,7 +265,7 @@ def test_the_library_page_runs(pytester: pytest.Pytester) -> None:
                           streams, past, "assert exp.events[0].attribution == 'inserted'",
                           verdicts, by_name)  # fmt: skip
     page = (ROOT / "docs/library.md").read_text("utf-8")
-    shown = re.findall(r"^(?:paired t|Mann-Whitney|Fisher's exact) test: .*$", printed, re.M)
+    shown = re.findall(r"^(?:paired t|Mann-Whitney|Fisher's exact) test.*: .*$", printed, re.M)
     assert len(shown) == 3
     assert all(line in page for line in shown)
     assert "IMPROVED" in printed
