@@ -80,8 +80,12 @@ if TYPE_CHECKING:
     from pytest_crucible.queries.trace import TraceNode as TraceNode
     from pytest_crucible.queries.windows import Window as Window
     from pytest_crucible.session.case_files import cases as cases
+    from pytest_crucible.stats.agreement import Agreement as Agreement
+    from pytest_crucible.stats.agreement import cohen_kappa as cohen_kappa
+    from pytest_crucible.stats.agreement import krippendorff_alpha as krippendorff_alpha
 
 _HOMES = {
+    "Agreement": "stats.agreement",
     "Anomalies": "queries.anomalies",
     "Anomaly": "queries.anomalies",
     "Arm": "analysis.results",
@@ -124,6 +128,7 @@ _HOMES = {
     "case": "experiments.current",
     "cases": "session.case_files",
     "cleanup": "experiments.library",
+    "cohen_kappa": "stats.agreement",
     "compare": "experiments.verdicts",
     "define_event": "events.catalog",
     "event_info": "events.catalog",
@@ -134,6 +139,7 @@ _HOMES = {
     "is_paused": "experiments.library",
     "join": "experiments.join",
     "judge": "experiments.verdicts",
+    "krippendorff_alpha": "stats.agreement",
     "list_events": "events.catalog",
     "list_experiments": "experiments.library",
     "open_run": "analysis.run",

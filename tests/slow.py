@@ -39,6 +39,10 @@ SLOW = {
         stats/test_metric_changes.py::test_the_order_of_values_does_not_matter
         stats/test_metric_changes.py::test_the_scale_is_told_beforehand
         stats/test_percentiles.py::test_interval_and_p_are_one
+        metrics/test_agreement.py::test_alpha_is_its_definition
+        metrics/test_agreement.py::test_kappa_is_its_definition
+        stats/test_agreement_samples.py::test_intervals_hold_alpha
+        stats/test_agreement_samples.py::test_intervals_hold_kappa
         stats/test_contingency.py::test_fisher_is_scipys
         stats/test_formula_samples.py::test_intervals_hold_the_truth
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -226,6 +227,26 @@ def test_the_library_of_the_readme_runs(pytester: pytest.Pytester) -> None:
     assert re.search(r"inconclusive +score.mean +0.8\d* +0.9\d*", printed)
     assert re.search(r"INCONCLUSIVE +long +score.mean > 0.8", printed)
     assert pytester.path.joinpath("both.csv").exists()
+
+
+def test_the_page_on_agreement_runs(pytester: pytest.Pytester) -> None:
+    """Its arrays give what it shows, and its test is an experiment that reaches its verdict."""
+    suite, arrays = blocks("docs/agreement.md")
+    script = pytester.makepyfile(script=arrays)
+    printed = pytester.runpython(script).stdout.str()
+    page = (ROOT / "docs/agreement.md").read_text("utf-8")
+    shown = [line for line in printed.splitlines() if line.startswith(("Cohen", "Krippendorff"))]
+    assert len(shown) == 2
+    assert all(line in page for line in shown)
+    given = """
+        from types import SimpleNamespace
+        ANSWERS = [SimpleNamespace(text=str(i), label=i % 2) for i in range(60)]
+        grade = lambda text: (int(text) + (text == "7")) % 2
+    """
+    pytester.makepyfile(test_it=textwrap.dedent(given) + suite)
+    result = support.run(pytester)
+    assert result.ret == 0
+    result.stdout.re_match_lines([r" *CONFIRMED +default +kappa > 0\.6 .*"])
 
 
 def test_the_library_page_runs(pytester: pytest.Pytester) -> None:

@@ -88,7 +88,8 @@ class OwnRecord:
             live.add(takewhile(lambda event: event.sequence < until, events))
             live.position = until
             live.scopes = {n: scope for n, scope in reader.learned.items() if scope is not None}
-            return self._metrics_of_all() if live.partial else live.metrics(self._catalog)
+            whole = live.partial or any(self._catalog.agreements())  # sums are not enough
+            return self._metrics_of_all() if whole else live.metrics(self._catalog)
 
     def _metrics_of_all(self) -> Metrics:
         from pytest_crucible.events.pricing import pricers

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from pytest_crucible.metrics.directions import HIGHER as HIGHER
 from pytest_crucible.metrics.directions import LOWER as LOWER
 from pytest_crucible.metrics.directions import better_by_name
+from pytest_crucible.metrics.formula import agreement
 
 MIN, MAX = "min", "max"
 """Which value of a curve is its best."""
@@ -348,6 +349,13 @@ class Catalog:
     def formulas(self) -> Iterator[Metric]:
         """Yield the metrics that are formulas over recorded numbers."""
         return (metric for metric in self.declared.values() if metric.formula is not None)
+
+    def agreements(self) -> Iterator[tuple[Metric, tuple[str, tuple[str, ...]]]]:
+        """Yield those formulas that are agreements of raters, with `formula.agreement` of each."""
+        for metric in self.formulas():
+            found = agreement(metric.formula or "0")
+            if found is not None:
+                yield metric, found
 
 
 PLAIN = Catalog()

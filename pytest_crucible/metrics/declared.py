@@ -72,6 +72,7 @@ def _declared(name: object, given: object, by: str, code: bool) -> Metric:
     if metric.values is not None and metric.formula is not None:
         raise DefinitionError(f"{by}: {name}: values= and formula= exclude each other")
     _check_formula(metric, by)
+    metric = _agreed(metric)
     metric = replace(metric, range=_range(metric, by))
     return replace(metric, margin=_margin(metric, by))
 
@@ -115,6 +116,14 @@ def _check_formula(metric: Metric, by: str) -> None:
             raise DefinitionError(f"{by}: {metric.path}: formula={text!r} names itself")
 
 
+def _agreed(metric: Metric) -> Metric:
+    """Add what is known of an agreement of raters: its range, and which direction is better."""
+    if metric.formula is None or formula.agreement(metric.formula) is None:
+        return metric
+    limits = (-1.0, 1.0) if metric.range == (None, None) else metric.range
+    return replace(metric, range=limits, better=metric.better or HIGHER)
+
+
 def layered(under: Iterable[Metric], over: Iterable[Metric]) -> dict[str, Metric]:
     """Return metrics by name; of two with one name the one of ``over`` counts.
 
@@ -124,7 +133,7 @@ def layered(under: Iterable[Metric], over: Iterable[Metric]) -> dict[str, Metric
     for metric in over:
         lower = metrics.get(metric.path)
         if lower is not None and metric.values is None and metric.formula is None:
-            metric = replace(metric, values=lower.values, formula=lower.formula)
+            metric = _agreed(replace(metric, values=lower.values, formula=lower.formula))
         metrics[metric.path] = metric
     return metrics
 

@@ -29,6 +29,11 @@ _UNARY: Mapping[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd:
 _FUNCTIONS = ("min", "max")
 _VALID = "valid: names, numbers, + - * / ** ( ) min max"
 
+AGREEMENTS = KAPPA, ALPHA, ALPHA_ORDINAL, ALPHA_INTERVAL = (
+    "kappa", "alpha", "alpha_ordinal", "alpha_interval",
+)  # fmt: skip
+"""Functions of recorded labels, ``kappa(judge, human)``: Cohen's, and Krippendorff's by level."""
+
 
 class NoValueError(ValueError):
     """A formula has no value for these numbers; the message says why and appears in reports."""
@@ -40,11 +45,33 @@ def variables(formula: str) -> tuple[str, ...]:
     Raises:
         DefinitionError: one line that says what is wrong and what would be valid.
     """
+    found = agreement(formula)
+    if found is not None:
+        return found[1]
     names: dict[str, None] = {}
     _check(_parse(formula), names)
     if not names:
         raise DefinitionError(f"{formula!r} names no recorded number")
     return tuple(names)
+
+
+def agreement(formula: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return one of `AGREEMENTS` and the names of the raters; None for a formula over sums.
+
+    Raises:
+        DefinitionError: its raters are no names, or their number is wrong.
+    """
+    match _parse(formula):
+        case ast.Call(func=ast.Name(id=kind), args=arguments, keywords=[]) if kind in AGREEMENTS:
+            names = tuple(each.id for each in arguments if isinstance(each, ast.Name))
+            few = len(names) != 2 if kind == KAPPA else len(names) < 2
+            if few or len({*names}) < len(arguments):
+                takes = "the names of two" if kind == KAPPA else "the names of two or more"
+                raise DefinitionError(
+                    f"{formula!r}: {kind} takes {takes} recorded labels: kappa(judge, human)"
+                )
+            return kind, names
+    return None
 
 
 def value(formula: str, numbers: Mapping[str, float]) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pytest_crucible._clock import iso_from_us
 from pytest_crucible.metrics import weighted
+from pytest_crucible.metrics.agreement import UnmatchedError, ratings_of
 from pytest_crucible.metrics.anomalies import unusual
 from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, PLAIN, STATISTICS, Catalog
 from pytest_crucible.metrics.curves import summarise_logged
@@ -66,7 +67,7 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
         tokens=_tokens(columns, columns.counted_tokens),
         tests=summarise_trials(group.trials),
         recorded=recorded,
-        custom=formula_numbers(recorded, catalog),
+        custom=formula_numbers(recorded, catalog) | agreement_numbers(group, catalog),
         logged={
             name: summarise_logged(series, name, catalog)
             for name, series in sorted(group.logged.items())
@@ -82,7 +83,7 @@ def summarise(group: Group, catalog: Catalog = PLAIN) -> Metrics:
 
 
 def formula_numbers(recorded: Mapping[str, Distribution], catalog: Catalog) -> dict[str, float]:
-    """Return the values of the formulas of a catalogue, by name; of those that have one.
+    """Return the values of the formulas over sums of a catalogue, by name; of those that have one.
 
     Args:
         recorded: the numbers given to ``record``, by name.
@@ -90,11 +91,25 @@ def formula_numbers(recorded: Mapping[str, Distribution], catalog: Catalog) -> d
     """
     totals = {name: each.total for name, each in recorded.items() if each.total is not None}
     numbers = {}
+    agreements = {metric.path for metric, _ in catalog.agreements()}
     for metric in catalog.formulas():
         assert metric.formula is not None
-        if totals.keys() >= set(variables(metric.formula)):
+        if metric.path not in agreements and totals.keys() >= set(variables(metric.formula)):
             with suppress(NoValueError):  # `stats.formula_samples` tells why
                 numbers[metric.path] = formula_value(metric.formula, totals)
+    return numbers
+
+
+def agreement_numbers(group: Group, catalog: Catalog) -> dict[str, float]:
+    """Return the agreements of a catalogue, by name; of those that have a value."""
+    numbers = {}
+    for metric, found in catalog.agreements():
+        if group.recorded.keys() >= set(found[1]):
+            with suppress(UnmatchedError):  # `stats.formula_samples` tells why
+                ratings = ratings_of(*found, group.recorded)
+                value = math.nan if ratings.problem() else ratings.value()
+                if math.isfinite(value):
+                    numbers[metric.path] = value
     return numbers
 
 

@@ -13,10 +13,11 @@ from pytest_crucible.metrics import weighted
 from pytest_crucible.metrics.catalog import BUILT_IN, CURVE_STATISTICS, LOWER, MAX, MIN, Metric
 from pytest_crucible.metrics.curves import LoggedSeries, trial_curves, trial_statistic
 from pytest_crucible.metrics.ensembles import SERIES
-from pytest_crucible.metrics.formula import variables
+from pytest_crucible.metrics.formula import agreement, variables
 from pytest_crucible.metrics.groups import NO_CASE, NO_PROCESS, Group, MeasuredSeries, Series
 from pytest_crucible.metrics.latencies import latencies
 from pytest_crucible.metrics.trials import FAILURES, SUCCESSES
+from pytest_crucible.stats.agreement_samples import agreement_sample
 from pytest_crucible.stats.formula_samples import formula_sample
 from pytest_crucible.stats.passing import flips, passes
 from pytest_crucible.stats.samples import (
@@ -51,7 +52,8 @@ def sample_of(group: Group, metric: Metric) -> Sample | None:
     if metric.drawn == RECORDED:
         sample = _of_users(group, metric)
     elif metric.drawn == FORMULA:
-        sample = formula_sample(group, metric)
+        agreed = agreement(metric.formula or "") is not None
+        sample = agreement_sample(group, metric) if agreed else formula_sample(group, metric)
     else:
         sample = _shaped(_DRAWS[metric.drawn](group, metric), metric.statistic)
     return (
@@ -100,7 +102,8 @@ def _in_order(group: Group, sample: Sample) -> Sample:
 def numbers_behind(metric: Metric) -> tuple[str, ...]:
     """Return the names of the recorded numbers that a metric is made of."""
     if metric.formula is not None and metric.drawn == FORMULA:
-        return variables(metric.formula)
+        # Of labels some may be missing: only what two raters labelled counts.
+        return () if agreement(metric.formula) else variables(metric.formula)
     return (metric.path.rpartition(".")[0],)
 
 

@@ -85,3 +85,14 @@ def test_of_two_layers_the_upper_counts() -> None:
     found = layered(under, declared({"f": "higher"}))
     assert list(found) == ["f", "old"]
     assert (found["f"].unit, found["f"].better, found["f"].formula) == ("", "higher", "a / b")
+
+
+def test_an_agreement_knows_its_range_and_direction() -> None:
+    """Unless somebody says otherwise; on whatever layer."""
+    given = {"k": Metric(formula="kappa(a, b)"), "l": {"formula": "alpha(a, b)", "range": (0, 1)}}
+    under = declared(given)
+    assert [(each.range, each.better) for each in under] == [
+        ((-1, 1), "higher"), ((0, 1), "higher"),
+    ]  # fmt: skip
+    (upper,) = layered(under[:1], declared({"k": Metric(margin=0.1)})).values()
+    assert (upper.range, upper.better, upper.margin) == ((-1, 1), "higher", 0.1)

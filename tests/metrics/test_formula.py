@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible.metrics.formula import NoValueError, value, values, variables
+from pytest_crucible.metrics.formula import NoValueError, agreement, value, values, variables
 
 NUMBERS = st.floats(-1e3, 1e3).map(lambda number: round(number, 3))
 
@@ -70,6 +70,24 @@ def test_names_are_told_in_order() -> None:
     assert variables("2*tp / (2*tp + fp + fn)") == ("tp", "fp", "fn")
 
 
+def test_agreements_name_their_raters() -> None:
+    """The whole formula is one; the names are those of recorded labels."""
+    assert agreement("kappa(judge, human)") == ("kappa", ("judge", "human"))
+    assert agreement("alpha_ordinal(a, b, c)") == ("alpha_ordinal", ("a", "b", "c"))
+    assert variables("alpha(a, b, c)") == ("a", "b", "c")
+    assert agreement("kappa / alpha") is None
+    assert variables("kappa / alpha") == ("kappa", "alpha")
+
+
+@pytest.mark.parametrize(
+    "text", ["kappa(a)", "kappa(a, b, c)", "kappa(a, a)", "kappa(a, 1)", "alpha(a)", "alpha()"]
+)
+def test_an_agreement_needs_its_raters(text: str) -> None:
+    """In one line."""
+    with pytest.raises(DefinitionError, match=r"takes the names of two.*kappa\(judge, human\)"):
+        variables(text)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -79,6 +97,7 @@ def test_names_are_told_in_order() -> None:
         ("tp.mean / 2", "'tp' alone is the sum of what was recorded"),
         ("abs(tp)", "'abs(tp)' has no place in a formula; valid: names, numbers, + - * / **"),
         ("min(tp)", "'min(tp)' has no place"),
+        ("1 - kappa(a, b)", "'kappa(a, b)' has no place"),
         ("tp if fp else fn", "has no place"),
         ("__import__('os')", "has no place"),
         ("tp[0]", "has no place"),

@@ -283,6 +283,45 @@ def test_a_formula_is_a_metric(pytester: pytest.Pytester, mode: tuple[str, ...])
     assert "f1" in compared.stdout.str()
 
 
+JUDGED = """
+import random
+import pytest
+from pytest_crucible import Metric
+
+@pytest.mark.experiment(
+    "judge", conditions=("old", "new"), failures="record", margin=0.15,
+    metrics={"kappa": Metric(formula="kappa(judge, human)"), "three": Metric(
+        formula="alpha_ordinal(judge, human, other)")},
+    expect=["new.kappa > 0.6", "old.kappa > 0.6", "new.kappa > old"],
+)
+@pytest.mark.parametrize("case", range(150))
+def test_it(case, experiment):
+    rng = random.Random(case)
+    human = rng.randrange(2)
+    wrong = rng.random() < (0.05 if experiment.condition == "new" else 0.4)
+    experiment.record(judge=bool(human) != wrong, human=human)
+    if case % 3:
+        experiment.record(other=human)
+"""
+
+
+def test_agreement_is_a_metric(pytester: pytest.Pytester) -> None:
+    """Interval, claims, comparison of arms and of runs; again from the record."""
+    pytester.makepyfile(JUDGED)
+    text = support.run(pytester).stdout.str()
+    folder = str(only_run(pytester))
+    again = pytester.run(sys.executable, "-m", "pytest_crucible", "show", folder).stdout.str()
+    for shown in (text, again):
+        assert re.search(r"\n  kappa +0\.\d+ \[-?0\.\d+, 0\.\d+\] +0\.9\d+ \[0\.8\d+, ", shown)
+        assert re.search(r"\n  three +0\.\d+ \[0\.\d+, 0\.\d+\] +0\.9\d+ ", shown)
+        assert rows(shown)["kappa"].split()[0] == "IMPROVED"
+        assert re.search(r"CONFIRMED +new +new\.kappa > 0\.6", shown)
+        assert re.search(r"REJECTED +old +old\.kappa > 0\.6", shown)
+        assert re.search(r"CONFIRMED +new +new\.kappa > old", shown)
+    compared = pytester.run(sys.executable, "-m", "pytest_crucible", "compare", folder, folder)
+    assert rows(compared.stdout.str())["kappa"].split()[0] == "EQUIVALENT"
+
+
 def test_values_outside_a_declared_range_are_told(pytester: pytest.Pytester) -> None:
     """In one line; there is no verdict, and nothing is lost."""
     more = ', metrics={"words": Metric(range=(0, 16))}, expect=["words.mean < 16"]'
