@@ -311,6 +311,21 @@ def test_a_claim_that_decides_nothing_says_so() -> None:
     assert line.style == ""
 
 
+def test_what_bounds_assume_is_said_once() -> None:
+    """Below the table, unless the reader has seen it above."""
+    verdicts = [replace(CLAIM, note="assumes little")] * 2
+    *_, note = verdict_lines(verdicts, "")
+    assert note.text == "success_rate: assumes little"
+    assert len(list(verdict_lines(verdicts, ""))) == 3
+    assert len(list(verdict_lines(verdicts, "", [note]))) == 2
+
+
+def test_a_change_against_the_numbers_beside_it_is_explained() -> None:
+    """The median of the ratios of pairs may go the other way than the medians of both sides."""
+    told = comparison_note(replace(LATENCY, candidate=95.0))
+    assert told == "worse, maybe within your margin of 5 %; change: of the typical pair"
+
+
 def test_a_bound_that_is_missing_decides_nothing() -> None:
     """A skewed mean may have a lower bound and no upper one."""
     assert deciding_bound(replace(CLAIM, low=None)) is None
