@@ -90,11 +90,9 @@ def comparison_options(definition: Definition) -> Options:
 
 
 def primary_of(definition: Definition) -> tuple[str, ...]:
-    """Return the metrics that an experiment's author asks about: ``primary``, else ``expect``."""
-    if definition.primary:
-        return definition.primary
+    """Return the metrics that an experiment's author asks about: ``primary`` and ``expect``."""
     claimed = (parse(text, _arms_in(definition)).metric for text in definition.expect)
-    return tuple(dict.fromkeys(claimed))
+    return tuple(dict.fromkeys([*definition.primary, *claimed]))
 
 
 def unknown_primary(result: ExperimentResult) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, RunComparison
 from pytest_crucible.report.lines import STYLES, Line
+from pytest_crucible.report.next_steps import advice
 from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.verdict_rows import comparison_lines
 from pytest_crucible.stats.comparison import (
@@ -29,7 +30,7 @@ _MAX_CASES = 3
 _WORDS = {NO_INTERVAL: "without an interval"}
 _KNOWN = {
     WORSE: "maybe worse", DIFFERENT: "maybe changed", LACKING: "data missing",
-    BETTER: "maybe better", UNSEEN: "no difference seen", TOO_FEW: "too few",
+    BETTER: "maybe better", UNSEEN: "no certain difference", TOO_FEW: "too few",
 }  # fmt: skip
 """What an INCONCLUSIVE metric knows, the most alarming first."""
 
@@ -47,10 +48,13 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
     for arm in comparison.arms:
         yield Line("")
         yield from _arm(arm)
+    for text in advice(row for arm in comparison.arms for row in arm.comparisons):
+        yield Line("")
+        yield Line(text)
 
 
 def verdict_line(comparison: RunComparison) -> Line:
-    """``REGRESSED  1 regressed, 2 inconclusive (no difference seen); 1 regressed, shown only``."""
+    """``REGRESSED  1 regressed, 2 inconclusive (no certain difference); 1 regressed, shown only``."""
     counts = {verdict: comparison.count(verdict) for verdict in WORST_FIRST}
     parts = [f"{count} {_words(verdict, comparison)}" for verdict, count in counts.items() if count]
     removed = sum(arm.removed for arm in comparison.arms)
@@ -70,7 +74,7 @@ def verdict_line(comparison: RunComparison) -> Line:
 
 
 def _words(verdict: str, comparison: RunComparison) -> str:
-    """``regressed``; ``inconclusive (1 maybe worse, 2 no difference seen)``."""
+    """``regressed``; ``inconclusive (1 maybe worse, 2 no certain difference)``."""
     word = _WORDS.get(verdict, verdict.lower())
     if verdict != INCONCLUSIVE:
         return word

@@ -19,7 +19,7 @@ from pytest_crucible.report.compare_text import (
     sliced_title,
     verdict_line,
 )
-from pytest_crucible.report.next_steps import next_steps
+from pytest_crucible.report.next_steps import advice, next_steps
 from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
@@ -85,6 +85,8 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     for arm in comparison.arms:
         for text in next_steps(arm.comparisons):
             yield f"- {escape(arm.name)}: {escape(text)}"
+    for text in advice(row for arm in comparison.arms for row in arm.comparisons):
+        yield f"- {escape(text)}"
     yield ""
     yield escape(head_note([row for arm in comparison.arms for row in arm.comparisons]))
     for arm in comparison.arms:

@@ -15,24 +15,32 @@ _TOO_FAR = "more than 20 times as many cases"
 
 
 def next_steps(rows: Iterable[Comparison]) -> Iterator[str]:
-    """Yield a line on the cases that would find twice the margin, and advice for small suites."""
-    short = [
-        (row, row.needs)
-        for row in rows
-        if row.verdict == INCONCLUSIVE and row.needs is not None and not _finds(row, row.needs)
-    ]
-    if short:
-        told = "; ".join(_needs_text(row, needs) for row, needs in short)
+    """Yield a line on the cases that would find twice the margin, if some rows would not."""
+    told = "; ".join(_needs_text(row, needs) for row, needs in _short(rows))
+    if told:
         yield f"to find twice the margin in 4 of 5 such runs: {told}"
-    for row, _ in short:
-        at = row.regresses_at
-        n = min(row.n)
+
+
+def advice(rows: Iterable[Comparison]) -> Iterator[str]:
+    """Yield what a small suite can do instead: once, for all arms."""
+    for row, _ in _short(rows):
+        n, at = min(row.n), row.regresses_at
         if row.metric == "success_rate" and n < _SMALL and row.open != BETTER and at is not None:
             yield (
                 f"with {n:,} cases a success_rate of {at * 100:.1f} % or less is REGRESSED; to "
                 'fail on less, claim a number (expect="success_rate >= 0.9") and let what is not '
                 "certain fail (--crucible-inconclusive=fail)"
             )
+            return
+
+
+def _short(rows: Iterable[Comparison]) -> list[tuple[Comparison, Needs]]:
+    """Return the rows without a verdict that would not find twice the margin."""
+    return [
+        (row, row.needs)
+        for row in rows
+        if row.verdict == INCONCLUSIVE and row.needs is not None and not _finds(row, row.needs)
+    ]
 
 
 def _finds(row: Comparison, needs: Needs) -> bool:

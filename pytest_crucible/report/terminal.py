@@ -15,6 +15,7 @@ from pytest_crucible.report.anomalies import anomaly_line
 from pytest_crucible.report.ensembles import ensemble_lines
 from pytest_crucible.report.lines import STYLES, Line
 from pytest_crucible.report.logged import logged_lines
+from pytest_crucible.report.next_steps import advice
 from pytest_crucible.report.numbers import Format, format_of
 from pytest_crucible.report.slices import slice_table
 from pytest_crucible.report.spending import (
@@ -92,6 +93,9 @@ def render_experiment(
         yield Line("")
         yield Line(_INDENT + one_line(f"{condition} against {experiment.baseline}"))
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
+    for text in advice(row for rows in experiment.comparisons.values() for row in rows):
+        yield Line("")
+        yield Line(_INDENT + text)
     if experiment.verdicts:
         yield Line("")
         yield from verdict_lines(experiment.verdicts, _INDENT, metrics)

@@ -21,6 +21,7 @@ from pytest_crucible.stats.comparison import (
     TOO_FEW,
     UNSEEN,
     Comparison,
+    limits_of,
     margin_size,
 )
 from pytest_crucible.stats.verdict import CONFIRMED, REJECTED, Verdict
@@ -191,14 +192,21 @@ def _verdict_note(row: Comparison) -> str:
         case "worse" | "better" | "different":
             return f"{row.open}, {within}"
         case "unseen":
+            seen = "no difference seen" if _small(row) else "may be chance"
             if row.mde is None:
-                return "no difference seen"
+                return seen
             beyond = _beyond(row)
             if beyond is not None:
-                return f"no difference seen, but up to {beyond} is possible"
-            return f"no difference seen; one of more than {effect_text(row)} would have been"
+                return f"{seen}, but up to {beyond} is possible"
+            return f"{seen}; one of more than {effect_text(row)} would have been"
         case _:
             return ""
+
+
+def _small(row: Comparison) -> bool:
+    """Whether what was seen lies within the margin: no difference, in a layman's eyes."""
+    lower, upper = limits_of(row)
+    return row.change is not None and lower <= row.change <= upper
 
 
 def reason_text(row: Comparison) -> str:

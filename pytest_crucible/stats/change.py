@@ -67,8 +67,8 @@ def guarded(change: Change, units: int, alpha: float, size: float = 1.0) -> Chan
     """Widen an interval to what ``units`` cases can exclude; a sample cannot show more.
 
     Cases that were not tried may be different: the far bound is never nearer to "no change" than
-    the share of cases that could still differ. The near bound stays: it decides whether anything
-    changed at all.
+    the share of cases that could still differ. The near bound stays where values vary; where all
+    changed alike, that share of cases could be unchanged, so it comes nearer by as much.
 
     Args:
         change: the change.
@@ -77,19 +77,23 @@ def guarded(change: Change, units: int, alpha: float, size: float = 1.0) -> Chan
         size: of DIFFERENCE: how much the metric changes if all cases do.
     """
     share = unseen_share(max(1, units), alpha)
-    if change.scale == RATIO:
-        if change.low <= 1 <= change.high:
-            low, high = min(change.low, 1 / (1 + share)), max(change.high, 1 + share)
-            return replace(change, low=low, high=high)
-        if change.low > 1:
-            return replace(change, high=max(change.high, 1 + share))
-        return replace(change, low=min(change.low, 1 / (1 + share)))
-    reach = share * size
-    if change.low <= 0 <= change.high:
-        return replace(change, low=min(change.low, -reach), high=max(change.high, reach))
-    if change.low > 0:
-        return replace(change, high=max(change.high, reach))
-    return replace(change, low=min(change.low, -reach))
+    ratio = change.scale == RATIO
+    same, reach = (1.0, 1 + share) if ratio else (0.0, share * size)
+    far = 1 / reach if ratio else -reach
+    low, high = change.low, change.high
+    if low > same:
+        return replace(change, low=min(low, _near(change, share)), high=max(high, reach))
+    if high < same:
+        return replace(change, low=min(low, far), high=max(high, _near(change, share)))
+    return replace(change, low=min(low, far), high=max(high, reach))
+
+
+def _near(change: Change, share: float) -> float:
+    """Return the change if a share of cases did not change, where all changed alike."""
+    if change.alike is None:
+        return change.low if change.estimate > (change.scale == RATIO) else change.high
+    left = 1 - share
+    return float(change.estimate**left if change.scale == RATIO else change.estimate * left)
 
 
 def within(change: Change, low: float, high: float) -> Change:

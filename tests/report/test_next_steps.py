@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pytest_crucible.report.next_steps import next_steps
+from pytest_crucible.report.next_steps import advice, next_steps
 from pytest_crucible.stats.comparison import BETTER, INCONCLUSIVE, REGRESSED, Comparison, Needs
 
 RATE = Comparison(
@@ -41,11 +41,12 @@ def test_the_cases_for_twice_the_margin_in_one_line() -> None:
 
 
 def test_small_suites_get_advice() -> None:
-    _, advice = next_steps([RATE])
-    assert advice.startswith("with 20 cases a success_rate of 75.0 % or less is REGRESSED; ")
-    assert "--crucible-inconclusive=fail" in advice
-    assert len(list(next_steps([replace(RATE, n=(200,))]))) == 1
-    assert len(list(next_steps([replace(RATE, open=BETTER)]))) == 1
+    (text,) = advice([LATENCY, RATE, RATE])
+    assert text.startswith("with 20 cases a success_rate of 75.0 % or less is REGRESSED; ")
+    assert "--crucible-inconclusive=fail" in text
+    assert not list(advice([replace(RATE, n=(200,))]))
+    assert not list(advice([replace(RATE, open=BETTER)]))
+    assert not list(advice([replace(RATE, mde=-0.08)]))
 
 
 def test_what_is_out_of_reach_is_said() -> None:

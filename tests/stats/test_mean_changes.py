@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -184,7 +184,10 @@ def test_rounding_is_no_change(method: Method, values: Floats, constant: bool) -
     """Costs summed in another order are the same costs."""
     if constant:
         values = np.full(values.size, values[0])
-    found = method(values, values * (1 + 4e-16), 0.05)
+    try:
+        found = method(values, values * (1 + 4e-16), 0.05)
+    except NoIntervalError:  # too few, of too different sizes, to divide by their mean
+        reject()
     assert found.p > 0.999
     none = 1.0 if found.scale == "ratio" else 0.0
     assert found.low < none < found.high

@@ -254,7 +254,8 @@ def test_equal_times_are_no_certainty(method: Method, n: int) -> None:
 
 @pytest.mark.parametrize("n", [4, 6, 20])
 def test_ten_times_slower_in_each_of_few_pairs(n: int) -> None:
-    """Found, even if each pair is exactly ten times slower; and no other number is certain."""
+    """Found, even if each pair is exactly ten times slower; some cases could still be as fast."""
     found = paired_log_ratio(np.zeros(n), np.full(n, math.log(10)), 0.05 / 5)
-    assert found.low == pytest.approx(10)
+    assert found.low == pytest.approx(10 ** (1 - unseen_share(n, 0.05 / 5)))
+    assert found.low > 1.5
     assert (found.p <= 0.01, found.alike) == (True, n)
