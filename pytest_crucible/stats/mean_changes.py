@@ -158,8 +158,10 @@ def _fieller(
         _refuse_alike(p, alpha, (base.size, cand.size))
     else:
         p = 1.0
+    both, v2 = cross + v1, vd + 2 * cross + v1  # of the means themselves
     return Change(
-        RATIO, 1 + more, max(0.0, 1 + low), 1 + high, min(1.0, p), error, None, "", (), df=df
+        RATIO, 1 + more, max(0.0, 1 + low), 1 + high, min(1.0, p), error, None, "", (), df=df,
+        relative=(v1 / m1**2, both / m1 / m2, v2 / m2**2) if m2 else None,
     )  # fmt: skip
 
 
