@@ -185,7 +185,7 @@ def _bounded() -> Iterator[Task]:
         graded = not old.name.startswith("success")
         for paired, alike in ((True, 0.5), (False, 0.0)):
             for n in (6, 30, 100) if graded and not paired else (6, 30, 100, 300):
-                runs = 500 if paired or not graded else 200
+                runs = 400 if paired or not graded else 200
                 what = f"{old.name} → {new.mean:.2f}, {_words(paired)}, n = {n}"
                 sides = partial(mixed, old, new, n, None, alike, paired)
                 yield _task(what, runs, sides, PLAIN, mixed_truth(old, new, alike))
@@ -194,7 +194,7 @@ def _bounded() -> Iterator[Task]:
             for sizes in CLUSTERS:
                 what = f"{old.name} → {new.mean:.2f}, {_words(paired)}, {CLUSTERS_NAMED[id(sizes)]}"
                 sides = partial(mixed, old, new, 0, sizes, alike, paired)
-                yield _task(what, 400, sides, PLAIN, mixed_truth(old, new, alike))
+                yield _task(what, 300, sides, PLAIN, mixed_truth(old, new, alike))
 
 
 CLUSTERS = (EQUAL, UNEQUAL, DOMINATED, FEW)
@@ -212,29 +212,29 @@ def _positive() -> Iterator[Task]:
             for n in (6, 10, 30, 100, 300):
                 sides = partial(timed, 1.2, sigma, n, 1, paired)
                 what = f"× 1.2, lognormal σ {sigma:g}, {_words(paired)}, n = {n}"
-                yield _task(f"typical latency {what}", 1_000, sides, TYPICAL, 1.2)
-                yield _task(f"cost {what}", 1_000, sides, PLAIN, 1.2)
+                yield _task(f"typical latency {what}", 600, sides, TYPICAL, 1.2)
+                yield _task(f"cost {what}", 600, sides, PLAIN, 1.2)
         for n in (10, 30):
             sides = partial(timed, 1.2, 0.5, n, 5, paired)
             what = f"× 1.2, {n} cases × 5, {_words(paired)}"
-            yield _task(f"typical latency {what}", 1_000, sides, TYPICAL, 1.2)
-            yield _task(f"cost {what}", 1_000, sides, PLAIN, 1.2)
+            yield _task(f"typical latency {what}", 600, sides, TYPICAL, 1.2)
+            yield _task(f"cost {what}", 600, sides, PLAIN, 1.2)
         for population in (bimodal(0.1), pareto(3), WAITS):
             for n in (10, 30, 100, 300):
                 sides = partial(mixed, population, population, n, None, 0.0, paired)
                 what = f"{population.name}, unchanged, {_words(paired)}, n = {n}"
-                yield _task(f"mean {what}", 1_000, sides, PLAIN, 1.0)
+                yield _task(f"mean {what}", 600, sides, PLAIN, 1.0)
                 if population is not WAITS:
-                    yield _task(f"typical {what}", 1_000, sides, TYPICAL, 1.0)
+                    yield _task(f"typical {what}", 600, sides, TYPICAL, 1.0)
         for sizes in CLUSTERS:
             sides = partial(mixed, lognormal(0.5), lognormal(0.5), 0, sizes, 0.0, paired)
             what = f"lognormal σ 0.5, {_words(paired)}, {CLUSTERS_NAMED[id(sizes)]}"
-            yield _task(f"mean {what}", 1_000, sides, PLAIN, 1.0)
-            yield _task(f"typical {what}", 1_000, sides, TYPICAL, 1.0)
+            yield _task(f"mean {what}", 600, sides, PLAIN, 1.0)
+            yield _task(f"typical {what}", 600, sides, TYPICAL, 1.0)
         for q, n, repeats in ((0.5, 30, 1), (0.95, 100, 1), (0.95, 300, 1), (0.9, 60, 5)):
             sides = partial(timed, 1.2, 0.5, n, repeats, paired, q=q)
             what = f"p{100 * q:g} × 1.2, {_words(paired)}, {n} cases × {repeats}"
-            yield _task(what, 400, sides, PLAIN, 1.2)
+            yield _task(what, 300, sides, PLAIN, 1.2)
 
 
 def _unbounded() -> Iterator[Task]:
@@ -251,12 +251,12 @@ def _unbounded() -> Iterator[Task]:
             for n in (6, 30, 300):
                 sides = partial(mixed, population, population, n, None, 0.0, paired)
                 what = f"difference of means, {population.name}, {_words(paired)}, n = {n}"
-                yield _task(what, 1_000, sides, PLAIN, 0.0)
+                yield _task(what, 600, sides, PLAIN, 0.0)
             for sizes in CLUSTERS:
                 sides = partial(mixed, population, population, 0, sizes, 0.0, paired)
                 named = CLUSTERS_NAMED[id(sizes)]
                 what = f"difference of means, {population.name}, {_words(paired)}, {named}"
-                yield _task(what, 1_000, sides, PLAIN, 0.0)
+                yield _task(what, 600, sides, PLAIN, 0.0)
 
 
 def _formulas() -> Iterator[Task]:
@@ -266,7 +266,7 @@ def _formulas() -> Iterator[Task]:
             for n in (20, 50, 200):
                 sides = partial(detectors, n, design, other, paired)
                 what = f"F1 {f1_truth(*design):.2f} {truth:+.2f}, {_words(paired)}, n = {n}"
-                yield _task(what, 400, sides, PLAIN, truth)
+                yield _task(what, 300, sides, PLAIN, truth)
         for rates in ((0.02, 0.02), (0.3, 0.2)):
             for metric in (WORD_ERRORS, replace(WORD_ERRORS, range=(0.0, 1.0))):
                 ranged = ", range declared" if metric is not WORD_ERRORS else ""
@@ -274,7 +274,7 @@ def _formulas() -> Iterator[Task]:
                     sides = partial(words, n, rates, metric, paired)
                     what = f"word error rate {rates[0]} → {rates[1]}{ranged}, "
                     what += f"{_words(paired)}, n = {n}"
-                    yield _task(what, 400, sides, PLAIN, rates[1] - rates[0])
+                    yield _task(what, 300, sides, PLAIN, rates[1] - rates[0])
 
 
 def _task(what: str, runs: int, sides: Sides, question: Question, truth: float) -> Task:

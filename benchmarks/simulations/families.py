@@ -148,14 +148,14 @@ def tasks() -> Iterator[Task]:
     """Yield all sessions; the longest first."""
     small = partial(any_design, most=100)
     for experiments, arms, margin, runs in (
-        (100, 2, MARGIN, 150),
-        (100, 2, 0.0, 150),
-        (30, 2, MARGIN, 200),
-        (10, 6, MARGIN, 60),
-        (1, 2, MARGIN, 1_000),
-        (1, 2, 0.0, 1_000),
-        (1, 6, MARGIN, 300),
-        (1, 6, 0.0, 300),
+        (100, 2, MARGIN, 100),
+        (100, 2, 0.0, 100),
+        (30, 2, MARGIN, 100),
+        (10, 6, MARGIN, 50),
+        (1, 2, MARGIN, 500),
+        (1, 2, 0.0, 500),
+        (1, 6, MARGIN, 150),
+        (1, 6, 0.0, 150),
     ):
         words = f"{_plural(experiments, 'experiment')}, {arms} arms, a mix"
         words += ", margin 0" if not margin else ""
@@ -170,15 +170,15 @@ def tasks() -> Iterator[Task]:
             yield counted(RED, words, runs, once)
     for n in (6, 10):
         once = partial(compared, 30, 2, fixed(Design(n)))
-        yield counted(RED, f"30 experiments, {Design(n)}", 200, once)
-    for claims, runs in ((100, 200), (10, 800), (1, 2_000)):
+        yield counted(RED, f"30 experiments, {Design(n)}", 100, once)
+    for claims, runs in ((100, 100), (10, 500), (1, 1_500)):
         yield counted(
             RED, f"{_plural(claims, 'claim')} at the truth", runs, partial(claimed, claims, small)
         )
     once = partial(claimed, 20, small, arms=2)
-    yield counted(RED, "20 claims at the truth, 2 arms, with their rows", 150, once)
+    yield counted(RED, "20 claims at the truth, 2 arms, with their rows", 80, once)
     for sigma in (0.1, 0.2, 0.3):
-        for others, runs in ((0, 1_000), (9, 200), (99, 50)):
+        for others, runs in ((0, 500), (9, 100), (99, 20)):
             what = f"6 pairs, σ {sigma:g}, {_plural(others + 1, 'decision')}"
             yield counted(TENFOLD, what, runs, partial(tenfold, others, sigma))
 
@@ -186,10 +186,10 @@ def tasks() -> Iterator[Task]:
 def _designs() -> Iterator[tuple[Design, int]]:
     for paired in (True, False):
         for n in (6, 10, 30, 100, 300):
-            yield Design(n, paired=paired), 500
-        yield Design(30, sigma=1.2, paired=paired), 500
-        yield Design(30, rate=0.5, sigma=0.3, paired=paired), 500
-        yield Design(20, repeats=5, paired=paired), 500
+            yield Design(n, paired=paired), 250
+        yield Design(30, sigma=1.2, paired=paired), 250
+        yield Design(30, rate=0.5, sigma=0.3, paired=paired), 250
+        yield Design(20, repeats=5, paired=paired), 250
 
 
 def _plural(count: int, noun: str) -> str:

@@ -84,7 +84,7 @@ def tasks() -> Iterator[Task]:
     """Yield all claims."""
     for population in (*BOUNDED, *UNBOUNDED):
         for n in N:
-            yield _task(population, n, None, f"{population.name}, n = {n}", 2_000)
+            yield _task(population, n, None, f"{population.name}, n = {n}", 1_200)
     for population in (
         *map(share, (0.5, 0.9)),
         two_values(0.9, 0.9),
@@ -93,7 +93,7 @@ def tasks() -> Iterator[Task]:
         lognormal(0.8),
     ):
         for name, sizes in SIZES.items():
-            yield _task(population, 0, sizes, f"{population.name}, {name}", 2_000)
+            yield _task(population, 0, sizes, f"{population.name}, {name}", 1_200)
 
 
 def _task(

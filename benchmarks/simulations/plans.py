@@ -179,7 +179,7 @@ def scores(
 
     first, second = draw(200_000)
     much = first - second
-    n = cases_for_means(float(much.mean()), float(much.std()), aim)
+    n = cases_for_means(float(much.mean()), float(much.std()), aim, width=1.0)
     assert n is not None
 
     def once() -> bool:

@@ -199,7 +199,7 @@ def plan_from(
     def plan(deviation: float) -> int | None:
         if pilot.ratio:
             return cases_for_ratio(size, deviation, aimed, paired=pilot.paired, ranks=pilot.typical)
-        return cases_for_means(size, deviation, aimed, paired=pilot.paired)
+        return cases_for_means(size, deviation, aimed, paired=pilot.paired, width=pilot.width)
 
     return PilotPlan(size, aimed, needed(sd, pilot.cases, plan, aimed, paired=pilot.paired))
 

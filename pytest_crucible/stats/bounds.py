@@ -16,6 +16,7 @@ from pytest_crucible.stats.formula_samples import formula_bounds
 from pytest_crucible.stats.intervals import (
     NoIntervalError,
     quantile_bounds,
+    refuse_nearly_one,
     variance_of_mean,
 )
 from pytest_crucible.stats.samples import (
@@ -151,6 +152,7 @@ def _mean(sample: Sample, below: float, above: float) -> Bounds:
         return _one_ended(values - low, sizes, below, above).shifted(low)
     if high is not None and values.max() <= high:
         return _one_ended(high - values, sizes, above, below).mirrored(high)
+    refuse_nearly_one(sample.clusters())
     variance, df = variance_of_mean(sample.values, sample.clusters())
     if float(np.ptp(values)) == 0.0:
         raise NoIntervalError(f"all {sample.n} values are the same: no spread to measure")

@@ -39,6 +39,8 @@ class Change:
         n: number of pairs; or the sizes of both sides: cases, or observations without cases.
         alike: how many pairs, or observations per side, are all alike; None if they are not.
         df: degrees of freedom of ``error``.
+        relative: of a ratio of means: the variance of the baseline's mean, the covariance of both,
+            and the variance of the candidate's, each relative to the means; None for others.
     """
 
     scale: str
@@ -52,6 +54,7 @@ class Change:
     n: tuple[int, ...]
     alike: int | None = None
     df: float = math.inf
+    relative: tuple[float, float, float] | None = None
 
 
 def unseen_share(n: int, alpha: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,9 +88,29 @@ def detectable(measured: Measured) -> float | None:
     change, row = measured.change, measured.row
     if change.alike is not None:
         return None
+    if change.relative is not None:
+        found = _ratio_found(measured, change.relative)
+        return None if found is None else max(0.0, found)
     df = change.df if math.isfinite(change.df) else None
     size = minimal_effect(change.error, df, measured.aim)
     return measured.signed(size if row.width is None else min(size, row.width))
+
+
+def _ratio_found(measured: Measured, relative: tuple[float, float, float]) -> float | None:
+    """Return the ratio of means that is found, for the worse; None if no ratio would be.
+
+    Where Fieller's interval clears the margin L, with t_level + t_power in place of t: a candidate
+    that grows varies more, too, in proportion. As a standard error of logarithms it would be too
+    small: with 10 cases and σ 0.8 such an effect was found in 52 % of runs.
+    """
+    v1, cross, v2 = relative
+    reach = minimal_effect(1.0, measured.change.df, replace(measured.aim, margin=0.0)) ** 2
+    a, b, c = 1 - reach * v2, 1 - reach * cross, 1 - reach * v1
+    if min(a, c) <= 0:
+        return None
+    half = math.sqrt(max(0.0, b * b - a * c))
+    limit = 1 + measured.row.margin
+    return (b - half) / a / limit if measured.row.better == HIGHER else limit * (b + half) / a
 
 
 def found_rate(measured: Measured) -> float | None:
@@ -139,7 +159,9 @@ def needs(measured: Measured) -> Needs | None:
     ranks = measured.row.scale == RATIO and measured.question.typical
 
     def plan(deviation: float) -> int | None:
-        return cases_for_means(size, deviation, aim, paired=measured.paired, ranks=ranks)
+        return cases_for_means(
+            size, deviation, aim, paired=measured.paired, ranks=ranks, width=measured.row.width
+        )
 
     return _told(effect, needed(sd, pilot, plan, aim, paired=measured.paired))
 

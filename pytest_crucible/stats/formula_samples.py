@@ -33,6 +33,7 @@ from pytest_crucible.stats.intervals import (
     Interval,
     NoIntervalError,
     clopper_pearson,
+    refuse_nearly_one,
     variance_of_mean,
 )
 from pytest_crucible.stats.mean_changes import independent_t, paired_t
@@ -134,6 +135,7 @@ def _variance(sample: Sample) -> float:
         raise NoIntervalError("one case: it says nothing about other cases")
     clusters = sample.clusters()
     if clusters is not None:
+        refuse_nearly_one(clusters)
         return variance_of_mean(sample.values, clusters)[0]
     return float(sample.values.var(ddof=0)) / (sample.n - 1)
 

@@ -78,6 +78,22 @@ def worth(sizes: Ints) -> float:
     return float(numbers.sum() ** 2 / (numbers**2).sum())
 
 
+def refuse_nearly_one(clusters: Ints | None) -> None:
+    """Refuse clusters of which one has nearly all values: its spread says little about others.
+
+    Raises:
+        NoIntervalError: they are worth less than `FEWEST_CLUSTERS`.
+    """
+    if clusters is None:
+        return
+    sizes = np.bincount(clusters)
+    if np.count_nonzero(sizes) > 1 and worth(sizes) < FEWEST_CLUSTERS:
+        raise NoIntervalError(
+            f"one cluster has {int(sizes.max())} of {clusters.size} values: "
+            "they say little about others"
+        )
+
+
 def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, float]:
     """Return the variance of the mean, and its degrees of freedom.
 
@@ -86,8 +102,7 @@ def variance_of_mean(values: Floats, clusters: Ints | None) -> tuple[float, floa
     McCaffrey 2002, as if the values of a cluster were all alike).
 
     Raises:
-        NoIntervalError: there are fewer than two values, or fewer than two clusters, or one cluster
-            has nearly all values.
+        NoIntervalError: there are fewer than two values, or fewer than two clusters.
     """
     n = values.size
     if n < 2:
@@ -107,7 +122,7 @@ def covariance_of_means(x: Floats, y: Floats, clusters: Ints | None) -> float:
         clusters: as above.
 
     Raises:
-        NoIntervalError: there are fewer than two clusters, or one has nearly all values.
+        NoIntervalError: there are fewer than two clusters.
     """
     n, dx, dy = x.size, x - x.mean(), y - y.mean()
     if clusters is None:
@@ -116,10 +131,6 @@ def covariance_of_means(x: Floats, y: Floats, clusters: Ints | None) -> float:
     groups = sizes.size
     if groups < 2:
         raise NoIntervalError("one case: repeated trials of it say nothing about other cases")
-    if worth(sizes) < FEWEST_CLUSTERS:
-        raise NoIntervalError(
-            f"one cluster has {int(sizes.max())} of {n} values: they say little about others"
-        )
     return groups / (groups - 1) * float((sums_x * sums_y).sum()) / n**2
 
 

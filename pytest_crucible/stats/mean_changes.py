@@ -33,6 +33,7 @@ from pytest_crucible.stats.intervals import (
     NoIntervalError,
     covariance_of_means,
     degrees_of_freedom,
+    refuse_nearly_one,
     variance_of_mean,
 )
 
@@ -47,6 +48,12 @@ def clustered(clusters: Clusters) -> bool:
 def units(n: int, clusters: Ints | None) -> int:
     """Return the number of independent units among ``n`` values."""
     return n if clusters is None else int(np.unique(clusters).size)
+
+
+def _trusted(n: int, clusters: Ints | None) -> int:
+    """Return `units`; refuse clusters of which one has nearly all values."""
+    refuse_nearly_one(clusters)
+    return units(n, clusters)
 
 
 # --- ratios of means --------------------------------------------------------------------------
@@ -67,7 +74,7 @@ def paired_mean_ratio(
     Raises:
         NoIntervalError: there are too few pairs, or the baseline's mean is not certainly above 0.
     """
-    independent = units(base.size, clusters)
+    independent = _trusted(base.size, clusters)
     refuse_below(paired_floor(independent), alpha, _pairs(base.size, independent))
     found = differences(base, cand)
     # If all clusters changed alike by chance, that is no reason to be certain.
@@ -102,7 +109,7 @@ def mean_ratio(
     Raises:
         NoIntervalError: there are too few values, or the baseline's mean is not certainly above 0.
     """
-    sizes = [units(side.size, own) for side, own in zip((base, cand), clusters, strict=True)]
+    sizes = [_trusted(side.size, own) for side, own in zip((base, cand), clusters, strict=True)]
     refuse_below(unpaired_floor(*sizes), alpha, f"{sizes[0]} and {sizes[1]} values")
     (v1, df1), (v2, df2) = (
         variance_of_mean(side, own) for side, own in zip((base, cand), clusters, strict=True)
@@ -158,8 +165,10 @@ def _fieller(
         _refuse_alike(p, alpha, (base.size, cand.size))
     else:
         p = 1.0
+    both, v2 = cross + v1, vd + 2 * cross + v1  # of the means themselves
     return Change(
-        RATIO, 1 + more, max(0.0, 1 + low), 1 + high, min(1.0, p), error, None, "", (), df=df
+        RATIO, 1 + more, max(0.0, 1 + low), 1 + high, min(1.0, p), error, None, "", (), df=df,
+        relative=(v1 / m1**2, both / m1 / m2, v2 / m2**2) if m2 else None,
     )  # fmt: skip
 
 
@@ -187,7 +196,7 @@ def paired_t(
     Raises:
         NoIntervalError: there are too few pairs.
     """
-    n, independent = base.size, units(base.size, clusters)
+    n, independent = base.size, _trusted(base.size, clusters)
     refuse_below(paired_floor(independent), alpha, _pairs(n, independent))
     found = differences(base, cand, logs=logs)
     mean, spread = float(found.mean()), float(found.std(ddof=1))
@@ -221,7 +230,7 @@ def independent_t(
     Raises:
         NoIntervalError: there are too few values.
     """
-    sizes = [units(side.size, own) for side, own in zip((base, cand), clusters, strict=True)]
+    sizes = [_trusted(side.size, own) for side, own in zip((base, cand), clusters, strict=True)]
     refuse_below(unpaired_floor(*sizes), alpha, f"{sizes[0]} and {sizes[1]} values")
     n = (base.size, cand.size)
     difference = float(cand.mean() - base.mean())

@@ -124,11 +124,20 @@ def _ranks_can(n: float, level: float, paired: bool) -> bool:
 
 
 def cases_for_means(
-    effect: float, sd: float, aim: Aim, *, paired: bool = True, ranks: bool = False
+    effect: float,
+    sd: float,
+    aim: Aim,
+    *,
+    paired: bool = True,
+    ranks: bool = False,
+    width: float | None = None,
 ) -> int | None:
     """Return the smallest number of cases per side (pairs, if paired) that reaches the power.
 
-    Arguments as for `means_power`.
+    Arguments as for `means_power`, and ``width``: of the range of the numbers, if both its ends are
+    known. Then bounds count half a case at the far end (Gaffke's, `bounded_changes`), which moves
+    them by that case's share: about far / gap pairs make up for it. Without them, plans for scores
+    found the effect in 67 to 73 % instead of 80 %.
 
     Returns:
         None if the effect lies at the margin, or more than `MOST` cases are needed.
@@ -141,9 +150,13 @@ def cases_for_means(
     if not (sd > 0 and math.isfinite(sd)):
         raise ValueError(f"a deviation of {sd:g} plans nothing: it must be above 0")
     least = 2 if aim.finds(effect) else cases_for_guard(aim)
-    return smallest(
+    found = smallest(
         lambda n: means_power(n, effect, sd, aim, paired=paired, ranks=ranks) >= aim.power, least
     )
+    if found is None or width is None or not aim.finds(effect):
+        return found
+    far = (width + aim.margin) / aim.gap(effect)
+    return found + math.ceil(far if paired else 2 * far)
 
 
 def cases_for_ratio(

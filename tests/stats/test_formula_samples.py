@@ -62,6 +62,17 @@ def test_a_share_of_single_cases_is_a_rate() -> None:
     assert (low, high) == pytest.approx(clopper_pearson(6, 60, 0.05), abs=0.01)
 
 
+def test_small_errors_are_no_proof_that_there_are_no_large_ones() -> None:
+    """One more sentence that is all wrong could be there: fifty are worth about fifty."""
+    sums = recorded(wrong=[1] * 5 + [0] * 45, words=[20] * 50)
+    high = formula_bounds(formula_sample(sums, RATE), 0.025, 0.025)[1]
+    assert clopper_pearson(0, 50, 0.05)[1] * 0.9 < high < 2 * clopper_pearson(0, 50, 0.05)[1]
+    low = formula_bounds(
+        formula_sample(recorded(wrong=[19] * 49 + [18], words=[20] * 50), RATE), 0.025, 0.025
+    )
+    assert low[0] < 0.92  # the value is 0.949
+
+
 def test_cases_that_say_nothing_are_no_evidence() -> None:
     """True negatives leave F1 as it is: a thousand of them make nothing more certain."""
     few, many = (formula_bounds(f1(5, 0, 0, tn), 0.025, 0.025) for tn in (0, 1000))

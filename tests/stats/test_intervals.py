@@ -13,8 +13,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from pytest_crucible.stats import intervals
+from pytest_crucible.stats.bounds import bounds_of
 from pytest_crucible.stats.intervals import NoIntervalError
-from tests.stats.support import Floats
+from pytest_crucible.stats.mean_changes import paired_t
+from tests.stats.support import Floats, sample
 
 numbers = st.floats(-1e3, 1e3, allow_subnormal=False)
 levels = st.sampled_from([0.001, 0.05, 0.1, 0.5])
@@ -123,6 +125,22 @@ def test_case_means_that_agree_by_chance_are_no_certainty() -> None:
     variance, df = intervals.variance_of_mean(values, cases)
     assert variance == pytest.approx(values.var(ddof=1) / 6)
     assert df == pytest.approx(2)
+
+
+def test_nearly_one_cluster_is_refused() -> None:
+    """One of nine clusters with 60 of 68 values: the others say too little about clusters."""
+    sizes = [60, *[1] * 8]
+    clusters = np.repeat(np.arange(9), sizes)
+    with pytest.raises(NoIntervalError, match="one cluster has 60 of 68 values"):
+        intervals.refuse_nearly_one(clusters)
+    assert intervals.worth(np.array(sizes)) == pytest.approx(68**2 / (60**2 + 8))
+    values = np.random.default_rng(1).normal(size=68)
+    with pytest.raises(NoIntervalError, match="one cluster has 60 of 68 values"):
+        bounds_of(sample(values, clusters.tolist()), 0.025, 0.025)
+    with pytest.raises(NoIntervalError, match="one cluster has 60 of 68 values"):
+        paired_t(values, 2 * values, 0.05, clusters)
+    for few in (None, np.zeros(5, dtype=np.int64), np.repeat(np.arange(4), 3)):
+        intervals.refuse_nearly_one(few)
 
 
 @given(clustered(), st.integers(0, 99))

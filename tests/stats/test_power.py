@@ -146,6 +146,17 @@ def test_the_power_of_means_by_simulation(effect: float, aim: Aim, paired: bool)
         assert found.mean() <= 0.83
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_known_ends_take_some_cases_more(paired: bool) -> None:
+    """Half a case at the far end moves the bound: far / gap more pairs, twice that per side."""
+    plain = cases_for_means(0.15, 0.3, Aim(0.05), paired=paired)
+    known = cases_for_means(0.15, 0.3, Aim(0.05), paired=paired, width=1.0)
+    assert plain is not None
+    assert known == plain + (11 if paired else 22)
+    inside = [cases_for_means(0.0, 0.3, Aim(0.05), width=width) for width in (None, 1.0)]
+    assert inside[0] == inside[1]
+
+
 # --- properties -------------------------------------------------------------------------------
 
 

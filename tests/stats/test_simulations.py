@@ -288,10 +288,11 @@ def test_tasks_run_in_processes() -> None:
 
 def test_a_reason_is_no_answer() -> None:
     """A run without an answer is counted, but in no share."""
-    answers: Callable[[np.random.Generator], bool | None] = lambda rng: (
-        None if rng.random() < 0.5 else True
-    )
-    (row,) = counted(AT_MOST, "half", 100, answers).rows()
+
+    def answer(rng: np.random.Generator) -> bool | None:
+        return None if rng.random() < 0.5 else True
+
+    (row,) = counted(AT_MOST, "half", 100, answer).rows()
     assert row.hits == row.answers < row.runs == 100
 
 
