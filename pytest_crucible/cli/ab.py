@@ -31,7 +31,7 @@ from pytest_crucible.cli.printing import Print
 from pytest_crucible.stats.comparison_options import PRIMARY
 from pytest_crucible.turns.imports import strays
 from pytest_crucible.turns.interruption import Interruption, interruptible
-from pytest_crucible.turns.lockstep import Collected, collect, run_in_turns, started
+from pytest_crucible.turns.lockstep import Collected, collect, end, run_in_turns, started
 from pytest_crucible.turns.messages import NO_WORKERS
 from pytest_crucible.turns.progress import NAMES, Progress
 from pytest_crucible.turns.revisions import WORKING_TREE, Repository, Revision
@@ -293,13 +293,16 @@ def _run(
         for place in places
     ]
     with started(make, sides):
+        progress.wait("collecting the tests of both sides")
         collected = collect(sides)
         told = _tell_collected(plan, sides, collected, progress)
         if not collected.matched:
             progress.say("crucible: nothing to compare: no case with an experiment on both sides")
             return None
         progress.begin()
-        imported = run_in_turns(sides, collected, plan.rounds, progress.tell)
+        run_in_turns(sides, collected, plan.rounds, progress.tell)
+        progress.wait("writing both records")
+        imported = end(sides)
         for side, modules in zip(sides, imported, strict=True):
             _tell_strays(plan, side, modules, told, progress)
     base, head = (side.folder for side in sides)

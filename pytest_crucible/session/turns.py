@@ -128,12 +128,15 @@ class Turns:
 
 
 def _widened(definition: Definition, rounds: int) -> Definition:
-    """Count the rounds among the trials; the same share of them must pass as before."""
+    """Count the rounds among the trials; the same share of them must pass as before.
+
+    Nothing stops early: what one side skipped, the other would have run for nothing.
+    """
     needed = definition.pass_if
     if needed is not None:
         passed, _, of = needed.partition("/")
         needed = f"{int(passed) * rounds}/{int(of) * rounds}"
-    return replace(definition, trials=definition.trials * rounds, pass_if=needed)
+    return replace(definition, trials=definition.trials * rounds, pass_if=needed, stop=None)
 
 
 def _case(identity: TrialIdentity) -> Case:

@@ -72,19 +72,14 @@ def collect(sides: Sequence[Side]) -> Collected:
     return Collected((base, head), match(base.cases, head.cases))
 
 
-def run_in_turns(
-    sides: Sequence[Side], collected: Collected, rounds: int, tell: Tell
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Run everything, one test at a time, and wait until both sides have written their records.
+def run_in_turns(sides: Sequence[Side], collected: Collected, rounds: int, tell: Tell) -> None:
+    """Run everything, one test at a time.
 
     Args:
         sides: base and head.
         collected: what they have collected.
         rounds: how often each case runs.
         tell: see `Tell`.
-
-    Returns:
-        Where the modules are that each side has imported.
 
     Raises:
         SideError: a side ended before its last test.
@@ -94,9 +89,20 @@ def run_in_turns(
     for number, step in enumerate(steps):
         tell(step, cases[step.side][step.run.index].test, number, len(steps))
         sides[step.side].run(step.run)
+
+
+def end(sides: Sequence[Side]) -> list[dict[str, str]]:
+    """Wait until both sides have written their records.
+
+    Returns:
+        Where the modules are that each side has imported.
+
+    Raises:
+        SideError: one of them could not.
+    """
     for side in sides:
         side.finish()
-    base, head = (side.over() for side in sides)
+    imported = [side.over().imported for side in sides]
     for side in sides:
         side.wait()
-    return base.imported, head.imported
+    return imported

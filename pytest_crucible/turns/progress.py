@@ -36,6 +36,14 @@ class Progress:
         self.clear()
         print(one_line(text), file=self._stream, flush=True)
 
+    def wait(self, text: str) -> None:
+        """On a terminal, say what is waited for."""
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write(_CLEAR + one_line(text)[:width])
+            self._stream.flush()
+            self._drawn = True
+
     def begin(self) -> None:
         """The first test is about to run: time is counted from here."""
         self._began_ns = self._last_ns = _clock.monotonic_ns()
@@ -57,10 +65,7 @@ class Progress:
         parts = [f"{number:,} of {total:,} runs", f"about {_duration(left)} left"]
         if self._live:
             parts.append(f"{NAMES[step.side]}, round {step.round} of {self._rounds}: {test}")
-            width = shutil.get_terminal_size().columns - 1
-            self._stream.write(_CLEAR + one_line(" · ".join(parts))[:width])
-            self._stream.flush()
-            self._drawn = True
+            self.wait(" · ".join(parts))
         else:
             print(" · ".join(parts), file=self._stream, flush=True)
 

@@ -27,7 +27,7 @@ OPTION = "crucible-turns"
 
 TAIL = 30
 _POLL = 0.2
-_GRACE = 10.0
+_GRACE = 30.0
 """Seconds that a session has to write its record, once it has been told to stop."""
 _HASH_SEED = "0"
 Expected = TypeVar("Expected", bound=FromSession)

@@ -153,6 +153,24 @@ def test_what_never_ran_is_missing(pytester: pytest.Pytester, command: Command) 
     assert experiment.definition.pass_if == "3/6"
 
 
+def test_nothing_stops_early(pytester: pytest.Pytester, command: Command) -> None:
+    """The other side would have run its pairs for nothing."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment("e", expect=["success_rate > 0.1"], stop="decided")
+        @pytest.mark.parametrize("case", range(9))
+        def test_it(case):
+            pass
+        """
+    )
+    orders: list[ToSession] = [Run(i, i if n == 1 else i + 1) for i in range(9) for n in (1, 2)]
+    orders[-1:] = [Run(8, None), End()]
+    take_turns(pytester, command, orders)
+    assert {trial.outcome for trial in support.only(pytester).trials} == {"passed"}
+
+
 def test_a_unittest_takes_turns(pytester: pytest.Pytester, command: Command) -> None:
     """What pytest cannot parametrize runs several times all the same."""
     pytester.makepyfile(

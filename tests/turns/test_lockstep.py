@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_crucible._errors import DefinitionError
-from pytest_crucible.turns.lockstep import collect, run_in_turns, started
+from pytest_crucible.turns.lockstep import collect, end, run_in_turns, started
 from pytest_crucible.turns.sides import Side, SideError
 from tests.turns.support import ARGUMENTS, place, write
 
@@ -60,6 +60,7 @@ def test_they_take_turns(tmp_path: Path) -> None:
         assert collected.matched == 2
         assert collected.alone() == (["test_it.py::test_it[z]"], [])
         run_in_turns(sides, collected, 2, lambda step, *rest: told.append((step.side, *rest)))
+        assert ["test_it" in imported for imported in end(sides)] == [True, True]
     assert not any(side.running for side in sides)
     log = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     ran = [line for line in log if line.rpartition(" ")[2] in "abz"]

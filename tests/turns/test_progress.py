@@ -32,6 +32,7 @@ def test_on_a_terminal_one_line_changes(sleep: list[int]) -> None:
     stream = Terminal()
     progress = Progress(stream, 5)
     progress.say("base: main")
+    progress.wait("collecting")
     sleep.append(100)
     progress.begin()
     progress.tell(STEP, "test_a", 0, 300)  # too soon
@@ -43,6 +44,7 @@ def test_on_a_terminal_one_line_changes(sleep: list[int]) -> None:
     first, *states = stream.getvalue().split("\r\033[K")
     assert first == "base: main\n"
     assert states == [
+        "collecting",
         "1 of 300 runs · about 50 min left · head, round 2 of 5: tes",
         "100 of 300 runs · about 3 min left · head, round 2 of 5: te",
         "done\n",
@@ -52,6 +54,7 @@ def test_on_a_terminal_one_line_changes(sleep: list[int]) -> None:
 def test_in_ci_a_line_now_and_then(sleep: list[int]) -> None:
     stream = io.StringIO()
     progress = Progress(stream, 5)
+    progress.wait("collecting")
     progress.begin()
     for second in range(1, 31):
         sleep.append(second)

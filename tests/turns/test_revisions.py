@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,24 @@ def test_inside_a_hook_of_git_it_is_still_this_repository(
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
     assert Repository.at(folder).top == folder
     assert not {"GIT_DIR", "GIT_INDEX_FILE"} & {*environment()}
+
+
+def test_git_ends_what_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle, it leaves a worktree that is locked for ever."""
+    fake = tmp_path / "git"
+    fake.write_text(f"#!/bin/sh\nsleep 0.4\ntouch {tmp_path}/ended\n", encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_git(tmp_path, "worktree", "add")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (tmp_path / "ended").exists()
