@@ -44,7 +44,14 @@ SLOW = {
         stats/test_agreement_samples.py::test_intervals_hold_alpha
         stats/test_agreement_samples.py::test_intervals_hold_kappa
         stats/test_contingency.py::test_fisher_is_scipys
+        stats/test_betting.py::test_bounds_exclude_what_the_money_refutes
+        stats/test_betting.py::test_bounds_never_get_worse_with_more_values
+        stats/test_betting.py::test_bounds_stay_within_what_is_possible
         stats/test_formula_samples.py::test_intervals_hold_the_truth
+        stats/test_live_claims.py::test_pairs_that_are_decided_here_are_decided_at_the_end
+        stats/test_live_claims.py::test_what_is_decided_here_is_decided_at_the_end
+        stats/test_sequential.py::test_bounds_of_a_percentile_are_bets_on_shares
+        stats/test_sequential.py::test_interval_and_p_of_pairs_agree
         stats/test_formula_samples.py::test_an_unchanged_arm_is_rarely_called_changed
         events/test_fingerprint.py::test_order_does_not_count
         events/test_fingerprint.py::test_plain_values_are_told_apart
@@ -143,6 +150,8 @@ SLOW = {
         session/test_manifest.py::test_it_knows_the_seeds
         session/test_roles.py::test_workers_record_into_one_run
         session/test_sampling.py::test_workers_sample_on_their_own
+        session/test_stopping.py::test_files_of_other_processes_are_read_line_by_line
+        session/test_stopping.py::test_paired_arms_stop_together
         session/test_ssh.py
         session/test_transport.py::test_a_blind_worker_that_dies_keeps_what_it_sent
         session/test_transport.py::test_blind_workers_record_everything
@@ -158,7 +167,12 @@ SLOW = {
         session/test_isolation.py::test_a_session_inside_a_session
         session/test_neighbours.py::test_asyncio
         session/test_neighbours.py::test_rerunfailures
+        session/test_random_order.py::test_a_seed_of_randomly_gives_the_order_again
+        session/test_random_order.py::test_failed_first_is_no_random_order
+        session/test_random_order.py::test_the_seed_is_on_record_and_the_users_stays
         session/test_special_metrics.py::test_the_summary_has_them_where_they_occur
+        session/test_stopping.py::test_all_claims_must_be_decided_unless_primary_names_some
+        session/test_stopping.py::test_other_experiments_share_the_level
     """,
     "processes that die, disks that are full": """
         record/test_spool_faults.py::test_nothing_is_lost_when_killed_at_any_moment
@@ -190,6 +204,12 @@ SLOW = {
         stats/test_rate_power.py::test_p_falls_with_each_failure_and_rises_with_the_margin
         stats/test_rate_power.py::test_the_power_of_pairs
         stats/test_rate_power.py::test_the_power_of_unpaired_rates
+        stats/test_comparison.py::test_a_million_observations
+        stats/test_betting.py::test_a_hundred_thousand_values_take_about_a_second
+        stats/test_betting.py::test_it_costs_less_than_twice_as_many_cases
+        stats/test_betting.py::test_several_claims_share_the_level
+        stats/test_betting.py::test_the_benchmark_ends_with_its_tables
+        stats/test_betting.py::test_who_peeks_is_rarely_wrong
         stats/test_simulations.py
         test_examples.py::test_examples_reach_their_verdicts
     """,

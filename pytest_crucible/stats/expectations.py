@@ -29,7 +29,7 @@ from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.metric_samples import numbers_behind
 from pytest_crucible.stats.ranges import outside_range
 from pytest_crucible.stats.samples import FORMULA, QUANTILE, Sample, trials_without
-from pytest_crucible.stats.sequential import UNFIT
+from pytest_crucible.stats.sequential import OPEN, UNFIT
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import (
     ALPHA,
@@ -276,5 +276,7 @@ def _against_number(
     why = bounds.why_no_low if expectation.wants_more else bounds.why_no_high
     if why:
         return replace(judged, reason=why)
+    if sample.began is not None:
+        return replace(judged, reason=OPEN)
     more = expectation.wants_more
     return replace(judged, needs=claim_needs(sample, draft.bound, level, wants_more=more))

