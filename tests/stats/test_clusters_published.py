@@ -8,6 +8,7 @@ groups=…)``. R's are its documented examples, which clusters of alike cases mu
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +27,8 @@ from pytest_crucible.stats.intervals import (
     variance_of_mean,
 )
 from pytest_crucible.stats.mean_changes import independent_t, paired_t
-from pytest_crucible.stats.metric_changes import change_of
-from pytest_crucible.stats.samples import QUANTILE, RATE, Sample
+from pytest_crucible.stats.metric_changes import ROW, Question, change_of
+from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample
 from tests.stats.support import SLEEP_1, SLEEP_2, Floats, cases, events, group, sample
 
 DRUG = SLEEP_2 - SLEEP_1
@@ -173,7 +174,7 @@ def test_formulas_of_alike_cases(metric: Metric) -> None:
     """Interval and change of a ratio of sums do not narrow when each case is there four times."""
     rng = np.random.default_rng(4)
     words = rng.integers(5, 20, 40).astype(np.float64)
-    numbers = {
+    numbers: dict[str, Any] = {
         "usd": words * rng.lognormal(0, 0.3, 40), "wrong": rng.binomial(5, 0.2, 40), "words": words,
     }  # fmt: skip
     alone, related = (recorded(times, metric, **numbers) for times in (1, 4))
@@ -229,3 +230,62 @@ def test_degrees_of_freedom_are_one_less_than_clusters_at_most(sizes: list[int])
     assert 1 - 1e-9 <= df <= len(sizes) - 1 + 1e-9
     if len({*sizes}) == 1:
         assert df == pytest.approx(len(sizes) - 1)
+
+
+# --- changes of other kinds -------------------------------------------------------------------
+
+
+def related(values: Floats, times: int, kind: str = MEAN, q: float = 0.5) -> Sample:
+    """A value per case, each case ``times`` times, in a cluster of its own."""
+    many = np.repeat(values, times)
+    found = sample(many, list(range(many.size)), kind=kind, q=q)
+    return replace(found, belongs=np.arange(many.size) // times) if times > 1 else found
+
+
+@pytest.mark.parametrize("question", [ROW, Question(typical=True), Question(difference=True)])
+@pytest.mark.parametrize("matched", [True, False])
+def test_changes_of_alike_cases(question: Question, matched: bool) -> None:
+    """Ratios of means, typical ratios and differences: three alike cases are worth one."""
+    rng = np.random.default_rng(9)
+    one = rng.lognormal(3, 0.4, 40)
+    two = one * rng.lognormal(0.4, 0.2, 40)  # far from "no change", where intervals end
+    found = []
+    for times in (1, 3):
+        before, after = related(one, times), related(two, times)
+        if not matched:
+            after = replace(after, names=tuple(f"other {name}" for name in after.names))
+        found.append(change_of(before, after, 0.05, question))
+    width, expected = (np.log(each.high / each.low) if each.low > 0 else each.high - each.low
+                       for each in found)  # fmt: skip
+    assert width == pytest.approx(expected, rel=0.15)  # ranks alone, t on logarithms in clusters
+    assert found[1].estimate == pytest.approx(found[0].estimate, rel=0.1)
+
+
+@pytest.mark.parametrize("matched", [True, False])
+def test_changes_of_percentiles_of_alike_cases(matched: bool) -> None:
+    """The same of p90."""
+    rng = np.random.default_rng(10)
+    one = rng.lognormal(3, 0.4, 150)
+    two = one * rng.lognormal(0.1, 0.2, 150)
+    widths = []
+    for times in (1, 3):
+        before, after = (related(each, times, QUANTILE, 0.9) for each in (one, two))
+        if not matched:
+            after = replace(after, names=tuple(f"other {name}" for name in after.names))
+        change = change_of(before, after, 0.05)
+        widths.append(np.log(change.high / change.low))
+    assert widths[1] == pytest.approx(widths[0], rel=0.3)
+
+
+@pytest.mark.parametrize("matched", [True, False])
+def test_changes_of_scores_of_alike_cases(matched: bool) -> None:
+    """The same of means of bounded scores, whose interval needs no spread."""
+    rng = np.random.default_rng(11)
+    one, two = rng.beta(8, 2, 40), rng.beta(7, 3, 40)
+    found = []
+    for times in (1, 3):
+        sides = [replace(related(each, times), limits=(0.0, 1.0)) for each in (one, two)]
+        if not matched:
+            sides[1] = replace(sides[1], names=tuple(f"other {name}" for name in sides[1].names))
+        found.append(change_of(sides[0], sides[1], 0.05))
+    assert (found[1].low, found[1].high) == pytest.approx((found[0].low, found[0].high), abs=0.02)
