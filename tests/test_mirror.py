@@ -53,6 +53,7 @@ BESIDE = {
     "session/test_subtests": "tests with subtests, in every mode",
     "session/test_warmup": "trials that do not count, from marker to summary",
     "session/test_validate": "events against the catalog in a session",
+    "stats/test_clusters_published": "related cases, means to formulas, against others",
     "stats/test_sampled": "what is said of a sample",
     "stats/test_simulations": "intervals and verdicts over simulated runs",
     "test_docs": "what the documentation shows runs",

@@ -188,10 +188,12 @@ def _size_with_one_more(sample: Sample, share: float, end: float | None) -> floa
         end = 0.0 if share >= 0.5 else 1.0
     # Cases whose numbers are all 0 have no weight, so that the others have more.
     one = share + sample.n / sample.counting * (end - share)
-    values = np.append((sample.values - low) / (high - low), one)
     clusters = sample.clusters()
+    # In clusters: one more of the usual size, for cases of one cluster may all be wrong together.
+    more = 1 if clusters is None else math.ceil(sample.n / sample.units)
+    values = np.append((sample.values - low) / (high - low), np.full(more, one))
     if clusters is not None:
-        clusters = np.append(clusters, clusters.max() + 1)
+        clusters = np.append(clusters, np.full(more, clusters.max() + 1))
     variance, mean = variance_of_mean(values, clusters)[0], float(values.mean())
     return mean * (1 - mean) / variance if 0 < mean < 1 else float(sample.n)
 
