@@ -11,6 +11,7 @@ from pytest_crucible._text import plural
 from pytest_crucible.analysis.arm_pairs import arm_name
 from pytest_crucible.analysis.results import COMPARED, comparison_cells
 from pytest_crucible.capture.frames import SCHEMA
+from pytest_crucible.stats.change import RATIO
 from pytest_crucible.stats.comparison import (
     ADDED,
     BETTER,
@@ -25,6 +26,7 @@ from pytest_crucible.stats.comparison import (
     UNSEEN,
     Comparison,
 )
+from pytest_crucible.stats.geometric_mean import GeometricMean, geometric_mean_ratio
 
 _FAILING = {
     "regression": REGRESSED, "missing": REMOVED, "inconclusive": INCONCLUSIVE, "changed": CHANGED,
@@ -144,6 +146,20 @@ class RunComparison:
             for each in arm.comparisons
         )
 
+    @property
+    def geometric_means(self) -> dict[str, GeometricMean]:
+        """The geometric mean of the ratios of every metric that several arms have a ratio of."""
+        ratios: dict[str, dict[str, float]] = {}
+        for arm in self.arms:
+            for each in arm.comparisons:
+                if each.scale == RATIO and each.change is not None:
+                    ratios.setdefault(each.metric, {})[arm.name] = each.change
+        means = {
+            metric: geometric_mean_ratio(dict.fromkeys(changes, 1.0), changes)
+            for metric, changes in ratios.items()
+        }
+        return {metric: mean for metric, mean in means.items() if mean is not None and mean.n > 1}
+
     def failures(self, fail_on: Sequence[str]) -> list[str]:
         """Return why a gate fails, one sentence per reason; empty if it passes.
 
@@ -184,6 +200,9 @@ class RunComparison:
             "comparable": self.comparable,
             "differences": list(self.differences),
             "incomplete": list(self.incomplete),
+            "geometric_means": {
+                metric: asdict(mean) for metric, mean in self.geometric_means.items()
+            },
             "drifts": list(self.drifts),
             "arms": [{**asdict(arm), "verdict": arm.verdict} for arm in self.arms],
         }

@@ -9,8 +9,9 @@ from pytest_crucible._text import one_line, plural
 from pytest_crucible.analysis.run_comparison import WORST_FIRST, ArmComparison, RunComparison
 from pytest_crucible.report.lines import STYLES, Line
 from pytest_crucible.report.next_steps import advice
-from pytest_crucible.report.numbers import format_of
+from pytest_crucible.report.numbers import format_of, show_change
 from pytest_crucible.report.verdict_rows import comparison_lines
+from pytest_crucible.stats.change import RATIO
 from pytest_crucible.stats.comparison import (
     ADDED,
     BETTER,
@@ -48,9 +49,23 @@ def render_comparison(comparison: RunComparison) -> Iterator[Line]:
     for arm in comparison.arms:
         yield Line("")
         yield from _arm(arm)
-    for text in advice(row for arm in comparison.arms for row in arm.comparisons):
+    for text in conclusions(comparison):
         yield Line("")
         yield Line(text)
+
+
+def conclusions(comparison: RunComparison) -> Iterator[str]:
+    """Yield what is said about all arms together: the geometric mean, advice for small suites."""
+    means = comparison.geometric_means
+    if means:
+        most = max(mean.n for mean in means.values())
+        told = (
+            f"{one_line(metric)} {show_change(mean.ratio, RATIO, '', 0)}"
+            + (f" ({mean.n} of them)" if mean.n < most else "")
+            for metric, mean in means.items()
+        )
+        yield f"geometric mean over {most} experiments or arms: {', '.join(told)}"
+    yield from advice(row for arm in comparison.arms for row in arm.comparisons)
 
 
 def verdict_line(comparison: RunComparison) -> Line:

@@ -16,10 +16,11 @@ from pytest_crucible.analysis.run_comparison import (
 )
 from pytest_crucible.report.compare_text import (
     case_notes,
+    conclusions,
     sliced_title,
     verdict_line,
 )
-from pytest_crucible.report.next_steps import advice, next_steps
+from pytest_crucible.report.next_steps import next_steps
 from pytest_crucible.report.numbers import format_of
 from pytest_crucible.report.slices import slice_cells, slice_title
 from pytest_crucible.report.terminal import (
@@ -85,7 +86,7 @@ def _compare(comparison: RunComparison) -> Iterator[str]:
     for arm in comparison.arms:
         for text in next_steps(arm.comparisons):
             yield f"- {escape(arm.name)}: {escape(text)}"
-    for text in advice(row for arm in comparison.arms for row in arm.comparisons):
+    for text in conclusions(comparison):
         yield f"- {escape(text)}"
     yield ""
     yield escape(head_note([row for arm in comparison.arms for row in arm.comparisons]))

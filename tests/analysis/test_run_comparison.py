@@ -159,3 +159,31 @@ def test_a_comparison_shows_itself_in_a_line_and_in_a_table(mixed: RunComparison
         assert arm.name in found.text
     assert "regressed" not in found.text
     assert "removed" in found.text  # the score, which decides nothing
+
+
+# --- all arms together --------------------------------------------------------------------------
+
+
+def test_the_geometric_mean_of_the_ratios_of_several_arms() -> None:
+    """Like benchstat's last line: over all arms that have a ratio, each counts the same."""
+
+    def arm(condition: str, *rows: Comparison) -> ArmComparison:
+        return ArmComparison(experiment="exp", condition=condition, comparisons=rows)
+
+    def row(metric: str, change: float, scale: str = "ratio") -> Comparison:
+        return Comparison(
+            metric=metric, baseline=1.0, candidate=1.0, verdict="EQUIVALENT", change=change,
+            scale=scale,
+        )  # fmt: skip
+
+    arms = (
+        arm("a", row("latency", 2.0), row("cost", 1.1), row("success_rate", -0.1, "difference")),
+        arm("b", row("latency", 0.5), row("success_rate", 0.1, "difference")),
+        arm("c", row("latency", 8.0)),
+    )
+    compared = RunComparison(baseline="x", candidate="y", title="y against x", arms=arms)
+    means = compared.geometric_means
+    assert list(means) == ["latency"]
+    assert (means["latency"].ratio, means["latency"].n) == (pytest.approx(2.0), 3)
+    assert compared.to_dict()["geometric_means"]["latency"]["n"] == 3
+    assert not replace(compared, arms=arms[:1]).geometric_means

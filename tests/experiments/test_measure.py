@@ -214,7 +214,9 @@ def test_what_goes_wrong_there_is_one_line(
     experiment: crucible.Experiment, work: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """An error, a death, and a module that cannot be imported there; nothing is recorded."""
-    with pytest.raises(RuntimeError, match=r"measured_work\.fails in a fresh process raised ValueE"):
+    with pytest.raises(
+        RuntimeError, match=r"measured_work\.fails in a fresh process raised ValueE"
+    ):
         experiment.measure(work.fails, processes=2)
     assert "Traceback" in capfd.readouterr().err  # of the other process: where it happened
     with pytest.raises(RuntimeError, match=r"called measured_work\.dies ended with exit code 3"):

@@ -173,7 +173,7 @@ def test_the_head_of_rows_without_intervals_names_no_margin() -> None:
         (replace(RATE, low=-0.3), "may be chance, but up to -30.0 pp is possible"),
         (replace(RATE, high=0.3), "may be chance; one of more than 25.0 pp would have been"),
         (replace(RATE, low=None), "may be chance; one of more than 25.0 pp would have been"),
-        (replace(RATE, change=-0.04), "no difference seen; one of more than 25.0 pp would have been"),
+        (replace(RATE, change=0), "no difference seen; one of more than 25.0 pp would have been"),
         (replace(RATE, open=TOO_FEW, reason="too few: 3 pairs"), "too few: 3 pairs"),
         (
             replace(RATE, open=TOO_FEW, reason="too few: 3 pairs", level=0.9875),
