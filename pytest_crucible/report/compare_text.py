@@ -69,7 +69,7 @@ def conclusions(comparison: RunComparison) -> Iterator[str]:
 
 
 def verdict_line(comparison: RunComparison) -> Line:
-    """``REGRESSED  1 regressed, 2 inconclusive (no certain difference); 1 regressed, shown only``."""
+    """``REGRESSED  1 regressed, 1 inconclusive (maybe worse); 1 regressed, shown only``."""
     counts = {verdict: comparison.count(verdict) for verdict in WORST_FIRST}
     parts = [f"{count} {_words(verdict, comparison)}" for verdict, count in counts.items() if count]
     removed = sum(arm.removed for arm in comparison.arms)
