@@ -103,6 +103,7 @@ SLOW = {
         cli/test_outputs.py::test_a_reader_that_leaves_early_does_not_change_the_code
         events/test_fingerprint.py::test_every_process_finds_the_same
         experiments/test_case_block.py::test_blocks_in_processes
+        experiments/test_measure.py::test_a_module_that_measures_when_imported_starts_no_end_of_processes
         experiments/test_step_log.py::test_what_was_logged_before_a_kill_is_there
         session/test_case_referee.py::test_recording_failures_is_what_blocks_do_anyway
         session/test_case_referee.py::test_what_stops_the_session_stops_it
@@ -164,6 +165,10 @@ SLOW = {
         session/test_case_referee.py::test_a_loop_says_what_parametrized_tests_say
         session/test_concurrency.py
         session/test_expand.py::test_cases_are_the_same_from_run_to_run
+        experiments/test_measure.py::test_a_slower_function_fails_the_session
+        session/test_family.py::test_claims_and_the_baseline_are_one_family
+        session/test_family.py::test_session_command_and_library_say_the_same
+        session/test_family.py::test_ten_claims_on_unchanged_code_are_quiet
         session/test_isolation.py::test_a_session_inside_a_session
         session/test_neighbours.py::test_asyncio
         session/test_neighbours.py::test_rerunfailures

@@ -41,6 +41,7 @@ BESIDE = {
     "session/test_dist_modes": "the ways in which xdist distributes",
     "session/test_enriched": "what a conftest's enricher set, in every later reader",
     "session/test_faults": "processes that really die",
+    "session/test_family": "what decides, and at which level, to the exit status",
     "session/test_inert": "sessions without experiments",
     "session/test_isolation": "experiments in and beside each other, and the state of the session",
     "session/test_late_markers": "markers that hooks, fixtures and tests add",

@@ -45,7 +45,7 @@ class Inner:
 
     async def __call__(self): ...
 """
-FEW = {"rounds": 2, "loops": 2}
+FEW: dict[str, Any] = {"rounds": 2, "loops": 2}
 
 
 @pytest.fixture
@@ -81,10 +81,10 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     ("gc", (len, []), {"gc": "no"}, r"measure\(len\): gc='no' is not True, False or None"),
     ("lambda", (lambda: 1,), {"name": "f", "processes": 2}, r"processes=2 needs a function that a"),
     ("closure", (closure(),), {"processes": 2}, r"closure\.<locals>\.inner is none \(a lambda"),
-    ("method", ([].append, 1), {"processes": 2}, r"measure\(append\): processes=2 needs a function"),
+    ("method", ([].append, 1), {"processes": 2}, r"measure\(append\): processes=2 needs a"),
     ("set", (len, {1}), {"processes": 2}, r"arguments that are JSON values .*; argument 1 is \{1"),
     ("tuple", (len, [(1,)]), {"processes": 2}, r"argument 1 is \[\(1,\)\]"),
-    ("key", (sorted, []), {"processes": 2, "key": len}, r"argument key is <built-in function len>"),
+    ("key", (sorted, []), {"processes": 2, "key": len}, r"argument key is <built-in function"),
     ("keys", (len, {1: 2}), {"processes": 2}, r"argument 1 is \{1: 2\}"),
 ]  # fmt: skip
 
@@ -155,7 +155,8 @@ def test_a_measurement_is_an_observation_of_its_metric(experiment: crucible.Expe
     (event,) = (event for event in experiment.everything if event.name == RECORD)
     assert event.metadata["rounds_ms"] == pytest.approx([1e3 * each for each in timing.values[0]])
     recorded = experiment.metrics(exact=True).recorded["sorted"]
-    assert (recorded.count, recorded.median) == (1, pytest.approx(timing.median * 1e3))
+    assert recorded.count == 1
+    assert recorded.median == pytest.approx(timing.median * 1e3)
     again = experiment.measure(sorted, [3, 1, 2], rounds=5, loops=10)
     (first, second) = (event for event in experiment.everything if event.name == RECORD)
     assert first.metadata["process"] == second.metadata["process"]
@@ -214,9 +215,7 @@ def test_what_goes_wrong_there_is_one_line(
     experiment: crucible.Experiment, work: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """An error, a death, and a module that cannot be imported there; nothing is recorded."""
-    with pytest.raises(
-        RuntimeError, match=r"measured_work\.fails in a fresh process raised ValueE"
-    ):
+    with pytest.raises(RuntimeError, match=r"measured_work\.fails in a fresh process raised Val"):
         experiment.measure(work.fails, processes=2)
     assert "Traceback" in capfd.readouterr().err  # of the other process: where it happened
     with pytest.raises(RuntimeError, match=r"called measured_work\.dies ended with exit code 3"):
