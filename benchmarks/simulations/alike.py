@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.simulations.changes import PLAIN, TYPICAL
 from benchmarks.simulations.populations import POSITIVE, Floats, of_values
 from benchmarks.simulations.sessions import group
-from benchmarks.simulations.tables import Table, Task, counted
+from benchmarks.simulations.tables import UNSEEN, Table, Task, counted
 from pytest_crucible.metrics.groups import series_of
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.stats.comparison import EQUIVALENT
@@ -25,11 +25,15 @@ from pytest_crucible.stats.samples import MEAN
 from pytest_crucible.stats.subject import Subject
 
 BROKEN = Table(
-    "a candidate that breaks 10 % of the cases and is called EQUIVALENT", most=0.05, answer="rows"
+    UNSEEN,
+    "a candidate that breaks 10 % of the cases and is called EQUIVALENT",
+    most=0.05,
+    answer="rows",
 )
 LEVELS = (0.025, 0.0025, 0.00025)
 FEW = {
     level: Table(
+        UNSEEN,
         f"few unchanged values that are called worse at a one-sided level of {level:.3%}",
         most=level,
         answer="runs",

@@ -33,7 +33,7 @@ from benchmarks.simulations.populations import (
     share,
     two_values,
 )
-from benchmarks.simulations.tables import Table, Task, counted
+from benchmarks.simulations.tables import COVERAGE, Table, Task, counted
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.metric_changes import Question, change_of
@@ -41,7 +41,7 @@ from pytest_crucible.stats.samples import MEAN, QUANTILE, Sample
 
 ALPHA = 0.05
 COVERED = Table(
-    "95 % intervals of changes that hold the true change", least=0.93, answer="intervals"
+    COVERAGE, "95 % intervals of changes that hold the true change", least=0.93, answer="intervals"
 )
 TYPICAL, PLAIN = Question(typical=True), Question()
 Sides = Callable[[np.random.Generator], tuple[Sample, Sample]]

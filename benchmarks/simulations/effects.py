@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.simulations.plans import LEAST, MOST
 from benchmarks.simulations.populations import only_at
 from benchmarks.simulations.sessions import Cases, Design
-from benchmarks.simulations.tables import Table, Task, counted
+from benchmarks.simulations.tables import PLANS, Table, Task, counted
 from pytest_crucible.metrics.observations import Group
 from pytest_crucible.stats.comparison import REGRESSED, Comparison
 from pytest_crucible.stats.comparison_options import MARGIN, Options
@@ -19,6 +19,7 @@ from pytest_crucible.stats.row_drafts import draft_rows
 from pytest_crucible.stats.subject import Subject
 
 FOUND = Table(
+    PLANS,
     "changes as large as the minimal detectable effect of a row that are found",
     least=LEAST,
     most=MOST,
@@ -27,13 +28,16 @@ FOUND = Table(
 
 
 RATES = Table(
+    PLANS,
     "changes as large as the minimal detectable effect of success rates that are found",
     least=LEAST,
     answer="rows with an effect",
 )
 """At least: it counts on as many cases that get better by chance as the unchanged run had."""
 SKEWED = Table(
-    "the same of ten skewed costs, which do not tell their spread", answer="rows with an effect"
+    PLANS,
+    "the same of ten skewed costs, which do not tell their spread",
+    answer="rows with an effect",
 )
 
 

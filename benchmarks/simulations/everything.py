@@ -8,10 +8,19 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks.simulations import alike, changes, effects, families, gates, intervals, plans
+from benchmarks.simulations import (
+    agreement,
+    alike,
+    changes,
+    effects,
+    families,
+    gates,
+    intervals,
+    plans,
+)
 from benchmarks.simulations.tables import SEED, Row, Task, as_markdown
 
-PARTS = (families, gates, intervals, changes, alike, plans, effects)
+PARTS = (agreement, families, gates, intervals, changes, alike, plans, effects)
 HEAD = """# Simulations
 
 Measured by `python -m benchmarks simulations --markdown docs/simulations.md`: the package judges \

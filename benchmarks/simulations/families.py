@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.simulations.populations import only_at
 from benchmarks.simulations.sessions import Cases, Design, result
-from benchmarks.simulations.tables import Table, Task, counted
+from benchmarks.simulations.tables import FAMILIES, Table, Task, counted
 from pytest_crucible.analysis.judging import judged
 from pytest_crucible.stats.comparison import REGRESSED
 from pytest_crucible.stats.comparison_options import MARGIN, Options
@@ -20,9 +20,12 @@ from pytest_crucible.stats.row_drafts import Draft, draft_rows
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import FATAL
 
-RED = Table("sessions of unchanged code that turn red", most=ALPHA, answer="sessions")
+RED = Table(FAMILIES, "sessions of unchanged code that turn red", most=ALPHA, answer="sessions")
 TENFOLD = Table(
-    "a latency ten times as long that is found among other decisions", least=0.8, answer="sessions"
+    FAMILIES,
+    "a latency ten times as long that is found among other decisions",
+    least=0.8,
+    answer="sessions",
 )
 Designs = Callable[[np.random.Generator], Design]
 

@@ -21,15 +21,20 @@ from benchmarks.simulations.populations import (
     share,
     two_values,
 )
-from benchmarks.simulations.tables import Row, Table, Task, row_of
+from benchmarks.simulations.tables import GATES, Row, Table, Task, row_of
 from pytest_crucible.stats.bounds import LARGEST, bounds_of
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.samples import Sample
 from pytest_crucible.stats.verdict import ALPHA
 
-CONFIRMED = Table("claims at the truth that are wrongly CONFIRMED", most=ALPHA, answer="bounds")
-REJECTED = Table("claims at the truth that are wrongly REJECTED", most=ALPHA, answer="bounds")
+CONFIRMED = Table(
+    GATES, "claims at the truth that are wrongly CONFIRMED", most=ALPHA, answer="bounds"
+)
+REJECTED = Table(
+    GATES, "claims at the truth that are wrongly REJECTED", most=ALPHA, answer="bounds"
+)
 ASSUMED = Table(
+    GATES,
     "claims at the truth that are wrongly refuted, where the bound states its assumption",
     answer="bounds",
 )

@@ -23,7 +23,7 @@ from benchmarks.simulations.populations import (
     share,
     two_values,
 )
-from benchmarks.simulations.tables import Row, Table, Task, row_of
+from benchmarks.simulations.tables import COVERAGE, Row, Table, Task, row_of
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.groups import series_of
 from pytest_crucible.metrics.observations import Group
@@ -33,8 +33,9 @@ from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.samples import MEAN, QUANTILE, Sample
 
 LEVEL = 0.95
-COVERED = Table("95 % intervals that hold the true value", least=0.93, answer="intervals")
+COVERED = Table(COVERAGE, "95 % intervals that hold the true value", least=0.93, answer="intervals")
 ASSUMED = Table(
+    COVERAGE,
     "95 % intervals that hold the true value, where they state what they assume",
     answer="intervals",
 )

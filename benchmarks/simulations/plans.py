@@ -19,7 +19,7 @@ from benchmarks.simulations.populations import (
     sample,
     share,
 )
-from benchmarks.simulations.tables import Row, Table, Task, row_of
+from benchmarks.simulations.tables import PLANS, Row, Table, Task, row_of
 from pytest_crucible.metrics.catalog import Range
 from pytest_crucible.stats.bounds import bounds_of
 from pytest_crucible.stats.gate_power import (
@@ -44,10 +44,13 @@ from pytest_crucible.stats.verdict import ALPHA
 
 LEAST, MOST = 0.75, 0.86
 PLANNED = Table(
-    "planned verdicts that come, where 80 % was asked", least=LEAST, most=MOST, answer="runs"
+    PLANS, "planned verdicts that come, where 80 % was asked", least=LEAST, most=MOST, answer="runs"
 )
 AT_LEAST = Table(
-    "planned claims, and what a pilot asks for, where 80 % was asked", least=LEAST, answer="runs"
+    PLANS,
+    "planned claims, and what a pilot asks for, where 80 % was asked",
+    least=LEAST,
+    answer="runs",
 )
 """With few cases, or few failures, the power jumps: the next smaller number has too little."""
 MARGIN = 0.05

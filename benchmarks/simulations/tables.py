@@ -10,6 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 SEED = 20_240_601
+AGREE, FAMILIES, GATES, COVERAGE, UNSEEN, PLANS = PARTS = (
+    "rows and claims",
+    "families",
+    "gates",
+    "coverage",
+    "unseen",
+    "plans",
+)
+"""What docs/statistics.md promises, by the names that it uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +26,13 @@ class Table:
     """A promise, and the title of the table of situations in which it was tried.
 
     Attributes:
+        part: one of `PARTS`.
         title: what the shares are of.
         most, least: limits of the promised share; None: there is no such limit.
         answer: what the runs that count have in common: a reason instead of a number is no answer.
     """
 
+    part: str
     title: str
     most: float | None = None
     least: float | None = None
@@ -117,15 +128,24 @@ def row_of(table: Table, what: str, answers: Sequence[bool | None]) -> Row:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """Return all rows as Markdown, one table per promise, in the order in which they come."""
+    """Return all rows as Markdown, one table per promise, by parts."""
     lines: list[str] = []
-    for table in dict.fromkeys(row.table for row in rows):
-        lines += [f"## {table.title[0].upper()}{table.title[1:]}", ""]
+    tables = sorted(
+        dict.fromkeys(row.table for row in rows), key=lambda each: PARTS.index(each.part)
+    )
+    for number, table in enumerate(tables):
+        if not number or table.part != tables[number - 1].part:
+            lines += [f"## {_capital(table.part)}", ""]
+        lines += [f"### {_capital(table.title)}", ""]
         lines += [f"Promised: {table.promise}.", ""]
         lines += [f"| | share | {table.answer} | no answer | kept |", "|---|--:|--:|--:|---|"]
         lines += [_line(row) for row in rows if row.table == table]
         lines.append("")
     return "\n".join(lines)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _line(row: Row) -> str:

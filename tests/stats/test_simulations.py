@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.simulations import alike, changes, everything, families, gates, intervals, plans
+from benchmarks.simulations import (
+    agreement,
+    alike,
+    changes,
+    everything,
+    families,
+    gates,
+    intervals,
+    plans,
+)
 from benchmarks.simulations.changes import PLAIN, TYPICAL
 from benchmarks.simulations.populations import (
     BOUNDED,
@@ -26,7 +35,7 @@ from benchmarks.simulations.populations import (
     two_values,
 )
 from benchmarks.simulations.sessions import Cases, Design
-from benchmarks.simulations.tables import Row, Table, as_markdown, counted
+from benchmarks.simulations.tables import PLANS, UNSEEN, Row, Table, as_markdown, counted
 from pytest_crucible.stats.bounds import bounds_of
 from pytest_crucible.stats.comparison import REGRESSED
 from pytest_crucible.stats.judged_rows import RowLevels, judge_rows
@@ -35,7 +44,7 @@ from pytest_crucible.stats.row_drafts import draft_rows
 from pytest_crucible.stats.samples import MEAN
 from pytest_crucible.stats.subject import Subject
 
-AT_MOST = Table("at most 5 %", most=0.05)
+AT_MOST = Table(UNSEEN, "at most 5 %", most=0.05)
 
 
 def kept(*rows: Row) -> None:
@@ -92,6 +101,12 @@ def test_unchanged_code_is_green(paired: bool, margin: float) -> None:
     rng = np.random.default_rng(5)
     red = [families.compared(1, 2, once, rng, margin) for _ in range(80)]
     kept(Row(families.RED, "", sum(red), len(red), len(red)))
+
+
+def test_rows_and_claims_agree() -> None:
+    """Interval, p and claims about the same arms."""
+    rng = np.random.default_rng(4)
+    assert not any(agreement.contradicted(20, rng) for _ in range(25))
 
 
 def test_many_experiments_are_green_together() -> None:
@@ -260,8 +275,8 @@ def test_a_broken_promise_is_shown(
         Row(AT_MOST, "kept", 5, 100, 100),
         Row(AT_MOST, "broken", 15, 90, 100),
         Row(AT_MOST, "silent", 0, 0, 100),
-        Row(Table("only told"), "told", 5, 10, 10),
-        Row(Table("between", most=0.8, least=0.7), "between", 75, 100, 100),
+        Row(Table(PLANS, "only told"), "told", 5, 10, 10),
+        Row(Table(PLANS, "between", most=0.8, least=0.7), "between", 75, 100, 100),
     ]
     monkeypatch.setattr(everything, "simulate", lambda tasks, share: rows)
     path = tmp_path / "simulations.md"
@@ -271,6 +286,7 @@ def test_a_broken_promise_is_shown(
     assert as_markdown(rows) in text
     assert "| broken | 16.7% | 90 | 10 | **no** |" in text
     assert "| silent | – | 0 | 100 | no answer |" in text
+    assert text.index("## Unseen") < text.index("### At most 5 %") < text.index("## Plans")
     assert "| told | 50.0% | 10 |  |  |" in text
     assert "Promised: 70% to 80%." in text
     monkeypatch.setattr(everything, "simulate", lambda tasks, share: rows[:1])
