@@ -176,6 +176,8 @@ def _plan(options: argparse.Namespace) -> _Plan:
     Raises:
         DefinitionError: one of them makes no sense.
     """
+    if os.name != "posix":
+        raise DefinitionError("ab needs Linux, macOS or another POSIX system")
     if options.rounds < 1:
         raise DefinitionError(f"--rounds: {options.rounds} is not a number from 1 on")
     if len(options.python) > 2:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -189,6 +190,14 @@ def test_outside_a_repository_it_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert "is in no git repository" in failure(capsys, "ab", "HEAD")
+
+
+def test_other_systems_are_refused(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sockets and signals are passed on as POSIX does."""
+    monkeypatch.setattr(ab, "os", SimpleNamespace(name="nt"))
+    assert failure(capsys, "ab", "HEAD") == "ab needs Linux, macOS or another POSIX system"
 
 
 def test_cpus_are_listed(

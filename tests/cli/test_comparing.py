@@ -65,6 +65,15 @@ def test_the_command_says_what_decides_and_which_way_is_better() -> None:
     assert adjust.every
 
 
+def test_metrics_may_decide_beside_those_of_the_marker() -> None:
+    """Unless the command names some; where nobody names any, the usual ones decide."""
+    marker = Options(primary=("score",))
+    assert adjusted(options(), also=("latency",))(marker).primary == ("score", "latency")
+    assert adjusted(options(), also=("latency",))(Options()).primary == ()
+    named = adjusted(options("--metric=words"), also=("latency",))(marker)
+    assert named.primary == ("words",)
+
+
 @pytest.mark.parametrize("text", ["x", "0", "-1", "10", "latency=", "latency=0", "nan"])
 def test_a_margin_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(DefinitionError, match=rf"--margin: '{text}' is not a share"):
