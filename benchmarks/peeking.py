@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pytest_crucible.metrics.trials import Attempt, Trial, begun
 from pytest_crucible.stats.betting import STAKES, looks
 
 Floats = NDArray[np.float64]
@@ -188,6 +189,48 @@ def order_of_ends(histories: int) -> Iterator[Row]:
             yield Row("order of ends, 8 workers: wrongly", what, int(found.sum()), histories, 1.0)
 
 
+def distributed(
+    random: np.random.Generator, outcomes: Floats, workers: int, chunk: int, slower: float
+) -> list[int]:
+    """Return the cases of two arms in the order in which they began (`begun`), under xdist.
+
+    Args:
+        random: draws how long each trial takes.
+        outcomes: shape ``(cases, 2)``.
+        workers: how many run at once; each takes the next chunk when it has done its own.
+        chunk: how many trials that is; an odd number splits cases between two workers.
+        slower: how many times longer a pass takes.
+    """
+    lasts = random.exponential(np.where(outcomes == 1, slower, 1.0)).ravel()
+    free = np.zeros(workers)
+    trials = []
+    for start in range(0, lasts.size, chunk):
+        worker = int(free.argmin())
+        for number in range(start, min(start + chunk, lasts.size)):
+            began = Attempt(("run", f"gw{worker}"), 1, began_us=int(1e6 * free[worker]))
+            trials.append(Trial("e", "a", str(number // 2), 1, "", [began]))
+            free[worker] += lasts[number]
+    order = begun(trials)
+    return sorted(range(len(outcomes)), key=lambda case: order[str(case)])
+
+
+def order_of_beginnings(histories: int) -> Iterator[Row]:
+    """The same workers, and pairs that are split between two of them, in the order that counts."""
+    for slower in (0.1, 10.0):
+        random = np.random.default_rng([SEED, int(slower)])
+        both = []
+        for _ in range(histories):
+            outcomes = (random.random((CASES // 2, 2)) < 0.7).astype(float)
+            both.append(outcomes[distributed(random, outcomes, 8, 7, slower)])
+        arms = np.array(both)
+        halves, means = (arms[..., 1] - arms[..., 0] + 1) / 2, arms.mean(axis=2)
+        for what, values, at in (("pairs", halves, 0.5), ("cases", means, 0.7)):
+            for verdict, found in (("above", above(values, at)), ("below", below(values, at))):
+                name = f"{what}, a pass lasts {slower:g} ×: {verdict}"
+                wrong = int(found.sum())
+                yield Row("order of beginnings, 8 workers: wrongly", name, wrong, histories)
+
+
 def one_look_bounds(histories: int) -> Iterator[Row]:
     """What bounds for one look do to somebody who looks after every case: no promise."""
     random = np.random.default_rng([SEED, 1])
@@ -251,6 +294,7 @@ def main(histories: int = 4000) -> int:
     rows = [
         *wrong_verdicts(histories),
         *families(histories),
+        *order_of_beginnings(histories // 4),
         *order_of_ends(histories // 4),
         *one_look_bounds(histories // 4),
     ]

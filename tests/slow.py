@@ -213,6 +213,7 @@ SLOW = {
         stats/test_betting.py::test_a_hundred_thousand_values_take_about_a_second
         stats/test_betting.py::test_it_costs_less_than_twice_as_many_cases
         stats/test_betting.py::test_several_claims_share_the_level
+        stats/test_betting.py::test_several_processes_do_no_harm
         stats/test_betting.py::test_the_benchmark_ends_with_its_tables
         stats/test_betting.py::test_who_peeks_is_rarely_wrong
         stats/test_simulations.py

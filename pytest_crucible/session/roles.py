@@ -230,6 +230,8 @@ class Recorder:
             definition = replace(definition, max_errors=settings.max_errors)
         if settings.sequential:
             definition = replace(definition, sequential=True)
+        if self._config.pluginmanager.hasplugin(TURNS):
+            definition = replace(definition, stop=None)  # the other side may need the case
         return definition
 
     def _register(

@@ -4,7 +4,7 @@ Who adds cases until the verdict is the one he wants finds it in half of all his
 that are made for one look. These here hold at all looks together (`betting`): every look is at the
 cases so far, in the order in which they began. The order of their ends would not do: where failures
 end sooner, and several processes run at once, there are more of them among the first ends than
-among the cases, which made 15 to 23 % of verdicts wrong (``python -m benchmarks peeking``).
+among the cases, which made 16 to 22 % of verdicts wrong (``python -m benchmarks peeking``).
 """
 
 from __future__ import annotations

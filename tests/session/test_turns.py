@@ -129,6 +129,28 @@ def test_each_round_is_a_trial(pytester: pytest.Pytester, command: Command) -> N
     assert manifest["turns"] == "token"
 
 
+def test_taking_turns_nothing_stops_early(pytester: pytest.Pytester, command: Command) -> None:
+    """The other side may not be decided: all cases run, in the order in which they are written."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.experiment("e", expect=["success_rate > 0.5"], stop="decided")
+        @pytest.mark.parametrize("row", range(20))
+        def test_it(row):
+            pass
+        """
+    )
+    orders: list[ToSession] = [*(Run(at, at + 1) for at in range(19)), Run(19, None), End()]
+    take_turns(pytester, command, orders, rounds=1)
+    ready = command.heard[0]
+    assert isinstance(ready, Ready)
+    assert [case.case.rpartition("[")[2] for case in ready.cases] == [f"{at}]" for at in range(20)]
+    experiment = support.only(pytester)
+    assert experiment.recorded == 20
+    assert experiment.decided is None
+
+
 def test_what_never_ran_is_missing(pytester: pytest.Pytester, command: Command) -> None:
     """The plan has every round, so a session that ended early has an incomplete record."""
     pytester.makepyfile(

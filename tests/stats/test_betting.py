@@ -158,6 +158,11 @@ def test_several_claims_share_the_level() -> None:
     assert all(row.kept for row in peeking.families(300, (1, 5)))
 
 
+def test_several_processes_do_no_harm() -> None:
+    """Whatever the outcomes do to the times: cases count in the order in which they began."""
+    assert all(row.kept for row in peeking.order_of_beginnings(60))
+
+
 def test_bounds_for_one_look_would_be_noticed() -> None:
     """The simulation finds fault with what it should: one-look bounds, and the order of ends."""
     (row,) = peeking.one_look_bounds(300)
