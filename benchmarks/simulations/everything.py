@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks.simulations import changes, families, gates, intervals
+from benchmarks.simulations import agreement, changes, drift, families, gates, intervals
 from benchmarks.simulations.tables import SEED, Row, Task, markdown
 
-PARTS = (families, gates, intervals, changes)
+PARTS = (families, gates, intervals, agreement, changes, drift)
 HEAD = """# Simulations
 
 Measured by `python -m benchmarks simulations --markdown docs/simulations.md`: the package judges \
