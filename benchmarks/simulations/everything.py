@@ -12,15 +12,19 @@ from benchmarks.simulations import (
     agreement,
     alike,
     changes,
+    drift,
     effects,
     families,
     gates,
     intervals,
     plans,
+    raters,
 )
 from benchmarks.simulations.tables import SEED, Row, Task, as_markdown
 
-PARTS = (agreement, families, gates, intervals, changes, alike, plans, effects)
+PARTS = (
+    agreement, families, gates, intervals, raters, changes, alike, plans, effects, drift,
+)  # fmt: skip
 HEAD = """# Simulations
 
 Measured by `python -m benchmarks simulations --markdown docs/simulations.md`: the package judges \

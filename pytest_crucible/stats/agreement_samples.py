@@ -3,9 +3,9 @@
 Three things keep the interval honest where one label is rare, which a plain jackknife does not see.
 The spread is at least that with one more case per label, on which all agree. Complete agreement
 counts by the disagreements that chance would have made. With fewer than `FEWEST` cases beside the
-commonest label there is no interval. Simulated for 20 to 300 cases, two to four labels of shares
-down to 3 %, and kappa from 0 to .95: 93 % or more of the intervals hold the truth; without the
-three, down to 24 %.
+commonest label there is no interval. Simulated for 30 to 300 cases, two or three labels of shares
+down to 3 %, and kappa from 0 to .95: 96 % or more of the intervals hold the truth (without the
+first, down to 89 %); those of the large-sample error down to 38 %.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import assert_type
 import numpy as np
 
 import pytest_crucible as crucible
-from pytest_crucible import Experiment, Metrics, telemetry
+from pytest_crucible import Experiment, Metrics, telemetry, tests
 
 
 def record(tags: list[str]) -> Experiment:
@@ -65,3 +65,17 @@ def numbers(exp: Experiment) -> None:
     assert_type(metrics.recorded["score"].mean, float | None)
     assert_type(metrics.by_event["llm.stop"].count, int)
     assert_type(crucible.__version__, str)
+
+
+def tested(exp: Experiment, other: Experiment) -> None:
+    found = tests.t_test(exp, other, metric="score", paired=True, alternative="less")
+    assert_type(found, tests.SignificanceResult)
+    assert_type(found.p, float)
+    assert_type(found.estimate, tuple[str, float] | None)
+    assert_type(tests.mcnemar([[1, 2], [3, 4]], mid_p=True).low, float | None)
+    assert_type(tests.chi_square(["a", "b"], ["b", "b"]).n, tuple[int, ...])
+    assert_type(tests.holm({"a": 0.1}), dict[str, float])
+    kappa = crucible.cohen_kappa(["yes", "no"], ["yes", None])
+    assert_type(kappa, crucible.Agreement)
+    assert_type(kappa.low, float | None)
+    assert_type(crucible.krippendorff_alpha([[1, 2], [1, 3]], level="ordinal").value, float)

@@ -32,6 +32,12 @@ def handle(exp: Experiment, metrics: Metrics) -> None:
     print(p95)
 
 
+def tested() -> None:
+    crucible.tests.t_test([1.0], [2.0], alternative="more")  # wrong
+    crucible.tests.mann_whitney([1.0], 5)  # wrong
+    crucible.krippendorff_alpha([[1], [2]], level="ratio")  # wrong
+
+
 def recorded(run: Run, events: Events) -> None:
     run.metrics(5)  # wrong
     events.query(5)  # wrong
