@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.simulations.tables import Table, Task, counted
+from benchmarks.simulations.tables import DRIFT, Table, Task, counted
 from pytest_crucible.stats.drift import drift_of
 
-STEADY = Table("runs without drift of which a drift is said", most=0.005)
-DRIFTING = Table("runs that slow down by 30 % of which a drift is said")
+STEADY = Table(DRIFT, "runs without drift of which a drift is said", most=0.005)
+DRIFTING = Table(DRIFT, "runs that slow down by 30 % of which a drift is said")
 
 
 def said(

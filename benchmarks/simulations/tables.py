@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 SEED = 20_240_601
-AGREE, FAMILIES, GATES, COVERAGE, UNSEEN, PLANS = PARTS = (
+AGREE, FAMILIES, GATES, COVERAGE, UNSEEN, PLANS, DRIFT = PARTS = (
     "rows and claims",
     "families",
     "gates",
     "coverage",
     "unseen",
     "plans",
+    "drift",
 )
 """What docs/statistics.md promises, by the names that it uses."""
 

@@ -67,14 +67,17 @@ def rows(found: ExperimentResult, condition: str) -> dict[str, Comparison]:
         ),
         ({"conditions": ["a", "b"], "expect": ["b.score.mean > a"]}, ("score.mean",)),
         ({"condition": "only", "expect": ["only.tokens.total < 9"]}, ("tokens.total",)),
-        ({"expect": ["cost.mean < 1"], "primary": ["latency", "score"]}, ("latency", "score")),
+        (
+            {"expect": ["cost.mean < 1"], "primary": ["latency", "score"]},
+            ("latency", "score", "cost.mean"),
+        ),
         ({"primary": "latency"}, ("latency",)),
     ],
 )
 def test_primary_metrics_are_named_or_claimed(
     keywords: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
-    """``primary=`` if it is there, else each metric of ``expect`` once."""
+    """``primary=``, and each metric of ``expect``, once."""
     assert primary_of(define("exp", **keywords)) == expected
     assert comparison_options(define("exp", **keywords)).primary == expected
 

@@ -165,13 +165,14 @@ def deciding(folder: Path, *definition: Definition, **options: Any) -> set[str]:
         ({"expect": ["latency.p95 < 900"]}, {"success_rate", "latency.p95"}),
         ({"expect": ["latency.p50 < 900", "score > 0.1"]}, {"success_rate", "latency",
                                                             "score.mean"}),
-        ({"expect": ["latency.p50 < 900"], "primary": ["cost"]}, {"success_rate", "cost"}),
+        ({"expect": ["latency.p50 < 900"], "primary": ["cost"]},
+         {"success_rate", "cost", "latency"}),
     ],
 )  # fmt: skip
 def test_what_was_asked_decides(
     keywords: dict[str, Any], expected: set[str], tmp_path: Path
 ) -> None:
-    """``primary=``, else what is claimed, else success rate, latency and cost."""
+    """``primary=`` and what is claimed, else success rate, latency and cost."""
     assert deciding(tmp_path, define("exp", **keywords)) == expected
 
 
