@@ -159,10 +159,11 @@ class _Race:
 
 def _saved(usd: float, seconds: float) -> str:
     if usd > 0:
-        return f", about ${usd:.2f} saved" if usd >= 0.1 else f", about ${usd:.2g} saved"
+        return f", about ${usd:,.2f} saved" if usd >= 0.1 else f", about ${usd:.2g} saved"
     for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
         if seconds >= size:
-            return f", about {seconds / size:.2g} {unit} saved"
+            amount = seconds / size
+            return f", about {amount:,.{0 if amount >= 10 else 1}f} {unit} saved"
     return ""
 
 

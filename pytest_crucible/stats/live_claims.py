@@ -195,8 +195,10 @@ class LiveClaims:
 
     @property
     def decided(self) -> bool:
-        """Whether all are decided."""
-        return not self.hopeless and all(claim.decided for claim in self._claims)
+        """Whether all are decided, and there are any."""
+        if self.hopeless or not self._claims:
+            return False
+        return all(claim.decided for claim in self._claims)
 
     def begin(self, begun: Begun) -> None:
         """Note that a trial has begun."""

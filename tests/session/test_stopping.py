@@ -156,7 +156,8 @@ def test_time_that_was_saved(pytester: pytest.Pytester) -> None:
     assert _saved(0.00456, 7000) == ", about $0.0046 saved"
     assert _saved(0, 7000) == ", about 1.9 h saved"
     assert _saved(0, 100) == ", about 1.7 min saved"
-    assert _saved(0, 2) == ", about 2 s saved"
+    assert _saved(0, 2) == ", about 2.0 s saved"
+    assert _saved(0, 3600 * 1234) == ", about 1,234 h saved"
     assert _saved(0, 0.2) == ""
 
 

@@ -211,11 +211,19 @@ def test_blocks_of_arms_wait_for_all_arms() -> None:
 
 
 def test_values_outside_a_range_are_hopeless() -> None:
-    live = LiveClaims([], {"x": 1})
+    sure = claim(ONE)
+    for _ in range(20):
+        sure.add({"y": (1, 1.0)}, {})
+    live = LiveClaims([sure], {"x": 1})
     assert live.decided
     live.add(Ended("default", "x", "x", 0, 1, {ONE: None}))
     assert live.hopeless
     assert not live.decided
+
+
+def test_without_claims_nothing_is_decided() -> None:
+    """None of them is about an arm that there is."""
+    assert not LiveClaims([], {}).decided
 
 
 def test_units_without_values_say_nothing() -> None:
