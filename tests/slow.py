@@ -159,7 +159,6 @@ SLOW = {
         session/test_trials.py::test_a_replacement_takes_over_the_other_trials
     """,
     "several sessions, or several threads, in one test": """
-        analysis/test_run_comparison.py::test_every_form_of_a_run_is_the_same_run
         metrics/test_streaming.py::test_running_metrics_of_several_threads_count_nothing_twice
         session/test_baseline.py::test_shards_are_merged_to_what_one_session_says
         session/test_case_referee.py::test_a_loop_says_what_parametrized_tests_say
@@ -209,7 +208,6 @@ SLOW = {
         stats/test_rate_power.py::test_p_falls_with_each_failure_and_rises_with_the_margin
         stats/test_rate_power.py::test_the_power_of_pairs
         stats/test_rate_power.py::test_the_power_of_unpaired_rates
-        stats/test_comparison.py::test_a_million_observations
         stats/test_betting.py::test_a_hundred_thousand_values_take_about_a_second
         stats/test_betting.py::test_it_costs_less_than_twice_as_many_cases
         stats/test_betting.py::test_several_claims_share_the_level
