@@ -87,6 +87,9 @@ def _lower(
         raise ValueError(f"a value lies outside the end {low:g}")
     if most <= low:
         return low
+    if sizes is not None:  # sums in another order would differ in their last digits
+        order = np.lexsort((sizes, values))
+        values, sizes = values[order], sizes[order]
     mean = float(np.average(values, weights=sizes))
     sums = _weighted(values, sizes, low, end_weight)
     if sums.scales is None and sums.points.size == 2:
