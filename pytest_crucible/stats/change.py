@@ -142,8 +142,16 @@ def paired_floor(n: int) -> float:
 
 
 def unpaired_floor(n: int, m: int) -> float:
-    """Return the same for two independent samples: the square of the smallest rank p-value."""
-    return float(math.exp(-2 * _log_arrangements(n, m)))
+    """Return the same for two independent samples: (n / N)ⁿ (m / N)ᵐ with N = n + m.
+
+    So often, at most, are all values of one side the lower and all of the other the higher one of
+    two, where nothing differs; 4⁻ⁿ for equal sizes. The square of the smallest rank p-value is too
+    little: three bimodal values a side were called worse at a level of 0.25 % in 1.4 % of runs.
+    """
+    total = n + m
+    if not min(n, m):
+        return 1.0
+    return math.exp(max(-700.0, n * math.log(n / total) + m * math.log(m / total)))
 
 
 def arrangements_p(n: int, m: int) -> float:

@@ -117,10 +117,11 @@ def test_small_differences_are_differences() -> None:
 
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_floors_of_two_sides(n: int, m: int) -> None:
-    """One arrangement of C(n + m, n) is the most extreme; t may claim the square of it."""
+    """One arrangement of C(n + m, n) is the most extreme; t may claim what two values allow."""
     ways = math.comb(n + m, n)
     assert arrangements_p(n, m) == pytest.approx(1 / ways)
-    assert unpaired_floor(n, m) == pytest.approx(1 / ways**2)
+    split = n / (n + m)  # all n low and all m high, where that is the share of low ones
+    assert unpaired_floor(n, m) == pytest.approx(split**n * (1 - split) ** m)
     assert paired_floor(n) == 4.0**-n
 
 
