@@ -60,7 +60,11 @@ def rows(result: pytest.RunResult) -> dict[str, str]:
         (', primary=["score.mean", "tokens"]', {"success_rate", "score.mean", "tokens"}, 0),
         (', primary=("score", "latency")', {"success_rate", "score.mean", "latency"}, 1),
         (', expect=["score > 0.1"]', {"success_rate", "score.mean"}, 0),
-        (', primary="latency", expect=["score > 0.1"]', {"success_rate", "latency"}, 1),
+        (
+            ', primary="latency", expect=["score > 0.1"]',
+            {"success_rate", "latency", "score.mean"},
+            1,
+        ),
     ],
 )
 def test_what_was_asked_decides(
