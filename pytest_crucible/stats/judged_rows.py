@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pytest_crucible.stats.comparison import (
+    BETTER,
     INCONCLUSIVE,
     LACKING,
     TOO_FEW,
@@ -92,6 +93,6 @@ def _judge(draft: Draft, levels: RowLevels) -> Comparison:
     if draft.lacking:
         return replace(row, verdict=INCONCLUSIVE, reason=draft.lacking, open=LACKING)
     row = with_verdict(row, change, alpha)
-    if row.verdict == INCONCLUSIVE and row.primary and one_look:
+    if row.verdict == INCONCLUSIVE and row.open != BETTER and row.primary and one_look:
         row = replace(row, needs=needs(measured))
     return row
