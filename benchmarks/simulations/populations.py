@@ -43,6 +43,9 @@ class Population:
     kind: str = MEAN
     quantile: Callable[[float], float] | None = None
 
+    def __str__(self) -> str:
+        return self.name
+
 
 def _floats(values: NDArray[np.bool_]) -> Floats:
     return values.astype(np.float64)
