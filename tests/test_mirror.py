@@ -56,6 +56,7 @@ BESIDE = {
     "session/test_validate": "events against the catalog in a session",
     "stats/test_clusters_published": "related cases, means to formulas, against others",
     "stats/test_sampled": "what is said of a sample",
+    "stats/test_statsmodels": "intervals, tests and plans beside statsmodels",
     "stats/test_simulations": "intervals and verdicts over simulated runs",
     "test_docs": "what the documentation shows runs",
     "test_examples": "the examples reach their verdicts",
