@@ -7,7 +7,17 @@ import importlib
 from pathlib import Path
 
 DEFAULT = "speed"
-NAMES = (DEFAULT, "emit", "simulations", "ab", "peeking", "merging", "capture", "exporting")
+NAMES = (
+    DEFAULT,
+    "emit",
+    "simulations",
+    "ab",
+    "peeking",
+    "measuring",
+    "merging",
+    "capture",
+    "exporting",
+)
 """Modules of this package; each has a ``main()``."""
 SIMULATIONS = (
     ("share", float, "of the runs; 0.1 for a first look"),
