@@ -101,8 +101,11 @@ def adjusted(
             value = float(share)
         except ValueError:
             value = -1.0
-        if not 0 < value < 10:
-            raise DefinitionError(f"--margin: {text!r} is not a share such as 0.05 or latency=0.1")
+        if not 0 < value < (10 if equals else 1):
+            percent = f"; {value:g} % is {value / 100:g}" if 1 <= value < 100 else ""
+            raise DefinitionError(
+                f"--margin: {text!r} is not a share such as 0.05 or latency=0.1{percent}"
+            )
         if equals:
             margins[metric] = value
         else:

@@ -17,7 +17,7 @@ from pytest_crucible.cli.printing import Print
 from pytest_crucible.metrics.catalog import HIGHER, PLAIN
 from pytest_crucible.report.lines import Line
 from pytest_crucible.runs.run import open_recorded
-from pytest_crucible.stats.comparison import EQUIVALENT, IMPROVED, REGRESSED
+from pytest_crucible.stats.comparison import CHANGED, EQUIVALENT, IMPROVED, REGRESSED
 from pytest_crucible.stats.comparison_options import MARGIN
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.gate_power import (
@@ -260,6 +260,8 @@ def _from_pilot(options: argparse.Namespace) -> Iterator[Line]:
     else:
         deciding, margin = aim, f"{aim.margin:.3g}"
     verdict = _verdict(effect, deciding, higher)
+    if better is None and deciding.finds(effect):
+        verdict = CHANGED  # as comparisons say while nobody has declared a direction
     if cases is None and deciding.gap(effect):
         yield Line(f"{what}: more than {FARTHEST} times the pilot's {pilot.cases:,} cases", "bold")
         yield Line(f"  it is too close to your margin of {margin} for what this pilot tells")

@@ -26,8 +26,9 @@ def advice(rows: Iterable[Comparison]) -> Iterator[str]:
     for row, _ in _short(rows):
         n, at = min(row.n), row.regresses_at
         if row.metric == "success_rate" and n < _SMALL and row.open != BETTER and at is not None:
+            found = f"a success_rate of {at * 100:.1f} % or less is" if at > 0 else "hardly any is"
             yield (
-                f"with {n:,} cases a success_rate of {at * 100:.1f} % or less is REGRESSED; to "
+                f"with {n:,} cases {found} REGRESSED; to "
                 'fail on less, claim a number (expect="success_rate >= 0.9") and let what is not '
                 "certain fail (--crucible-inconclusive=fail)"
             )
@@ -54,7 +55,8 @@ def _finds(row: Comparison, needs: Needs) -> bool:
 
 def _needs_text(row: Comparison, needs: Needs) -> str:
     """``latency +10.0 % about 95 pairs (48–165)``."""
-    form = format_of(row.unit, (row.baseline, row.candidate))
+    bounds = (row.low, row.high, needs.effect) if row.scale != RATIO else ()
+    form = format_of(row.unit, (row.baseline, row.candidate), bounds)
     what = f"{one_line(row.metric)} {form.change(needs.effect, row.scale)}"
     if needs.cases is None or needs.low is None or needs.high is None:
         return f"{what} {_TOO_FAR}"

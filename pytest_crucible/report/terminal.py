@@ -93,7 +93,9 @@ def render_experiment(
         yield Line("")
         yield Line(_INDENT + one_line(f"{condition} against {experiment.baseline}"))
         yield from comparison_lines(comparisons, _INDENT * 2, values=False)
-    for text in advice(row for rows in experiment.comparisons.values() for row in rows):
+    claimed = any(v.metric == "success_rate" and v.scale is None for v in experiment.verdicts)
+    rows = (row for rows in experiment.comparisons.values() for row in rows)
+    for text in advice(() if claimed else rows):
         yield Line("")
         yield Line(_INDENT + text)
     if experiment.verdicts:

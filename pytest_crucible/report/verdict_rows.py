@@ -183,7 +183,7 @@ def comparison_note(row: Comparison) -> str:
 def _verdict_note(row: Comparison) -> str:
     if row.reason:
         return reason_text(row)
-    if row.alike is not None and row.verdict == INCONCLUSIVE and row.open == UNSEEN:
+    if row.alike is not None and row.open == UNSEEN and _unchanged(row) and min(row.n) > 1:
         share = unseen_share(row.alike, 1 - row.level) * 100
         pairs = "pairs" if len(row.n) == 1 else "values per side"
         return f"{row.alike} {pairs} alike; up to {share:.2g} % of cases could still differ"
@@ -192,15 +192,24 @@ def _verdict_note(row: Comparison) -> str:
         case "worse" | "better" | "different":
             return f"{row.open}, {within}"
         case "unseen":
-            seen = "no difference seen" if _small(row) else "may be chance"
+            seen = "no difference seen" if _small(row) else CHANCE
             if row.mde is None:
                 return seen
             beyond = _beyond(row)
             if beyond is not None:
                 return f"{seen}, but up to {beyond} is possible"
+            if seen == CHANCE:
+                return f"{seen}; more than {effect_text(row)} would have been found"
             return f"{seen}; one of more than {effect_text(row)} would have been"
         case _:
             return ""
+
+
+CHANCE = "may be chance"
+
+
+def _unchanged(row: Comparison) -> bool:
+    return row.change == (1.0 if row.scale == RATIO else 0.0)
 
 
 def _small(row: Comparison) -> bool:
@@ -315,11 +324,14 @@ def _claim_needs(needs: ClaimNeeds, seen: str) -> str:
 def deciding_bound(verdict: Verdict) -> tuple[str, float] | None:
     """Return the bound that gave the verdict on a number, and on which side it lies.
 
-    That which confirms, at 95 %; for a rejected claim that which rejects. One-sided, so it is
-    nearer than the end of the two-sided interval in the table of metrics.
+    That which confirms, at 95 %; for a rejected claim, and one that looks wrong, that which
+    rejects. One-sided, so it is nearer than the end of the two-sided interval in the table.
     """
     lower = ("at least", verdict.low)
     upper = ("at most", verdict.high)
     wants_more = ">" in verdict.expectation
-    word, bound = lower if wants_more != (verdict.verdict == REJECTED) else upper
+    wrong = verdict.verdict == REJECTED
+    if verdict.verdict == INCONCLUSIVE and None not in (verdict.observed, verdict.bound):
+        wrong = (verdict.observed < verdict.bound) == wants_more  # type: ignore[operator]
+    word, bound = lower if wants_more != wrong else upper
     return None if bound is None else (word, bound)

@@ -397,6 +397,10 @@ def check_margin(margin: object) -> None:
     """
     if margin is None:
         return
+    if isinstance(margin, (int, float)) and not isinstance(margin, bool) and 1 <= margin < 100:
+        raise DefinitionError(
+            f"margin={margin:g} is {margin:.0%}: {margin:g} % is margin={margin / 100:g}"
+        )
     for share in margin.values() if isinstance(margin, Mapping) else [margin]:
         if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share < 10:
             raise DefinitionError(

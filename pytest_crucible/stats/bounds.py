@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pytest_crucible._text import plural
 from pytest_crucible.stats import gaffke
 from pytest_crucible.stats.distributions import student_isf
 from pytest_crucible.stats.formula_samples import formula_bounds
@@ -134,8 +135,8 @@ def _too_few(name: str, sample: Sample, level: float, beyond: float) -> str:
     needed = math.ceil(math.log(level) / math.log(1 - beyond))
     if sample.clusters() is None:
         return f"too few for {name}: {sample.n} of {needed}"
-    related = f"{sample.n} values in {sample.units} cases or clusters"
-    return f"too few for {name}: {related}, {needed} independent ones needed"
+    related = f"{sample.n} values in {plural(sample.units, 'case')} or clusters"
+    return f"too few for {name}: {related} count as fewer than the {needed} that it takes"
 
 
 # --- means ------------------------------------------------------------------------------------

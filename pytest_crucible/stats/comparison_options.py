@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pytest_crucible._text import did_you_mean
-from pytest_crucible.metrics.catalog import BUILT_IN, Metric
+from pytest_crucible.metrics.catalog import BUILT_IN, STATISTICS, Metric
 from pytest_crucible.metrics.declared import bounded
 
 MARGIN = 0.05
@@ -84,4 +84,6 @@ def row_of(name: str) -> str:
         return name
     if head in BUILT_IN and BUILT_IN[head].compared is not None:
         return head
-    return name
+    number, _, statistic = name.rpartition(".")
+    # Recorded numbers have one row, about their mean.
+    return f"{number}.mean" if number and metric is None and statistic in STATISTICS else name

@@ -93,7 +93,9 @@ def detectable(measured: Measured) -> float | None:
         return None if found is None else max(0.0, found)
     df = change.df if math.isfinite(change.df) else None
     size = minimal_effect(change.error, df, measured.aim)
-    return measured.signed(size if row.width is None else min(size, row.width))
+    if row.width is not None and size >= row.width:
+        return None  # not even from one end to the other
+    return measured.signed(size)
 
 
 def _ratio_found(measured: Measured, relative: tuple[float, float, float]) -> float | None:

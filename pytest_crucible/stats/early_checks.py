@@ -65,6 +65,10 @@ def _metric(path: str, declared: Mapping[str, Metric]) -> Metric | None:
 def _check_bound(claim: Expectation, metric: Metric) -> None:
     low, high = metric.range
     bound = claim.bound.offset
+    percent = re.search(r"(\d+\.?\d*|\.\d+)\s*(%|pp)", claim.text[_bound_column(claim) - 1 :])
+    if percent and high is not None and high > 1:
+        said = f"{claim.metric} goes up to {high:g}, and {percent[0]} is {bound:g}"
+        raise ExpectationError(f"{said}: write {percent[1]}", claim.text, _bound_column(claim))
     too_low, too_high = low is not None and bound < low, high is not None and bound > high
     if not (too_low or too_high):
         return

@@ -109,8 +109,7 @@ def change_of(before: Sample, after: Sample, alpha: float, question: Question = 
     if ends:
         return _bounded_change(before, after, alpha, ends, factor)
     if before.kind == QUANTILE:
-        if min(before.values.min(), after.values.min()) <= 0:
-            raise NoIntervalError("a percentile's change is a ratio: needs values above 0")
+        before, after = _above_zero(before, after)
         paired = pairs_of(before, after) is not None
         return quantile_ratio(before, after, before.q, alpha, paired=paired)
     if _typical(before, after, question) and not question.difference:
@@ -124,8 +123,7 @@ def _typical(before: Sample, after: Sample, question: Question) -> bool:
 
 
 def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:
-    if min(before.values.min(), after.values.min()) <= 0:
-        raise NoIntervalError("a typical change is a ratio: needs values above 0")
+    before, after = _above_zero(before, after)
     pairs = pairs_of(before, after, logs=True)
     if pairs:
         return paired_log_ratio(pairs[0], pairs[1], alpha, pairs[2])
@@ -133,6 +131,25 @@ def _typical_change(before: Sample, after: Sample, alpha: float) -> Change:
         _independent(side, logs=True) for side in (before, after)
     )
     return log_shift(old, new, alpha, (old_clusters, new_clusters))
+
+
+def _above_zero(before: Sample, after: Sample) -> tuple[Sample, Sample]:
+    """Return both samples with the smallest value above 0 in place of 0.
+
+    A time of 0 is one below what the clock can tell (a cache hit), and a ratio needs a number. So
+    one of them does not hide what the other cases say.
+
+    Raises:
+        NoIntervalError: values lie below 0, or nothing lies above.
+    """
+    values = np.concatenate([before.values, after.values])
+    if float(values.min()) < 0 or not values.any():
+        raise NoIntervalError("its change is a ratio, which values of 0 and below do not have")
+    least = float(values[values > 0].min())
+    first, second = (
+        replace(side, values=np.maximum(side.values, least)) for side in (before, after)
+    )
+    return first, second
 
 
 def _mean_change(before: Sample, after: Sample, alpha: float, question: Question) -> Change:

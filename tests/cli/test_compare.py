@@ -81,16 +81,17 @@ def test_the_worst_of_several_candidates_counts(
 
 def test_margins_and_directions(base: Path, slow: Path, tmp_path: Path) -> None:
     """What is too small to matter, and which way is good, can be said on the command line."""
-    assert run("compare", base, slow, "--margin", "2") == 0
+    assert run("compare", base, slow, "--margin", "success_rate=0.5", "--margin", "latency=2") == 0
     assert run("compare", base, slow, "--margin", "latency=2") == 0
     assert run("compare", base, slow, "--margin", "cost=2") == 1
     assert run("compare", base, slow, "--higher-is-better", "latency") == 0
     assert run("compare", slow, base, "--higher-is-better", "latency") == 1
-    loose = define("exp", margin=2)
+    loose = define("exp", margin={"latency": 2})
     lax = made(tmp_path / "lax", observed(MANY, slower=2), loose)
     assert run("compare", base, lax) == 0
     assert run("compare", base, lax, "--lower-is-better=score") == 0
     assert run("compare", base, lax, "--margin=0.05") == 1
+    assert run("compare", base, slow, "--margin", "2") == 2
 
 
 @pytest.mark.parametrize(

@@ -156,10 +156,10 @@ def test_the_head_of_rows_without_intervals_names_no_margin() -> None:
             replace(LATENCY, open=DIFFERENT, better=None),
             "different, maybe within your margin of 5 %",
         ),
-        (RATE, "may be chance; one of more than 25.0 pp would have been"),
+        (RATE, "may be chance; more than 25.0 pp would have been found"),
         (
             replace(LATENCY, open=UNSEEN),
-            "may be chance; one of more than 25.0 % would have been",
+            "may be chance; more than 25.0 % would have been found",
         ),
         (replace(LATENCY, open=UNSEEN, mde=None), "may be chance"),
         (
@@ -171,8 +171,8 @@ def test_the_head_of_rows_without_intervals_names_no_margin() -> None:
             "may be chance, but up to -20.0 % is possible",
         ),
         (replace(RATE, low=-0.3), "may be chance, but up to -30.0 pp is possible"),
-        (replace(RATE, high=0.3), "may be chance; one of more than 25.0 pp would have been"),
-        (replace(RATE, low=None), "may be chance; one of more than 25.0 pp would have been"),
+        (replace(RATE, high=0.3), "may be chance; more than 25.0 pp would have been found"),
+        (replace(RATE, low=None), "may be chance; more than 25.0 pp would have been found"),
         (replace(RATE, change=0), "no difference seen; one of more than 25.0 pp would have been"),
         (replace(RATE, open=TOO_FEW, reason="too few: 3 pairs"), "too few: 3 pairs"),
         (

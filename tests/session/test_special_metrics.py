@@ -88,7 +88,7 @@ def test_the_summary_has_them_where_they_occur(
         "  CONFIRMED *three *three.ensemble.agreement.mean > 0.5 *0.833*",
         "  CONFIRMED *three *three.ensemble.predictions <= 8 *8",
         "  REJECTED *three *three.hedging.rate > 0.9 *50.0 %*",
-        "  CONFIRMED *three *three.hedging.saved_ms.mean > 0 *",
+        "  INCONCLUSIVE *three *three.hedging.saved_ms.mean > 0 *too few for a mean*",
     ])  # fmt: skip
     run = support.newest(pytester)
     assert run.path is not None

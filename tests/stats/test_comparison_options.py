@@ -82,3 +82,10 @@ def test_primary_metrics_have_rows() -> None:
     """Each is the name of a row, and decides without being named."""
     assert [row_of(name) for name in PRIMARY] == list(PRIMARY)
     assert all(Options().decides(name) for name in PRIMARY)
+
+
+@pytest.mark.parametrize("claim", ["words.median", "words.p95", "words.mean", "words"])
+def test_a_claim_on_any_statistic_of_a_number_makes_its_row_decide(claim: str) -> None:
+    options = Options(primary=(claim,))
+    assert options.decides("words.mean")
+    assert not options.decides("latency")

@@ -82,3 +82,12 @@ def test_accepted(text: str) -> None:
 def test_a_recorded_or_declared_name_is_never_misspelt() -> None:
     assert parse_checked("costs.mean < 5", (), recorded=("costs",)).metric == "costs.mean"
     assert parse_checked("costs.mean < 5", (), [Metric("costs")]).metric == "costs.mean"
+
+
+@pytest.mark.parametrize("text", ["acc.mean > 80%", "acc.median >= 5%"])
+def test_a_percent_sign_is_not_meant_for_a_metric_that_goes_to_100(text: str) -> None:
+    """80% is 0.8, which nearly every value exceeds."""
+    with pytest.raises(ExpectationError, match=r"goes up to 100, and .* is 0\.\d+: write "):
+        parse_checked(text, (), [Metric("acc", range=(0, 100))])
+    parse_checked("acc.mean > 80", (), [Metric("acc", range=(0, 100))])
+    parse_checked("score.mean > 80%", (), [Metric("score", range=(0, 1))])

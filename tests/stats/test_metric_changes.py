@@ -369,8 +369,8 @@ def test_the_floor_of_formulas_is_of_cases_that_count() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "question", "reason"),
     [
-        (made(DRAWN - 5, kind=QUANTILE), made(DRAWN, kind=QUANTILE), ROW, "needs values above 0"),
-        (made(DRAWN - 5), made(DRAWN), TYPICAL, "needs values above 0"),
+        (made(DRAWN - 5, kind=QUANTILE), made(DRAWN, kind=QUANTILE), ROW, "its change is a ratio"),
+        (made(DRAWN - 5), made(DRAWN), TYPICAL, "its change is a ratio"),
         (replace(made(DRAWN), weights=DRAWN), made(DRAWN), ROW, SAMPLED),
         (made(DRAWN), replace(made(DRAWN), refusal="too odd"), ROW, "too odd"),
         (made([1, 2]), made([2, 1]), ROW, "too few: 2 pairs"),
@@ -425,3 +425,22 @@ def test_bounds_that_are_no_numbers_are_noticed() -> None:
     change = change_of(made(DRAWN), made(DRAWN), 0.05)
     assert finite(change)
     assert not finite(replace(change, high=math.inf))
+
+
+# --- zeros of ratios ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [MEAN, QUANTILE])
+def test_one_time_of_zero_hides_no_slowdown(kind: str) -> None:
+    """A cache hit on both sides, and every other case ten times slower."""
+    before = np.array([0.0, *range(1, 200)])
+    sides = (made(before, kind=kind), made(before * 10, kind=kind))
+    found = change_of(sides[0], sides[1], 0.05, TYPICAL if kind == MEAN else ROW)
+    assert found.low > 5
+    assert found.estimate == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize("values", [[0.0] * 20, [-1.0, *[1.0] * 19]], ids=["all 0", "below 0"])
+def test_without_values_above_zero_there_is_no_ratio(values: list[float]) -> None:
+    with pytest.raises(NoIntervalError, match="its change is a ratio"):
+        change_of(made(values), made(values), 0.05, TYPICAL)
