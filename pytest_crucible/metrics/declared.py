@@ -152,6 +152,11 @@ def _range(metric: Metric, by: str) -> tuple[float | None, float | None]:
         raise DefinitionError(
             f"{by}: {metric.path}: range={metric.range!r} is not (lowest, highest); None: no limit"
         )
+    if metric.unit == "%" and high is not None and high > 1:
+        raise DefinitionError(
+            f'{by}: {metric.path}: the unit "%" is of shares from 0 to 1, shown in percent; of '
+            f"values up to {high:g} leave the unit out"
+        )
     return low, high
 
 

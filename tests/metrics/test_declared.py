@@ -50,6 +50,7 @@ def test_plain_data_give_the_same_metric(
         ("a", {"range": [1]}, "a: range=[1] is not (lowest, highest); None: no limit"),
         ("a", Metric(range=(float("nan"), 0)), "is not (lowest, highest)"),
         ("a", {"unit": 3}, "a: unit=3 is no text of up to 12 characters"),
+        ("a", {"unit": "%", "range": [0, 100]}, 'a: the unit "%" is of shares from 0 to 1'),
         ("a", {"margin": True}, "a: margin=True is no number between 0 and 10 (0.05 is 5 %)"),
         (
             "a",
