@@ -323,15 +323,17 @@ def test_pass_if_is_judged_per_case(
     assert support.run(pytester, *how).ret == 0
 
 
-@pytest.mark.parametrize("margin", ["2", '{"latency": 2}'])
+@pytest.mark.parametrize(
+    ("margin", "slower", "change"), [("0.9", 1.5, "+50.0"), ('{"latency": 2}', 2, "+100.0")]
+)
 def test_a_margin_says_what_does_not_matter(
-    margin: str, base: Path, pytester: pytest.Pytester
+    margin: str, slower: float, change: str, base: Path, pytester: pytest.Pytester
 ) -> None:
-    """Twice as slow is no regression for an experiment that says so."""
-    suite(pytester, slower=2, more=f", margin={margin}")
+    """Half as slow again, or twice, is no regression for an experiment that says so."""
+    suite(pytester, slower=slower, more=f", margin={margin}")
     result = support.run(pytester, f"--crucible-baseline={base}")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["  EQUIVALENT *latency * ms * ms *+100.0 %*"])
+    result.stdout.fnmatch_lines([f"  EQUIVALENT *latency * ms * ms *{change} %*"])
 
 
 # --- split and merged --------------------------------------------------------------------------

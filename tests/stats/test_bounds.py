@@ -210,7 +210,10 @@ def test_too_few_for_a_percentile_say_how_many_it_takes() -> None:
         np.repeat(costs(30), 10), np.repeat(np.arange(30), 10).tolist(), kind=QUANTILE, q=0.95
     )
     high = bounds_of(repeated, 0.025, 0.025).why_no_high
-    assert high == "too few for p95: 300 values in 30 cases or clusters, 72 independent ones needed"
+    assert high is not None
+    assert high.endswith(
+        "300 values in 30 cases or clusters count as fewer than the 72 that it takes"
+    )
 
 
 def test_formulas_say_their_method() -> None:
