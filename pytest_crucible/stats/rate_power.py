@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_crucible.stats.bounded_changes import END_WEIGHT
+from pytest_crucible.stats.distributions import normal_isf
 from pytest_crucible.stats.gaffke import quadrature
 
 Floats = NDArray[np.float64]
@@ -225,7 +226,7 @@ def unpaired_fall(
     level: float,
     power: float = 0.8,
 ) -> FoundFall | None:
-    """Return the smallest fall that a row of unpaired cases would find, for the baseline seen.
+    """Return the smallest fall that a row of unpaired cases would find, at the baseline's rate.
 
     Arguments and result as for `paired_fall`.
 
@@ -242,7 +243,11 @@ def unpaired_fall(
         return None
     rate = successes / cases_before
     failing = _rate_reaching(cases_after - most, cases_after, power)
-    return FoundFall(most, rate - most / cases_after, rate - (1 - failing))
+    seen, reached = rate - most / cases_after, rate - (1 - failing)
+    # The next run's baseline varies, too, by as much as its own rate tells.
+    varies = normal_isf(1 - power) ** 2 * rate * (1 - rate) / cases_before
+    true = seen + math.copysign(math.sqrt((reached - seen) ** 2 + varies), reached - seen)
+    return FoundFall(most, seen, min(true, rate))
 
 
 def _rate_reaching(count: int, cases: int, power: float) -> float:
