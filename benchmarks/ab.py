@@ -172,7 +172,7 @@ class Scene:
 
 
 class Judge:
-    """Judges the row of the latency, as `compare_subjects` does, but no other.
+    """Judges the row of the latency, as `crucible ab` does, but no other.
 
     Runs of one scene differ only in their latencies: what the comparison makes of the rest (cases,
     levels) is worked out once.

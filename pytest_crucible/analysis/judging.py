@@ -13,7 +13,7 @@ from pytest_crucible._text import did_you_mean
 from pytest_crucible.analysis.results import ExperimentResult
 from pytest_crucible.analysis.trial_verdicts import not_run, nothing_ran, pass_if, too_many_errors
 from pytest_crucible.runs.experiment_definition import Definition
-from pytest_crucible.stats.comparison_options import Options, row_of
+from pytest_crucible.stats.comparison_options import Options, row_of, rows_of
 from pytest_crucible.stats.expectations import Claim, claims_of, judge_claim
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.family import Decision
@@ -111,7 +111,7 @@ def unknown_primary(result: ExperimentResult) -> list[str]:
         f"experiment {result.definition.name!r}: primary={name!r} was not recorded; "
         f"{did_you_mean(name, [*known, *recorded])}valid: {', '.join(known)}"
         for name in result.definition.primary
-        if not {row_of(name), f"{name}.mean"} & {*known}
+        if not rows_of([name]) & {*known}
     ]
 
 
@@ -130,7 +130,7 @@ def _drafted(result: ExperimentResult, only: Sequence[str] = ()) -> Drafted:
         claim for text in definition.expect for claim in claims_of(parse(text, named), subjects)
     ]
     if only:
-        wanted = {row for name in only for row in (row_of(name), f"{name}.mean")}
+        wanted = rows_of(only)
         claims = [
             claim.aside() if row_of(claim.verdict.metric) not in wanted else claim
             for claim in claims

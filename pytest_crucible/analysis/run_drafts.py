@@ -135,15 +135,6 @@ def draft_runs(
     return RunDraft(comparison, arms)
 
 
-def compare_runs(
-    base: tuple[RecordedRun, Results],
-    cand: tuple[RecordedRun, Results],
-    adjust: Callable[[Options], Options] = lambda options: options,
-) -> RunComparison:
-    """Compare two runs, if nothing else is decided with them; arguments as for `draft_runs`."""
-    return judge_drafts([draft_runs(base, cand, adjust)])[0]
-
-
 def _title(base: RecordedRun, cand: RecordedRun) -> str:
     if base.id == cand.id:
         return f"{_named(cand)} against itself"

@@ -28,7 +28,7 @@ from pytest_crucible.report.junit import results_junit
 from pytest_crucible.report.lines import Line
 from pytest_crucible.report.markdown import results_markdown
 from pytest_crucible.runs.run import open_recorded
-from pytest_crucible.stats.comparison_options import row_of
+from pytest_crucible.stats.comparison_options import row_of, rows_of
 from pytest_crucible.stats.verdict import FATAL, NOT_RUN
 
 
@@ -97,7 +97,7 @@ def _check_metrics(names: Sequence[str], results: Results) -> None:
     """Refuse a ``--metric`` about which no expectation says anything."""
     claimed = dict.fromkeys(v.metric for each in results.experiments for v in each.verdicts)
     for name in names:
-        if claimed and row_of(name) not in map(row_of, claimed) and f"{name}.mean" not in claimed:
+        if claimed and not rows_of([name]) & {*map(row_of, claimed)}:
             raise DefinitionError(
                 f"--metric: no expectation is about {name!r}; {did_you_mean(name, claimed)}"
                 f"valid: {', '.join(claimed)}"

@@ -27,9 +27,8 @@ from pytest_crucible.report.verdict_rows import (
 from pytest_crucible.runs.experiment_definition import check_margin
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.comparison_options import Options, unknown_metric
-from pytest_crucible.stats.expectations import claims_of, judge_claim
+from pytest_crucible.stats.expectations import claims_of, judge_claims
 from pytest_crucible.stats.expression import parse
-from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict
 
 Source = Experiment | Run | Arm | str
@@ -346,5 +345,4 @@ def judge(experiments: Source | Sequence[Source], *expectations: str) -> Verdict
                 "pass another one, too"
             )
         claims += found
-    levels = RowLevels.of((), [claim.decision for claim in claims])
-    return Verdicts(tuple(judge_claim(claim, levels) for claim in claims))
+    return Verdicts(tuple(judge_claims(claims)))

@@ -31,7 +31,7 @@ from pytest_crucible.runs.experiment_definition import DECIDED, Definition
 from pytest_crucible.session.marker import IDENTITY, TrialIdentity
 from pytest_crucible.session.random_order import unit_of
 from pytest_crucible.session.trials import TrialHooks
-from pytest_crucible.stats.comparison_options import PRIMARY, Options, row_of
+from pytest_crucible.stats.comparison_options import PRIMARY, Options, row_of, rows_of
 from pytest_crucible.stats.expression import Expectation, parse
 from pytest_crucible.stats.live_claims import (
     Begun,
@@ -57,7 +57,7 @@ def deciding(definition: Definition) -> list[Expectation]:
     """
     claims = [parse(text, definition.conditions) for text in definition.expect]
     if definition.primary:
-        wanted = {row for name in definition.primary for row in (row_of(name), f"{name}.mean")}
+        wanted = rows_of(definition.primary)
         chosen = [claim for claim in claims if row_of(claim.metric) in wanted]
         if not chosen:
             raise DefinitionError(

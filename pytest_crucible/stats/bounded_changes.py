@@ -15,7 +15,7 @@ from pytest_crucible.stats.change import (
     within,
 )
 from pytest_crucible.stats.distributions import normal_isf
-from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.intervals import NoIntervalError, cluster_means
 
 END_WEIGHT = 0.5
 """Weight of the unseen case at the end of the range; 1 is exact and conservative.
@@ -36,7 +36,7 @@ def paired_bounded(
 ) -> Change:
     """Return the mean difference of pairs of bounded values: Gaffke's bound (Gaffke 2005).
 
-    On zeros and ones this is McNemar's test (1947), with its mid-p-value.
+    On zeros and ones this is McNemar's test (1947), with an analogue of its mid-p-value.
 
     Args:
         base, cand: values between the ends, one per case, in the same order, shape ``(n,)``.
@@ -45,25 +45,21 @@ def paired_bounded(
         clusters: cluster of every case, shape ``(n,)``; None if cases are independent.
         factor: the change is candidate − ``factor`` × baseline.
     """
-    values = differences(factor * base, cand)
+    found = values = differences(factor * base, cand)
     least, most = reach(ends, factor)
     sizes: Floats | None = None
     if clusters is not None:
-        counts = np.bincount(clusters)
-        present = np.flatnonzero(counts)
-        sums = np.bincount(clusters, weights=values)[present]
-        values, sizes = sums / counts[present], counts[present].astype(np.float64)
+        values, sizes = cluster_means(found, clusters)
     below, above = gaffke.bounds(values, sizes, alpha, least, most, END_WEIGHT)
     p = 2 * min(
         gaffke.p_above(values, sizes, 0.0, least, END_WEIGHT),
         gaffke.p_below(values, sizes, 0.0, most, END_WEIGHT),
     )
-    estimate = float(differences(factor * base, cand).mean())
     same = float(np.ptp(values)) == 0.0
     lost, won = int((values < 0).sum()), int((values > 0).sum())
     change = Change(
         DIFFERENCE,
-        estimate,
+        float(found.mean()),
         below,
         above,
         min(1.0, p),
@@ -93,10 +89,10 @@ def unpaired_bounded(
 ) -> Change:
     """Return the difference of two independent bounded means (Fay, Proschan and Brittain 2015).
 
-    On zeros and ones this is Fisher's exact test, with its mid-p-value.
+    On zeros and ones this is Fisher's exact test, with an analogue of its mid-p-value.
 
     Args:
-        base, cand: both sides.
+        base, cand: both sides, with the same ends.
         alpha: error of both sides together.
         n: sizes of both sides, for reports.
         units: number of independent units of the smaller side.
@@ -125,10 +121,7 @@ def unpaired_bounded(
         n,
         alike=units if base.constant and cand.constant else None,
     )
-    change = guarded(change, units, alpha, base.width)
-    return within(
-        change, cand.ends[0] - factor * base.ends[1], cand.ends[1] - factor * base.ends[0]
-    )
+    return within(guarded(change, units, alpha, base.width), *reach(base.ends, factor))
 
 
 # --- what the sizes alone allow ---------------------------------------------------------------

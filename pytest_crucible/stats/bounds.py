@@ -16,9 +16,11 @@ from pytest_crucible.stats.distributions import student_isf
 from pytest_crucible.stats.formula_samples import formula_bounds
 from pytest_crucible.stats.intervals import (
     NoIntervalError,
+    cluster_means,
     quantile_bounds,
     refuse_nearly_one,
     variance_of_mean,
+    worth,
 )
 from pytest_crucible.stats.samples import (
     FORMULA,
@@ -61,6 +63,12 @@ class Bounds:
     why_no_low: str | None = None
     why_no_high: str | None = None
     note: str | None = None
+
+    @property
+    def shown(self) -> tuple[float | None, float | None]:
+        """Both bounds; None where there is none."""
+        low, high = (end if math.isfinite(end) else None for end in (self.low, self.high))
+        return low, high
 
 
 def bounds_of(sample: Sample, below: float, above: float) -> Bounds:
@@ -170,10 +178,7 @@ def independent(sample: Sample) -> tuple[Floats, Floats | None]:
     clusters = sample.clusters()
     if clusters is None:
         return sample.values, None
-    sizes = np.bincount(clusters)
-    present = np.flatnonzero(sizes)
-    sums = np.bincount(clusters, weights=sample.values)[present]
-    return sums / sizes[present], sizes[present].astype(np.float64)
+    return cluster_means(sample.values, clusters)
 
 
 def _gaffke(
@@ -229,14 +234,14 @@ def _one_ended(values: Floats, sizes: Floats | None, below: float, above: float)
     else:
         why_no_low = f"too few for a mean ({FEWEST_BELOW} needed, {n} seen)"
     largest = float(values.max())
-    worth = float(values.sum()) ** 2 / float((values**2).sum()) if largest else 0.0
+    carrying = worth(values) if largest else 0.0
     high, why_no_high = math.inf, None
     if n < FEWEST_ABOVE:
         why_no_high = (
             f"too few for a mean that may have large values ({FEWEST_ABOVE} needed, {n} seen); "
             "ask for the median, or declare range="
         )
-    elif worth < FEWEST_WORTH:
+    elif carrying < FEWEST_WORTH:
         why_no_high = (
             "all values are 0" if not largest else "very few values carry the mean"
         ) + "; ask for the median, or declare range="

@@ -54,7 +54,7 @@ class Options:
             return True
         if not self.primary:
             return path in PRIMARY
-        return any(path in (row_of(name), f"{name}.mean") for name in self.primary)
+        return path in rows_of(self.primary)
 
     def better_of(self, metric: Metric) -> str | None:
         """Return the direction of a metric: of ``better``, else of the catalogue."""
@@ -72,9 +72,14 @@ def _setting_of(path: str, settings: Mapping[str, Setting] | None) -> Setting | 
 def unknown_metric(names: Iterable[str], rows: Collection[str]) -> str | None:
     """Say which of the metrics that somebody named has no row; None if all have one."""
     for name in names:
-        if rows and not {row_of(name), f"{name}.mean"} & {*rows}:
+        if rows and not rows_of([name]) & {*rows}:
             return f"{name!r} is not compared; {did_you_mean(name, rows)}valid: {', '.join(rows)}"
     return None
+
+
+def rows_of(names: Iterable[str]) -> set[str]:
+    """Return the rows that metrics may have by which somebody names them; ``score`` is its mean."""
+    return {row for name in names for row in (row_of(name), f"{name}.mean")}
 
 
 def row_of(name: str) -> str:

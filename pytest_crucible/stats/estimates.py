@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -87,10 +86,11 @@ def estimate(
         return replace(found, reason=str(error))
     if sample.kind == QUANTILE and (bounds.why_no_low or bounds.why_no_high):
         return replace(found, reason=bounds.why_no_high or bounds.why_no_low)
+    low, high = bounds.shown
     return replace(
         found,
-        low=bounds.low if math.isfinite(bounds.low) else None,
-        high=bounds.high if math.isfinite(bounds.high) else None,
+        low=low,
+        high=high,
         reason=bounds.why_no_high or bounds.why_no_low,
         note=bounds.note,
     )

@@ -10,7 +10,6 @@ judged by the very change that the row of their comparison shows (`arm_claims`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -83,26 +82,24 @@ def claims_of(expectation: Expectation, subjects: Mapping[str, Subject]) -> list
         subjects: all conditions of the experiment, by name; the first is the baseline.
     """
     expectation = _with_statistic(expectation, subjects)
-    relative_to = expectation.bound.condition
     return [
         _claim(expectation, condition, subjects)
         for condition in subjects
-        if expectation.condition in (None, condition) and condition != relative_to
+        if expectation.concerns(condition)
     ]
 
 
-def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Verdict]:
-    """Judge an expectation for every condition, if nothing else is decided with it.
-
-    If data are missing, the verdict is REJECTED and the reason names them: missing data never pass.
-    """
-    claims = claims_of(expectation, subjects)
+def judge_claims(claims: Sequence[Claim]) -> list[Verdict]:
+    """Judge claims, if nothing else is decided with them."""
     levels = RowLevels.of((), [claim.decision for claim in claims])
     return [judge_claim(claim, levels) for claim in claims]
 
 
 def judge_claim(claim: Claim, levels: RowLevels) -> Verdict:
-    """Judge a claim at the level that its family leaves it."""
+    """Judge a claim at the level that its family leaves it.
+
+    If data are missing, the verdict is REJECTED and the reason names them: missing data never pass.
+    """
     if claim.judged:
         return claim.verdict
     if claim.arms is not None:
@@ -261,10 +258,11 @@ def _against_number(
         return replace(draft, verdict=INCONCLUSIVE, reason=str(error))
     assert draft.bound is not None
     verdict = verdict_of(expectation, (bounds.low, bounds.high), draft.bound)
+    low, high = bounds.shown
     judged = replace(
         draft,
-        low=bounds.low if math.isfinite(bounds.low) else None,
-        high=bounds.high if math.isfinite(bounds.high) else None,
+        low=low,
+        high=high,
         basis=bounds.method,
         note=bounds.note,
         verdict=verdict,

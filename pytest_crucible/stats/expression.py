@@ -67,6 +67,10 @@ class Expectation:
         """Whether the metric has to be above the bound."""
         return self.comparison.startswith(">")
 
+    def concerns(self, condition: str) -> bool:
+        """Whether it is judged for a condition; never for that which it compares with."""
+        return self.condition in (None, condition) and condition != self.bound.condition
+
     def holds(self, value: float, bound: float) -> bool:
         """Return whether a value fulfils the comparison with a bound."""
         match self.comparison:

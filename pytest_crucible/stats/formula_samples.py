@@ -19,7 +19,7 @@ from pytest_crucible.metrics import formula
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.formula import NoValueError
 from pytest_crucible.metrics.groups import NO_CASE, Group, Series
-from pytest_crucible.stats.bounded_changes import unpaired_bounded
+from pytest_crucible.stats.bounded_changes import reach, unpaired_bounded
 from pytest_crucible.stats.change import (
     Change,
     guarded,
@@ -220,22 +220,18 @@ def formula_change(
         refuse_below(paired_floor(cases), alpha, f"{cases} cases that count")
         change = paired_t(factor * pairs[0], pairs[1], alpha, pairs[2])
         change = replace(change, method="paired t on jackknife values")
-    elif low is None or high is None:
+        if low is None or high is None:
+            return change
+        return within(guarded(change, cases, alpha, high - low), *reach((low, high), factor))
+    if low is None or high is None:
         clusters = before.clusters(), after.clusters()
         floor = unpaired_floor(counting(before), counting(after))
         refuse_below(floor, alpha, f"{cases} cases that count")
         return independent_t(factor * before.values, after.values, alpha, clusters)
-    else:
-        sides = [
-            Side.of_share(*effective_share(side, alpha), (low, high)) for side in (before, after)
-        ]
-        n = (before.units, after.units)
-        change = unpaired_bounded(sides[0], sides[1], alpha, n, cases, factor)
-        change = replace(change, method="melded, on effective sizes")
-    if low is None or high is None:
-        return change
-    change = guarded(change, cases, alpha, high - low)
-    return within(change, low - factor * high, high - factor * low)
+    sides = [Side.of_share(*effective_share(side, alpha), (low, high)) for side in (before, after)]
+    n = (before.units, after.units)
+    change = unpaired_bounded(sides[0], sides[1], alpha, n, cases, factor)
+    return replace(change, method="melded, on effective sizes")
 
 
 def _sums(

@@ -72,7 +72,13 @@ def cluster_sums(values: Floats, clusters: Ints) -> tuple[Floats, Ints]:
     return sums.astype(np.float64), sizes[present].astype(np.int64)
 
 
-def worth(sizes: Ints) -> float:
+def cluster_means(values: Floats, clusters: Ints) -> tuple[Floats, Floats]:
+    """Return the mean and the number of the values of every cluster, shape ``(clusters,)``."""
+    sums, sizes = cluster_sums(values, clusters)
+    return sums / sizes, sizes.astype(np.float64)
+
+
+def worth(sizes: Ints | Floats) -> float:
     """Return how many clusters of equal sizes are as good as these: n² / Σ nᵢ² (Kish 1965)."""
     numbers = sizes.astype(np.float64)
     return float(numbers.sum() ** 2 / (numbers**2).sum())
@@ -195,8 +201,8 @@ def rate_size(values: Floats, clusters: Ints | None, alpha: float) -> float:
     rarer = 0.0 if float(values.mean()) >= 0.5 else 1.0
     more = np.concatenate([values, np.full(size, rarer)])
     cases = np.concatenate([clusters, np.full(size, clusters.max() + 1)])
-    worth = effective_size(more, cases, alpha) / more.size
-    return max(worth * n, effective_size(np.ones(n), clusters, alpha))
+    share = effective_size(more, cases, alpha) / more.size
+    return max(share * n, effective_size(np.ones(n), clusters, alpha))
 
 
 def smallest_n(q: float, alpha: float) -> int:
@@ -229,11 +235,12 @@ def quantile_bounds(
         )
     is_below = (values <= np.quantile(values, q)).astype(np.float64)
     lower, upper = -math.inf, math.inf
-    size = rate_size(is_below, clusters, 2 * below)
+    sizes = {level: rate_size(is_below, clusters, 2 * level) for level in {below, above}}
+    size = sizes[below]
     if (1 - q) ** size <= below:
         share = clopper_pearson(q * size, size, 2 * below)[0]
         lower = float(ordered[max(math.floor(share * n), 1) - 1])
-    size = rate_size(is_below, clusters, 2 * above)
+    size = sizes[above]
     if q**size <= above:
         share = clopper_pearson(q * size, size, 2 * above)[1]
         upper = float(ordered[min(math.ceil(share * n), n) - 1])

@@ -302,8 +302,7 @@ class Claimed:
         """Yield every expectation with every condition that it applies to."""
         for expectation in self.expectations:
             for condition in self.conditions:
-                concerned = expectation.condition in (None, condition)
-                if concerned and condition != expectation.bound.condition:
+                if expectation.concerns(condition):
                     yield expectation, condition
 
 

@@ -24,7 +24,7 @@ from pytest_crucible.stats.change import (
     unpaired_floor,
 )
 from pytest_crucible.stats.formula_samples import counting, formula_change
-from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.intervals import NoIntervalError, cluster_means
 from pytest_crucible.stats.mean_changes import (
     independent_t,
     mean_ratio,
@@ -33,9 +33,7 @@ from pytest_crucible.stats.mean_changes import (
     units,
 )
 from pytest_crucible.stats.melded import Side
-from pytest_crucible.stats.metric_samples import (
-    PER_TRIAL,
-)
+from pytest_crucible.stats.metric_samples import PER_TRIAL
 from pytest_crucible.stats.percentiles import FLOOR, quantile_ratio
 from pytest_crucible.stats.rank_changes import log_shift, paired_log_ratio
 from pytest_crucible.stats.samples import (
@@ -102,6 +100,13 @@ def change_of(before: Sample, after: Sample, alpha: float, question: Question = 
         NoIntervalError: the samples admit no interval, with the reason.
     """
     refuse_unusable(before, after)
+    change = _change_of(before, after, alpha, question)
+    if not all(map(math.isfinite, (change.low, change.high, change.estimate))):
+        raise NoIntervalError("too few observations of too different sizes: no bound on it")
+    return change
+
+
+def _change_of(before: Sample, after: Sample, alpha: float, question: Question) -> Change:
     factor = question.factor
     if before.kind == FORMULA:
         return formula_change(before, after, alpha, pairs_of(before, after), factor)
@@ -253,8 +258,7 @@ def _bounded_floor(
     first, _, clusters = pairs
     if clusters is None:
         return paired_bounded_floor(first.size, None, ends, factor, at)
-    counts = np.bincount(clusters)
-    sizes = counts[counts > 0].astype(np.float64)
+    _, sizes = cluster_means(first, clusters)
     return paired_bounded_floor(sizes.size, sizes, ends, factor, at)
 
 
@@ -300,7 +304,7 @@ def pairs_of(before: Sample, after: Sample, logs: bool = False) -> Pairs | None:
 
 
 def _pairs_began(before: Sample, after: Sample) -> Floats:
-    """Return when each pair of `_pairs` began, as far as that is known: its first side."""
+    """Return when each pair of `pairs_of` began, as far as that is known: its first side."""
     (old_cases, _), (new_cases, _) = (side.case_means() for side in (before, after))
     partners = _indices(before.names, after.names)[new_cases]
     matched = np.isin(partners, old_cases)
@@ -328,8 +332,3 @@ def in_unit(sample: Sample) -> Sample:
         return sample
     low, high = (None if end is None else end * sample.factor for end in sample.limits)
     return replace(sample, values=sample.values * sample.factor, factor=1.0, limits=(low, high))
-
-
-def finite(change: Change) -> bool:
-    """Whether both bounds and the change are numbers."""
-    return all(map(math.isfinite, (change.low, change.high, change.estimate)))

@@ -150,11 +150,7 @@ def signed_ranks(n: int) -> Null:
     mean, spread = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
     if n > tests.EXACT_PAIRS:
         return Null(mean, spread)
-    counts = np.zeros(n * (n + 1) // 2 + 1)
-    counts[0] = 1.0
-    for rank in range(1, n + 1):
-        counts[rank:] += counts[:-rank].copy()
-    return Null(mean, spread, np.cumsum(counts) / 2.0**n)
+    return Null(mean, spread, np.cumsum(tests.subset_sums(range(1, n + 1))) / 2.0**n)
 
 
 def rank_sums(n: int, m: int) -> Null:

@@ -19,7 +19,7 @@ from pytest_crucible.stats import betting
 from pytest_crucible.stats.bounded_changes import reach
 from pytest_crucible.stats.change import DIFFERENCE, Change, differences
 from pytest_crucible.stats.distributions import normal_isf
-from pytest_crucible.stats.intervals import NoIntervalError
+from pytest_crucible.stats.intervals import NoIntervalError, cluster_means
 from pytest_crucible.stats.samples import QUANTILE, Floats, Ints, Sample
 
 _ROUNDING = 1e-9
@@ -58,14 +58,12 @@ def units_in_order(sample: Sample, values: Floats) -> tuple[Floats, Floats | Non
 
 
 def _in_order(values: Floats, units: Ints, began: Floats) -> tuple[Floats, Floats | None]:
-    sizes = np.bincount(units)
-    present = np.flatnonzero(sizes)
-    means = np.bincount(units, weights=values)[present] / sizes[present]
+    means, sizes = cluster_means(values, units)
+    _, unit = np.unique(units, return_inverse=True)
     first = np.full(sizes.size, np.inf)
-    np.fmin.at(first, units, began)
-    order = np.argsort(first[present], kind="stable")
-    counts = sizes[present][order].astype(np.float64)
-    return means[order], None if (counts == counts[0]).all() else counts
+    np.fmin.at(first, unit, began)
+    order = np.argsort(first, kind="stable")
+    return means[order], None if (sizes == sizes[0]).all() else sizes[order]
 
 
 def bounds_at_any_look(sample: Sample, below: float, above: float) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -60,11 +60,17 @@ def signed_rank_exact(nonzero: Floats) -> Tails:
 
     ranks = np.rint(2 * rankdata(np.abs(nonzero))).astype(np.int64)
     observed = int(ranks[nonzero > 0].sum())
-    counts = np.zeros(int(ranks.sum()) + 1)
+    return _tails(subset_sums(ranks.tolist()) / 2.0**nonzero.size, observed)
+
+
+def subset_sums(ranks: Iterable[int]) -> Floats:
+    """Return how many subsets of whole numbers have each sum, from 0 to that of all."""
+    ranks = list(ranks)
+    counts = np.zeros(sum(ranks) + 1)
     counts[0] = 1.0
     for rank in ranks:
         counts[rank:] += counts[:-rank].copy()
-    return _tails(counts / 2.0**nonzero.size, observed)
+    return counts
 
 
 def _tails(shares: Floats, observed: int) -> Tails:

@@ -12,7 +12,6 @@ import pytest
 from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.run import Run
 from pytest_crucible.analysis.run_comparison import RunComparison
-from pytest_crucible.analysis.run_drafts import compare_runs
 from pytest_crucible.events.event import Event
 from pytest_crucible.experiments.verdicts import compare
 from pytest_crucible.report.compare_text import render_comparison
@@ -21,6 +20,7 @@ from pytest_crucible.report.terminal import render
 from pytest_crucible.runs.experiment_definition import Definition
 from tests.analysis.support import run_of
 from tests.made_events import MS, event, trial, trial_scope
+from tests.report.support import compare_runs
 
 SECOND_US = 1_000_000
 N = 60

@@ -13,7 +13,7 @@ from pytest_crucible.analysis.analyse import analyse
 from pytest_crucible.analysis.environment import environment_differences
 from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run import open_run
-from pytest_crucible.analysis.run_drafts import compare_runs, draft_runs, judge_drafts
+from pytest_crucible.analysis.run_drafts import draft_runs, judge_drafts
 from pytest_crucible.exports.export import export_events
 from pytest_crucible.exports.formats import FORMATS
 from pytest_crucible.runs.experiment_definition import Definition, define
@@ -29,7 +29,7 @@ from pytest_crucible.stats.comparison import (
 )
 from pytest_crucible.stats.comparison_options import PRIMARY, Options
 from pytest_crucible.stats.family import CLAIM, Decision
-from tests.report.support import LINE, compared, made, observed, rows, verdicts
+from tests.report.support import LINE, compare_runs, compared, made, observed, rows, verdicts
 
 
 def test_every_form_of_a_run_is_the_same_run(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import ab
 from pytest_crucible.stats.comparison import REGRESSED
-from pytest_crucible.stats.judged_rows import compare_subjects
+from tests.stats.support import compare_subjects
 
 SCENES = {scene.what: scene for scene in ab.scenes()}
 UNCHANGED = SCENES["unchanged, drift and a step, noise 0.2, margin next to 0"]

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from pytest_crucible.cli.main import main
-from pytest_crucible.stats.expectations import judge
 from pytest_crucible.stats.expression import parse
 from tests.cli.support import failure
 from tests.made_events import event, recorded, trial_scope, write_run
 from tests.report.support import made, observed
 from tests.stats.judging_support import compared, passing
-from tests.stats.support import rate_subject
+from tests.stats.support import judge, rate_subject
 
 
 def planned(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

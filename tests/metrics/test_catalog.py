@@ -27,10 +27,9 @@ from pytest_crucible.report.numbers import MISSING, format_of
 from pytest_crucible.report.terminal import estimate_text
 from pytest_crucible.stats.comparison_options import PRIMARY
 from pytest_crucible.stats.expression import parse
-from pytest_crucible.stats.judged_rows import compare_subjects
 from pytest_crucible.stats.subject import Subject
 from tests.made_events import MS, event, trial, trial_scope
-from tests.stats.support import group, subject
+from tests.stats.support import compare_subjects, group, subject
 
 ROOT = Path(__file__).parents[2]
 CLAIMED = [path for path, metric in BUILT_IN.items() if metric.claimed]

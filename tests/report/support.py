@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pytest_crucible.analysis.analyse import analyse
+from pytest_crucible.analysis.results import Results
 from pytest_crucible.analysis.run import open_run
 from pytest_crucible.analysis.run_comparison import RunComparison
-from pytest_crucible.analysis.run_drafts import compare_runs
+from pytest_crucible.analysis.run_drafts import draft_runs, judge_drafts
 from pytest_crucible.events.event import TRIAL_START, TRIAL_STOP, Event
 from pytest_crucible.events.scope import Scope
 from pytest_crucible.metrics.observations import observe
 from pytest_crucible.metrics.summary import summarise
 from pytest_crucible.metrics.values import Metrics
 from pytest_crucible.runs.experiment_definition import Definition
+from pytest_crucible.runs.run import RecordedRun
 from pytest_crucible.stats.comparison import Comparison
 from tests.made_events import MS, event, recorded, write_run
 
@@ -74,6 +77,13 @@ def observed(
 def made(folder: Path, events: Iterable[Event], *definitions: Definition) -> Path:
     """A run folder."""
     return write_run(folder, events, definitions=definitions)
+
+
+def compare_runs(
+    base: tuple[RecordedRun, Results], cand: tuple[RecordedRun, Results], *more: Any
+) -> RunComparison:
+    """Two runs, if nothing else is decided with them; more arguments are those of `draft_runs`."""
+    return judge_drafts([draft_runs(base, cand, *more)])[0]
 
 
 def compared(base: Path, cand: Path) -> RunComparison:

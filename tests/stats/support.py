@@ -13,9 +13,13 @@ from pytest_crucible.metrics.observations import Group, observe
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.stats.comparison import Comparison
 from pytest_crucible.stats.comparison_options import Options
-from pytest_crucible.stats.judged_rows import compare_subjects
+from pytest_crucible.stats.expectations import claims_of, judge_claims
+from pytest_crucible.stats.expression import Expectation
+from pytest_crucible.stats.judged_rows import RowLevels, judge_rows
+from pytest_crucible.stats.row_drafts import draft_rows
 from pytest_crucible.stats.samples import MEAN, Sample
 from pytest_crucible.stats.subject import Subject
+from pytest_crucible.stats.verdict import Verdict
 from tests.made_events import MS, event, recorded, trial, trial_scope
 
 Floats = NDArray[np.float64]
@@ -82,6 +86,19 @@ def rate_subject(passed: int, n: int) -> Subject:
     """``n`` cases with one trial each, of which ``passed`` pass."""
     outcomes = {f"case-{i}": "p" if i < passed else "f" for i in range(n)}
     return subject(group(events(outcomes)))
+
+
+def judge(expectation: Expectation, subjects: Mapping[str, Subject]) -> list[Verdict]:
+    """One expectation, if nothing else is decided with it."""
+    return judge_claims(claims_of(expectation, subjects))
+
+
+def compare_subjects(
+    base: Subject, cand: Subject, options: Options | None = None
+) -> list[Comparison]:
+    """Two arms, if nothing else is decided with them."""
+    drafts = draft_rows(base, cand, options)
+    return judge_rows(drafts, RowLevels.of(drafts))
 
 
 def compare_groups(base: Group, cand: Group, options: Options | None = None) -> list[Comparison]:

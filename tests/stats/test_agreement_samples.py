@@ -17,12 +17,12 @@ from pytest_crucible.stats.comparison import EQUIVALENT, INCONCLUSIVE, REGRESSED
 from pytest_crucible.stats.expectations import claims_of, judge_claim
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.formula_samples import formula_bounds
-from pytest_crucible.stats.judged_rows import RowLevels, compare_subjects
+from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import CONFIRMED, REJECTED
 from pytest_crucible.stats.verdict import INCONCLUSIVE as OPEN
 from tests.made_events import event
-from tests.stats.support import Floats, cases, events, group
+from tests.stats.support import Floats, cases, compare_subjects, events, group
 
 CATALOG = Catalog(declared({"kappa": Metric(formula="kappa(judge, human)")}))
 

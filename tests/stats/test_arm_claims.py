@@ -13,7 +13,7 @@ from pytest_crucible.metrics.catalog import HIGHER
 from pytest_crucible.stats.change import RATIO
 from pytest_crucible.stats.comparison import EQUIVALENT, IMPROVED, REGRESSED, Comparison
 from pytest_crucible.stats.comparison_options import Options
-from pytest_crucible.stats.expectations import Claim, claims_of, judge, judge_claim
+from pytest_crucible.stats.expectations import Claim, claims_of, judge_claim
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.family import OTHER, SUCCESS, Levels
 from pytest_crucible.stats.judged_rows import RowLevels, judge_rows
@@ -22,7 +22,7 @@ from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict
 from tests.made_events import MS, event, recorded, trial, trial_scope
 from tests.stats.judging_support import passing, random_arms, scoring
-from tests.stats.support import cases, events, group, lognormal, rate_subject, subject
+from tests.stats.support import cases, events, group, judge, lognormal, rate_subject, subject
 
 
 def judged(text: str, **arms: Subject) -> Verdict:

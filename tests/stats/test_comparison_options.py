@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_crucible.metrics.catalog import PLAIN, Metric
-from pytest_crucible.stats.comparison_options import PRIMARY, Options, row_of
+from pytest_crucible.stats.comparison_options import PRIMARY, Options, row_of, rows_of
 
 SCORE = Metric("score.mean", range=(0, 1), margin=0.02)
 LENGTH = Metric("length.mean", range=(0, None), margin=0.02)
@@ -89,3 +89,11 @@ def test_a_claim_on_any_statistic_of_a_number_makes_its_row_decide(claim: str) -
     options = Options(primary=(claim,))
     assert options.decides("words.mean")
     assert not options.decides("latency")
+
+
+def test_rows_that_a_name_may_mean() -> None:
+    """A recorded number stands in the row of its mean."""
+    assert rows_of(["score", "latency.p50"]) == {
+        "score", "score.mean", "latency", "latency.p50.mean",
+    }  # fmt: skip
+    assert rows_of([]) == set()

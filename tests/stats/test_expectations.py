@@ -12,14 +12,14 @@ from scipy.stats import beta
 
 from pytest_crucible.metrics.catalog import Metric
 from pytest_crucible.metrics.trials import Trial
-from pytest_crucible.stats.expectations import Claim, claims_of, judge, judge_claim
+from pytest_crucible.stats.expectations import Claim, claims_of, judge_claim
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.family import CLAIM, Decision, Levels
 from pytest_crucible.stats.judged_rows import RowLevels
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED, Verdict
 from tests.stats.judging_support import described, scoring
-from tests.stats.support import cases, events, group, lognormal, rate_subject, subject
+from tests.stats.support import cases, events, group, judge, lognormal, rate_subject, subject
 
 
 def judged(text: str, **subjects: Subject) -> Verdict:

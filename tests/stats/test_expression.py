@@ -176,3 +176,18 @@ def test_a_fraction_needs_no_zero_in_front() -> None:
     """``.5`` is ``0.5``, as in Python."""
     assert parse("success_rate > .5").bound.offset == 0.5
     assert parse("b.score < .5 * a - .1", ("a", "b")).bound == Bound(-0.1, 0.5, "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "concerned"),
+    [
+        ("score >= 0.8", ["a", "b", "c"]),
+        ("b.score >= 0.8", ["b"]),
+        ("score >= a", ["b", "c"]),
+        ("b.score >= a", ["b"]),
+    ],
+)
+def test_conditions_that_an_expectation_is_judged_for(text: str, concerned: list[str]) -> None:
+    """The named one, or all but that which it compares with."""
+    expectation = parse(text, ("a", "b", "c"))
+    assert [each for each in "abc" if expectation.concerns(each)] == concerned

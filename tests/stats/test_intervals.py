@@ -300,3 +300,9 @@ def test_degrees_of_freedom_of_unequal_clusters(sizes: list[int]) -> None:
     assert 0.99 < df <= len(sizes) - 1 + 1e-6
     if len(set(sizes)) == 1:
         assert df == pytest.approx(len(sizes) - 1)
+
+
+def test_means_of_clusters() -> None:
+    """One per cluster that has values, in their order, with its size."""
+    means, sizes = intervals.cluster_means(np.array([1.0, 2, 6, 5]), np.array([3, 0, 3, 3]))
+    assert (means.tolist(), sizes.tolist()) == ([2.0, 4.0], [1.0, 3.0])

@@ -31,7 +31,7 @@ from pytest_crucible.stats.comparison import (
 )
 from pytest_crucible.stats.comparison_options import Options
 from pytest_crucible.stats.family import OTHER, SUCCESS, Decision, Levels
-from pytest_crucible.stats.judged_rows import RowLevels, compare_subjects, judge_rows
+from pytest_crucible.stats.judged_rows import RowLevels, judge_rows
 from pytest_crucible.stats.metric_changes import Question, change_of, floor_of
 from pytest_crucible.stats.row_drafts import Draft, draft_rows
 from pytest_crucible.stats.samples import RATE, Sample
@@ -44,7 +44,16 @@ from tests.stats.judging_support import (
     random_arms,
     scoring,
 )
-from tests.stats.support import Floats, cases, compare_groups, events, group, lognormal, sample
+from tests.stats.support import (
+    Floats,
+    cases,
+    compare_groups,
+    compare_subjects,
+    events,
+    group,
+    lognormal,
+    sample,
+)
 
 TYPICAL = Question(typical=True)
 

@@ -11,12 +11,11 @@ from pytest_crucible.events.fingerprint import fingerprint
 from pytest_crucible.metrics.groups import Group
 from pytest_crucible.metrics.trials import Trial
 from pytest_crucible.stats.comparison import EQUIVALENT, Comparison
-from pytest_crucible.stats.judged_rows import compare_subjects
 from pytest_crucible.stats.matching import Matching, match
 from pytest_crucible.stats.samples import MEAN
 from pytest_crucible.stats.subject import Subject
 from tests.stats.support import cases as passed
-from tests.stats.support import events, sample
+from tests.stats.support import compare_subjects, events, sample
 from tests.stats.support import group as observed
 
 

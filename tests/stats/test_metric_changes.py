@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_crucible.metrics.catalog import PLAIN
+from pytest_crucible.stats import metric_changes
 from pytest_crucible.stats.change import DIFFERENCE, RATIO, Change
 from pytest_crucible.stats.intervals import NoIntervalError
 from pytest_crucible.stats.metric_changes import (
@@ -22,7 +23,6 @@ from pytest_crucible.stats.metric_changes import (
     Question,
     centre,
     change_of,
-    finite,
     floor_of,
     in_unit,
     ratio_scale,
@@ -420,11 +420,16 @@ def test_the_value_of_one_side(side: Sample, path: str, value: float | None) -> 
     assert centre(side, PLAIN[path]) == value
 
 
-def test_bounds_that_are_no_numbers_are_noticed() -> None:
-    """A ratio of numbers too far apart is no number."""
-    change = change_of(made(DRAWN), made(DRAWN), 0.05)
-    assert finite(change)
-    assert not finite(replace(change, high=math.inf))
+@pytest.mark.parametrize("end", ["low", "estimate", "high"])
+def test_bounds_that_are_no_numbers_are_no_change(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the method gives: a change without both bounds is none."""
+    whole = change_of(made(DRAWN), made(DRAWN), 0.05)
+    broken = replace(whole, **{end: math.inf})  # type: ignore[arg-type]
+    monkeypatch.setattr(metric_changes, "_change_of", lambda *_: broken)
+    with pytest.raises(NoIntervalError, match="no bound on it"):
+        change_of(made(DRAWN), made(DRAWN), 0.05)
 
 
 # --- zeros of ratios ----------------------------------------------------------------------------

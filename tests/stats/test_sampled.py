@@ -10,12 +10,11 @@ from pytest_crucible.metrics.spending import summarise_spending
 from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.queries.windows import slide
 from pytest_crucible.stats.comparison import INCONCLUSIVE
-from pytest_crucible.stats.expectations import judge
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.samples import SAMPLED
 from pytest_crucible.stats.subject import Subject
 from tests.made_events import MS, event, recorded, trial, trial_scope
-from tests.stats.support import compare_groups
+from tests.stats.support import compare_groups, judge
 
 
 def sampled(weight: float | None, condition: str = "default") -> Group:

@@ -20,15 +20,14 @@ from pytest_crucible.metrics.summary import flatten, summarise
 from pytest_crucible.metrics.trials import Attempt, Trial, begun
 from pytest_crucible.stats import betting, sequential
 from pytest_crucible.stats.bounds import bounds_of
-from pytest_crucible.stats.expectations import judge
 from pytest_crucible.stats.expression import parse
 from pytest_crucible.stats.intervals import NoIntervalError
-from pytest_crucible.stats.judged_rows import compare_subjects
 from pytest_crucible.stats.metric_changes import change_of, floor_of
 from pytest_crucible.stats.samples import MEAN, QUANTILE, RATE, Sample
 from pytest_crucible.stats.subject import Subject
 from pytest_crucible.stats.verdict import CONFIRMED, INCONCLUSIVE, REJECTED
 from tests.made_events import event, recorded, trial, trial_scope
+from tests.stats.support import compare_subjects, judge
 
 
 def rates(values: Sequence[float], began: Sequence[float] | None = None, **more: Any) -> Sample:

@@ -120,3 +120,10 @@ def test_holm_steps_down(named: dict[str, float]) -> None:
     for position, name in enumerate(ordered):
         reached = [named[ordered[i]] * (len(named) - i) for i in range(position + 1)]
         assert found[name] == pytest.approx(min(1.0, max(reached)))
+
+
+@given(st.lists(st.integers(1, 9), max_size=8))
+def test_subsets_by_their_sum(ranks: list[int]) -> None:
+    """Counted one by one."""
+    sums = [sum(some) for n in range(len(ranks) + 1) for some in itertools.combinations(ranks, n)]
+    assert tests.subset_sums(ranks).tolist() == np.bincount(sums, minlength=1).tolist()
